@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine: make demo, make test. The rest is for daily work.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Ports and state of a person's own Dagster must not leak into the factory's.
+export PYTHONWARNINGS ?= ignore
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo ui test test-slow check format install
+
+install: $(BIN)/.installed
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned packages into $(VENV) (about 2 GB, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/neo demo
+
+ui: install
+	@$(BIN)/neo ui
+
+test: install check
+	@$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: install
+	@$(BIN)/python -m pytest -m slow
+
+check: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: install
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .

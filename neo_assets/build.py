@@ -1,0 +1,60 @@
+"""From a recipe to Dagster's Definitions: all groups in the order of the story, and the jobs, sensors and schedules over them."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from neo_assets.clean import assets as clean
+from neo_assets.core.recipe import Recipe
+from neo_assets.corpus import assets as corpus
+from neo_assets.crawl import assets as crawl
+from neo_assets.declare import Declared
+from neo_assets.dedup import assets as dedup
+from neo_assets.evaluate import assets as evaluate
+from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
+from neo_assets.extract import assets as extract
+from neo_assets.pretrain import assets as pretrain
+from neo_assets.release import assets as release
+from neo_assets.tokenizer import assets as tokenizer
+from resources import resources
+from resources.console import CONSOLE, terse_console
+
+GROUPS = (crawl, extract, clean, dedup, corpus, tokenizer, pretrain, evaluate, release)
+DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "corpus")
+
+
+def declared(recipe: Recipe) -> dict[str, Declared]:
+    """What every unpartitioned artifact of a recipe is made from, in the order of the story."""
+    return {name: entry for group in GROUPS for name, entry in group.declared(recipe).items()}
+
+
+def build_definitions(recipe: Recipe) -> dg.Definitions:
+    """Everything Dagster shows and runs for one recipe."""
+    assets = [asset for group in GROUPS for asset in group.assets(recipe)]
+    by_step = (
+        dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None))
+        if recipe.runs
+        else dg.AssetSelection.assets()
+    )
+    external = dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetSpec)))
+    runs = [f"{stage}/{name}".split("/") for name in recipe.runs for stage in ("run_plan", "pretraining")]
+    evaluations = dg.AssetSelection.assets(*(["evaluation", name] for name in recipe.runs))
+    reevaluate = dg.define_asset_job("reevaluate", evaluations, description="Scores whatever has no score under today's tasks; scheduled.", config=CONSOLE)
+    jobs = [
+        dg.define_asset_job(
+            "factory", dg.AssetSelection.all() - by_step - external, description="Everything the recipe asks for, from raw crawl to report. What exists is reused.", config=CONSOLE
+        ),
+        dg.define_asset_job("crawl_and_clean", dg.AssetSelection.groups(*DATA_GROUPS), description="From raw crawl to the mixture.", config=CONSOLE),
+        dg.define_asset_job("pretrain", dg.AssetSelection.assets(*runs), description="Plan and train every run, on token shards that exist.", config=CONSOLE),
+        dg.define_asset_job("evaluate", evaluations, description="Export and score every due checkpoint that has no score yet.", config=CONSOLE),
+        reevaluate,
+    ]
+    return dg.Definitions(
+        assets=assets,
+        jobs=jobs,
+        sensors=evaluation_sensors(recipe),
+        schedules=[evaluation_schedule(recipe, reevaluate)],
+        resources=resources(recipe),
+        executor=dg.in_process_executor,
+        loggers={"console": terse_console},
+    )

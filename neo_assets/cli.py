@@ -1,0 +1,32 @@
+"""The `neo` command. Every stage brings its own commands; this file only puts them together and prints errors as people read them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from neo_assets.core.errors import NeoError
+from neo_assets.corpus import commands as corpus
+from neo_assets.crawl import commands as crawl
+from neo_assets.pretrain import commands as pretrain
+from neo_assets.release import commands as release
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="NeoFoundry: what exists, why, and what runs.")
+for stage in (crawl, corpus, pretrain, release):
+    stage.register(app)
+
+
+def main() -> None:
+    """Entry point; exit code 2 for errors that are the user's to solve, 130 for Ctrl-C."""
+    try:
+        app()
+    except NeoError as error:
+        print(f"neo: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

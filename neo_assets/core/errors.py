@@ -1,0 +1,35 @@
+"""The few errors a user of the factory meets; each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class NeoError(Exception):
+    """Base of every error that is the user's to solve; command lines print it without a traceback."""
+
+
+class RecipeError(NeoError):
+    """A recipe that cannot be used: names the file, the line and the field."""
+
+
+class BadInput(NeoError):
+    """Input data that cannot be used: names the file, the record and the reason."""
+
+
+class MissingUpstream(NeoError):
+    """An artifact was asked for before what it is made from exists."""
+
+
+class RefusedArtifact(NeoError):
+    """An artifact did not pass its own blocking checks; nothing may be made from it."""
+
+
+class DamagedArtifact(NeoError):
+    """Files on disk do not agree with their manifest."""
+
+
+class JobFailed(NeoError):
+    """A job ended without success, after all its attempts."""
+
+
+class MachineLacks(NeoError):
+    """Something this machine does not have (a program, a right, a device), and what to do about it."""

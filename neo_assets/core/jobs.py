@@ -1,0 +1,220 @@
+"""Jobs: one piece of work, one job, whatever dies.
+
+A job lives in a folder named by its *work fingerprint*, the hash of what it would make:
+
+    jobs/‹work fingerprint›/spec.json          its whole input; written once
+    jobs/‹work fingerprint›/attempts/0001.json who runs it, since when (the backend's own handle inside)
+    jobs/‹work fingerprint›/attempts/0001.rc   exit code, written by the job's wrapper when it ends
+    jobs/‹work fingerprint›/log.txt            what it printed, all attempts
+    jobs/‹work fingerprint›/messages.jsonl     what it reports: one JSON object a line, appended, never truncated
+    jobs/‹work fingerprint›/cancelled          somebody asked it to stop
+
+Nothing here knows how a job is started; that is ``resources/compute``. Everything is read from the folder, so any process can
+list, follow and judge jobs, and a supervisor that died leaves nothing behind that its successor needs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from neo_assets.core import records
+from neo_assets.core.errors import JobFailed
+
+SPEC_VERSION = 1
+POLL_SECONDS = 0.5
+
+
+class JobState(StrEnum):
+    NEW = "new"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"  # no exit code and no process: killed, or the machine went down
+    CANCELLED = "cancelled"
+
+
+class JobSpec(BaseModel):
+    """Everything a job needs to know. Resolved: no recipe, no store look-up, no environment needed to read it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = SPEC_VERSION
+    work_fingerprint: str
+    title: str  # for people: "pretraining/main"
+    program: str  # module that is run, e.g. "training.pretrain"
+    nodes: int = 1
+    ranks_per_node: int = 1
+    threads_per_rank: int = 1
+    max_attempts: int = 1
+    config: dict[str, object]
+    inputs: dict[str, str]  # name -> folder
+    out: str  # folder the job writes into
+
+
+class Attempt(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    number: int
+    backend: str
+    handle: dict[str, str | int]
+    started_at: float
+
+
+class Message(BaseModel):
+    """One line of ``messages.jsonl``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: str  # progress | checkpoint | note | done
+    at: float
+    attempt: int
+    data: dict[str, object]
+
+
+class JobFolder:
+    """Reads and writes one job's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def fingerprint(self) -> str:
+        return self.path.name
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def messages_file(self) -> Path:
+        return self.path / "messages.jsonl"
+
+    def exists(self) -> bool:
+        return (self.path / "spec.json").is_file()
+
+    def write_spec(self, spec: JobSpec) -> None:
+        if not self.exists():
+            (self.path / "attempts").mkdir(parents=True, exist_ok=True)
+            records.write_text(self.path / "spec.json", spec.model_dump_json(indent=1))
+
+    def spec(self) -> JobSpec:
+        return JobSpec.model_validate_json((self.path / "spec.json").read_text(encoding="utf-8"))
+
+    # ------------------------------------------------ attempts
+
+    def attempts(self) -> list[Attempt]:
+        return [Attempt.model_validate_json(p.read_text(encoding="utf-8")) for p in sorted((self.path / "attempts").glob("*.json"))]
+
+    def last_attempt(self) -> Attempt | None:
+        found = self.attempts()
+        return found[-1] if found else None
+
+    def record_attempt(self, attempt: Attempt) -> None:
+        records.write_text(self.path / "attempts" / f"{attempt.number:04d}.json", attempt.model_dump_json())
+
+    def rc_file(self, number: int) -> Path:
+        return self.path / "attempts" / f"{number:04d}.rc"
+
+    def exit_code(self, number: int) -> int | None:
+        try:
+            return int(self.rc_file(number).read_text(encoding="utf-8").strip())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    # ------------------------------------------------ cancelling
+
+    @property
+    def cancelled(self) -> bool:
+        return (self.path / "cancelled").is_file()
+
+    def mark_cancelled(self) -> None:
+        (self.path / "cancelled").touch()
+
+    def clear_cancelled(self) -> None:
+        (self.path / "cancelled").unlink(missing_ok=True)
+
+    # ------------------------------------------------ messages
+
+    def messages(self, offset: int = 0) -> tuple[list[Message], int]:
+        """Whole lines from byte ``offset`` on, and the offset after them. A torn last line is left for the next call."""
+        if not self.messages_file.is_file():
+            return [], offset
+        with self.messages_file.open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read()
+        end = data.rfind(b"\n") + 1
+        found = []
+        for line in data[:end].splitlines():
+            try:
+                found.append(Message.model_validate_json(line))
+            except ValueError:
+                continue  # a line torn by a kill, then continued by the next attempt's first write
+        return found, offset + end
+
+    def log_tail(self, lines: int = 15) -> str:
+        if not self.log_file.is_file():
+            return "(no output)"
+        return "\n".join(self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+class Reporter:
+    """A job's side of ``messages.jsonl``: each message is one ``write`` of one line on a descriptor opened for appending."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.attempt = int(os.environ.get("NEO_JOB_ATTEMPT", "0"))
+        self._descriptor = None if folder is None else os.open(folder / "messages.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if self._descriptor is not None and os.lseek(self._descriptor, 0, os.SEEK_END) > 0:
+            os.write(self._descriptor, b"\n")  # ends a line that a killed attempt may have left torn
+
+    def send(self, event: str, **data: object) -> None:
+        if self._descriptor is not None:
+            message = Message(event=event, at=time.time(), attempt=self.attempt, data=data)
+            os.write(self._descriptor, message.model_dump_json().encode() + b"\n")
+
+
+def job_folders(root: Path) -> Iterator[JobFolder]:
+    """All jobs below a store, oldest spec first."""
+    specs = sorted((root / "jobs").glob("*/spec.json"), key=lambda p: p.stat().st_mtime)
+    yield from (JobFolder(p.parent) for p in specs)
+
+
+def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[], None], *, offset: int = 0) -> Iterator[Message]:
+    """Messages of a job until it has succeeded; its own failures are tried again up to the spec's ``max_attempts``.
+
+    Whoever calls this may die at any time; the next caller starts from offset 0 and handles messages idempotently.
+
+    Raises:
+        JobFailed: after the last attempt, or when the job was cancelled; holds the end of its log.
+    """
+    spec = folder.spec()
+    while True:
+        state = poll()
+        messages, offset = folder.messages(offset)
+        yield from messages
+        if state is JobState.SUCCEEDED:
+            return
+        if state is JobState.CANCELLED:
+            raise JobFailed(
+                f"{spec.title}: the job {folder.fingerprint[:12]} was cancelled. `neo resume {folder.fingerprint[:12]}` lifts that; it goes on from its last checkpoint."
+            )
+        if state in (JobState.FAILED, JobState.LOST):
+            attempt = folder.last_attempt()
+            number = attempt.number if attempt else 0
+            if number >= spec.max_attempts:
+                raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} {state} after {number} attempt(s). End of {folder.log_file}:\n{folder.log_tail()}")
+            restart()
+        time.sleep(POLL_SECONDS)
+
+
+def age(seconds: float) -> str:
+    """'42 s', '3.1 min', '5.0 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,40 @@
+"""What all recipe sections share: strictness, immutability, and which fields say *what* rather than *where or how fast*."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NOT_IDENTITY = {"identity": False}
+"""Marks a field that changes no result (a path, a politeness delay, a number of workers): left out of fingerprints."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Lang = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="short snake_case name; becomes part of an asset key")]
+
+
+def identity(config: BaseModel) -> dict[str, object]:
+    """A section as plain JSON values, without the fields marked :data:`NOT_IDENTITY`, at any depth."""
+    out: dict[str, object] = {}
+    for name, info in type(config).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("identity") is False:
+            continue
+        out[name] = _plain(getattr(config, name))
+    return out
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return identity(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value

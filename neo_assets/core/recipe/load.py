@@ -1,0 +1,169 @@
+"""Read a recipe file: inheritance, variables, validation with the line of the mistake, and a JSON schema for editors.
+
+``extends: other`` names a recipe beside the file; mappings merge key by key, anything else replaces. ``${VAR}`` and
+``${VAR:-default}`` are filled in inside strings; only fields that are no part of an identity (paths) should use them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from neo_assets.core.errors import RecipeError
+from neo_assets.core.recipe.base import Lang, Name, Section, identity
+from neo_assets.core.recipe.data import Clean, Documents, Extract, Mixture, NearDedup, Source, Split
+from neo_assets.core.recipe.model import Compute, Evaluation, Run, Tokenizer
+
+__all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
+
+RECIPES = Path(__file__).resolve().parents[3] / "recipes"
+DEFAULT_RECIPE = "laptop"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+Location = tuple[str | int, ...]
+
+
+class Recipe(Section):
+    """A whole model, from its sources to its scores."""
+
+    name: Name
+    description: str
+    owner: str = Field(description="who answers for these artifacts; shown in the UI, as team:‹name› or an e-mail address")
+    languages: list[Lang] = Field(min_length=1)
+    sources: dict[Name, Source] = Field(min_length=1)
+    extract: Extract
+    documents: Documents
+    clean: Clean
+    near_dedup: dict[Lang, NearDedup]
+    heldout: Split
+    mixture: dict[Name, Mixture] = Field(min_length=1)
+    tokenizer: Tokenizer
+    runs: dict[Name, Run] = Field(min_length=1)
+    evaluation: Evaluation
+    compute: Compute
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Recipe:
+        for lang in self.languages:
+            if getattr(self.clean, lang, None) is None:
+                raise ValueError(f"language '{lang}' is listed, but clean.{lang} is not there")
+            if lang not in self.near_dedup:
+                raise ValueError(f"language '{lang}' is listed, but near_dedup.{lang} is not there")
+        for phase, mixture in self.mixture.items():
+            for lang in mixture.rounds:
+                if lang not in self.languages:
+                    raise ValueError(f"mixture.{phase}.rounds names '{lang}', which is not in languages {self.languages}")
+            for source in mixture.source_rounds:
+                if source not in self.sources:
+                    raise ValueError(f"mixture.{phase}.source_rounds names '{source}', which is not in sources ({', '.join(self.sources)})")
+        for name, run in self.runs.items():
+            if run.phase not in self.mixture:
+                raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
+        return self
+
+
+def load(name: str | None = None) -> Recipe:
+    """The recipe called ``name`` (or ``$NEO_RECIPE``, or 'laptop'), or the one in the file ``name`` if that is a path.
+
+    Raises:
+        RecipeError: unknown recipe, YAML that cannot be read, or fields that are unknown, missing or wrong; each with its line.
+    """
+    name = name or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise RecipeError(f"there is no recipe '{name}' ({path}); there are: {known}")
+    content, lines = _merged(path, ())
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, lines, path)) from None
+
+
+def json_schema() -> dict[str, object]:
+    """JSON schema of a recipe file, for completion and checks in editors."""
+    schema = Recipe.model_json_schema()
+    schema["properties"]["extends"] = {"type": "string", "description": "a recipe beside this file whose values are taken over"}
+    schema.pop("required", None)
+    return schema
+
+
+def _merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, object], dict[Location, str]]:
+    """Content of a recipe file over what it extends, and where ("file:line") each location was written."""
+    if path in seen:
+        raise RecipeError(" extends ".join(p.name for p in (*seen, path)) + ": a recipe cannot extend itself")
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path.name}: not YAML: {error}") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise RecipeError(f"{path.name}: a recipe is a mapping of sections")
+    lines: dict[Location, str] = {}
+    content = _construct(root, (), path, lines)
+    assert isinstance(content, dict)
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content, lines
+    parent_path = path.parent / f"{parent}.yaml"
+    if not parent_path.is_file():
+        raise RecipeError(f"{lines[('extends',)]}: extends '{parent}', but {parent_path.name} is not there")
+    base, base_lines = _merged(parent_path, (*seen, path))
+    return _overlay(base, content), {**base_lines, **lines}
+
+
+def _construct(node: yaml.Node, location: Location, path: Path, lines: dict[Location, str]) -> object:
+    lines.setdefault(location, f"{path.name}:{node.start_mark.line + 1}")
+    if isinstance(node, yaml.MappingNode):
+        out: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            where = f"{path.name}:{key_node.start_mark.line + 1}"
+            if key in out:
+                raise RecipeError(f"{where}: '{key}' is given twice")
+            lines[(*location, key)] = where
+            out[key] = _construct(value_node, (*location, key), path, lines)
+        return out
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(child, (*location, i), path, lines) for i, child in enumerate(node.value)]
+    value = yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+    return _fill_in(value, lines[location]) if isinstance(value, str) else value
+
+
+def _fill_in(text: str, where: str) -> str:
+    def replace(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1], match[2])
+        if value is None:
+            raise RecipeError(f"{where}: ${{{match[1]}}} is not set in the environment; set it, or give a default: ${{{match[1]}:-...}}")
+        return value
+
+    return _VARIABLE.sub(replace, text)
+
+
+def _overlay(base: dict[str, object], top: dict[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        # A section of another kind (a source that was a folder and is now a crawl) replaces, it does not mix.
+        same_kind = isinstance(below, dict) and isinstance(value, dict) and value.get("kind", below.get("kind")) == below.get("kind")
+        merged[key] = _overlay(below, value) if isinstance(below, dict) and isinstance(value, dict) and same_kind else value
+    return merged
+
+
+def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> str:
+    out = []
+    for problem in error.errors():
+        # Pydantic puts the tag of a tagged union into the location; the file has no such level.
+        location: Location = tuple(part for part in problem["loc"] if part not in ("crawl", "html_folder", "warc", "documents") or part == problem["loc"][0])
+        known = location
+        while known and known not in lines:
+            known = known[:-1]
+        where = lines.get(known, path.name)
+        field = ".".join(str(p) for p in location) or "recipe"
+        message = {"extra_forbidden": "there is no such field", "missing": "is missing"}.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        given = f" (given: {problem['input']!r})" if problem["type"] not in ("missing", "extra_forbidden") and not isinstance(problem["input"], dict | list) else ""
+        out.append(f"{where}: {field}: {message}{given}")
+    return "\n".join(out)

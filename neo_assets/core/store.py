@@ -1,0 +1,372 @@
+"""The store: immutable folders named by fingerprint, each committed by its manifest.
+
+    ‹root›/‹asset key›/‹fingerprint›/manifest.json    what it is made from; every file with size and digest; written last
+    ‹root›/‹asset key›/‹fingerprint›/verdict.json     what its checks said; a refused artifact cannot be opened
+    ‹root›/‹asset key›/.partial-‹fingerprint›/        work in progress; finished shards in it survive a kill
+    ‹root›/builds/‹recipe›/‹asset key›.json           which fingerprint this recipe's last build used
+    ‹root›/jobs/‹work fingerprint›/                   see jobs.py
+
+Nothing in a committed folder is ever overwritten. Writers of one fingerprint exclude each other by an advisory lock, which the
+kernel frees when its holder dies. That costs shared file systems without ``flock`` (some old NFS mounts): there, two writers
+would do the work twice, and the second rename finds the folder there and keeps the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from neo_assets.core import records
+from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
+from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_file
+
+MANIFEST, VERDICT_FILE, PARTIAL = "manifest.json", "verdict.json", ".partial-"
+
+Scalar = int | float | str | bool | None
+Row = dict[str, Scalar]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FileEntry(_Model):
+    size: int
+    digest: str
+
+
+class InputRef(_Model):
+    """One input as it was read: which artifact, and the digest of the part of it that counted."""
+
+    fingerprint: str
+    digest: str
+
+
+class MadeFrom(_Model):
+    """Everything that makes an artifact, in full, so that ``neo why`` can name what changed."""
+
+    config: dict[str, object]
+    code: dict[str, str]
+    libraries: dict[str, str]
+    inputs: dict[str, InputRef]
+    core_version: int = CORE_VERSION
+
+    @property
+    def code_version(self) -> str:
+        return code_version(self.config, self.code, self.libraries)
+
+    @property
+    def fingerprint(self) -> str:
+        return artifact_fingerprint(self.code_version, {name: ref.digest for name, ref in self.inputs.items()})
+
+
+class Check(_Model):
+    """One claim about an artifact. A failed blocking check refuses it for every later reader."""
+
+    name: str
+    passed: bool
+    detail: str
+    blocking: bool = True
+
+
+class Manifest(_Model):
+    key: str
+    fingerprint: str
+    digest: str
+    parts: dict[str, str] = {}
+    made_from: MadeFrom
+    rows_in: int | None = None
+    rows_kept: int | None = None
+    rows_dropped: int | None = None
+    numbers: dict[str, Scalar] = {}
+    tables: dict[str, list[Row]] = {}
+    pictures: dict[str, str] = {}
+    files: dict[str, FileEntry]
+    seconds: float
+    created_at: str
+
+
+@dataclass
+class Outcome:
+    """What a stage function returns: the content digest, the counts, and what a person would ask for.
+
+    ``parts`` are digests of named parts (one language, say) for readers that read only that part. ``pictures`` maps a title
+    to an SVG file of the artifact.
+    """
+
+    digest: str
+    parts: dict[str, str] = field(default_factory=dict)
+    rows_in: int | None = None
+    rows_kept: int | None = None
+    rows_dropped: int | None = None
+    numbers: dict[str, Scalar] = field(default_factory=dict)
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed artifact, open for reading."""
+
+    key: str
+    path: Path
+    manifest: Manifest
+    verdict: list[Check]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest.fingerprint
+
+    def file(self, name: str) -> Path:
+        if name not in self.manifest.files:
+            raise DamagedArtifact(f"{self.key} {self.fingerprint[:12]} has no file '{name}'")
+        return self.path / name
+
+    def files(self, prefix: str, suffix: str = ".parquet") -> list[Path]:
+        """Files below ``prefix`` in name order."""
+        return [self.path / n for n in sorted(self.manifest.files) if n.startswith(prefix) and n.endswith(suffix)]
+
+    def table(self, name: str, schema: pa.Schema | None = None) -> pa.Table:
+        return records.read_table(self.file(name), schema)
+
+    @property
+    def refused_by(self) -> list[Check]:
+        return [c for c in self.verdict if c.blocking and not c.passed]
+
+
+class Workspace:
+    """The folder a stage writes into. Shards finished before a kill are found again by :meth:`has`."""
+
+    def __init__(self, path: Path, log: Callable[[str], None] = lambda _: None, workers: int = 1) -> None:
+        self.path = path
+        self.log = log
+        self.workers = workers
+        self._last_progress = 0.0
+        self._started = time.monotonic()
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def write(self, name: str, table: pa.Table) -> Path:
+        return records.write_table(table, self.path / name)
+
+    def write_text(self, name: str, text: str) -> None:
+        records.write_text(self.path / name, text)
+
+    def progress(self, done: int, total: int | None, unit: str, every: float = 2.0) -> None:
+        """Say how far the stage is, at most once every ``every`` seconds."""
+        now = time.monotonic()
+        if now - self._last_progress < every:
+            return
+        self._last_progress = now
+        rate = done / max(now - self._started, 1e-9)
+        share = f" of {total:,}" if total else ""
+        left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate > 0 else ""
+        self.log(f"{done:,}{share} {unit} ({rate:,.0f}/s{left})")
+
+
+class Store:
+    """A POSIX folder of artifacts. Safe for any number of processes on one file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # -------------------------------------------------- reading
+
+    def folder(self, key: str, fingerprint: str) -> Path:
+        return self.root / key / fingerprint
+
+    def find(self, key: str, fingerprint: str) -> Artifact | None:
+        """The committed artifact, or None. Manifest and sizes must agree; full hashing is :meth:`verify`.
+
+        Raises:
+            DamagedArtifact: the folder is committed but a file is missing or has another size.
+        """
+        path = self.folder(key, fingerprint)
+        if not (path / MANIFEST).is_file():
+            return None
+        try:
+            manifest = Manifest.model_validate_json((path / MANIFEST).read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise DamagedArtifact(f"{path / MANIFEST} is not a readable manifest: {error.errors()[0]['msg']}") from error
+        for name, entry in manifest.files.items():
+            try:
+                size = (path / name).stat().st_size
+            except FileNotFoundError:
+                raise DamagedArtifact(f"{key} {fingerprint[:12]}: file {name} is gone. Move {path} away and build again.") from None
+            if size != entry.size:
+                raise DamagedArtifact(f"{key} {fingerprint[:12]}: {name} has {size} bytes, its manifest says {entry.size}. Move {path} away and build again.")
+        return Artifact(key, path, manifest, self._read_verdict(path))
+
+    @staticmethod
+    def _read_verdict(path: Path) -> list[Check]:
+        file = path / VERDICT_FILE
+        if not file.is_file():
+            return [Check(name="verdict", passed=False, detail=f"{file} is missing: it cannot be told whether the artifact passed its checks")]
+        return [Check.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+
+    def verify(self, artifact: Artifact) -> list[str]:
+        """Hash every file; returns what is wrong, in words (empty: all is well)."""
+        return [
+            f"{artifact.key} {artifact.fingerprint[:12]}: {name} does not hash to what its manifest says"
+            for name, entry in artifact.manifest.files.items()
+            if digest_file(artifact.path / name) != entry.digest
+        ]
+
+    def require(self, key: str, fingerprint: str) -> Artifact:
+        """An artifact fit to be read. Raises MissingUpstream or RefusedArtifact."""
+        artifact = self.find(key, fingerprint)
+        if artifact is None:
+            raise MissingUpstream(f"{key} {fingerprint[:12]} is not in the store {self.root}")
+        if artifact.refused_by:
+            reasons = "; ".join(f"{c.name}: {c.detail}" for c in artifact.refused_by)
+            raise RefusedArtifact(f"{key} {fingerprint[:12]} was refused by its checks ({reasons}). Change the recipe or the code that made it, then materialize {key} again.")
+        return artifact
+
+    def all(self) -> Iterator[tuple[str, str, Path]]:
+        """(key, fingerprint, folder) of every committed or partial folder."""
+        for manifest in sorted(self.root.rglob(MANIFEST)):
+            folder = manifest.parent
+            if folder.name.startswith(PARTIAL) or folder.relative_to(self.root).parts[0] in ("jobs", "builds"):
+                continue
+            yield folder.parent.relative_to(self.root).as_posix(), folder.name, folder
+
+    # -------------------------------------------------- builds
+
+    def _head_file(self, recipe: str, name: str) -> Path:
+        return self.root / "builds" / recipe / f"{name}.json"
+
+    def set_head(self, recipe: str, name: str, key: str, fingerprint: str) -> None:
+        """Record that this recipe's build uses ``fingerprint`` for ``name`` (an asset key, or ``key@partition``)."""
+        records.write_text(self._head_file(recipe, name), json.dumps({"key": key, "fingerprint": fingerprint}))
+
+    def head(self, recipe: str, name: str) -> Artifact:
+        """What this recipe's last build used for ``name``, fit to be read."""
+        pointer = self.head_pointer(recipe, name)
+        if pointer is None:
+            raise MissingUpstream(f"{name} has not been built for recipe '{recipe}' yet. Materialize {name} first, or run the job 'factory'.")
+        return self.require(*pointer)
+
+    def head_pointer(self, recipe: str, name: str) -> tuple[str, str] | None:
+        file = self._head_file(recipe, name)
+        if not file.is_file():
+            return None
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content["key"], content["fingerprint"]
+
+    def heads(self, recipe: str) -> dict[str, tuple[str, str]]:
+        """All names this recipe's build uses, with (key, fingerprint)."""
+        base = self.root / "builds" / recipe
+        names = sorted(p.relative_to(base).with_suffix("").as_posix() for p in base.rglob("*.json"))
+        return {name: pointer for name in names if (pointer := self.head_pointer(recipe, name)) is not None}
+
+    def recipes(self) -> list[str]:
+        base = self.root / "builds"
+        return sorted(p.name for p in base.iterdir() if p.is_dir()) if base.is_dir() else []
+
+    # -------------------------------------------------- writing
+
+    @contextlib.contextmanager
+    def lock(self, key: str, fingerprint: str) -> Iterator[None]:
+        """Exclude other writers of the same fingerprint, in any process of this file system."""
+        file = self.root / "locks" / f"{key.replace('/', '.')}.{fingerprint[:32]}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def build(self, key: str, made_from: MadeFrom, work: Callable[[Workspace], Outcome], log: Callable[[str], None] = lambda _: None, workers: int = 1) -> tuple[Artifact, bool]:
+        """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused)."""
+        fingerprint = made_from.fingerprint
+        with self.lock(key, fingerprint):
+            if (artifact := self.find(key, fingerprint)) is not None:
+                return artifact, True
+            partial = self.root / key / f"{PARTIAL}{fingerprint}"
+            partial.mkdir(parents=True, exist_ok=True)
+            records.remove_leftovers(partial)
+            started = time.monotonic()
+            outcome = work(Workspace(partial, log, workers))
+            self._commit(key, fingerprint, partial, made_from, outcome, time.monotonic() - started)
+            return self._found(key, fingerprint), False
+
+    def _found(self, key: str, fingerprint: str) -> Artifact:
+        artifact = self.find(key, fingerprint)
+        if artifact is None:
+            raise DamagedArtifact(f"{key} {fingerprint[:12]} vanished right after it was committed")
+        return artifact
+
+    def _commit(self, key: str, fingerprint: str, partial: Path, made_from: MadeFrom, outcome: Outcome, seconds: float) -> None:
+        records.write_text(partial / VERDICT_FILE, json.dumps([c.model_dump() for c in outcome.checks], ensure_ascii=False, indent=1))
+        manifest = Manifest(
+            key=key,
+            fingerprint=fingerprint,
+            digest=outcome.digest,
+            parts=outcome.parts,
+            made_from=made_from,
+            rows_in=outcome.rows_in,
+            rows_kept=outcome.rows_kept,
+            rows_dropped=outcome.rows_dropped,
+            numbers=outcome.numbers,
+            tables=outcome.tables,
+            pictures=outcome.pictures,
+            files=file_entries(partial),
+            seconds=round(seconds, 3),
+            created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        commit_folder(partial, self.folder(key, fingerprint), manifest)
+
+    def remove(self, folder: Path) -> int:
+        """Delete one folder below the root; returns the bytes freed."""
+        if self.root not in folder.parents:
+            raise ValueError(f"{folder} is not inside the store {self.root}")
+        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        shutil.rmtree(folder)
+        return size
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Size and digest of every file in a folder (manifest and half-written files aside)."""
+    return {
+        p.relative_to(folder).as_posix(): FileEntry(size=p.stat().st_size, digest=digest_file(p))
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != MANIFEST and not p.name.endswith(".tmp") and p.relative_to(folder).parts[0] != ".logs"
+    }
+
+
+def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
+    """Write the manifest last, sync, and give the folder its final name in one step."""
+    shutil.rmtree(partial / ".logs", ignore_errors=True)
+    records.write_text(partial / MANIFEST, manifest.model_dump_json(indent=1))
+    sync_folder(partial)
+    try:
+        os.rename(partial, final)
+    except OSError:
+        if not (final / MANIFEST).is_file():
+            raise
+        shutil.rmtree(partial)
+    sync_folder(final.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def input_refs(artifacts: Mapping[str, Artifact], parts: Mapping[str, str]) -> dict[str, InputRef]:
+    """References to inputs as they are read: the whole artifact, or the part of it named in ``parts``."""
+    return {name: InputRef(fingerprint=a.fingerprint, digest=a.manifest.parts.get(parts[name], "absent") if name in parts else a.manifest.digest) for name, a in artifacts.items()}

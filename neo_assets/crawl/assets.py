@@ -1,0 +1,44 @@
+"""The crawl group: `sources`, `benchmark_items`, `raw_crawl`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.data import Source
+from neo_assets.core.store import Outcome
+from neo_assets.crawl.catalogue import describe_source
+from neo_assets.crawl.crawler import crawl_source
+from neo_assets.crawl.documents_files import read_documents_source
+from neo_assets.crawl.warc_source import read_warc_source
+from neo_assets.declare import Declared, artifact
+from neo_assets.evaluate.benchmark_items import BenchmarkItemsInput, collect_benchmarks
+
+GROUP = "crawl"
+
+
+def reader(source: Source) -> tuple[Callable[..., Outcome], tuple[str, ...]]:
+    """The stage function that fetches a source of this kind, and the libraries it rests on."""
+    if source.kind in ("crawl", "html_folder"):
+        return crawl_source, ("aiohttp", "protego", "w3lib", "fastwarc")
+    return (read_warc_source, ("fastwarc",)) if source.kind == "warc" else (read_documents_source, ("pyarrow",))
+
+
+def declared(recipe: Recipe) -> dict[str, Declared]:
+    out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, BenchmarkItemsInput(benchmarks=recipe.evaluation.benchmarks))}
+    for name, source in recipe.sources.items():
+        stage, libraries = reader(source)
+        out[f"sources/{name}"] = Declared(f"sources/{name}", describe_source, source)
+        out[f"raw_crawl/{name}"] = Declared(f"raw_crawl/{name}", stage, source, reads=[f"sources/{name}"], libraries=libraries)
+    return out
+
+
+def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
+    entries = declared(recipe)
+    out = [artifact(recipe, GROUP, entries["benchmark_items"], checks=["items_valid"], kinds=["json"])]
+    for name, source in recipe.sources.items():
+        out.append(artifact(recipe, GROUP, entries[f"sources/{name}"], checks=[], kinds=["json"]))
+        out.append(artifact(recipe, GROUP, entries[f"raw_crawl/{name}"], checks=["rows_balance", "not_empty"], kinds=["html" if source.kind != "documents" else "parquet"]))
+    return out

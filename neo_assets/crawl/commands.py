@@ -1,0 +1,24 @@
+"""`neo fetch-demo`: the demo site, without running anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.crawl.demo_site import fetch_demo_site
+
+
+def register(app: typer.Typer) -> None:
+    app.command("fetch-demo")(fetch_demo)
+
+
+def demo_folder() -> Path:
+    return Path(os.environ.get("NEO_DATA") or ROOT / "data" / "demo")
+
+
+def fetch_demo() -> None:
+    """Download and unpack the demo site's Debian packages; nothing is installed."""
+    print(f"demo site in {fetch_demo_site(demo_folder())}")

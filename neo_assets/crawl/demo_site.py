@@ -1,0 +1,111 @@
+"""Fetch the demo site: HTML pages from Debian documentation packages, unpacked without installing anything.
+
+``apt-get download`` verifies the packages' signatures and ``dpkg-deb`` unpacks them into a temporary folder; only HTML files and
+each package's copyright file are kept (about 90 MB). The price is a Debian-like machine; anywhere else a recipe points at
+any folder of HTML pages instead, and the message says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from neo_assets.core.errors import MachineLacks
+from neo_assets.core.records import write_text
+
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "debian-handbook": {"usr/share/doc/debian-handbook/html": "debian-handbook/html"},
+    "libreoffice-help-en-us": {"usr/share/libreoffice/help/en-US": "help/en-US"},
+    "libreoffice-help-zh-cn": {"usr/share/libreoffice/help/zh-CN": "help/zh-CN"},
+}
+"""Package name -> folder in the package -> folder of the demo site."""
+
+ELSEWHERE = "Without the demo site, let a recipe's source point at any folder of HTML pages (`kind: html_folder`, `path: /some/folder`) or at a list of URLs (`kind: crawl`, `seeds: [https://...]`)."
+_MARKER = "demo-site.json"
+
+
+def fetch_demo_site(target: Path, packages: Mapping[str, Mapping[str, str]] = PACKAGES, log: Callable[[str], None] = lambda _: None) -> Path:
+    """Fill ``target`` with the HTML pages of ``packages`` and return it; a filled folder is left as it is.
+
+    Below ``target``: ``debian-handbook/html/<language>/``, ``help/<language>/text/``, ``<package>.copyright``.
+
+    Raises:
+        MachineLacks: no apt-get or dpkg-deb, no package lists, or a package that cannot be downloaded; says what to do.
+    """
+    if is_fetched(target, packages):
+        return target
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise MachineLacks(f"{program} is not on this machine, so the demo site (Debian packages {', '.join(packages)}) cannot be fetched. {ELSEWHERE}")
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as scratch:
+        versions = _download(Path(scratch), list(packages), log)
+        for package, folders in packages.items():
+            log(f"unpacking {package} {versions[package]}")
+            _unpack(Path(scratch), package, folders, target)
+    write_text(target / _MARKER, json.dumps(versions, indent=1, sort_keys=True))
+    return target
+
+
+def is_fetched(target: Path, packages: Mapping[str, Mapping[str, str]] = PACKAGES) -> bool:
+    """Whether ``target`` holds all of ``packages`` already."""
+    try:
+        versions = json.loads((target / _MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(versions, dict) and set(packages) <= set(versions) and all((target / place).is_dir() for folders in packages.values() for place in folders.values())
+
+
+def _download(scratch: Path, packages: list[str], log: Callable[[str], None]) -> dict[str, str]:
+    """Put the packages' files into ``scratch``; returns their versions."""
+    log(f"downloading {', '.join(packages)}")
+    done = _apt_get("download", packages, scratch)
+    if done.returncode and os.geteuid() == 0:
+        log("apt-get download failed; refreshing the package lists (apt-get update)")
+        update = _apt_get("update", [], scratch)
+        if update.returncode:
+            raise MachineLacks(f"apt-get update failed: {_last_line(update)}. Check the network and the machine's apt sources. {ELSEWHERE}")
+        done = _apt_get("download", packages, scratch)
+    if done.returncode:
+        lists = "" if os.geteuid() == 0 else " If the machine has no package lists, run `apt-get update` as root first."
+        raise MachineLacks(f"apt-get download {' '.join(packages)} failed: {_last_line(done)}.{lists} {ELSEWHERE}")
+    versions = {}
+    for package in packages:
+        file = _package_file(scratch, package)
+        versions[package] = subprocess.run(["dpkg-deb", "--field", str(file), "Version"], check=True, capture_output=True, text=True).stdout.strip()
+    return versions
+
+
+def _apt_get(command: str, arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["apt-get", "-q", command, *arguments], cwd=cwd, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E:")]
+    return (errors or lines or ["no message"])[0]
+
+
+def _package_file(folder: Path, package: str) -> Path:
+    return next(folder.glob(f"{package}_*.deb"))
+
+
+def _unpack(scratch: Path, package: str, folders: Mapping[str, str], target: Path) -> None:
+    root = scratch / package
+    subprocess.run(["dpkg-deb", "-x", str(_package_file(scratch, package)), str(root)], check=True, capture_output=True)
+    for source, place in folders.items():
+        shutil.rmtree(target / place, ignore_errors=True)
+        for page in (root / source).rglob("*.html"):
+            # A link could lead out of the unpacked tree; the sites need none.
+            if page.is_symlink() or not page.is_file():
+                continue
+            destination = target / place / page.relative_to(root / source)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(page, destination)
+    shutil.copyfile(root / "usr/share/doc" / package / "copyright", target / f"{package}.copyright")
+    shutil.rmtree(root)

@@ -1,0 +1,129 @@
+"""The fetch log: one row for every URL or record that was asked for, whatever became of it.
+
+A source's log lies beside its WARC segments, one Parquet file a segment, and is the only place that knows of dead links, refusals
+and damaged records. The content digest and the verdicts of ``raw_crawl`` are computed from it, so that they are the same whether
+the crawl ran through or was killed and resumed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pyarrow as pa
+
+from neo_assets.core.fingerprint import MultisetDigest
+from neo_assets.core.records import DROPPED, KEPT, Verdict, read_table, rows, verdict_table
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+
+FETCHED = "fetched"
+REDIRECT = "redirect"
+
+LOG = pa.schema(
+    [
+        ("url", pa.string()),  # canonical; file#record for what never had a URL
+        ("final_url", pa.string()),  # where a redirect leads, the URL itself otherwise
+        ("doc_id", pa.string()),
+        ("status", pa.int32()),  # HTTP status, null when there was no answer
+        ("outcome", pa.string()),
+        ("reason", pa.string()),  # in words, "" when fetched
+        ("depth", pa.int32()),  # links away from a seed
+        ("bytes", pa.int64()),  # payload that was kept
+        ("truncated", pa.bool_()),
+        ("content_type", pa.string()),
+        ("payload_digest", pa.string()),  # "" when no payload was kept
+        ("fetched_at", pa.string()),  # RFC 3339, UTC
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """What became of one URL or record; fields as in :data:`LOG`."""
+
+    url: str
+    final_url: str
+    doc_id: str
+    outcome: str
+    reason: str = ""
+    status: int | None = None
+    depth: int = 0
+    bytes: int = 0
+    truncated: bool = False
+    content_type: str = ""
+    payload_digest: str = ""
+    fetched_at: str = ""
+
+
+def now() -> str:
+    """This moment as RFC 3339 in UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def storable(text: str) -> str:
+    """Text as it can stand in a Parquet string column: lone surrogates and NUL become ``?`` and U+FFFD."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def log_table(entries: Iterable[LogRow]) -> pa.Table:
+    """Log rows as an Arrow table in URL order."""
+    ordered = sorted(entries, key=lambda r: (r.url, r.doc_id))
+    return pa.table({field.name: [getattr(r, field.name) for r in ordered] for field in fields(LogRow)}).select(LOG.names).cast(LOG)
+
+
+def read_log(path: Path) -> list[LogRow]:
+    return [LogRow(**row) for row in rows(read_table(path, LOG))]  # type: ignore[arg-type]
+
+
+def stage_key(stage: str, inputs: Mapping[str, Artifact]) -> str:
+    """Key of the artifact that ``stage`` makes of its one input: ``raw_crawl/x`` from ``sources/x``."""
+    (artifact,) = inputs.values()
+    return f"{stage}/{artifact.key.partition('/')[2]}"
+
+
+def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: Mapping[str, int | float]) -> Outcome:
+    """Write ``verdicts.parquet`` from a finished log, and report on it.
+
+    The digest covers canonical URL, outcome, status and payload: no times, ports or order.
+    """
+    entries = [row for path in log_files for row in read_log(path)]
+    digest = MultisetDigest()
+    for row in entries:
+        digest.add_row([row.url, row.outcome, row.status, row.payload_digest])
+    targets = {row.url: row for row in entries if row.outcome in (FETCHED, REDIRECT)}
+    verdicts = [_verdict(stage, row, targets) for row in entries]
+    out.write("verdicts.parquet", verdict_table(verdicts))
+    kept = sum(v.verdict == KEPT for v in verdicts)
+    outcomes = Counter(row.outcome for row in entries)
+    per_outcome: list[Row] = [{"outcome": name, "count": count, "share": round(count / len(entries), 4)} for name, count in sorted(outcomes.items(), key=lambda i: (-i[1], i[0]))]
+    examples: list[Row] = [{"url": r.url, "outcome": r.outcome, "reason": r.reason[:200]} for r in sorted(entries, key=lambda r: r.url) if r.outcome not in (FETCHED, REDIRECT)][
+        :20
+    ]
+    dropped = sum(v.verdict == DROPPED for v in verdicts)
+    return Outcome(
+        digest=digest.hexdigest(),
+        rows_in=len(entries),
+        rows_kept=kept,
+        rows_dropped=dropped,
+        numbers={"pages": kept, "bytes": sum(r.bytes for r in entries), **numbers},
+        tables={"outcomes": per_outcome, "not_fetched": examples},
+        checks=[
+            Check(name="rows_balance", passed=len(entries) == kept + dropped, detail=f"{len(entries)} asked for = {kept} kept + {dropped} dropped"),
+            Check(name="not_empty", passed=kept > 0, detail=f"{kept} documents kept" if kept else f"not one document was kept; outcomes: {dict(outcomes)}"),
+        ],
+    )
+
+
+def _verdict(stage: str, row: LogRow, targets: Mapping[str, LogRow]) -> Verdict:
+    if row.outcome == FETCHED:
+        return Verdict(row.doc_id, stage)
+    if row.outcome != REDIRECT:
+        return Verdict(row.doc_id, stage, DROPPED, row.outcome, detail=f"{row.url}: {row.reason}")
+    seen, end = {row.url}, row
+    while end.outcome == REDIRECT and end.final_url in targets and end.final_url not in seen:
+        seen.add(end.final_url)
+        end = targets[end.final_url]
+    return Verdict(row.doc_id, stage, DROPPED, row.outcome, twin=end.doc_id if end.outcome == FETCHED else "", detail=f"{row.url} leads to {row.final_url}")

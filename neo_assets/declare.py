@@ -1,0 +1,205 @@
+"""The shared Dagster glue: keys, and the one way an asset is declared, resolved, called and reported.
+
+A stage is a plain function ``(config, inputs, workspace) -> Outcome``. :func:`artifact` turns it into an asset: its docstring is the
+description, its config, code and libraries are the ``code_version``, its reads are the edges. The body looks up what this
+recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures and checks.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.metadata import CodeReferencesMetadataValue, LocalFileCodeReference
+from pydantic import BaseModel
+
+from neo_assets.core.errors import NeoError
+from neo_assets.core.fingerprint import code_of, code_reachable_from, code_version, library_versions
+from neo_assets.core.recipe import Recipe, identity
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace, input_refs
+
+Stage = Callable[[Any, Mapping[str, Artifact], Workspace], Outcome]
+PICTURE_BYTES = 200_000
+"""Larger pictures are left in the store instead of being copied into every event."""
+
+
+def key(name: str) -> dg.AssetKey:
+    """Asset key of a name as people write it: 'clean_docs/en'."""
+    return dg.AssetKey(name.split("/"))
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What an asset is made from, as far as it is known when definitions load."""
+
+    name: str
+    stage: Callable[..., Outcome]
+    config: BaseModel
+    reads: Sequence[str] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)  # input name -> the part of it that counts
+    libraries: Sequence[str] = ()
+    programs: Sequence[str] = ()
+
+    @property
+    def code(self) -> dict[str, str]:
+        # A job's artifact is made by the program; a change in the code that watches it must not cost a training run.
+        return code_reachable_from(self.programs) if self.programs else code_of(self.stage)
+
+    @property
+    def version(self) -> str:
+        return code_version(identity(self.config), self.code, library_versions(self.libraries))
+
+    def made_from(self, inputs: Mapping[str, Artifact]) -> MadeFrom:
+        return MadeFrom(config=identity(self.config), code=self.code, libraries=library_versions(self.libraries), inputs=input_refs(inputs, self.parts))
+
+
+def artifact(
+    recipe: Recipe,
+    group: str,
+    declared: Declared,
+    *,
+    checks: Sequence[str],
+    kinds: Sequence[str],
+    deps: Sequence[str] = (),
+    call: Callable[[dg.AssetExecutionContext, Store, MadeFrom, Mapping[str, Artifact], Workspace], Outcome] | None = None,
+    after: Callable[[dg.AssetExecutionContext, Store, Artifact], None] | None = None,
+    refine: Callable[[dg.AssetExecutionContext, Store, Mapping[str, Artifact]], BaseModel] | None = None,
+    required_resources: Sequence[str] = (),
+) -> dg.AssetsDefinition:
+    """Declare one unpartitioned artifact.
+
+    ``checks`` are the names of the checks its stage returns, all judged in the same step. ``call`` replaces the plain call of the stage
+    where it needs more than inputs (a job); ``after`` runs once the artifact is there, made or found; ``refine`` gives the config where it
+    depends on what this Dagster run asks for. ``deps`` are further edges that the stage does not read through the store.
+    """
+
+    @dg.multi_asset(
+        name=declared.name.replace("/", "__"),
+        specs=[
+            dg.AssetSpec(
+                key(declared.name),
+                deps=[key(n) for n in (*declared.reads, *deps)],
+                group_name=group,
+                description=description(declared.stage),
+                code_version=declared.version,
+                kinds=set(kinds),
+                owners=[recipe.owner],
+                metadata=code_reference(declared.stage),
+            )
+        ],
+        check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=True) for c in checks],
+        required_resource_keys={"store", *required_resources},
+    )
+    def body(context: dg.AssetExecutionContext) -> Any:
+        store: Store = context.resources.store.open()
+        guard_instance(context, recipe)
+        inputs = {name: store.head(recipe.name, name) for name in declared.reads}
+        entry = replace(declared, config=refine(context, store, inputs)) if refine else declared
+        made_from = entry.made_from(inputs)
+
+        def work(out: Workspace) -> Outcome:
+            return call(context, store, made_from, inputs, out) if call else entry.stage(entry.config, inputs, out)
+
+        made, reused = store.build(declared.name, made_from, work, context.log.info, recipe.compute.workers)
+        store.set_head(recipe.name, declared.name, declared.name, made.fingerprint)
+        if after:
+            after(context, store, made)
+        context.log.info(summary(made, reused))
+        yield dg.MaterializeResult(
+            asset_key=key(declared.name),
+            metadata=metadata(made, reused),
+            data_version=dg.DataVersion(made.manifest.digest),
+            check_results=[check_result(declared.name, c) for c in made.verdict if c.name in checks],
+        )
+
+    return body
+
+
+def guard_instance(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
+    """One Dagster instance serves one recipe: its events carry asset keys alone, and two recipes share those.
+
+    Raises:
+        NeoError: the instance has served another recipe before.
+    """
+    storage = context.instance.run_storage
+    known = storage.get_cursor_values({"neofoundry/recipe"}).get("neofoundry/recipe")
+    if known is None:
+        storage.set_cursor_values({"neofoundry/recipe": recipe.name})
+    elif known != recipe.name:
+        raise NeoError(
+            f"this Dagster instance belongs to recipe '{known}', NEO_RECIPE is '{recipe.name}'. `neo home {recipe.name}` makes an instance for it and prints the DAGSTER_HOME to set."
+        )
+
+
+# ------------------------------------------------------------------ what people see
+
+
+def description(stage: Callable[..., object]) -> str:
+    return inspect.cleandoc(stage.__doc__ or "")
+
+
+def code_reference(stage: Callable[..., object]) -> dict[str, Any]:
+    """Where the stage's code is, for the UI's link."""
+    file, line = inspect.getsourcefile(stage), inspect.getsourcelines(stage)[1]
+    return {"dagster/code_references": CodeReferencesMetadataValue(code_references=[LocalFileCodeReference(file_path=str(file), line_number=line, label=stage.__name__)])}
+
+
+def summary(made: Artifact, reused: bool) -> str:
+    """One line about an artifact for the console."""
+    m = made.manifest
+    parts = [f"{name} {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{name} {value}" for name, value in list(m.numbers.items())[:4]]
+    if m.rows_in is not None and m.rows_dropped:
+        parts.insert(0, f"{m.rows_in:,} in = {m.rows_kept:,} kept + {m.rows_dropped:,} dropped")
+    how = "reused" if reused else f"made in {m.seconds:.1f} s"
+    return f"{how}  {made.fingerprint[:12]}  {'; '.join(parts)}"
+
+
+def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:
+    """Numbers, tables and pictures of an artifact, as the UI shows them."""
+    m = made.manifest
+    out: dict[str, dg.MetadataValue] = {
+        "fingerprint": dg.MetadataValue.text(m.fingerprint),
+        "digest": dg.MetadataValue.text(m.digest),
+        "path": dg.MetadataValue.path(str(made.path)),
+        "reused": dg.MetadataValue.bool(reused),
+        "seconds": dg.MetadataValue.float(m.seconds),
+    }
+    for name, count in (("rows in", m.rows_in), ("rows kept", m.rows_kept), ("rows dropped", m.rows_dropped)):
+        if count is not None:
+            out[name] = dg.MetadataValue.int(count)
+    out |= {name: scalar(value) for name, value in m.numbers.items() if value is not None}
+    out |= {name: table(rows) for name, rows in m.tables.items() if rows}
+    out |= {name: picture(made.file(file)) for name, file in m.pictures.items()}
+    return out
+
+
+def scalar(value: int | float | str | bool) -> dg.MetadataValue:
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value) if abs(value) < 1 << 53 else dg.MetadataValue.text(f"{value:,}")
+    return dg.MetadataValue.float(value) if isinstance(value, float) else dg.MetadataValue.text(value)
+
+
+def table(rows: Sequence[Row]) -> dg.MetadataValue:
+    types = {bool: "bool", int: "int", float: "float", str: "string", type(None): "string"}
+    columns = [dg.TableColumn(name, type=types[type(value)]) for name, value in rows[0].items()]
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows], schema=dg.TableSchema(columns=columns))
+
+
+def picture(file: Path) -> dg.MetadataValue:
+    """An SVG inline, behind the UI's "Show Markdown"; a large one as a path."""
+    data = file.read_bytes()
+    if len(data) > PICTURE_BYTES:
+        return dg.MetadataValue.path(str(file))
+    return dg.MetadataValue.md(f"![{file.stem}](data:image/svg+xml;base64,{base64.b64encode(data).decode()})")
+
+
+def check_result(name: str, check: Check) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(asset_key=key(name), check_name=check.name, passed=check.passed, severity=severity, metadata={"detail": check.detail})

@@ -1,0 +1,57 @@
+"""What evaluates without being asked: a sensor for new checkpoints, and a schedule for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from neo_assets.core.errors import NeoError
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.store import Store
+from neo_assets.declare import key
+from neo_assets.evaluate.assets import REPEAT_TAG, TASKS
+from training.tasks import task_identities
+
+
+def evaluation_sensors(recipe: Recipe) -> list[dg.SensorDefinition]:
+    """One sensor per run: every new checkpoint is exported and scored, each once under today's tasks. Off until switched on."""
+    return [_checkpoint_sensor(recipe, run) for run in recipe.runs]
+
+
+def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"evaluate_checkpoints_{run}",
+        target=dg.AssetSelection.assets(["hf_model", run], ["eval_scores", run]),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=f"Exports and scores every new checkpoint of run `{run}`, once under today's task identities.",
+        required_resource_keys={"store"},
+    )
+    def evaluate_checkpoints(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        store: Store = context.resources.store.open()
+        try:
+            identities = task_identities(store.head(recipe.name, name).path for name in TASKS)
+        except NeoError as error:
+            yield dg.SkipReason(str(error))
+            return
+        today = "-".join(sorted(identity[:6] for identity in identities.values()))
+        for partition in sorted(context.instance.get_materialized_partitions(key(f"checkpoint/{run}"))):
+            # The run key makes this request once for ever: a checkpoint under these tasks.
+            yield dg.RunRequest(run_key=f"{partition}/{today}", partition_key=partition)
+
+    return evaluate_checkpoints
+
+
+def evaluation_schedule(recipe: Recipe, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Re-evaluation: scores what has no score under today's task identities; with `repeat` in the recipe, everything once more."""
+    settings = recipe.evaluation.reevaluate
+    return dg.ScheduleDefinition(
+        name="reevaluate_schedule",
+        job=job,
+        cron_schedule=settings.cron,
+        execution_timezone="UTC",
+        tags={REPEAT_TAG: str(settings.repeat).lower()},
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Scores due checkpoints under today's tasks; `evaluation.reevaluate.repeat` asks for a numbered attempt and reports differences.",
+    )

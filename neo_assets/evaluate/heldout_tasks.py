@@ -1,0 +1,126 @@
+"""Tasks made from held-out documents, so that every model has a test that nobody could have trained on.
+
+Per language: *bits per byte* of whole documents (what a model is trained for, comparable between tokenizers), and a *cloze* task
+(``cloze.py``). They need no outside data and exist for any language of the recipe. In return they say nothing about knowledge
+or reasoning, and their scores compare models on this corpus only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import digest_bytes, digest_json
+from neo_assets.core.recipe.base import Lang, Section
+from neo_assets.core.recipe.model import HeldoutTasks
+from neo_assets.core.records import DOCUMENT, DROPPED, KEPT, Verdict, verdict_table
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.evaluate.cloze import Limits, Text, delimiter, keyed, make_items
+from training.tasks import TASKS_FILE, Task, write_tasks
+
+STAGE = "heldout_tasks"
+UNIFORM_BITS_PER_BYTE = 8.0
+
+
+class HeldoutTasksInput(Section):
+    """What this stage reads of the recipe."""
+
+    tasks: HeldoutTasks
+    languages: list[Lang] = Field(min_length=1)
+
+
+def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+    """Test questions made from held-out documents: how well a model predicts them, and which of several sentences comes next.
+
+    Which documents and sentences are used depends on the recipe's seed and on the documents themselves, never on their order. A
+    document that gives nothing to any task is in `verdicts.parquet` with the reason.
+    """
+    table = inputs["heldout"].table("documents.parquet", DOCUMENT)
+    documents = sorted(zip(*(table.column(n).to_pylist() for n in ("doc_id", "lang", "cluster_id", "text", "licence")), strict=True))
+    settings = config.tasks
+    tasks: list[Task] = []
+    numbers: list[Row] = []
+    used: set[str] = set()
+    checks: list[Check] = []
+    for lang in config.languages:
+        limits = _limits(settings, lang)
+        docs = [Text(doc_id, cluster_id or doc_id, text) for doc_id, its, cluster_id, text, _ in documents if its == lang and text]
+        licences = ", ".join(sorted({licence or "unknown" for _, its, _, _, licence in documents if its == lang}))
+        rolling = sorted(sorted(docs, key=lambda d: keyed(settings.seed, "bits_per_byte", d.doc_id))[: settings.max_documents], key=lambda d: d.doc_id)
+        items = make_items(docs, lang, limits, items=settings.cloze_items, choices=settings.choices, seed=settings.seed)
+        used.update(d.doc_id for d in rolling)
+        used.update(i.doc_id for i in items)
+        rolling_lines = [{"id": d.doc_id, "text": d.text[: settings.max_document_chars]} for d in rolling]
+        cloze_lines: list[dict[str, object]] = [{"id": i.id, "doc_id": i.doc_id, "context": i.context, "choices": i.choices, "answer": i.answer} for i in items]
+        common = {"lang": lang, "licence": licences}
+        tasks.append(
+            Task(
+                name=f"bits_per_byte_{lang}",
+                kind="loglikelihood_rolling",
+                **_written(out, f"bits_per_byte_{lang}.jsonl", rolling_lines),
+                **common,
+                items=len(rolling),
+                chance=UNIFORM_BITS_PER_BYTE,
+                metric="bits_per_byte",
+                description=f"Bits per byte of held-out documents, cut to {settings.max_document_chars:,} characters. Lower is better; guessing every byte costs 8.",
+            )
+        )
+        tasks.append(
+            Task(
+                name=f"cloze_{lang}",
+                kind="multiple_choice",
+                **_written(out, f"cloze_{lang}.jsonl", cloze_lines),
+                **common,
+                items=len(items),
+                chance=1 / settings.choices,
+                metric="acc_norm",
+                prompt="{context}",
+                delimiter=delimiter(lang),
+                description=f"Which of {settings.choices} sentences comes next in a held-out document; the wrong ones are sentences of other documents, nearest in length.",
+            )
+        )
+        numbers.append({"lang": lang, "documents": len(docs), "bits_per_byte_documents": len(rolling), "cloze_items": len(items), "cloze_asked": settings.cloze_items})
+        checks.append(
+            Check(name=f"has_items_{lang}", passed=bool(rolling and items), detail=f"{len(rolling)} documents and {len(items)} cloze items from {len(docs)} held-out documents")
+        )
+        short = f"{len(items)} of the {settings.cloze_items} cloze items asked for, {len(rolling)} of {settings.max_documents} documents"
+        checks.append(Check(name=f"enough_items_{lang}", passed=len(items) >= settings.cloze_items and len(rolling) > 0, detail=short, blocking=False))
+        out.log(f"{lang}: {len(rolling)} documents for bits per byte, {len(items)} cloze items")
+    out.write_text(TASKS_FILE, write_tasks(tasks))
+    out.write("verdicts.parquet", verdict_table(_verdict(doc_id, lang, config.languages, used) for doc_id, lang, *_ in documents))
+    checks.append(
+        Check(name="rows_balance", passed=len(used) <= len(documents), detail=f"{len(documents)} documents in = {len(used)} used + {len(documents) - len(used)} not used")
+    )
+    return Outcome(
+        digest=digest_json([t.model_dump() for t in sorted(tasks, key=lambda t: t.name)]),
+        parts={t.name: t.data_digest for t in tasks},
+        rows_in=len(documents),
+        rows_kept=len(used),
+        rows_dropped=len(documents) - len(used),
+        numbers={"tasks": len(tasks), "cloze_items": sum(t.items for t in tasks if t.kind == "multiple_choice"), "documents_used": len(used)},
+        tables={"languages": numbers},
+        checks=checks,
+    )
+
+
+def _limits(settings: HeldoutTasks, lang: str) -> Limits:
+    given = {name: getattr(settings, name) for name in ("min_context_chars", "max_context_chars", "min_choice_chars", "max_choice_chars")}
+    for name, by_language in given.items():
+        if lang not in by_language:
+            raise BadInput(f"the recipe's evaluation.heldout.{name} has no '{lang}', which is one of its languages")
+    return Limits(*(by_language[lang] for by_language in given.values()))
+
+
+def _written(out: Workspace, name: str, lines: list[dict[str, object]]) -> dict[str, str]:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    out.write_text(name, text)
+    return {"file": name, "data_digest": digest_bytes(text.encode())}
+
+
+def _verdict(doc_id: str, lang: str, languages: list[str], used: set[str]) -> Verdict:
+    if doc_id in used:
+        return Verdict(doc_id, STAGE, KEPT)
+    return Verdict(doc_id, STAGE, DROPPED, rule="not_sampled" if lang in languages else "language", detail=lang)

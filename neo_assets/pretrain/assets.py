@@ -1,0 +1,62 @@
+"""The pretrain group: `run_plan`, `pretraining`, `checkpoint` and `hf_model`, by run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.declare import Declared, artifact, key
+from neo_assets.pretrain.checkpoints import Announcer, partitions
+from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, pretrain
+from neo_assets.pretrain.plan import PlanInput, plan_run
+
+GROUP = "pretrain"
+LIBRARIES = ("torch", "deepspeed", "transformers")
+
+
+def declared(recipe: Recipe) -> dict[str, Declared]:
+    out: dict[str, Declared] = {}
+    for name, run in recipe.runs.items():
+        shards = f"token_shards/{run.phase}"
+        out[f"run_plan/{name}"] = Declared(f"run_plan/{name}", plan_run, PlanInput(name=name, run=run, tokenizer=recipe.tokenizer), reads=[shards])
+        # The plan is made first, so that people see it before hours are spent, but it changes nothing about the run.
+        config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer)
+        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=[shards], libraries=LIBRARIES, programs=["training.pretrain"])
+    return out
+
+
+def assets(recipe: Recipe) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    entries = declared(recipe)
+    out: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    for name in recipe.runs:
+        out.append(artifact(recipe, GROUP, entries[f"run_plan/{name}"], checks=["one_sequence_at_least"], kinds=["json"]))
+        out.append(_training_job(recipe, name, entries[f"pretraining/{name}"]))
+        out.append(
+            dg.AssetSpec(
+                key(f"checkpoint/{name}"),
+                deps=[key(f"pretraining/{name}")],
+                group_name=GROUP,
+                description=f"Checkpoints of run `{name}`, one partition each: weights, optimizer, data cursor, random states and a certificate. They appear while training runs, saved by the job itself.",
+                owners=[recipe.owner],
+                kinds={"pytorch"},
+                partitions_def=partitions(name),
+            )
+        )
+    return out
+
+
+def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefinition:
+    def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+        announcer = Announcer(context, store, name)
+        return pretrain(entry.config, inputs, out, made_from=made_from, store=store, jobs=context.resources.compute.open(), report=announcer.handle)  # type: ignore[arg-type]
+
+    def announce_all(context: dg.AssetExecutionContext, store: Store, made: Artifact) -> None:
+        announcer = Announcer(context, store, name)
+        for folder in checkpoint_folders(store, name, recipe.runs[name], made.fingerprint):
+            announcer.announce(folder.name)
+
+    checks = ["every_step_recorded", "loss_finite", "loss_falls"]
+    return artifact(recipe, GROUP, entry, checks=checks, kinds=["pytorch"], deps=[f"run_plan/{name}"], call=call, after=announce_all, required_resources=["compute"])

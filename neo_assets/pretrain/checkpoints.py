@@ -1,0 +1,64 @@
+"""Checkpoints in Dagster: one dynamic partition each, materialized while training runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from neo_assets.core.jobs import Message
+from neo_assets.core.store import Manifest, Store
+from neo_assets.declare import key
+
+
+def partitions(run_name: str) -> dg.DynamicPartitionsDefinition:
+    """Training steps of one run: zero-padded step and short run fingerprint, shared by `checkpoint`, `hf_model` and `eval_scores`."""
+    return dg.DynamicPartitionsDefinition(name=f"checkpoint_{run_name}")
+
+
+class Announcer:
+    """Puts a run's checkpoints into the event log, each once, whoever asks."""
+
+    def __init__(self, context: dg.AssetExecutionContext, store: Store, run_name: str) -> None:
+        self.context, self.store, self.run_name = context, store, run_name
+        self.asset = key(f"checkpoint/{run_name}")
+        self.known = set(context.instance.get_materialized_partitions(self.asset))
+        self.dynamic = f"checkpoint_{run_name}"
+
+    def announce(self, name: str) -> None:
+        """Record a committed checkpoint as a materialized partition, unless it is one already."""
+        if name in self.known:
+            return
+        folder = self.store.root / "checkpoint" / self.run_name / name
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
+        self.context.instance.add_dynamic_partitions(self.dynamic, [name])
+        self.context.log_event(dg.AssetMaterialization(self.asset, partition=name, metadata=_metadata(manifest, folder), tags={"dagster/data_version": manifest.digest}))
+        self.known.add(name)
+        loss = manifest.numbers.get("loss")
+        self.context.log.info(f"checkpoint {name}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
+
+    def handle(self, message: Message) -> None:
+        """Tell the console and the event log what a training job reports."""
+        data = message.data
+        if message.event == "checkpoint":
+            self.announce(str(data["name"]))
+        elif message.event == "progress":
+            self.context.log.info(
+                f"step {data['step']}/{data['steps']}  loss {float(str(data['loss'])):.3f}  {float(str(data['tokens_per_s'])):,.0f} tokens/s  {float(str(data['eta_s'])):.0f} s left"
+            )
+
+
+def _metadata(manifest: Manifest, folder: Path) -> dict[str, dg.MetadataValue]:
+    numbers = manifest.numbers
+    out: dict[str, dg.MetadataValue] = {
+        "digest": dg.MetadataValue.text(manifest.digest),
+        "path": dg.MetadataValue.path(str(folder)),
+        "run fingerprint": dg.MetadataValue.text(next(iter(manifest.made_from.inputs.values())).fingerprint),
+        "step": dg.MetadataValue.int(int(str(numbers["step"]))),
+        "tokens": dg.MetadataValue.int(int(str(numbers["trained_tokens"]))),
+        "bytes": dg.MetadataValue.int(sum(f.size for f in manifest.files.values())),
+        "seconds to save": dg.MetadataValue.float(manifest.seconds),
+    }
+    if isinstance(numbers.get("loss"), float):
+        out["loss"] = dg.MetadataValue.float(float(str(numbers["loss"])))
+    return out

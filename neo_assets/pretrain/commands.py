@@ -1,0 +1,127 @@
+"""`neo jobs`, `neo logs`, `neo cancel`, `neo resume`: see, follow and stop jobs. `neo plan`: what a run would be."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from neo_assets.core.jobs import JobFolder, JobState, age, job_folders
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.terminal import JSON, show
+from neo_assets.pretrain.plan import estimate, launch_command
+from resources.compute import open_compute
+from resources.compute.base import Compute
+
+JobArgument = Annotated[str, typer.Argument(help="job fingerprint, or its first letters")]
+FOLLOW_SECONDS = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    for command in (jobs, logs, cancel, resume, plan):
+        app.command()(command)
+
+
+def _compute() -> Compute:
+    return open_compute("local", store_root())
+
+
+def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all", help="finished ones too")] = False) -> None:
+    """Jobs that run, or went wrong; --all lists finished ones too."""
+    compute = _compute()
+    rows = []
+    for folder in job_folders(store_root()):
+        state = compute.poll(folder)
+        if state is JobState.SUCCEEDED and not everything:
+            continue
+        rows.append(
+            {
+                "job": folder.fingerprint[:12],
+                "what": folder.spec().title,
+                "state": str(state),
+                "attempts": len(folder.attempts()),
+                "age": _age(folder),
+                "progress": _progress(folder),
+            }
+        )
+    show(rows, as_json, empty="no job is running" + ("" if everything else " (finished ones: neo jobs --all)"))
+
+
+def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow", help="go on until the job ends")] = False) -> None:
+    """Print a job's log."""
+    compute = _compute()
+    folder = compute.find(job)
+    position = 0
+    while True:
+        # The state is read before the log: what a job wrote before it ended is then never missed.
+        running = compute.poll(folder) in (JobState.RUNNING, JobState.QUEUED)
+        if folder.log_file.is_file():
+            with folder.log_file.open("rb") as stream:
+                stream.seek(position)
+                text = stream.read()
+            position += len(text)
+            print(text.decode("utf-8", "replace"), end="", flush=True)
+        if not (follow and running):
+            return
+        time.sleep(FOLLOW_SECONDS)
+
+
+def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", help="also give its finished steps up: the next run may start anew")] = False) -> None:
+    """Stop a job. What it has saved stays; `neo resume` goes on from there."""
+    compute = _compute()
+    folder = compute.find(job)
+    compute.cancel(folder)
+    if abandon:
+        (folder.path / "abandoned").touch()
+    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}")
+
+
+def resume(job: JobArgument) -> None:
+    """Let a cancelled job go on from its last checkpoint."""
+    compute = _compute()
+    folder = compute.find(job)
+    compute.resume(folder)
+    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}")
+
+
+def plan(run: Annotated[str | None, typer.Argument(help="a run of the recipe; all of them if left out")] = None, as_json: bool = JSON) -> None:
+    """From the recipe alone: what would be built, parameters, tokens, disk, time, and the command that would run."""
+    recipe = load()
+    names = [run] if run else list(recipe.runs)
+    for name in names:
+        if name not in recipe.runs:
+            raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
+    plans = [{"run": name, **estimate(recipe.runs[name], recipe.tokenizer), "command": launch_command(recipe, name)} for name in names]
+    if as_json:
+        show([{**p, "artifacts": _artifacts(recipe)} for p in plans], as_json=True)
+        return
+    print(f"recipe '{recipe.name}': {recipe.description}\n\nartifacts, in order:\n  {', '.join(_artifacts(recipe))}")
+    for entry in plans:
+        print()
+        show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
+
+
+def _artifacts(recipe: Recipe) -> list[str]:
+    from neo_assets.build import declared
+
+    return list(declared(recipe))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float) and value >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def _progress(folder: JobFolder) -> str:
+    for message in reversed(folder.messages()[0]):
+        if message.event == "progress":
+            return f"step {message.data['step']}/{message.data['steps']}, loss {float(str(message.data['loss'])):.3f}, {float(str(message.data['eta_s'])):.0f} s left"
+    return ""
+
+
+def _age(folder: JobFolder) -> str:
+    attempt = folder.last_attempt()
+    return age(time.time() - attempt.started_at) if attempt else ""

@@ -1,0 +1,160 @@
+"""``pretraining/‹run›``: the training job, and what is left of it when it has ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+
+from neo_assets.core import records
+from neo_assets.core.errors import NeoError
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
+from neo_assets.core.recipe.base import Section, identity
+from neo_assets.core.recipe.model import Run, Tokenizer
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
+from neo_assets.pretrain.plan import ids, save_svg
+from training.spec import PretrainConfig, checkpoint_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAST_SHARE = 10
+"""The loss over the last and the first tenth of the steps are compared."""
+
+
+class Jobs(Protocol):
+    """The part of a compute backend that a stage uses."""
+
+    def submit(self, spec: JobSpec) -> JobFolder: ...
+    def poll(self, folder: JobFolder) -> JobState: ...
+    def follow(self, folder: JobFolder) -> Iterator[Message]: ...
+
+
+class PretrainInput(Section):
+    name: str
+    run: Run
+    tokenizer: Tokenizer
+
+
+def job_spec(config: PretrainInput, made_from: MadeFrom, shards: Artifact, store: Store) -> JobSpec:
+    """The whole input of the training job."""
+    run, fingerprint = config.run, made_from.fingerprint
+    checkpoints = store.root / "checkpoint" / config.name
+    settings = PretrainConfig(run_name=config.name, run_fingerprint=fingerprint, run=run, vocab_rows=run.model.vocab_rows(ids(config.tokenizer)), checkpoints=str(checkpoints))
+    return JobSpec(
+        work_fingerprint=fingerprint,
+        title=f"pretraining/{config.name}",
+        program="training.pretrain",
+        nodes=run.nodes,
+        ranks_per_node=run.ranks_per_node,
+        threads_per_rank=run.threads_per_rank,
+        max_attempts=run.max_attempts,
+        config=settings.model_dump(),
+        inputs={"token_shards": str(shards.path)},
+        out=str(checkpoints),
+    )
+
+
+def refuse_silent_restart(spec: JobSpec, made_from: MadeFrom, store: Store, jobs: Jobs) -> None:
+    """Stop when the same run, but for its code, is half done: starting anew would throw its steps away unasked.
+
+    Raises:
+        NeoError: names the unfinished job and what can be done.
+    """
+    wanted = _but_for_fingerprint(spec)
+    for folder in job_folders(store.root):
+        other = folder.spec()
+        if other.title != spec.title or folder.fingerprint == spec.work_fingerprint or (folder.path / "abandoned").exists():
+            continue
+        if _but_for_fingerprint(other) == wanted and jobs.poll(folder) is not JobState.SUCCEEDED:
+            raise NeoError(
+                f"{spec.title}: job {folder.fingerprint[:12]} of this same run is unfinished ({jobs.poll(folder)}) and was started by other code. "
+                f"Check out the code it was started with to let it finish, or give its steps up with `neo cancel --abandon {folder.fingerprint[:12]}` and materialize again."
+            )
+
+
+def _but_for_fingerprint(spec: JobSpec) -> dict[str, object]:
+    plain = spec.model_dump(exclude={"work_fingerprint", "max_attempts"})
+    plain["config"] = {k: v for k, v in spec.config.items() if k != "run_fingerprint"}
+    return plain
+
+
+def pretrain(config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspace, *, made_from: MadeFrom, store: Store, jobs: Jobs, report: Callable[[Message], None]) -> Outcome:
+    """The training job of one run: torchrun and DeepSpeed, in a process of its own that outlives the Dagster run.
+
+    Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint. Checkpoints appear
+    as partitions of `checkpoint` while training runs. What stays here is the job's specification, its log and the loss curve.
+    """
+    spec = job_spec(config, made_from, inputs[f"token_shards/{config.run.phase}"], store)
+    refuse_silent_restart(spec, made_from, store, jobs)
+    folder = jobs.submit(spec)
+    out.log(
+        f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel {folder.fingerprint[:12]}` stops it; it goes on without this Dagster run"
+    )
+    for message in jobs.follow(folder):
+        report(message)
+    return collect(config, made_from.fingerprint, folder, store, out)
+
+
+def checkpoint_folders(store: Store, run_name: str, run: Run, run_fingerprint: str) -> list[Path]:
+    """Folders of all checkpoints this run must have, in step order. Raises NeoError for one that is not there."""
+    folders = [store.root / "checkpoint" / run_name / checkpoint_name(step, run_fingerprint) for step in run.checkpoint_steps()]
+    for folder in folders:
+        if not (folder / "manifest.json").is_file():
+            raise NeoError(f"pretraining/{run_name} has ended, but checkpoint {folder.name} is not in the store")
+    return folders
+
+
+def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: Store, out: Workspace) -> Outcome:
+    """Gather the run's metrics from its checkpoints, draw the loss, and judge it."""
+    folders = checkpoint_folders(store, config.name, config.run, fingerprint)
+    metrics = pa.concat_tables([records.read_table(f / "metrics.parquet") for f in folders])
+    out.write("metrics.parquet", metrics)
+    out.write_text("spec.json", folder.spec().model_dump_json(indent=1))
+    out.write_text("log.txt", folder.log_file.read_text(encoding="utf-8", errors="replace"))
+    out.write_text("config.json", json.dumps(identity(config), indent=1))
+    losses = [float(v) for v in metrics.column("loss").to_pylist()]
+    _draw_loss(metrics, out.path / "loss.svg")
+    tenth = max(1, len(losses) // LAST_SHARE)
+    first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
+    rates = sorted(float(v) for v in metrics.column("tokens_per_s").to_pylist())
+    finite = all(math.isfinite(v) for v in losses)
+    certificate = json.loads((folders[-1] / "certificate.json").read_text(encoding="utf-8"))
+    return Outcome(
+        digest=digest_json([certificate["history_digest"], certificate["state_digests"]]),
+        numbers={
+            "steps": len(losses),
+            "first_tenth_loss": round(first, 4),
+            "last_tenth_loss": round(last, 4),
+            "trained_tokens": int(metrics.column("tokens").to_pylist()[-1]),
+            "median_tokens_per_s": round(rates[len(rates) // 2], 1),
+            "checkpoints": len(folders),
+            "attempts": len(folder.attempts()),
+            "job": folder.fingerprint,
+        },
+        pictures={"loss": "loss.svg"},
+        checks=[
+            Check(
+                name="every_step_recorded", passed=metrics.column("step").to_pylist() == list(range(1, config.run.steps + 1)), detail=f"{len(losses)} of {config.run.steps} steps"
+            ),
+            Check(name="loss_finite", passed=finite, detail=f"{sum(not math.isfinite(v) for v in losses)} steps with a loss that is no number"),
+            Check(name="loss_falls", passed=last < first, detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last"),
+        ],
+    )
+
+
+def _draw_loss(metrics: pa.Table, target: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(metrics.column("step").to_pylist(), metrics.column("loss").to_pylist(), linewidth=1)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, nats a token")
+    axes.grid(alpha=0.3)
+    save_svg(figure, target)

@@ -1,0 +1,249 @@
+"""`neo demo`, `neo ui`, `neo why`, `neo gc`, `neo verify`, `neo summary`, `neo home`, `neo schema`: the factory as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neo_assets.core.errors import BadInput, MissingUpstream, NeoError
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.jobs import JobState, age, job_folders
+from neo_assets.core.place import dagster_home, store_root
+from neo_assets.core.recipe import json_schema, load
+from neo_assets.core.recipe.load import DEFAULT_RECIPE
+from neo_assets.core.store import PARTIAL, Artifact, Store
+from neo_assets.core.terminal import JSON, show
+from neo_assets.core.why import differences
+
+
+def register(app: typer.Typer) -> None:
+    for command in (demo, ui, summary, why, gc, verify, home, schema):
+        app.command()(command)
+
+
+# ------------------------------------------------------------------ run
+
+
+def demo() -> None:
+    """Fetch the demo site, run the whole factory on it, and say where everything is."""
+    from neo_assets.crawl.commands import fetch_demo
+
+    if load().name == DEFAULT_RECIPE:
+        fetch_demo()
+    began = time.time()
+    code = run_dagster(["job", "execute", "-m", "definitions", "-j", "factory"])
+    if code:
+        raise typer.Exit(code)
+    print(f"\n{age(time.time() - began)} in all.")
+    summary(as_json=False, since=began)
+
+
+def run_dagster(arguments: list[str]) -> int:
+    """Run a `dagster` command on the recipe's instance; Ctrl-C ends the Dagster run and explains what goes on."""
+    recipe = load()
+    command = [sys.executable, "-m", "dagster", *arguments]
+    print("$ dagster " + " ".join(arguments), flush=True)
+    environment = {**os.environ, "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore")}
+    if recipe.name != DEFAULT_RECIPE or "DAGSTER_HOME" in os.environ:
+        environment.setdefault("DAGSTER_HOME", str(make_home(recipe.name)))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        print("\nCtrl-C: the Dagster run is stopping. What is finished stays; run the same command again to go on.", flush=True)
+        running = [f for f in job_folders(store_root()) if _compute().poll(f) is JobState.RUNNING]
+        for folder in running:
+            short = folder.fingerprint[:12]
+            print(
+                f"{folder.spec().title} trains on without it, as job {short}:\n  neo jobs                see it\n  neo logs -f {short}   follow it\n  neo cancel {short}    stop it\nThe next run attaches to it."
+            )
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        return 130
+
+
+def _compute():  # type: ignore[no-untyped-def]
+    from resources.compute import open_compute
+
+    return open_compute("local", store_root())
+
+
+def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 3000) -> None:
+    """Open the web UI (webserver and daemon, loopback only) on this recipe's instance."""
+    recipe = load()
+    environment = {**os.environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(make_home(recipe.name)), "PYTHONWARNINGS": "ignore"}
+    print(f"recipe '{recipe.name}': http://127.0.0.1:{port}  (Ctrl-C stops the UI; jobs go on)", flush=True)
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", "127.0.0.1", "-p", str(port)], cwd=ROOT, env=environment))
+
+
+def make_home(recipe: str) -> Path:
+    """DAGSTER_HOME of a recipe's instance, made when it is not there."""
+    folder = dagster_home(recipe, DEFAULT_RECIPE)
+    if folder != ROOT:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / "dagster.yaml").read_text(encoding="utf-8").replace("base_dir: .dagster", f"base_dir: {folder}")
+        (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def home(recipe: Annotated[str | None, typer.Argument(help="recipe; $NEO_RECIPE if left out")] = None) -> None:
+    """Make the Dagster instance of a recipe and print what to set for it."""
+    name = recipe or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
+    print(f"export NEO_RECIPE={name} DAGSTER_HOME={make_home(load(name).name)}")
+
+
+# ------------------------------------------------------------------ see
+
+
+def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=True)] = 0.0) -> None:
+    """The scores of this recipe's build, and where its report is."""
+    recipe = load()
+    store = Store(store_root())
+    rows = []
+    for run in recipe.runs:
+        scores = json.loads(store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8"))
+        rows += [
+            {"run": run, "step": r["step"], "task": r["task"], "metric": r["metric"], "value": r["value"], "stderr": r["stderr"], "n": r["n"], "chance": r["chance"]}
+            for r in scores
+            if r["headline"]
+        ]
+    if as_json:
+        show(rows, as_json=True)
+        return
+    show(rows, as_json=False, title="Scores")
+    report = store.head(recipe.name, "factory_report").file("report.html")
+    heads = [a for a in (store.find(*pointer) for name, pointer in store.heads(recipe.name).items() if "@" not in name) if a]
+    fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
+    if since:
+        print(f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused." + ("" if fresh else " Nothing was recomputed."))
+    print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
+
+
+def why(asset: Annotated[str, typer.Argument(help="asset key, e.g. clean_docs/en")], as_json: bool = JSON) -> None:
+    """Why an asset would be made again: the recipe field, module, library or input that changed."""
+    from neo_assets.build import declared
+
+    recipe = load()
+    store = Store(store_root())
+    entries = declared(recipe)
+    if asset not in entries:
+        raise BadInput(f"recipe '{recipe.name}' has no asset '{asset}'; it has {', '.join(entries)}")
+    pointer = store.head_pointer(recipe.name, asset)
+    if pointer is None:
+        lines = [f"{asset} has never been made for recipe '{recipe.name}'"]
+    else:
+        made = store.find(*pointer)
+        entry = entries[asset]
+        inputs = {}
+        for name in entry.reads:
+            try:
+                inputs[name] = store.head(recipe.name, name)
+            except NeoError as error:
+                print(f"input {name}: {error}", file=sys.stderr)
+        lines = differences(made.manifest.made_from, entry.made_from(inputs)) if made else [f"{asset}: its folder {store.folder(*pointer)} is gone"]
+        lines += [f"refused: {c.name}: {c.detail}" for c in (made.refused_by if made else [])]
+        if not lines:
+            lines = _upstream(asset, recipe.name, store)
+    show([{"asset": asset, "because": line} for line in lines], as_json, empty=f"{asset} is up to date")
+
+
+def _upstream(asset: str, recipe: str, store: Store) -> list[str]:
+    """Stale ancestors of an asset that is itself as its inputs would make it."""
+    from neo_assets.build import declared
+
+    entries = declared(load())
+    waiting, seen, out = list(entries[asset].reads), set(), []
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        entry = entries[name]
+        waiting += entry.reads
+        pointer = store.head_pointer(recipe, name)
+        made = store.find(*pointer) if pointer else None
+        try:
+            inputs = {n: store.head(recipe, n) for n in entry.reads}
+        except NeoError:
+            continue
+        if made is None:
+            out.append(f"upstream {name} has never been made")
+        elif changed := differences(made.manifest.made_from, entry.made_from(inputs)):
+            out += [f"upstream {name}: {line}" for line in changed]
+    return out
+
+
+# ------------------------------------------------------------------ keep
+
+
+def gc(remove: Annotated[bool, typer.Option("--remove", help="really remove; without it they are only shown")] = False, as_json: bool = JSON) -> None:
+    """Artifacts that no recipe's build names any more, and what removing them frees."""
+    store = Store(store_root())
+    rows = []
+    for key, fingerprint, folder in unnamed(store):
+        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        rows.append({"asset": key, "fingerprint": fingerprint[:24], "bytes": size, "removed": remove})
+        if remove:
+            store.remove(folder)
+    show(rows, as_json, empty="every artifact in the store is named by a build")
+    if rows and not as_json:
+        total = sum(int(str(r["bytes"])) for r in rows)
+        print(f"\n{total:,} bytes in {len(rows)} folders" + (" removed" if remove else "; `neo gc --remove` removes them"))
+
+
+def unnamed(store: Store) -> list[tuple[str, str, Path]]:
+    """(key, fingerprint, folder) that nothing uses: not named by a build, not a checkpoint of a named run, not being worked on."""
+    named = {pointer for recipe in store.recipes() for pointer in store.heads(recipe).values()}
+    runs = {fingerprint[:8] for key, fingerprint in named if key.startswith("pretraining/")}
+    runs |= {folder.fingerprint[:8] for folder in job_folders(store.root) if _compute().poll(folder) in (JobState.RUNNING, JobState.QUEUED)}
+    out = []
+    for key, fingerprint, folder in store.all():
+        if (key, fingerprint) in named or (key.startswith("checkpoint/") and fingerprint.split("-")[-1] in runs):
+            continue
+        out.append((key, fingerprint, folder))
+    for folder in sorted(store.root.rglob(f"{PARTIAL}*")):
+        key = folder.parent.relative_to(store.root).as_posix()
+        if not (key.startswith("checkpoint/") and folder.name.split("-")[-1] in runs):
+            out.append((key, folder.name, folder))
+    return out
+
+
+def verify(
+    asset: Annotated[str | None, typer.Argument(help="asset key; everything this recipe's build uses if left out")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="hash every file")] = False,
+) -> None:
+    """Check that artifacts on disk are what their manifests say."""
+    recipe = load()
+    store = Store(store_root())
+    heads = {name: pointer for name, pointer in store.heads(recipe.name).items() if asset in (None, name)}
+    if not heads:
+        raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'" if asset else f"nothing is built for recipe '{recipe.name}'")
+    problems = []
+    for name, pointer in heads.items():
+        try:
+            made: Artifact | None = store.find(*pointer)
+        except NeoError as error:
+            problems.append(str(error))
+            continue
+        if made is None:
+            problems.append(f"{name}: {pointer[1][:12]} is not in the store")
+        elif deep:
+            problems += store.verify(made)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{len(heads)} artifacts checked{' (every file hashed)' if deep else ' (manifests and sizes)'}, {len(problems)} problems")
+    raise typer.Exit(1 if problems else 0)
+
+
+def schema() -> None:
+    """Print the JSON schema of recipe files, for editors."""
+    print(json.dumps(json_schema(), ensure_ascii=False, indent=1))

@@ -1,0 +1,150 @@
+"""Section "kept and dropped" of the report: funnels, the rules that dropped, and some of what they dropped, to be judged by eye."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow.parquet as pq
+
+from neo_assets.core.records import DROPPED
+from neo_assets.core.store import Artifact, Row
+from neo_assets.release.figures import Bar, funnel
+from neo_assets.release.page import LANGUAGES, Block, Example, Examples, Figure, Part, clean, is_number, number, refs, table
+
+SOURCE_STAGES = (("raw_crawl", "fetched"), ("page_text", "with main text"), ("documents", "documents"), ("signals", "in a listed language"))
+LANGUAGE_STAGES = (("clean_docs", "pass the rules"), ("exact_dedup", "no equal text"), ("near_dedup", "no near duplicate"))
+SPLITS = ("heldout", "train_pool", "heldout_tasks")
+"""Stages whose "dropped" only means "on the other side"."""
+
+SHOWN_CHARS = 160
+
+_EXAMPLES = """
+select stage, place, doc_id, rule, value, threshold, twin, detail, source, step, total from (
+  select *, count(*) over (partition by step, rule) as total, row_number() over (partition by step, rule order by doc_id, stage) as nth
+  from (select *, if(split_part(stage, '/', 1) in ('raw_crawl', 'page_text', 'documents', 'signals'), split_part(stage, '/', 1), stage) as step from verdicts where verdict = 'dropped')
+) where nth <= ? order by place, step, total desc, rule, doc_id
+"""
+
+
+class Fates(Protocol):
+    """The part of the fate ledger that the report reads."""
+
+    def funnel(self) -> list[Row]: ...
+    def url_of(self, doc_id: str) -> str | None: ...
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Row]: ...
+
+
+@dataclass(frozen=True)
+class _Seen:
+    url: str
+    text: str
+    lang: str
+
+
+def kept_and_dropped(inputs: Mapping[str, Artifact], ledger: Fates, examples_per_rule: int) -> Part:
+    """Funnels, the table stage x source x rule, and examples of every rule that dropped something."""
+    blocks: list[Block] = [*_funnels(inputs), *_rules(inputs, ledger.funnel()), *_examples(inputs, ledger, examples_per_rule)]
+    return Part(
+        "fates",
+        "What was kept, what was dropped, and why",
+        "Every stage writes one verdict for every document it saw; the numbers here are counts of those verdicts. Each example is one of the first by identifier, not one that was picked.",
+        blocks,
+    )
+
+
+def _of(inputs: Mapping[str, Artifact], stage: str) -> dict[str, Artifact]:
+    return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.partition("/")[0] == stage}
+
+
+def _funnels(inputs: Mapping[str, Artifact]) -> list[Block]:
+    drawings, used = [], []
+    trunk: list[Bar] = []
+    flow: dict[str, int] = {}
+    for stage, label in SOURCE_STAGES:
+        made = _of(inputs, stage)
+        before = sum(flow.values())
+        flow |= {name: a.manifest.rows_kept or 0 for name, a in made.items()}
+        if made:
+            # A source that skips a stage (documents need no extraction) passes it unchanged.
+            skipped = sum(n for name, n in flow.items() if name not in made)
+            trunk.append(Bar(label, max(before, skipped + sum(a.manifest.rows_in or 0 for a in made.values())), sum(flow.values())))
+            used += list(made.values())
+    if trunk:
+        drawings.append(funnel("All sources", trunk))
+    for lang in sorted(_of(inputs, "clean_docs")):
+        bars = [
+            Bar(label, inputs[f"{stage}/{lang}"].manifest.rows_in or 0, inputs[f"{stage}/{lang}"].manifest.rows_kept or 0)
+            for stage, label in LANGUAGE_STAGES
+            if f"{stage}/{lang}" in inputs
+        ]
+        used += [inputs[f"{stage}/{lang}"] for stage, _ in LANGUAGE_STAGES if f"{stage}/{lang}" in inputs]
+        pool = inputs.get("train_pool")
+        if pool is not None and is_number(count := pool.manifest.numbers.get(f"documents_{lang}")):
+            bars.append(Bar("to train on", bars[-1].kept, int(count or 0)))
+            used.append(pool)
+        drawings.append(funnel(LANGUAGES.get(lang, lang), bars))
+    if not drawings:
+        return []
+    return [
+        Figure("Documents after each stage. Solid: kept; pale: dropped at this stage. The last bar of a language leaves out what is held out for evaluation.", drawings, refs(used))
+    ]
+
+
+def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row]) -> list[Block]:
+    counts: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for row in verdicts:
+        rule = str(row["rule"]) if row["verdict"] == DROPPED else ""
+        held = counts[str(row["stage"]), str(row["source"])]
+        held[rule] = held.get(rule, 0) + int(row["documents"] or 0)
+    rows: list[Row] = []
+    for (stage, source), by_rule in counts.items():
+        total, kept = sum(by_rule.values()), by_rule.get("", 0)
+        why = ", ".join(f"{rule} {n:,}" for rule, n in sorted(by_rule.items(), key=lambda item: -item[1]) if rule)
+        rows.append({"stage": stage, "source": source, "in": total, "kept": kept, "dropped": total - kept, "dropped by rule": why})
+    caption = "Every stage, source and rule. For heldout, train_pool and heldout_tasks, dropped means: on the other side of the split, or not needed."
+    return table(caption, rows, (inputs[stage] for stage, _ in counts if stage in inputs))
+
+
+def _examples(inputs: Mapping[str, Artifact], ledger: Fates, limit: int) -> list[Block]:
+    found = [row for row in ledger.rows(_EXAMPLES, [limit]) if str(row["stage"]).partition("/")[0] not in SPLITS and row["stage"] in inputs]
+    seen, where = _texts(inputs, {str(row[name]) for row in found for name in ("doc_id", "twin") if row[name]})
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in found:
+        groups[str(row["step"]), str(row["rule"])].append(row)
+    blocks: list[Block] = []
+    for (step, rule), rows in groups.items():
+        total = int(rows[0]["total"] or 0)
+        caption = f"{step}: {total:,} document{'s' if total != 1 else ''}" + (f", the first {len(rows)} shown" if total > len(rows) else "")
+        sources = [where[doc_id] for row in rows for doc_id in (str(row["doc_id"]), str(row["twin"])) if doc_id in where]
+        blocks.append(Examples(rule, caption, [_example(row, seen, ledger) for row in rows], refs([*(inputs[str(r["stage"])] for r in rows), *sources])))
+    return blocks
+
+
+def _example(row: Row, seen: Mapping[str, _Seen], ledger: Fates) -> Example:
+    doc_id, twin = str(row["doc_id"]), str(row["twin"] or "")
+    known = seen.get(doc_id) or _Seen(ledger.url_of(doc_id) or "", "", "")
+    other = (seen.get(twin) or _Seen(ledger.url_of(twin) or twin, "", "")) if twin else _Seen("", "", "")
+    value, threshold = row["value"], row["threshold"]
+    measured = " · ".join(f"{name} {number(float(str(v)))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v))
+    return Example(doc_id, known.url, measured, _first_chars(known.text), known.lang, clean(str(row["detail"] or ""))[:SHOWN_CHARS], other.url, _first_chars(other.text))
+
+
+def _first_chars(text: str) -> str:
+    flat = " ".join(text[: 4 * SHOWN_CHARS].split())
+    return flat if len(flat) <= SHOWN_CHARS else flat[:SHOWN_CHARS] + "…"
+
+
+def _texts(inputs: Mapping[str, Artifact], wanted: set[str]) -> tuple[dict[str, _Seen], dict[str, Artifact]]:
+    """Address and text of documents by id, from the first stage that has their text, and which artifact that was."""
+    seen: dict[str, _Seen] = {}
+    where: dict[str, Artifact] = {}
+    for artifact in _of(inputs, "documents").values():
+        for path in artifact.files("part-"):
+            found = pq.read_table(path, columns=["doc_id", "url", "text", "lang"], filters=[("doc_id", "in", sorted(wanted))]) if wanted else None
+            for row in found.to_pylist() if found else []:
+                seen[row["doc_id"]] = _Seen(row["url"] or "", row["text"] or "", row["lang"] or "")
+                where[row["doc_id"]] = artifact
+    return seen, where

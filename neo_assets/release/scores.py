@@ -1,0 +1,137 @@
+"""Sections "scores" and "samples" of the report: every checkpoint against chance, said plainly, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neo_assets.core.store import Artifact, Row
+from neo_assets.release.figures import Point, curve
+from neo_assets.release.page import LANGUAGES, Block, Figure, Part, Samples, Text, is_number, number, refs, table
+
+DIFFERS = 2.0
+"""Standard errors between a score and chance from which the page calls them different; the page says so where it does."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of ``scores.json``."""
+
+    task: str
+    metric: str
+    step: int
+    tokens: int
+    value: float
+    stderr: float | None
+    n: int | None
+    chance: float | None
+    higher_is_better: bool
+    attempt: int
+
+
+def read_scores(artifact: Artifact) -> dict[tuple[str, str], list[Score]]:
+    """Scores by (task, metric) in step order; of several attempts at one checkpoint, the last."""
+    last: dict[tuple[str, str, int], Score] = {}
+    for row in json.loads(artifact.file("scores.json").read_text(encoding="utf-8")) if "scores.json" in artifact.manifest.files else []:
+        if not is_number(row["value"]):
+            continue
+        stderr, chance = (float(row[name]) if is_number(row.get(name)) else None for name in ("stderr", "chance"))
+        score = Score(
+            row["task"],
+            row["metric"],
+            int(row["step"]),
+            int(row["tokens"]),
+            float(row["value"]),
+            stderr,
+            row.get("n"),
+            chance,
+            bool(row["higher_is_better"]),
+            int(row.get("attempt") or 0),
+        )
+        place = (score.task, score.metric, score.step)
+        if place not in last or last[place].attempt <= score.attempt:
+            last[place] = score
+    grouped: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    for (task, metric, _), score in sorted(last.items()):
+        grouped[task, metric].append(score)
+    return dict(grouped)
+
+
+def against_chance(score: Score) -> tuple[bool | None, str]:
+    """Whether a score differs from chance by more than two standard errors (None: it cannot be told), and that in words."""
+    said = f"{number(score.value)}" + (f" ± {number(score.stderr)}" if score.stderr is not None else "") + (f" on {score.n:,} items" if score.n is not None else "")
+    if score.chance is None:
+        return None, f"{said}; no chance level is known, so it cannot be compared with guessing"
+    if score.stderr is None or score.stderr <= 0:
+        why = "no standard error is known" if score.stderr is None else "the standard error is 0"
+        return None, f"{said}, chance is {number(score.chance)}; {why}, so it cannot be told whether they differ"
+    distance = abs(score.value - score.chance) / score.stderr
+    if distance <= DIFFERS:
+        return False, f"{said}, chance is {number(score.chance)}: not distinguishable from guessing ({distance:.1f} standard errors)"
+    better = (score.value > score.chance) == score.higher_is_better
+    return True, f"{said}, chance is {number(score.chance)}: {'better' if better else 'worse'} than guessing by {distance:.1f} standard errors"
+
+
+def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.startswith("evaluation/")}
+
+
+def verdicts_on_chance(inputs: Mapping[str, Artifact]) -> list[str]:
+    """One sentence a run for the head of the page."""
+    out = []
+    for run, artifact in _evaluations(inputs).items():
+        finals = [rows[-1] for rows in read_scores(artifact).values()]
+        told = {differs: sorted({s.task for s in finals if against_chance(s)[0] is differs}) for differs in (True, False)}
+        both = sorted(set(told[True]) & set(told[False]))
+        above = [f"{task} (by one of its metrics)" if task in both else task for task in told[True]]
+        within = [task for task in told[False] if task not in both]
+        if finals:
+            out.append(
+                f"At the last checkpoint of run '{run}', "
+                + (
+                    f"{', '.join(above)} differ{'s' if len(above) == 1 else ''} from chance by more than two standard errors"
+                    if above
+                    else "no score differs from chance by more than two standard errors"
+                )
+                + (f"; {', '.join(within)} {'does' if len(within) == 1 else 'do'} not." if above and within else ".")
+            )
+    return out
+
+
+def scores(inputs: Mapping[str, Artifact]) -> Part:
+    """What is asked, then per run and task: the verdict on the last checkpoint, a curve over tokens, a table."""
+    blocks: list[Block] = []
+    for name, caption, title in (
+        ("heldout_tasks", "Tasks made from held-out documents.", "languages"),
+        ("benchmark_items", "Benchmarks that the recipe names.", "benchmarks"),
+    ):
+        if name in inputs:
+            blocks += table(caption, inputs[name].manifest.tables.get(title, []), [inputs[name]])
+    for run, artifact in _evaluations(inputs).items():
+        grouped = read_scores(artifact)
+        if not grouped:
+            blocks.append(Text(f"Run '{run}' has no scores."))
+        for (task, metric), rows in grouped.items():
+            blocks.append(Text(f"{task}, {metric}" if len(_evaluations(inputs)) == 1 else f"{run}: {task}, {metric}", heading=True))
+            blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {against_chance(rows[-1])[1]}."))
+            points = [Point(r.tokens, r.value, r.stderr) for r in rows]
+            better = "higher is better" if rows[0].higher_is_better else "lower is better"
+            drawing = curve(f"{task}, {metric} ({better})", points, "tokens trained on", chance=rows[-1].chance, markers=True)
+            blocks.append(Figure("Whiskers: one standard error either way.", [drawing], refs([artifact])))
+            listed: list[Row] = [{"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance} for r in rows]
+            blocks += table(f"{task} at every checkpoint evaluated; ± is one standard error, n the number of items.", listed, [artifact])
+    return Part("scores", "Scores per checkpoint", "Step 0 is the untrained model. A difference from chance is called one only above two standard errors.", blocks)
+
+
+def generated_samples(inputs: Mapping[str, Artifact]) -> Part:
+    """Continuations of every prompt, checkpoint by checkpoint."""
+    blocks: list[Block] = []
+    for run, artifact in _evaluations(inputs).items():
+        prompts: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        for row in json.loads(artifact.file("samples.json").read_text(encoding="utf-8")) if "samples.json" in artifact.manifest.files else []:
+            prompts[str(row["lang"]), str(row["prompt"])].append((int(row["step"]), str(row["continuation"])))
+        for (lang, prompt), written in prompts.items():
+            blocks.append(Samples(f"{LANGUAGES.get(lang, lang)}, run '{run}', as generated.", lang, prompt, sorted(written, key=lambda item: item[0]), refs([artifact])))
+    return Part("samples", "Generated samples", "What each checkpoint writes after the same prompts. Nothing is picked or corrected.", blocks)

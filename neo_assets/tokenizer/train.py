@@ -1,0 +1,118 @@
+"""``tokenizer``: SentencePiece BPE on the training pool, exported to a Hugging Face tokenizer with identical ids."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import sentencepiece
+
+from neo_assets.core import records
+from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.tokenizer.huggingface import export
+from neo_assets.tokenizer.probes import PROBES
+
+_PROBE_DOCUMENTS = 200
+
+
+class TokenizerInput(Section):
+    languages: list[str]
+    tokenizer: Tokenizer
+
+
+def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+    """One SentencePiece BPE model for both languages, trained on the training pool alone, and the same tokenizer for Hugging Face.
+
+    Both give identical ids. Whether decode(encode(text)) returns the text, for English, Chinese, code and odd white space, is
+    checked on probes and on real documents; the recipe says whether a loss stops the build.
+    """
+    settings = config.tokenizer
+    pool = inputs["train_pool"].table("documents.parquet", records.DOCUMENT)
+    by_lang = {lang: [str(t) for t, at in zip(pool.column("text").to_pylist(), pool.column("lang").to_pylist(), strict=True) if at == lang] for lang in config.languages}
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_lines(by_lang, settings.sample_bytes // len(by_lang), settings.max_sentence_length),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=settings.vocab_size,
+            character_coverage=settings.character_coverage,
+            normalization_rule_name=settings.normalization_rule_name,
+            remove_extra_whitespaces=settings.remove_extra_whitespaces,
+            add_dummy_prefix=settings.add_dummy_prefix,
+            split_digits=settings.split_digits,
+            byte_fallback=settings.byte_fallback,
+            max_sentencepiece_length=settings.max_sentencepiece_length,
+            max_sentence_length=settings.max_sentence_length,
+            shuffle_input_sentence=False,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        raise BadInput(f"SentencePiece could not train on this pool: {error}. A smaller tokenizer.vocab_size often helps with little text.") from error
+    (out.path / "tokenizer.model").write_bytes(model.getvalue())
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    hf = export(model.getvalue(), settings, out.path / "hf")
+    documents = [text for texts in by_lang.values() for text in texts[:_PROBE_DOCUMENTS]]
+    differing, lossy = [], []
+    for name, text in [*PROBES.items(), *((f"document {i}", t) for i, t in enumerate(documents))]:
+        ids = processor.encode(text)
+        if hf.encode(text, add_special_tokens=False, split_special_tokens=True) != ids:
+            differing.append(name)
+        if processor.decode(ids) != text or hf.decode(ids) != text:
+            lossy.append(name)
+    total = len(PROBES) + len(documents)
+    sizes = {"pieces": processor.vocab_size(), "ids": processor.vocab_size() + len(settings.special_tokens)}
+    return Outcome(
+        digest=digest_json({"model": digest_file(out.path / "tokenizer.model"), "special": settings.special_tokens}),
+        numbers={
+            **sizes,
+            "end_of_document_id": end_of_document_id(settings, processor.vocab_size()),
+            "training_bytes": sum(len(t.encode()) for ts in by_lang.values() for t in ts),
+        },
+        checks=[
+            Check(name="same_ids", passed=not differing, detail=_tell(differing, total, "have other ids in the Hugging Face tokenizer")),
+            Check(name="lossless", passed=not lossy, detail=_tell(lossy, total, "do not survive decode(encode(text))"), blocking=settings.must_be_lossless),
+        ],
+    )
+
+
+def end_of_document_id(settings: Tokenizer, pieces: int) -> int:
+    """Id of the token that ends a document. Raises BadInput when the recipe's list does not hold it."""
+    if settings.end_of_document not in settings.special_tokens:
+        raise BadInput(f"tokenizer.end_of_document is {settings.end_of_document!r}, which is not in tokenizer.special_tokens {settings.special_tokens}")
+    return pieces + settings.special_tokens.index(settings.end_of_document)
+
+
+def load_processor(artifact: Artifact) -> sentencepiece.SentencePieceProcessor:
+    return sentencepiece.SentencePieceProcessor(model_file=str(artifact.file("tokenizer.model")))
+
+
+def hf_folder(artifact: Artifact) -> Path:
+    return artifact.path / "hf"
+
+
+def _lines(by_lang: Mapping[str, list[str]], budget: int, longest: int) -> Iterator[str]:
+    """Training lines: whole documents in id order until each language's byte budget is used, lines cut at ``longest`` bytes."""
+    for texts in by_lang.values():
+        used = 0
+        for text in texts:
+            if used >= budget:
+                break
+            used += len(text.encode())
+            for line in text.split("\n"):
+                for i in range(0, len(line), longest // 4):
+                    yield line[i : i + longest // 4]
+
+
+def _tell(names: list[str], total: int, what: str) -> str:
+    return f"{len(names)} of {total} texts {what}" + (f": {', '.join(names[:5])}" if names else "")

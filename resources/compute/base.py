@@ -1,0 +1,120 @@
+"""What every compute backend can do. The asset layer and the command line know only this."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import fcntl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from neo_assets.core.errors import NeoError
+from neo_assets.core.jobs import Attempt, JobFolder, JobSpec, JobState, Message, follow
+
+
+class Compute(abc.ABC):
+    """Starts jobs and tells how they are. One piece of work is one job: :meth:`submit` of a known fingerprint attaches.
+
+    A backend implements four things: start an attempt under the scheduler-side name ``neo-‹work fingerprint›``, find one by that
+    name (for a submitter that died between starting and recording), tell an attempt's state, and stop it.
+    """
+
+    name: str
+
+    def __init__(self, store_root: Path) -> None:
+        self.root = store_root
+
+    # ------------------------------------------------ what a backend implements
+
+    @abc.abstractmethod
+    def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
+        """Start attempt ``number`` detached from this process; returns the backend's handle for it."""
+
+    @abc.abstractmethod
+    def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
+        """Handle of a live attempt with this name, started by anybody."""
+
+    @abc.abstractmethod
+    def alive(self, handle: dict[str, str | int]) -> bool: ...
+
+    @abc.abstractmethod
+    def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
+        """End every process of the job and wait until they are gone."""
+
+    # ------------------------------------------------ what is the same for all
+
+    def folder(self, fingerprint: str) -> JobFolder:
+        return JobFolder(self.root / "jobs" / fingerprint)
+
+    def submit(self, spec: JobSpec) -> JobFolder:
+        """The job for this work: the one that runs or has succeeded, or a new attempt."""
+        folder = self.folder(spec.work_fingerprint)
+        folder.write_spec(spec)
+        with self._lock(folder):
+            if self.poll(folder) in (JobState.NEW, JobState.FAILED, JobState.LOST):
+                self._next_attempt(folder)
+        return folder
+
+    def poll(self, folder: JobFolder) -> JobState:
+        attempt = folder.last_attempt()
+        if attempt is None:
+            if folder.cancelled:
+                return JobState.CANCELLED
+            return JobState.RUNNING if self.look_up(folder.fingerprint) else JobState.NEW
+        code = folder.exit_code(attempt.number)
+        if code is None and self.alive(attempt.handle):
+            return JobState.RUNNING
+        code = folder.exit_code(attempt.number)  # it may have ended between the two looks
+        if code == 0:
+            return JobState.SUCCEEDED
+        if folder.cancelled:
+            return JobState.CANCELLED
+        if self.look_up(folder.fingerprint):
+            return JobState.RUNNING
+        return JobState.LOST if code is None else JobState.FAILED
+
+    def follow(self, folder: JobFolder) -> Iterator[Message]:
+        """See :func:`neo_assets.core.jobs.follow`."""
+
+        def restart() -> None:
+            with self._lock(folder):
+                if self.poll(folder) in (JobState.FAILED, JobState.LOST):
+                    self._next_attempt(folder)
+
+        return follow(folder, lambda: self.poll(folder), restart)
+
+    def cancel(self, folder: JobFolder) -> None:
+        """Stop the job and keep it stopped until :meth:`resume`."""
+        folder.mark_cancelled()
+        with self._lock(folder):
+            attempt = folder.last_attempt()
+            self.stop(folder.fingerprint, attempt.handle if attempt else None)
+
+    def resume(self, folder: JobFolder) -> None:
+        """Lift a cancellation and start a new attempt."""
+        folder.clear_cancelled()
+        with self._lock(folder):
+            if self.poll(folder) in (JobState.NEW, JobState.FAILED, JobState.LOST):
+                self._next_attempt(folder)
+
+    def find(self, prefix: str) -> JobFolder:
+        """The one job whose fingerprint starts with ``prefix``. Raises NeoError when there is none, or more than one."""
+        found = [p.parent for p in (self.root / "jobs").glob(f"{prefix}*/spec.json")]
+        if len(found) != 1:
+            raise NeoError(f"{len(found)} jobs match '{prefix}'; `neo jobs` lists them")
+        return JobFolder(found[0])
+
+    def _next_attempt(self, folder: JobFolder) -> None:
+        attempt = folder.last_attempt()
+        number = attempt.number + 1 if attempt else 1
+        # A job whose launcher was killed may still have ranks alive: two writers must never meet.
+        self.stop(folder.fingerprint, attempt.handle if attempt else None)
+        handle = self.start(folder, folder.spec(), number)
+        folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))
+
+    @contextlib.contextmanager
+    def _lock(self, folder: JobFolder) -> Iterator[None]:
+        with (folder.path / "lock").open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,108 @@
+"""Jobs on this machine: torchrun, detached from whoever started it.
+
+The wrapper shell is a session of its own, so Ctrl-C, a closed terminal or a killed Dagster run do not reach it; it writes the exit
+code when torchrun ends. Every process of a job inherits ``NEO_JOB`` in its environment; that is how a job is found by name,
+and how ranks that outlived their launcher (torchrun gives them sessions of their own) are ended. Linux only: it reads /proc.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from neo_assets.core.errors import MachineLacks
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.jobs import JobFolder, JobSpec
+from resources.compute.base import Compute
+
+GRACE_SECONDS = 10.0
+_WRAPPER = 'rc="$1"; shift; "$@"; code=$?; echo $code > "$rc.tmp" && mv "$rc.tmp" "$rc"'
+
+
+class LocalCompute(Compute):
+    name = "local"
+
+    def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
+        if not Path("/proc/self/stat").exists():
+            raise MachineLacks("the local backend finds its jobs through /proc, which this system does not have: run it on Linux (WSL 2 works)")
+        if spec.nodes != 1:
+            raise MachineLacks(f"{spec.title} asks for {spec.nodes} nodes; the local backend has one. Set runs.….nodes: 1, or another compute.backend")
+        environment = {
+            **os.environ,
+            "NEO_JOB": spec.work_fingerprint,
+            "NEO_JOB_ATTEMPT": str(number),
+            "OMP_NUM_THREADS": str(spec.threads_per_rank),
+            "PYTHONPATH": os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p),
+            "PYTHONUNBUFFERED": "1",
+        }
+        with folder.log_file.open("ab") as log:
+            log.write(f"--- attempt {number}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                ["sh", "-c", _WRAPPER, "sh", str(folder.rc_file(number)), *command(spec, folder.path / "spec.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+                cwd=ROOT,
+            )
+        return {"pid": process.pid, "ticks": _start_ticks(process.pid) or 0}
+
+    def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
+        for pid in _processes_of(fingerprint):
+            if (ticks := _start_ticks(pid)) is not None:
+                return {"pid": pid, "ticks": ticks}
+        return None
+
+    def alive(self, handle: dict[str, str | int]) -> bool:
+        return _start_ticks(int(handle["pid"])) == int(handle["ticks"])
+
+    def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        number = signal.SIGTERM
+        while pids := _processes_of(fingerprint):
+            if time.monotonic() > deadline:
+                number = signal.SIGKILL
+            for pid in pids:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.2)
+
+
+def command(spec: JobSpec, spec_file: Path) -> list[str]:
+    """What is run on the machine: torchrun for programs that have ranks, plain Python for the others."""
+    if spec.ranks_per_node == 1 and spec.program != "training.pretrain":
+        return [sys.executable, "-m", spec.program, str(spec_file)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.ranks_per_node}", "--max-restarts=0"]
+    return [*torchrun, "-m", spec.program, str(spec_file)]
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of its stat); None for a dead one. Tells a reused pid apart."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _processes_of(fingerprint: str) -> list[int]:
+    """Live processes on this machine that carry the job's name in their environment."""
+    wanted = f"NEO_JOB={fingerprint}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0") and _start_ticks(int(entry.name)) is not None:
+                found.append(int(entry.name))
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            continue
+    return found

@@ -1,0 +1,55 @@
+"""What a person sees of a Dagster run in a terminal: one line when a step starts, what the stage says, one line when it ends.
+
+Dagster's own console prints some fifteen lines a step; they stay in the event log and the UI.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import dagster as dg
+
+CONSOLE = {"loggers": {"console": {"config": {}}}}
+"""Run config that selects this console for a job."""
+
+_ENDINGS = {"STEP_FAILURE": "FAILED", "RUN_FAILURE": "FAILED", "RUN_SUCCESS": "done", "RUN_CANCELED": "cancelled"}
+
+
+class TerseFormatter(logging.Formatter):
+    """Formats the records that :class:`TerseFilter` lets through."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = getattr(record, "dagster_event", None) or getattr(record, "dagster_meta", {}).get("dagster_event")
+        meta = getattr(record, "dagster_meta", {})
+        step = str(meta.get("step_key") or "").replace("__", "/")
+        clock = self.formatTime(record, "%H:%M:%S")
+        if event is None:
+            return f"{clock}  {step:<24} {meta.get('orig_message') or record.getMessage()}"
+        kind = event.event_type_value
+        if kind == "STEP_START":
+            return f"{clock}  {step:<24} ..."
+        if kind == "STEP_FAILURE":
+            error = event.step_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            return f"{clock}  {step:<24} FAILED: {error.message.strip() if error else event.message}"
+        return f"{clock}  {_ENDINGS.get(kind, kind)}: {event.message}"
+
+
+class TerseFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None:
+            return record.levelno >= logging.INFO
+        return event.event_type_value in ("STEP_START", *_ENDINGS)
+
+
+@dg.logger(description="One line where a step starts and ends, and what it says in between.")
+def terse_console(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("neofoundry", level=logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TerseFormatter())
+    handler.addFilter(TerseFilter())
+    logger.addHandler(handler)
+    return logger

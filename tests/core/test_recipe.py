@@ -1,0 +1,75 @@
+"""Recipes: the shipped ones load, and a mistake is named with its line."""
+
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.errors import RecipeError
+from neo_assets.core.recipe import identity, json_schema, load
+from neo_assets.core.recipe.load import RECIPES
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+def test_every_shipped_recipe_loads(name: str) -> None:
+    assert load(name).runs
+
+
+def test_the_7b_recipe_has_the_papers_numbers() -> None:
+    recipe = load("neo-7b")
+    run = recipe.runs["main"]
+    rows = run.model.vocab_rows(recipe.tokenizer.vocab_size + len(recipe.tokenizer.special_tokens))
+    assert rows == 64256
+    assert run.model.parameters(rows) == 7_793_716_224
+    assert run.tokens_per_step == 8_388_608
+    assert run.nodes * run.ranks_per_node == 512
+
+
+def write(tmp_path: Path, text: str, name: str = "mine") -> str:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(f"extends: laptop\nname: mine\n{text}")
+    (tmp_path / "laptop.yaml").write_text((RECIPES / "laptop.yaml").read_text())
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clean:\n  en:\n    min_wordz: 3\n", r"mine\.yaml:5: clean\.en\.min_wordz: there is no such field"),
+        ("clean:\n  en: {min_words: fifty}\n", r"mine\.yaml:4: clean\.en\.min_words: .*given: 'fifty'"),
+        ("runs:\n  main:\n    global_batch: 15\n", r"global_batch \(15\) must be a multiple of data-parallel ranks x micro_batch"),
+        ("runs:\n  main:\n    phase: nowhere\n", r"runs\.main\.phase is 'nowhere', which is not in mixture"),
+        ("sources:\n  web: {kind: crawl, licence: x, snapshot: a, seeds: []}\n", r"mine\.yaml:4: sources\.web\.allowed_domains: is missing"),
+        ("owner: a\nowner: b\n", r"mine\.yaml:4: 'owner' is given twice"),
+        ("description: ${NO_SUCH_VARIABLE}\n", r"mine\.yaml:3: \$\{NO_SUCH_VARIABLE\} is not set"),
+        ("languages: [en, zh, fr]\n", "language 'fr' is listed, but clean.fr is not there"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load(write(tmp_path, text))
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b\n")
+    (tmp_path / "b.yaml").write_text("extends: a\n")
+    with pytest.raises(RecipeError, match="cannot extend itself"):
+        load(str(tmp_path / "a.yaml"))
+
+
+def test_an_unknown_recipe_lists_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match="laptop"):
+        load("nothing")
+
+
+def test_paths_workers_and_politeness_are_no_part_of_an_identity(tmp_path: Path) -> None:
+    text = "sources:\n  handbook:\n    path: /elsewhere\n    politeness: {delay_s: 9}\ncompute: {workers: 7}\n"
+    a, b = load("laptop"), load(write(tmp_path, text))
+    assert identity(a.sources["handbook"]) == identity(b.sources["handbook"])
+    changed = load(write(tmp_path, "sources:\n  handbook: {snapshot: later}\n"))
+    assert identity(a.sources["handbook"]) != identity(changed.sources["handbook"])
+
+
+def test_the_schema_knows_every_section() -> None:
+    properties = json_schema()["properties"]
+    assert isinstance(properties, dict)
+    assert {"extends", "sources", "clean", "runs", "evaluation"} <= properties.keys()

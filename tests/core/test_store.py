@@ -1,0 +1,134 @@
+"""What the store promises: whole or not there, never overwritten, never read when refused or damaged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
+from neo_assets.core.store import Check, MadeFrom, Outcome, Store, Workspace
+
+
+def made_from(**config: object) -> MadeFrom:
+    return MadeFrom(config=config, code={"m": "1"}, libraries={}, inputs={})
+
+
+def write_one(out: Workspace) -> Outcome:
+    out.write("part-00000.parquet", pa.table({"x": [1, 2]}))
+    return Outcome(digest="d", rows_in=2, rows_kept=2, rows_dropped=0)
+
+
+def test_the_same_making_is_found_and_not_made_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, reused_first = store.build("a/b", made_from(x=1), write_one)
+    second, reused_second = store.build("a/b", made_from(x=1), lambda out: pytest.fail("made again"))
+    assert (reused_first, reused_second) == (False, True)
+    assert first.fingerprint == second.fingerprint
+
+
+def test_any_part_of_the_making_changes_the_fingerprint() -> None:
+    base = made_from(x=1)
+    others = [made_from(x=2), base.model_copy(update={"code": {"m": "2"}}), base.model_copy(update={"libraries": {"numpy": "2"}})]
+    assert len({m.fingerprint for m in (base, *others)}) == 4
+
+
+def test_a_stage_killed_half_way_keeps_its_finished_shards(tmp_path: Path) -> None:
+    script = f"""
+import sys, time, pyarrow as pa
+sys.path.insert(0, {str(Path.cwd())!r})
+from pathlib import Path
+from neo_assets.core.store import MadeFrom, Outcome, Store
+def work(out):
+    out.write("part-0.parquet", pa.table({{"x": [1]}}))
+    (out.path / "part-1.parquet.tmp").write_bytes(b"half")
+    print("ready", flush=True)
+    time.sleep(60)
+Store(Path({str(tmp_path)!r})).build("a/b", MadeFrom(config={{"x": 1}}, code={{"m": "1"}}, libraries={{}}, inputs={{}}), work)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    def work(out: Workspace) -> Outcome:
+        assert out.has("part-0.parquet")
+        assert not list(out.path.glob("*.tmp"))
+        out.write("part-1.parquet", pa.table({"x": [2]}))
+        return Outcome(digest="d")
+
+    started = time.monotonic()
+    artifact, _ = Store(tmp_path).build("a/b", made_from(x=1), work)
+    assert time.monotonic() - started < 30  # the dead writer's lock is gone
+    assert set(artifact.manifest.files) == {"part-0.parquet", "part-1.parquet", "verdict.json"}
+
+
+def test_a_failed_stage_commits_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def work(out: Workspace) -> Outcome:
+        out.write("part-0.parquet", pa.table({"x": [1]}))
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        store.build("a/b", made_from(x=1), work)
+    assert store.find("a/b", made_from(x=1).fingerprint) is None
+
+
+def test_a_refused_artifact_cannot_be_read_by_anybody_later(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a/b", made_from(x=1), lambda out: Outcome(digest="d", checks=[Check(name="rows_balance", passed=False, detail="3 in = 1 + 1")]))
+    store.set_head("r", "a/b", "a/b", made.fingerprint)
+    with pytest.raises(RefusedArtifact, match=r"rows_balance: 3 in = 1 \+ 1"):
+        Store(tmp_path).head("r", "a/b")
+
+
+def test_a_failed_check_that_does_not_block_refuses_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a/b", made_from(x=1), lambda out: Outcome(digest="d", checks=[Check(name="nice", passed=False, detail="", blocking=False)]))
+    assert store.require("a/b", made.fingerprint).verdict[0].passed is False
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "flip"])
+def test_damage_is_noticed(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a/b", made_from(x=1), write_one)
+    file = made.path / "part-00000.parquet"
+    if damage == "truncate":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "remove":
+        file.unlink()
+    else:
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(bytes(data))
+    if damage == "flip":  # sizes agree; only hashing finds it
+        found = store.find("a/b", made.fingerprint)
+        assert found is not None
+        assert store.verify(found) == [f"a/b {made.fingerprint[:12]}: part-00000.parquet does not hash to what its manifest says"]
+    else:
+        with pytest.raises(DamagedArtifact, match=r"part-00000\.parquet"):
+            store.find("a/b", made.fingerprint)
+
+
+def test_a_missing_verdict_refuses(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a/b", made_from(x=1), lambda out: Outcome(digest="d"))
+    path = made.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["files"]["verdict.json"]
+    path.write_text(json.dumps(manifest))
+    (made.path / "verdict.json").unlink()
+    with pytest.raises(RefusedArtifact):
+        store.require("a/b", made.fingerprint)
+
+
+def test_reading_before_making_names_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MissingUpstream, match="Materialize a/b first"):
+        Store(tmp_path).head("laptop", "a/b")

@@ -1,0 +1,52 @@
+"""A tiny tokenizer, a tiny model folder and a job spec, for the tests of the programs that read them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.jobs import JobSpec
+from neo_assets.core.recipe.model import Model
+
+SHAPE = Model(layers=2, hidden=64, heads=4, kv_heads=1, head_dim=16, ffn=128, context=128, rope_theta=10_000, norm_eps=1e-5, init_std=0.02, vocab_multiple=64)
+ROWS = 320
+
+
+def save_tokenizer(folder: Path) -> Path:
+    """A byte-level tokenizer of 256 bytes and one special token, as Hugging Face files."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>").save_pretrained(folder)
+    return folder
+
+
+def save_model(folder: Path, shape: Model = SHAPE, rows: int = ROWS) -> Path:
+    """A freshly initialised model with its tokenizer, as a Hugging Face folder."""
+    import torch
+
+    from training.model import build_model
+
+    model = build_model(shape, rows, seed=1)
+    model.generation_config.use_cache = True
+    model.to(torch.float32).save_pretrained(folder)
+    return save_tokenizer(folder)
+
+
+def write_spec(folder: Path, program: str, config: dict[str, object], inputs: dict[str, Path]) -> Path:
+    """A job folder's ``spec.json``; the job writes into ``‹folder›/out``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = JobSpec(work_fingerprint="test", title="test", program=program, config=config, inputs={k: str(v) for k, v in inputs.items()}, out=str(folder / "out"))
+    (folder / "spec.json").write_text(spec.model_dump_json(), encoding="utf-8")
+    return folder / "spec.json"
+
+
+def run_program(spec: Path) -> subprocess.CompletedProcess[str]:
+    program = JobSpec.model_validate_json(spec.read_text(encoding="utf-8")).program
+    return subprocess.run([sys.executable, "-m", program, str(spec)], cwd=ROOT, capture_output=True, text=True, timeout=300)

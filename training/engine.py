@@ -1,0 +1,75 @@
+"""Process group and DeepSpeed engine: the few lines where the machine shows.
+
+On a machine without a GPU, DeepSpeed would compile a shared-memory collective at first use and die where there is no C++
+compiler. It is told that the op cannot be built; plain gloo takes its place, at 5.2 k tokens/s for 4.6 M parameters on two ranks.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from neo_assets.core.recipe.model import Run
+from training.schedule import LearningRate
+
+if TYPE_CHECKING:
+    from deepspeed import DeepSpeedEngine
+
+
+def start_process_group() -> tuple[int, int, torch.device, str]:
+    """(rank, world size, this rank's device, one line about what the machine has)."""
+    has_gpu = torch.cuda.is_available()
+    if not has_gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+
+    if has_gpu:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        deepspeed.init_distributed(dist_backend="nccl")
+        line = f"{torch.cuda.get_device_name(device)}, nccl"
+    else:
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        device = torch.device("cpu")
+        deepspeed.init_distributed(dist_backend="gloo")
+        line = f"no GPU: CPU with {torch.get_num_threads()} thread(s) a rank, gloo (DeepSpeed's compiled shared-memory op is left out, so no C++ compiler is needed)"
+    return torch.distributed.get_rank(), torch.distributed.get_world_size(), device, line
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))
+    torch.manual_seed(seed)
+
+
+def build_engine(model: torch.nn.Module, run: Run) -> DeepSpeedEngine:
+    """AdamW (no decay on norm weights), the recipe's schedule, ZeRO of the recipe's stage."""
+    import deepspeed
+
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    settings = run.optimizer
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=run.schedule.peak_lr,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, LearningRate(run.schedule))
+    config = {
+        "train_batch_size": run.global_batch,
+        "train_micro_batch_size_per_gpu": run.micro_batch,
+        "gradient_accumulation_steps": run.global_batch // (run.micro_batch * run.data_parallel),
+        "gradient_clipping": settings.grad_clip,
+        "bf16": {"enabled": run.precision == "bf16"},
+        "zero_optimization": {"stage": run.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config)
+    return engine

@@ -1,0 +1,162 @@
+"""Export a checkpoint as a Hugging Face folder: ``python -m training.export spec.json``, one process.
+
+The published weights are the fp32 master weights rounded to bf16. For a bf16 run these are, bit for bit, the weights the engine
+computed with. The parity test does not assume that: it reads the engine's own weights by another way, builds the model from the
+recipe, and asks for the same logits, to the last bit, from the folder as a stranger would load it. Rounding costs an fp32 run
+some precision; how much is in ``parity.json``. No GPU is used; the model has to fit into memory twice.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from neo_assets.core import records
+from neo_assets.core.jobs import JobSpec, Reporter
+from neo_assets.core.recipe.model import Model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "chat_template.jinja")
+PARITY_SEQUENCES, PARITY_TOKENS = 2, 256
+"""How much the parity test reads; more finds no more, each weight is used by every token."""
+
+
+class ExportConfig(BaseModel):
+    """What ``training.export`` needs besides its input folders ``checkpoint`` (holds ``‹tag›/``) and ``tokenizer``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Model
+    vocab_rows: int
+    tag: str  # folder of DeepSpeed's files inside the checkpoint
+    threads: int
+
+
+def export(spec: JobSpec, job_folder: Path) -> None:
+    """Write the folder, then prove it. Exits with a message when the tokenizer does not fit or parity fails."""
+    import torch
+    import transformers
+
+    config = ExportConfig.model_validate(spec.config)
+    checkpoint, tokenizer_folder, out = Path(spec.inputs["checkpoint"]), Path(spec.inputs["tokenizer"]), Path(spec.out)
+    torch.set_num_threads(config.threads)
+    reporter = Reporter(job_folder)
+    began = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder)
+    if len(tokenizer) > config.vocab_rows:
+        raise SystemExit(f"the tokenizer in {tokenizer_folder} has {len(tokenizer)} tokens, the model {config.vocab_rows} embedding rows: they do not belong together")
+    masters = master_weights(checkpoint, config.tag)
+    model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    # Training needs the cache off in the configuration; generating without it is slow.
+    model.generation_config.use_cache = True
+    model.save_pretrained(out)
+    for name in TOKENIZER_FILES:
+        if (tokenizer_folder / name).is_file():
+            shutil.copyfile(tokenizer_folder / name, out / name)
+    size = sum(p.stat().st_size for p in out.glob("*.safetensors"))
+    print(f"wrote {size:,} bytes of weights in {time.monotonic() - began:.1f} s", flush=True)
+    reporter.send("note", text="weights written", bytes=size)
+
+    parity = measure_parity(config, checkpoint, masters, out)
+    records.write_text(out / "parity.json", json.dumps(parity, indent=1))
+    if parity["max_abs_logit_difference"] != 0 or parity["tensors_differing"] != 0:
+        raise SystemExit(
+            f"parity failed: logits of the exported folder differ from the checkpoint's by up to {parity['max_abs_logit_difference']} "
+            f"({parity['tensors_differing']} of {parity['tensors']} weights differ, first: {parity['first_differing']}). The folder {out} is not the trained model."
+        )
+    print(f"parity: {parity['tensors']} weights and {parity['tokens']} tokens' logits are equal to the last bit", flush=True)
+    reporter.send("done", **parity)
+
+
+def master_weights(checkpoint: Path, tag: str) -> dict[str, torch.Tensor]:
+    """fp32 weights by name, put together from the optimizer shards; ZeRO stage 0 has none: there, the module's own.
+
+    Raises:
+        SystemExit: the folder does not exist.
+    """
+    folder = checkpoint / tag
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is not there: no DeepSpeed state to export")
+    if not any(folder.glob("*_optim_states.pt")):
+        return {name: weight.float() for name, weight in _module_weights(folder).items()}
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    state: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag)
+    return state
+
+
+def bf16_model(config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None) -> LlamaForCausalLM:
+    """The recipe's model with these weights in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``: ``.to(bfloat16)`` would round the rotary frequencies."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from training.model import llama_config
+
+    model = LlamaForCausalLM(llama_config(config.model, config.vocab_rows, bos_token_id=bos, eos_token_id=eos))
+    model.load_state_dict(weights, strict=True)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    model.config.dtype = torch.bfloat16
+    return model.eval()
+
+
+def measure_parity(config: ExportConfig, checkpoint: Path, masters: dict[str, torch.Tensor], out: Path) -> dict[str, object]:
+    """Compare the folder, loaded as anybody would, with the engine's own weights in the recipe's model.
+
+    ZeRO stage 3 keeps no whole module in the checkpoint; there the reference is the rounded master weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = checkpoint / config.tag
+    own = _module_weights(folder)
+    reference_is = "engine's module weights" if own else "master weights rounded to bf16"
+    reference = bf16_model(config, own or masters)
+    exported = AutoModelForCausalLM.from_pretrained(out, dtype=torch.bfloat16).eval()
+    length = min(PARITY_TOKENS, config.model.context)
+    ids = torch.randint(config.vocab_rows, (PARITY_SEQUENCES, length), generator=torch.Generator().manual_seed(0))
+    wanted, got = dict(reference.named_parameters()), dict(exported.named_parameters())
+    differing = [name for name, weight in wanted.items() if name not in got or not torch.equal(weight, got[name])]
+    with torch.no_grad():
+        expected = reference(input_ids=ids, use_cache=False).logits.float()
+        difference = (expected - exported(input_ids=ids, use_cache=False).logits.float()).abs().max().item()
+        del exported
+        reference.float().load_state_dict(masters)
+        in_fp32 = reference(input_ids=ids, use_cache=False).logits
+    return {
+        "max_abs_logit_difference": difference,
+        "tensors": len(wanted),
+        "tensors_differing": len(differing),
+        "first_differing": differing[0] if differing else None,
+        "tokens": ids.numel(),
+        "reference": reference_is,
+        "max_abs_logit_difference_to_fp32_master": (expected - in_fp32).abs().max().item(),
+    }
+
+
+def _module_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The engine's own weights; empty where ZeRO stage 3 holds them in pieces."""
+    import torch
+
+    file = folder / "mp_rank_00_model_states.pt"
+    if not file.is_file():
+        return {}
+    # A file of our own run, verified against its manifest before the job was started; it holds more than tensors.
+    state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=False)["module"]
+    return state
+
+
+if __name__ == "__main__":
+    spec_file = Path(sys.argv[1])
+    export(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), spec_file.parent)

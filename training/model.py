@@ -1,0 +1,64 @@
+"""The model: a recipe's shape as a Hugging Face Llama, so that the model that trains and the one that is published are one class.
+
+Using the library's own class costs the freedom to change the block; in return an export is a copy of weights, and anybody can
+load it without our code. ``use_cache`` is off in every configuration: with it on, transformers does not notice that a
+window holds several documents, and they see each other without any error.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from neo_assets.core.recipe.model import Model
+
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
+
+
+def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = None, eos_token_id: int | None = None) -> LlamaConfig:
+    """The configuration of ``model`` with ``vocab_rows`` embedding rows (see ``Model.vocab_rows``).
+
+    There is no padding token: windows are full, and a padding row breaks the partitioned embedding of ZeRO stage 3.
+
+    Raises:
+        ValueError: ``hidden`` is not a multiple of ``heads``, which transformers asks for even where ``head_dim`` is given.
+    """
+    if model.hidden % model.heads:
+        raise ValueError(f"heads ({model.heads}) must divide hidden ({model.hidden}): transformers refuses other shapes")
+    return LlamaConfig(
+        vocab_size=vocab_rows,
+        hidden_size=model.hidden,
+        intermediate_size=model.ffn,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        num_key_value_heads=model.kv_heads,
+        head_dim=model.head_dim,
+        max_position_embeddings=model.context,
+        rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
+        rms_norm_eps=model.norm_eps,
+        initializer_range=model.init_std,
+        hidden_act="silu",
+        tie_word_embeddings=False,
+        attention_bias=False,
+        mlp_bias=False,
+        attention_dropout=0.0,
+        use_cache=False,
+        pad_token_id=None,
+        bos_token_id=bos_token_id,
+        eos_token_id=eos_token_id,
+    )
+
+
+def build_model(model: Model, vocab_rows: int, *, seed: int, attention: Attention = "sdpa") -> LlamaForCausalLM:
+    """A freshly initialised model in fp32 on the CPU; the same weights for the same seed, in any process.
+
+    The caller's random state is left as it was.
+    """
+    config = llama_config(model, vocab_rows)
+    config._attn_implementation = attention
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built: LlamaForCausalLM = LlamaForCausalLM(config).to(torch.float32)
+    return built
