@@ -5,7 +5,6 @@ description, its config, code and libraries are the ``code_version``, its reads 
 recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures and checks.
 """
 
-from __future__ import annotations
 
 import base64
 import inspect
@@ -48,7 +47,7 @@ class Declared:
     @property
     def code(self) -> dict[str, str]:
         # A job's artifact is made by the program; a change in the code that watches it must not cost a training run.
-        return code_reachable_from(self.programs) if self.programs else code_of(self.stage)
+        return {**code_reachable_from(self.programs), "stage": self.name.split("/")[0]} if self.programs else code_of(self.stage)
 
     @property
     def version(self) -> str:

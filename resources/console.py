@@ -3,7 +3,6 @@
 Dagster's own console prints some fifteen lines a step; they stay in the event log and the UI.
 """
 
-from __future__ import annotations
 
 import logging
 import sys

@@ -9,6 +9,7 @@ some precision; how much is in ``parity.json``. No GPU is used; the model has to
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -158,5 +159,6 @@ def _module_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 if __name__ == "__main__":
+    os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
     spec_file = Path(sys.argv[1])
     export(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), spec_file.parent)

@@ -36,7 +36,7 @@ from training.spec import PretrainConfig
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
-PROGRESS_SECONDS = 2.0
+PROGRESS_SECONDS = 5.0
 
 
 class Batches:

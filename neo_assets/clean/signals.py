@@ -36,7 +36,8 @@ def measure_signals(config: SignalsInput, inputs: Mapping[str, Artifact], out: W
     Each value is computed once, from the text; which documents stay is decided later, from these numbers and the recipe's
     thresholds. Documents in a language that the recipe does not list end here, with a verdict.
     """
-    documents = inputs["documents"].files("part-")
+    (source,) = inputs.values()
+    documents = source.files("part-")
     run_shards(partial(_measure_shard, config=config, out=out.path), documents, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(documents))
     rows = []
     for path in documents:

@@ -148,8 +148,8 @@ def code_reachable_from(roots: Iterable[str]) -> dict[str, str]:
 
 
 def code_of(function: Callable[..., object]) -> dict[str, str]:
-    """Code behind a stage function."""
-    return code_reachable_from([function.__module__])
+    """Code behind a stage function: the modules it can reach, and its own name, since a module may hold two stages."""
+    return {**code_reachable_from([function.__module__]), "stage": f"{function.__module__}.{function.__qualname__}"}
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:

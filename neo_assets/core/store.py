@@ -164,7 +164,7 @@ class Workspace:
     def write_text(self, name: str, text: str) -> None:
         records.write_text(self.path / name, text)
 
-    def progress(self, done: int, total: int | None, unit: str, every: float = 2.0) -> None:
+    def progress(self, done: int, total: int | None, unit: str, every: float = 5.0) -> None:
         """Say how far the stage is, at most once every ``every`` seconds."""
         now = time.monotonic()
         if now - self._last_progress < every:

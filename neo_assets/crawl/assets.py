@@ -11,10 +11,10 @@ from neo_assets.core.recipe.data import Source
 from neo_assets.core.store import Outcome
 from neo_assets.crawl.catalogue import describe_source
 from neo_assets.crawl.crawler import crawl_source
-from neo_assets.crawl.documents_files import read_documents_source
+from neo_assets.crawl.documents_source import read_documents_source
 from neo_assets.crawl.warc_source import read_warc_source
 from neo_assets.declare import Declared, artifact
-from neo_assets.evaluate.benchmark_items import BenchmarkItemsInput, collect_benchmarks
+from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_benchmarks
 
 GROUP = "crawl"
 
@@ -27,7 +27,7 @@ def reader(source: Source) -> tuple[Callable[..., Outcome], tuple[str, ...]]:
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
-    out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, BenchmarkItemsInput(benchmarks=recipe.evaluation.benchmarks))}
+    out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks))}
     for name, source in recipe.sources.items():
         stage, libraries = reader(source)
         out[f"sources/{name}"] = Declared(f"sources/{name}", describe_source, source)
@@ -37,8 +37,8 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     entries = declared(recipe)
-    out = [artifact(recipe, GROUP, entries["benchmark_items"], checks=["items_valid"], kinds=["json"])]
+    out = [artifact(recipe, GROUP, entries["benchmark_items"], checks=["rows_balance"], kinds=["json"])]
     for name, source in recipe.sources.items():
-        out.append(artifact(recipe, GROUP, entries[f"sources/{name}"], checks=[], kinds=["json"]))
+        out.append(artifact(recipe, GROUP, entries[f"sources/{name}"], checks=["rows_balance", "terms_quoted"], kinds=["json"]))
         out.append(artifact(recipe, GROUP, entries[f"raw_crawl/{name}"], checks=["rows_balance", "not_empty"], kinds=["html" if source.kind != "documents" else "parquet"]))
     return out

@@ -18,8 +18,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from neo_assets.core.records import fsync_rename
 
-GZIP_LEVEL = 4
-"""Level 6 made files 6 % smaller and took half as long again."""
+GZIP_LEVEL = 6
 
 Headers = Sequence[tuple[str, str]]
 
@@ -94,12 +93,14 @@ def read_segment(path: Path) -> Iterator[Response]:
         )
 
 
-_CODING = ("content-encoding", "transfer-encoding", "content-length", "connection")
+_CODING = ("content-encoding", "transfer-encoding", "connection")
 
 
 def _http_head(response: Response) -> bytes:
     lines = [f"HTTP/1.1 {response.status} "]
     for name, value in response.headers:
+        if name.lower() == "content-length":
+            continue
         kept = f"X-Crawl-{name}" if name.lower() in _CODING else name
         lines.append(f"{kept}: {value}")
     lines.append(f"Content-Length: {len(response.payload)}")

@@ -1,6 +1,5 @@
 """The evaluate group: `heldout_tasks`, `eval_scores` by run and step, and `evaluation`, the door to them inside `factory`."""
 
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +30,16 @@ def export_input(recipe: Recipe, run: str) -> ExportInput:
 
 def score_input(recipe: Recipe, run: str) -> ScoreInput:
     settings = recipe.evaluation
-    return ScoreInput(run=run, batch_size=settings.batch_size, samples=settings.samples, sample_tokens=settings.sample_tokens)
+    return ScoreInput(
+        run=run,
+        batch_size=settings.batch_size,
+        device=settings.device,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        samples=settings.samples,
+        sample_tokens=settings.sample_tokens,
+        repetition_penalty=settings.repetition_penalty,
+    )
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
@@ -47,7 +55,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     entries = declared(recipe)
-    out = [artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance"], kinds=["json"])]
+    out = [artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"{c}_items_{lang}" for lang in recipe.languages for c in ("has", "enough"))], kinds=["json"])]
     for name in recipe.runs:
         out += [exported_checkpoint(recipe, name), scored_checkpoint(recipe, name), _evaluation(recipe, name, entries[f"evaluation/{name}"])]
     return out

@@ -1,10 +1,10 @@
 """What evaluates without being asked: a sensor for new checkpoints, and a schedule for everything."""
 
-from __future__ import annotations
 
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.recipe import Recipe
@@ -43,7 +43,7 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
     return evaluate_checkpoints
 
 
-def evaluation_schedule(recipe: Recipe, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def evaluation_schedule(recipe: Recipe, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Re-evaluation: scores what has no score under today's task identities; with `repeat` in the recipe, everything once more."""
     settings = recipe.evaluation.reevaluate
     return dg.ScheduleDefinition(

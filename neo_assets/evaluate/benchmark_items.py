@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, model_validator
 
@@ -33,6 +33,13 @@ class BenchmarkItemsInput(Section):
 
     benchmarks: dict[Name, Benchmark]
     digests: dict[Name, str] = Field(description="of each benchmark's file, as it was when the recipe was loaded")
+
+
+class _Item(TypedDict):
+    id: str
+    question: str
+    choices: list[str]
+    answer: int
 
 
 class _Record(BaseModel):
@@ -115,15 +122,16 @@ def _file(name: str, benchmark: Benchmark) -> Path:
     return path
 
 
-def _read(path: Path, data: bytes) -> list[dict[str, object]]:
+def _read(path: Path, data: bytes) -> list[_Item]:
     """Items in file order. Raises BadInput that names the file and every bad line (the first five)."""
-    items: list[dict[str, object]] = []
+    items: list[_Item] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
     try:
         lines = _LINE_BREAK.split(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: line {data.count(b'\n', 0, error.start) + 1}: not UTF-8") from error
+        line_number = data.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{path}: line {line_number}: not UTF-8") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -138,7 +146,7 @@ def _read(path: Path, data: bytes) -> list[dict[str, object]]:
             problems.append(f"line {number}: the same question as line {seen[record.question]}")
             continue
         seen[record.question] = number
-        items.append({"id": f"{path.stem}-{number}", **record.model_dump()})
+        items.append(_Item(id=f"{path.stem}-{number}", question=record.question, choices=record.choices, answer=record.answer))
     if problems:
         more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
         raise BadInput(f"{path}: {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}")
@@ -147,5 +155,5 @@ def _read(path: Path, data: bytes) -> list[dict[str, object]]:
     return items
 
 
-def _counts(items: list[dict[str, object]]) -> str:
+def _counts(items: list[_Item]) -> str:
     return ", ".join(str(n) for n in sorted({len(i["choices"]) for i in items}))

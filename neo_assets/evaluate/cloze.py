@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _CLOSERS = "\"'”’»)\\]」』）》"
-_END_LATIN = re.compile(rf"[.!?]+[{_CLOSERS}]*(?=\s)")
+_END_LATIN = re.compile(rf"[.!?]+[{_CLOSERS}]*(?=\s|$)")
 _END_HAN = re.compile(rf"[。！？!?]+[{_CLOSERS}]*")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"“])(?:[A-Za-z]|[A-Za-z]\.[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|cf|Fig|No|Vol|pp|al|approx|Inc|Ltd|Jr|Sr)\.$")
 _WITHOUT_SPACES = frozenset({"zh", "ja"})

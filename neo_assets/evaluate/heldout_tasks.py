@@ -8,7 +8,7 @@ or reasoning, and their scores compare models on this corpus only.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -54,14 +54,17 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
         used.update(d.doc_id for d in rolling)
         used.update(i.doc_id for i in items)
         rolling_lines = [{"id": d.doc_id, "text": d.text[: settings.max_document_chars]} for d in rolling]
-        cloze_lines: list[dict[str, object]] = [{"id": i.id, "doc_id": i.doc_id, "context": i.context, "choices": i.choices, "answer": i.answer} for i in items]
-        common = {"lang": lang, "licence": licences}
+        cloze_lines = [{"id": i.id, "doc_id": i.doc_id, "context": i.context, "choices": i.choices, "answer": i.answer} for i in items]
+        rolling_file, rolling_digest = _write(out, f"bits_per_byte_{lang}.jsonl", rolling_lines)
+        cloze_file, cloze_digest = _write(out, f"cloze_{lang}.jsonl", cloze_lines)
         tasks.append(
             Task(
                 name=f"bits_per_byte_{lang}",
                 kind="loglikelihood_rolling",
-                **_written(out, f"bits_per_byte_{lang}.jsonl", rolling_lines),
-                **common,
+                file=rolling_file,
+                data_digest=rolling_digest,
+                lang=lang,
+                licence=licences,
                 items=len(rolling),
                 chance=UNIFORM_BITS_PER_BYTE,
                 metric="bits_per_byte",
@@ -72,8 +75,10 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
             Task(
                 name=f"cloze_{lang}",
                 kind="multiple_choice",
-                **_written(out, f"cloze_{lang}.jsonl", cloze_lines),
-                **common,
+                file=cloze_file,
+                data_digest=cloze_digest,
+                lang=lang,
+                licence=licences,
                 items=len(items),
                 chance=1 / settings.choices,
                 metric="acc_norm",
@@ -90,16 +95,17 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
         checks.append(Check(name=f"enough_items_{lang}", passed=len(items) >= settings.cloze_items and len(rolling) > 0, detail=short, blocking=False))
         out.log(f"{lang}: {len(rolling)} documents for bits per byte, {len(items)} cloze items")
     out.write_text(TASKS_FILE, write_tasks(tasks))
-    out.write("verdicts.parquet", verdict_table(_verdict(doc_id, lang, config.languages, used) for doc_id, lang, *_ in documents))
-    checks.append(
-        Check(name="rows_balance", passed=len(used) <= len(documents), detail=f"{len(documents)} documents in = {len(used)} used + {len(documents) - len(used)} not used")
-    )
+    verdicts = [_verdict(doc_id, lang, config.languages, used) for doc_id, lang, *_ in documents]
+    out.write("verdicts.parquet", verdict_table(verdicts))
+    kept, dropped = sum(v.verdict == KEPT for v in verdicts), sum(v.verdict == DROPPED for v in verdicts)
+    balanced = kept + dropped == len(documents) and kept == len(used)
+    checks.append(Check(name="rows_balance", passed=balanced, detail=f"{len(documents)} documents in = {kept} used + {dropped} not used; {len(used)} different ids used"))
     return Outcome(
         digest=digest_json([t.model_dump() for t in sorted(tasks, key=lambda t: t.name)]),
         parts={t.name: t.data_digest for t in tasks},
         rows_in=len(documents),
-        rows_kept=len(used),
-        rows_dropped=len(documents) - len(used),
+        rows_kept=kept,
+        rows_dropped=dropped,
         numbers={"tasks": len(tasks), "cloze_items": sum(t.items for t in tasks if t.kind == "multiple_choice"), "documents_used": len(used)},
         tables={"languages": numbers},
         checks=checks,
@@ -114,10 +120,11 @@ def _limits(settings: HeldoutTasks, lang: str) -> Limits:
     return Limits(*(by_language[lang] for by_language in given.values()))
 
 
-def _written(out: Workspace, name: str, lines: list[dict[str, object]]) -> dict[str, str]:
+def _write(out: Workspace, name: str, lines: Sequence[Mapping[str, object]]) -> tuple[str, str]:
+    """(file name, digest) of the JSON lines."""
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     out.write_text(name, text)
-    return {"file": name, "data_digest": digest_bytes(text.encode())}
+    return name, digest_bytes(text.encode())
 
 
 def _verdict(doc_id: str, lang: str, languages: list[str], used: set[str]) -> Verdict:

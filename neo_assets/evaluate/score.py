@@ -27,7 +27,8 @@ SAMPLES = "samples"
 
 EXPORT_LIBRARIES = ("torch", "transformers", "deepspeed")
 SCORE_LIBRARIES = ("torch", "transformers", "lm-eval")
-HEADLINE = {"loglikelihood_rolling": ("bits_per_byte", "nats_per_token"), "multiple_choice": ("acc_norm",)}
+ALSO_SHOWN = ("nats_per_token",)
+"""Metrics that tables show besides each task's main one: the validation loss, in the unit of the training loss."""
 
 
 class ScoreInput(Section):
@@ -35,8 +36,12 @@ class ScoreInput(Section):
 
     run: str
     batch_size: int
+    device: str
+    dtype: str
+    seed: int
     samples: dict[str, list[str]]
     sample_tokens: int
+    repetition_penalty: float
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,11 @@ class Scorer:
         """What every score of this model is made from, by task name; `samples` among them."""
         code, libraries = code_reachable_from(["training.evaluate"]), library_versions(SCORE_LIBRARIES)
         inputs = input_refs({f"hf_model/{self.score.run}": model}, {})
+        how = {"batch_size": self.score.batch_size, "device": self.score.device, "dtype": self.score.dtype, "seed": self.score.seed}
         configs: dict[str, dict[str, object]] = {
-            name: {"task": name, "identity": task_identity(task), "batch_size": self.score.batch_size, "attempt": attempt} for name, (task, _) in self.tasks().items()
+            name: {"task": name, "identity": task_identity(task), **how, "attempt": attempt} for name, (task, _) in self.tasks().items()
         }
-        configs[SAMPLES] = {"prompts": self.score.samples, "tokens": self.score.sample_tokens, "attempt": attempt}
+        configs[SAMPLES] = {"prompts": self.score.samples, "tokens": self.score.sample_tokens, "repetition_penalty": self.score.repetition_penalty, **how, "attempt": attempt}
         return {name: MadeFrom(config=config, code=code, libraries=libraries, inputs=inputs) for name, config in configs.items()}
 
     def attempts_of(self, checkpoint: Artifact) -> int:
@@ -114,7 +120,7 @@ class Scorer:
         failure: JobFailed | None = None
         if missing:
             self.log(f"scoring {checkpoint.path.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
-            spec = self._job(checkpoint, model, missing, wanted)
+            spec = self._job(checkpoint, model, missing)
             try:
                 run_to_end(self.jobs, spec)
             except JobFailed as error:
@@ -129,9 +135,8 @@ class Scorer:
             self.store.set_head(self.recipe, f"{key}@{checkpoint.path.name}/{name}@{attempt}", key, made.fingerprint)
         return found, list(missing)
 
-    def _job(self, checkpoint: Artifact, model: Artifact, missing: Mapping[str, MadeFrom], wanted: Mapping[str, MadeFrom]) -> JobSpec:
+    def _job(self, checkpoint: Artifact, model: Artifact, missing: Mapping[str, MadeFrom]) -> JobSpec:
         fingerprint = digest_json(sorted(m.fingerprint for m in missing.values()))
-        tasks = self.tasks()
         return JobSpec(
             work_fingerprint=fingerprint,
             title=f"eval_scores/{self.score.run} {checkpoint.path.name}",
@@ -139,13 +144,17 @@ class Scorer:
             max_attempts=2,
             threads_per_rank=self.threads,
             config={
-                "tasks": [{"task": tasks[name][0].model_dump(), "data": str(tasks[name][1])} for name in missing if name != SAMPLES],
+                "tasks": [name for name in missing if name != SAMPLES],
                 "batch_size": self.score.batch_size,
                 "threads": self.threads,
+                "device": self.score.device,
+                "dtype": self.score.dtype,
+                "seed": self.score.seed,
                 "samples": self.score.samples if SAMPLES in missing else {},
                 "sample_tokens": self.score.sample_tokens,
+                "repetition_penalty": self.score.repetition_penalty,
             },
-            inputs={"model": str(model.path)},
+            inputs={"hf_model": str(model.path), **{a.key: str(a.path) for a in self.task_artifacts}},
             out=str(self.store.root / "jobs" / fingerprint / "out"),
         )
 
@@ -170,15 +179,14 @@ def score_rows(run: str, checkpoint: Artifact, scores: Mapping[str, Artifact], a
         if name == SAMPLES:
             continue
         for row in json.loads(made.file(f"{name}.json").read_text(encoding="utf-8")):
-            kind = "multiple_choice" if str(row["metric"]).startswith("acc") else "loglikelihood_rolling"
             place: Row = {"run": run, "step": numbers["step"], "tokens": numbers["trained_tokens"], "checkpoint": checkpoint.path.name}
-            out.append({**place, **row, "attempt": attempt, "fingerprint": made.fingerprint, "headline": row["metric"] in HEADLINE[kind]})
+            out.append({**place, **row, "attempt": attempt, "fingerprint": made.fingerprint, "headline": row["main"] or row["metric"] in ALSO_SHOWN})
     return out
 
 
 def sample_rows(checkpoint: Artifact, scores: Mapping[str, Artifact]) -> list[Row]:
     step = checkpoint.manifest.numbers["step"]
-    return [{"step": step, "checkpoint": checkpoint.path.name, **row} for row in json.loads(scores[SAMPLES].file(f"{SAMPLES}.json").read_text(encoding="utf-8"))]
+    return [{"step": step, "checkpoint": checkpoint.path.name, **row} for row in json.loads(scores[SAMPLES].file(f"{SAMPLES}.json").read_text(encoding="utf-8"))["samples"]]
 
 
 class EvaluationInput(Section):

@@ -14,6 +14,13 @@ from neo_assets.release.page import LANGUAGES, Block, Figure, Part, Samples, Tex
 DIFFERS = 2.0
 """Standard errors between a score and chance from which the page calls them different; the page says so where it does."""
 
+_IN_WORDS = {
+    "better": "better than chance by more than two standard errors",
+    "worse": "worse than chance by more than two standard errors",
+    "same": "not distinguishable from chance",
+    "unknown": "without a standard error or a chance level to compare with",
+}
+
 
 @dataclass(frozen=True)
 class Score:
@@ -29,13 +36,14 @@ class Score:
     chance: float | None
     higher_is_better: bool
     attempt: int
+    main: bool = True  # the task's own metric, not one shown beside it
 
 
 def read_scores(artifact: Artifact) -> dict[tuple[str, str], list[Score]]:
-    """Scores by (task, metric) in step order; of several attempts at one checkpoint, the last."""
+    """Headline scores by (task, metric) in step order; of several attempts at one checkpoint, the last."""
     last: dict[tuple[str, str, int], Score] = {}
     for row in json.loads(artifact.file("scores.json").read_text(encoding="utf-8")) if "scores.json" in artifact.manifest.files else []:
-        if not is_number(row["value"]):
+        if not is_number(row["value"]) or not row.get("headline", True):
             continue
         stderr, chance = (float(row[name]) if is_number(row.get(name)) else None for name in ("stderr", "chance"))
         score = Score(
@@ -59,19 +67,27 @@ def read_scores(artifact: Artifact) -> dict[tuple[str, str], list[Score]]:
     return dict(grouped)
 
 
-def against_chance(score: Score) -> tuple[bool | None, str]:
-    """Whether a score differs from chance by more than two standard errors (None: it cannot be told), and that in words."""
+@dataclass(frozen=True)
+class Verdict:
+    """How a score stands to chance: ``better``, ``worse``, ``same`` (within two standard errors) or ``unknown``; and in words."""
+
+    verdict: str
+    words: str
+
+
+def against_chance(score: Score) -> Verdict:
+    """Compare a score with chance: they differ when they are more than two standard errors apart."""
     said = f"{number(score.value)}" + (f" ± {number(score.stderr)}" if score.stderr is not None else "") + (f" on {score.n:,} items" if score.n is not None else "")
     if score.chance is None:
-        return None, f"{said}; no chance level is known, so it cannot be compared with guessing"
+        return Verdict("unknown", f"{said}; no chance level is known")
     if score.stderr is None or score.stderr <= 0:
         why = "no standard error is known" if score.stderr is None else "the standard error is 0"
-        return None, f"{said}, chance is {number(score.chance)}; {why}, so it cannot be told whether they differ"
+        return Verdict("unknown", f"{said}, chance is {number(score.chance)}; {why}, so it cannot be told whether they differ")
     distance = abs(score.value - score.chance) / score.stderr
     if distance <= DIFFERS:
-        return False, f"{said}, chance is {number(score.chance)}: not distinguishable from guessing ({distance:.1f} standard errors)"
-    better = (score.value > score.chance) == score.higher_is_better
-    return True, f"{said}, chance is {number(score.chance)}: {'better' if better else 'worse'} than guessing by {distance:.1f} standard errors"
+        return Verdict("same", f"{said}, chance is {number(score.chance)}: not distinguishable from guessing ({distance:.1f} standard errors)")
+    verdict = "better" if (score.value > score.chance) == score.higher_is_better else "worse"
+    return Verdict(verdict, f"{said}, chance is {number(score.chance)}: {verdict} than guessing by {distance:.1f} standard errors")
 
 
 def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
@@ -79,24 +95,14 @@ def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
 
 
 def verdicts_on_chance(inputs: Mapping[str, Artifact]) -> list[str]:
-    """One sentence a run for the head of the page."""
+    """One sentence a run for the head of the page, about each task's main metric at the last checkpoint."""
     out = []
     for run, artifact in _evaluations(inputs).items():
-        finals = [rows[-1] for rows in read_scores(artifact).values()]
-        told = {differs: sorted({s.task for s in finals if against_chance(s)[0] is differs}) for differs in (True, False)}
-        both = sorted(set(told[True]) & set(told[False]))
-        above = [f"{task} (by one of its metrics)" if task in both else task for task in told[True]]
-        within = [task for task in told[False] if task not in both]
-        if finals:
-            out.append(
-                f"At the last checkpoint of run '{run}', "
-                + (
-                    f"{', '.join(above)} differ{'s' if len(above) == 1 else ''} from chance by more than two standard errors"
-                    if above
-                    else "no score differs from chance by more than two standard errors"
-                )
-                + (f"; {', '.join(within)} {'does' if len(within) == 1 else 'do'} not." if above and within else ".")
-            )
+        finals = [rows[-1] for rows in read_scores(artifact).values() if rows[-1].main]
+        told = {verdict: [s.task for s in finals if against_chance(s).verdict == verdict] for verdict in ("better", "worse", "same", "unknown")}
+        said = [f"{', '.join(told[v])} {'is' if len(told[v]) == 1 else 'are'} {words}" for v, words in _IN_WORDS.items() if told[v]]
+        if said:
+            out.append(f"At the last checkpoint of run '{run}': {'; '.join(said)}.")
     return out
 
 
@@ -115,14 +121,19 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
             blocks.append(Text(f"Run '{run}' has no scores."))
         for (task, metric), rows in grouped.items():
             blocks.append(Text(f"{task}, {metric}" if len(_evaluations(inputs)) == 1 else f"{run}: {task}, {metric}", heading=True))
-            blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {against_chance(rows[-1])[1]}."))
+            blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {against_chance(rows[-1]).words}."))
             points = [Point(r.tokens, r.value, r.stderr) for r in rows]
             better = "higher is better" if rows[0].higher_is_better else "lower is better"
             drawing = curve(f"{task}, {metric} ({better})", points, "tokens trained on", chance=rows[-1].chance, markers=True)
             blocks.append(Figure("Whiskers: one standard error either way.", [drawing], refs([artifact])))
             listed: list[Row] = [{"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance} for r in rows]
             blocks += table(f"{task} at every checkpoint evaluated; ± is one standard error, n the number of items.", listed, [artifact])
-    return Part("scores", "Scores per checkpoint", "Step 0 is the untrained model. A difference from chance is called one only above two standard errors.", blocks)
+    return Part(
+        "scores",
+        "Scores per checkpoint",
+        "Step 0 is the untrained model. A difference from chance is called one only above two standard errors. Metrics beside a task's main one are in scores.json.",
+        blocks,
+    )
 
 
 def generated_samples(inputs: Mapping[str, Artifact]) -> Part:

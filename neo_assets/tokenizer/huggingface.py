@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from tokenizers import AddedToken, Regex, decoders, normalizers, processors
-from tokenizers import Tokenizer as Backend
-from tokenizers.models import BPE
-from transformers import PreTrainedTokenizerFast
-from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_proto
+from typing import TYPE_CHECKING
 
 from neo_assets.core.recipe.model import Tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import decoders, normalizers
+    from transformers import PreTrainedTokenizerFast
+    from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_proto
 
 _MARK = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _BYTE = 1, 2, 3, 4, 6
@@ -24,6 +24,12 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER, _BYTE = 1, 2, 3, 4, 6
 
 def export(model: bytes, settings: Tokenizer, folder: Path) -> PreTrainedTokenizerFast:
     """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``; returns the tokenizer as read back from there."""
+    from tokenizers import AddedToken, Regex, decoders, normalizers, processors
+    from tokenizers import Tokenizer as Backend
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+    from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_proto
+
     proto = sentencepiece_proto.ModelProto.FromString(model)
     vocabulary = {piece.piece: i for i, piece in enumerate(proto.pieces)}
     scores = {piece.piece: piece.score for piece in proto.pieces}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,6 @@ def write_spec(folder: Path, program: str, config: dict[str, object], inputs: di
     return folder / "spec.json"
 
 
-def run_program(spec: Path) -> subprocess.CompletedProcess[str]:
+def run_program(spec: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     program = JobSpec.model_validate_json(spec.read_text(encoding="utf-8")).program
-    return subprocess.run([sys.executable, "-m", program, str(spec)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-m", program, str(spec)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.jobs import JobSpec
 from tests.training.folders import ROWS, SHAPE, run_program, save_model, write_spec
-from training.evaluate import EvaluateConfig, load, ratio, score, stream_model
+from training.evaluate import EvaluateConfig, evaluate, load, ratio, score, stream_model
 from training.tasks import TASKS_FILE, Task, task_identities, write_tasks
 
 CONFIG: dict[str, object] = {
@@ -62,7 +63,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     job = tmp_path_factory.mktemp("job")
-    done = run_program(write_spec(job, "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": write_folder(job / "tasks")}))
+    (job / "home").mkdir()
+    done = run_program(write_spec(job, "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": write_folder(job / "tasks")}), HOME=str(job / "home"))
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     return job
 
@@ -160,6 +162,10 @@ def test_log_likelihoods_of_documents_are_the_models_own(model: Path) -> None:
 # ------------------------------------------------------------------ the program
 
 
+def _run_here(spec: Path) -> int:
+    return evaluate(JobSpec.model_validate_json(spec.read_text(encoding="utf-8")), spec.parent)
+
+
 def test_every_metric_is_a_row_with_all_that_a_table_needs(evaluated: Path) -> None:
     quiz = _rows(evaluated, "quiz")["acc_norm"]
     assert quiz["n"] == 3 and quiz["chance"] == 0.5 and quiz["filter"] == "none" and quiz["lm_eval"] and quiz["main"]
@@ -169,15 +175,21 @@ def test_every_metric_is_a_row_with_all_that_a_table_needs(evaluated: Path) -> N
     assert _rows(evaluated, "bpb")["bits_per_byte"]["value"] > 0
     samples = json.loads((evaluated / "out" / "samples.json").read_text())
     assert [s["lang"] for s in samples["samples"]] == ["en", "zh"]
+
+
+def test_nothing_is_left_in_the_home_folder_or_the_scratch_folder(evaluated: Path) -> None:
+    assert [p.name for p in (evaluated / "home").rglob("*") if p.is_file() and "huggingface" in p.as_posix()] == []
     assert not (evaluated / "out" / ".logs" / "lm_eval").exists()
 
 
-def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same_items(evaluated: Path, model: Path, tmp_path: Path) -> None:
+def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same_items(evaluated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HOME", "HF_DATASETS_CACHE", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(name, "")  # the program sets them; the test puts them back
     folder = tmp_path / "tasks"
     shutil.copytree(evaluated / "tasks", folder)
     (folder / "cloze.jsonl").write_text('{"id": "c0", "context": "', encoding="utf-8")
     spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": folder})
-    assert run_program(spec).returncode == 3
+    assert _run_here(spec) == 3
     out = tmp_path / "job" / "out"
     assert "JSONDecodeError" in (out / "cloze.error.txt").read_text()
     assert not (out / "cloze.json").exists()
@@ -187,7 +199,7 @@ def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same
     # Mended and started again: only the missing task is run.
     shutil.copy(evaluated / "tasks" / "cloze.jsonl", folder / "cloze.jsonl")
     before = (out / "quiz.json").stat().st_mtime_ns
-    assert run_program(spec).returncode == 0
+    assert _run_here(spec) == 0
     assert (out / "quiz.json").stat().st_mtime_ns == before
     assert (out / "cloze.items.jsonl").read_bytes() == (evaluated / "out" / "cloze.items.jsonl").read_bytes()
     assert not (out / "cloze.error.txt").exists()

@@ -164,9 +164,13 @@ class Evaluation(Section):
     benchmarks: dict[Name, Benchmark] = Field(default_factory=dict)
     heldout: HeldoutTasks
     batch_size: int = Field(ge=1)
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["bf16", "fp32"]
+    seed: int
     threads: int = Field(ge=1, json_schema_extra=NOT_IDENTITY)
     samples: dict[Lang, list[str]] = Field(description="prompts that the report shows continuations of")
     sample_tokens: int = Field(ge=1)
+    repetition_penalty: float = Field(ge=1, description="of the samples; 1 = none")
     reevaluate: Reevaluate = Field(json_schema_extra=NOT_IDENTITY)
 
     @model_validator(mode="after")

@@ -1,0 +1,59 @@
+"""What a source is, is known by its place, terms and snapshot, and not by where it lies on this machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.errors import BadInput, MachineLacks
+from neo_assets.core.recipe.data import HtmlFolderSource
+from neo_assets.core.store import Outcome, Workspace
+from neo_assets.crawl import demo_site
+from neo_assets.crawl.catalogue import describe_source
+
+
+def describe(folder: Path, out: Path, **fields: object) -> Outcome:
+    out.mkdir(parents=True)
+    config = {"kind": "html_folder", "path": str(folder), "host": "a.example", "licence": "MPL-2.0", "snapshot": "1", **fields}
+    return describe_source(HtmlFolderSource.model_validate(config), {}, Workspace(out))
+
+
+def test_the_catalogue_quotes_the_terms_and_no_path_of_this_machine(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "pages").mkdir(parents=True)
+        (tmp_path / place / "terms").write_text("You may.")
+    digests = {describe(tmp_path / p / "pages", tmp_path / p / "out", licence_file=str(tmp_path / p / "terms")).digest for p in ("here", "there")}
+    assert len(digests) == 1
+    text = (tmp_path / "here/out/catalogue.json").read_text()
+    assert json.loads(text)["terms"] == "You may." and str(tmp_path) not in text
+
+
+def test_a_new_snapshot_is_another_source(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    assert describe(tmp_path / "pages", tmp_path / "a").digest != describe(tmp_path / "pages", tmp_path / "b", snapshot="2").digest
+
+
+def test_a_missing_folder_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"make demo.*path.*kind: crawl"):
+        describe(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_missing_terms_are_told_and_refuse_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    outcome = describe(tmp_path / "pages", tmp_path / "out", licence_file=str(tmp_path / "no-terms"))
+    (check,) = [c for c in outcome.checks if not c.passed]
+    assert not check.blocking and "no-terms" in check.detail
+
+
+def test_a_machine_without_apt_is_told_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineLacks, match=r"apt-get.*kind: html_folder.*kind: crawl"):
+        demo_site.fetch_demo_site(tmp_path / "demo")
+
+
+def test_a_fetched_demo_site_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = {"some-doc": {"usr/share/doc/some-doc": "some/html"}}
+    (tmp_path / "some/html").mkdir(parents=True)
+    (tmp_path / "demo-site.json").write_text('{"some-doc": "1.0"}')
+    monkeypatch.setenv("PATH", "")
+    assert demo_site.fetch_demo_site(tmp_path, packages) == tmp_path
