@@ -5,7 +5,6 @@ description, its config, code and libraries are the ``code_version``, its reads 
 recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures and checks.
 """
 
-
 import base64
 import inspect
 from collections.abc import Callable, Mapping, Sequence

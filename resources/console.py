@@ -3,13 +3,13 @@
 Dagster's own console prints some fifteen lines a step; they stay in the event log and the UI.
 """
 
-
 import logging
 import sys
+from typing import Any
 
 import dagster as dg
 
-CONSOLE = {"loggers": {"console": {"config": {}}}}
+CONSOLE: dict[str, Any] = {"loggers": {"console": {"config": {}}}}
 """Run config that selects this console for a job."""
 
 _ENDINGS = {"STEP_FAILURE": "FAILED", "RUN_FAILURE": "FAILED", "RUN_SUCCESS": "done", "RUN_CANCELED": "cancelled"}
@@ -44,11 +44,13 @@ class TerseFilter(logging.Filter):
         return event.event_type_value in ("STEP_START", *_ENDINGS)
 
 
-@dg.logger(description="One line where a step starts and ends, and what it says in between.")
-def terse_console(context: dg.InitLoggerContext) -> logging.Logger:
+def _logger(context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("neofoundry", level=logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TerseFormatter())
     handler.addFilter(TerseFilter())
     logger.addHandler(handler)
     return logger
+
+
+terse_console = dg.LoggerDefinition(_logger, description="One line where a step starts and ends, and what it says in between.")

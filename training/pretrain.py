@@ -85,7 +85,7 @@ def train(spec: JobSpec, job_folder: Path) -> None:
     say(f"machine: {machine}")
 
     seed_everything(run.seed)
-    model = build_model(run.model, config.vocab_rows)
+    model = build_model(run.model, config.vocab_rows, seed=run.seed)
     model.train()
     engine = build_engine(model, run)
     shards = Path(spec.inputs["token_shards"])

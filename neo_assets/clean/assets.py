@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from neo_assets.clean.chinese import clean_chinese
 from neo_assets.clean.english import clean_english
 from neo_assets.clean.signals import SignalsInput, measure_signals
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.store import Outcome
 from neo_assets.declare import Declared, artifact
 
 GROUP = "clean"
-STAGES = {"en": clean_english, "zh": clean_chinese}
+STAGES: dict[str, Callable[..., Outcome]] = {"en": clean_english, "zh": clean_chinese}
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:

@@ -159,9 +159,12 @@ class JobFolder:
         return found, offset + end
 
     def log_tail(self, lines: int = 15) -> str:
+        """End of the log; of a torchrun job, the end of its ranks' own errors: the launcher's epilogue names no reason."""
         if not self.log_file.is_file():
             return "(no output)"
-        return "\n".join(self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        text = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        ranks = [line for line in text if line.startswith("[rank")]
+        return "\n".join((ranks or text)[-lines:])
 
 
 class Reporter:

@@ -97,7 +97,7 @@ def fsync_rename(aside: Path, path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -350,7 +350,7 @@ def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
     records.write_text(partial / MANIFEST, manifest.model_dump_json(indent=1))
     sync_folder(partial)
     try:
-        os.rename(partial, final)
+        partial.rename(final)
     except OSError:
         if not (final / MANIFEST).is_file():
             raise

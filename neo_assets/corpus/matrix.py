@@ -13,7 +13,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Split
 from neo_assets.core.records import DROPPED, Verdict
-from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 
 class MatrixInput(Section):
@@ -25,7 +25,9 @@ def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Wo
 
     This is what a data release is made of. Its numbers are documents, characters and UTF-8 bytes by language and source.
     """
-    verdicts, table_rows, digests = [], [], {}
+    verdicts: list[Verdict] = []
+    table_rows: list[Row] = []
+    digests: dict[str, str] = {}
     for lang, cleaned in zip(config.languages, inputs.values(), strict=True):
         table = pa.concat_tables([records.read_table(p, records.DOCUMENT) for p in cleaned.files("part-")]).sort_by("doc_id")
         out.write(f"{lang}.parquet", table)

@@ -6,9 +6,7 @@ new snapshot label does. The price: pages that changed under an old label are no
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,7 +54,8 @@ def input_files(config: WarcSource | DocumentsSource) -> list[Path]:
     """Files behind ``paths``, in name order. Raises BadInput for a path or pattern that matches no file."""
     found: set[Path] = set()
     for pattern in config.paths:
-        matches = {Path(p) for p in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(p)}
+        path = Path(pattern).expanduser()
+        matches = {path} if path.is_file() else {p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file()}
         if not matches:
             raise BadInput(f"no file matches {pattern}. Point the source's `paths` at existing files ({config.kind}).")
         found |= matches

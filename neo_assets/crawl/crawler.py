@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -106,7 +106,7 @@ class _Found:
     """What one URL of a batch gave: its log row, and the links of its page."""
 
     row: LogRow
-    links: Links = Links()
+    links: Links = field(default_factory=Links)
 
 
 class _Segment:

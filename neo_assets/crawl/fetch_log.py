@@ -22,6 +22,9 @@ from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 FETCHED = "fetched"
 REDIRECT = "redirect"
 
+EXAMPLES = 20
+"""Failures shown in the report; all of them are in the log."""
+
 LOG = pa.schema(
     [
         ("url", pa.string()),  # canonical; file#record for what never had a URL
@@ -99,9 +102,8 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
     kept = sum(v.verdict == KEPT for v in verdicts)
     outcomes = Counter(row.outcome for row in entries)
     per_outcome: list[Row] = [{"outcome": name, "count": count, "share": round(count / len(entries), 4)} for name, count in sorted(outcomes.items(), key=lambda i: (-i[1], i[0]))]
-    examples: list[Row] = [{"url": r.url, "outcome": r.outcome, "reason": r.reason[:200]} for r in sorted(entries, key=lambda r: r.url) if r.outcome not in (FETCHED, REDIRECT)][
-        :20
-    ]
+    failed = sorted((row for row in entries if row.outcome not in (FETCHED, REDIRECT)), key=lambda row: row.url)
+    examples: list[Row] = [{"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in failed[:EXAMPLES]]
     dropped = sum(v.verdict == DROPPED for v in verdicts)
     return Outcome(
         digest=digest.hexdigest(),

@@ -32,9 +32,9 @@ class Frontier:
     def next_batch(self, limit: int) -> list[tuple[str, int]]:
         """Up to ``limit`` URLs of one depth with that depth, in URL order; empty when the crawl is over."""
         batch: list[tuple[str, int]] = []
-        while self._waiting and len(batch) < limit and (not batch or self._waiting[0][:2] == first):
-            depth, hops, url = heapq.heappop(self._waiting)
-            first = (depth, hops)
+        level = self._waiting[0][:2] if self._waiting else None
+        while self._waiting and len(batch) < limit and self._waiting[0][:2] == level:
+            depth, _, url = heapq.heappop(self._waiting)
             batch.append((url, depth))
         return batch
 

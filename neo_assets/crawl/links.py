@@ -48,7 +48,8 @@ def canonical(url: str, encoding: str = "utf-8") -> str:
         BadUrl: it cannot be parsed, has no host, or is not http(s).
     """
     try:
-        parts = urlsplit(canonicalize_url(url.strip(), keep_fragments=False, encoding=encoding))
+        plain: str = canonicalize_url(url.strip(), keep_fragments=False, encoding=encoding)
+        parts = urlsplit(plain)
         host, port = parts.hostname, parts.port
     except (ValueError, LookupError) as error:
         raise BadUrl(f"cannot be parsed: {error}") from error

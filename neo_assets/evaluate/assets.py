@@ -1,6 +1,5 @@
 """The evaluate group: `heldout_tasks`, `eval_scores` by run and step, and `evaluation`, the door to them inside `factory`."""
 
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +54,9 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     entries = declared(recipe)
-    out = [artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"{c}_items_{lang}" for lang in recipe.languages for c in ("has", "enough"))], kinds=["json"])]
+    out = [
+        artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"{c}_items_{lang}" for lang in recipe.languages for c in ("has", "enough"))], kinds=["json"])
+    ]
     for name in recipe.runs:
         out += [exported_checkpoint(recipe, name), scored_checkpoint(recipe, name), _evaluation(recipe, name, entries[f"evaluation/{name}"])]
     return out

@@ -1,6 +1,5 @@
 """What evaluates without being asked: a sensor for new checkpoints, and a schedule for everything."""
 
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -90,9 +90,7 @@ class Scorer:
         code, libraries = code_reachable_from(["training.evaluate"]), library_versions(SCORE_LIBRARIES)
         inputs = input_refs({f"hf_model/{self.score.run}": model}, {})
         how = {"batch_size": self.score.batch_size, "device": self.score.device, "dtype": self.score.dtype, "seed": self.score.seed}
-        configs: dict[str, dict[str, object]] = {
-            name: {"task": name, "identity": task_identity(task), **how, "attempt": attempt} for name, (task, _) in self.tasks().items()
-        }
+        configs: dict[str, dict[str, object]] = {name: {"task": name, "identity": task_identity(task), **how, "attempt": attempt} for name, (task, _) in self.tasks().items()}
         configs[SAMPLES] = {"prompts": self.score.samples, "tokens": self.score.sample_tokens, "repetition_penalty": self.score.repetition_penalty, **how, "attempt": attempt}
         return {name: MadeFrom(config=config, code=code, libraries=libraries, inputs=inputs) for name, config in configs.items()}
 

@@ -52,7 +52,8 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
     dropped = sum(v.verdict == DROPPED for v in verdicts)
     kept, seen = sum(documents.values()), artifact.manifest.rows_kept or 0
     distribution: list[Row] = [
-        {"lang": lang, "documents": count, "characters": characters[lang], "share_of_documents": round(count / kept, 4)} for lang, count in sorted(documents.items(), key=lambda i: (-i[1], i[0]))
+        {"lang": lang, "documents": count, "characters": characters[lang], "share_of_documents": round(count / kept, 4)}
+        for lang, count in sorted(documents.items(), key=lambda i: (-i[1], i[0]))
     ]
     return Outcome(
         digest=table_digest(made),

@@ -119,4 +119,4 @@ def page_text(page: Response) -> tuple[str, str]:
         text = extract_plain_text(tree, main_content=True, preserve_formatting=True, alt_texts=False, links=False, form_fields=False, noscript=False)
     except (RuntimeError, ValueError) as error:
         raise _Unreadable(f"the HTML parser failed: {error}") from error
-    return storable(title), storable(text.strip())
+    return storable(title), storable("\n".join(line.rstrip() for line in text.split("\n")).strip())

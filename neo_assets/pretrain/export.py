@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def take(source: Path, out: Workspace) -> None:
     for path in _files(source):
         target = out.path / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
+        path.replace(target)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -21,6 +21,8 @@ from neo_assets.core.recipe.load import DEFAULT_RECIPE
 from neo_assets.core.store import PARTIAL, Artifact, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.why import differences
+from resources.compute import open_compute
+from resources.compute.base import Compute
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +73,7 @@ def run_dagster(arguments: list[str]) -> int:
         return 130
 
 
-def _compute():  # type: ignore[no-untyped-def]
-    from resources.compute import open_compute
-
+def _compute() -> Compute:
     return open_compute("local", store_root())
 
 

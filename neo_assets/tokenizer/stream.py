@@ -45,7 +45,7 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     mixture = inputs[f"mixture/{config.phase}"].table("mixture.parquet")
     pool = inputs["train_pool"].table("documents.parquet", records.DOCUMENT)
     texts = dict(zip(pool.column("doc_id").to_pylist(), pool.column("text").to_pylist(), strict=True))
-    order = sorted((r, row["doc_id"], row["source"], row["lang"]) for row in records.rows(mixture) for r in range(int(str(row["rounds"]))))
+    order = sorted((r, str(row["doc_id"]), str(row["source"]), str(row["lang"])) for row in records.rows(mixture) for r in range(int(str(row["rounds"]))))
     lengths: list[int] = []
     chunks = []
     for begin in range(0, len(order), CHUNK_DOCUMENTS):

@@ -30,7 +30,7 @@ class Crawled(_Source):
     max_depth: int = Field(20, ge=0, description="links away from a seed")
     max_page_bytes: int = Field(5_000_000, ge=1, description="longer bodies are cut here and marked truncated")
     max_redirects: int = Field(5, ge=0)
-    politeness: Politeness = Field(Politeness(), json_schema_extra=NOT_IDENTITY)
+    politeness: Politeness = Field(default_factory=lambda: Politeness.model_validate({}), json_schema_extra=NOT_IDENTITY)
 
 
 class CrawlSource(Crawled):

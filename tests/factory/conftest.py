@@ -1,0 +1,55 @@
+"""One factory for all tests of this folder: the `ci` recipe, driven by `dagster job execute` as a person would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.factory.site import write_site
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Factory:
+    """A store and a Dagster instance of their own, and the environment that selects them."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))}
+        mine = {"NEO_RECIPE": "ci", "NEO_STORE": str(self.folder / "store"), "NEO_CI_SITE": str(self.folder / "site"), "DAGSTER_HOME": str(self.folder / "home")}
+        return {**kept, **mine, "PYTHONWARNINGS": "ignore", "CI": "true"}
+
+    def run(self, *command: str, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env={**self.environment, **extra}, text=True, capture_output=True, timeout=timeout, check=False)
+
+    def factory(self, **extra: str) -> subprocess.CompletedProcess[str]:
+        return self.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)
+
+    def neo(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return self.run("neo_assets.cli", *arguments, **extra)
+
+
+@pytest.fixture(scope="session")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+    made = Factory(tmp_path_factory.mktemp("factory"))
+    (made.folder / "home").mkdir()
+    text = (ROOT / "dagster.yaml").read_text(encoding="utf-8").replace("base_dir: .dagster", f"base_dir: {made.folder / 'home'}")
+    (made.folder / "home" / "dagster.yaml").write_text(text, encoding="utf-8")
+    write_site(made.folder / "site")
+    return made
+
+
+@pytest.fixture(scope="session")
+def first_run(factory: Factory) -> subprocess.CompletedProcess[str]:
+    """The factory, run once from nothing."""
+    done = factory.factory()
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done

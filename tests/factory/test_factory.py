@@ -1,0 +1,226 @@
+"""The whole factory on a small site: everything is made once, found again, traceable, and stops where it must."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from neo_assets.core.recipe import load
+from neo_assets.core.store import Store
+from tests.factory.conftest import Factory
+
+
+@pytest.fixture
+def environment(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> Factory:
+    """This process sees the factory's recipe and store."""
+    for name, value in factory.environment.items():
+        if name.startswith(("NEO_", "DAGSTER_")):
+            monkeypatch.setenv(name, value)
+    return factory
+
+
+def instance(factory: Factory) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(factory.folder / "home"))
+
+
+def store(factory: Factory) -> Store:
+    return Store(factory.folder / "store")
+
+
+def test_everything_is_made(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    heads = store(factory).heads("ci")
+    for name in ("matrix", "tokenizer", "token_shards/fundamental", "pretraining/main", "evaluation/main", "factory_report"):
+        assert name in heads
+    page = store(factory).head("ci", "factory_report").file("report.html").read_text(encoding="utf-8")
+    assert "pretraining/main" in page
+
+
+def test_checkpoints_and_scores_are_partitions(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    with instance(factory) as dagster:
+        checkpoints = sorted(dagster.get_materialized_partitions(dg.AssetKey(["checkpoint", "main"])))
+        assert [int(name.split("-")[0]) for name in checkpoints] == [0, 10, 20]
+        scored = sorted(dagster.get_materialized_partitions(dg.AssetKey(["eval_scores", "main"])))
+        assert [int(name.split("-")[0]) for name in scored] == [0, 20]
+        records = dagster.fetch_materializations(dg.AssetKey(["checkpoint", "main"]), limit=10).records
+        last = max(records, key=lambda r: str(r.partition_key)).asset_materialization
+        assert last is not None and {"loss", "tokens", "digest", "path"} <= last.metadata.keys()
+        # Checkpoints were recorded while the training step ran, not when it had ended.
+        finished = dagster.fetch_materializations(dg.AssetKey(["pretraining", "main"]), limit=1).records[0]
+        assert all(record.storage_id < finished.storage_id for record in records)
+
+
+def test_rows_in_are_rows_kept_and_dropped_at_every_stage(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    found = store(factory)
+    stages = [found.require(*pointer) for name, pointer in found.heads("ci").items() if "@" not in name]
+    counted = [a for a in stages if a.manifest.rows_in is not None]
+    assert len(counted) > 15
+    assert all(a.manifest.rows_in == (a.manifest.rows_kept or 0) + (a.manifest.rows_dropped or 0) for a in counted)
+
+
+def test_running_again_makes_nothing(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    jobs = sorted((factory.folder / "store" / "jobs").iterdir())
+    before = store(factory).heads("ci")
+    done = factory.factory()
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert " made in " not in done.stderr
+    assert done.stderr.count(" reused ") == len([n for n in before if "@" not in n])
+    assert store(factory).heads("ci") == before
+    assert sorted((factory.folder / "store" / "jobs").iterdir()) == jobs
+
+
+@pytest.mark.parametrize(
+    ("url", "ending"),
+    [
+        ("http://en.example/story001.html", [("mixture/fundamental", "kept"), ("train_pool", "dropped")]),
+        ("http://site.example/short.html", [("clean_docs/en", "dropped")]),
+        ("http://site.example/french.html", [("signals/handbook", "dropped")]),
+        ("http://site.example/nowhere.html", [("raw_crawl/handbook", "dropped")]),
+    ],
+)
+def test_the_fate_of_a_page_is_told(first_run: subprocess.CompletedProcess[str], factory: Factory, url: str, ending: list[tuple[str, str]]) -> None:
+    rows = json.loads(factory.neo("fate", url, "--json").stdout)
+    assert (rows[-1]["stage"], rows[-1]["verdict"]) in ending
+
+
+def test_copies_name_the_page_that_stayed(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    last = [json.loads(factory.neo("fate", f"http://site.example/copy{i}.html", "--json").stdout)[-1] for i in range(3)]
+    rules = sorted(row["rule"] for row in last)
+    assert rules[1:] == ["near_duplicate", "same_text"]
+    assert sum(str(row["twin"] or "").startswith("http://site.example/copy") for row in last) == 2
+
+
+def test_an_english_threshold_touches_no_chinese_artifact(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+    from neo_assets.build import declared
+
+    recipe = load("ci")
+    assert recipe.clean.en is not None
+    changed = recipe.model_copy(update={"clean": recipe.clean.model_copy(update={"en": recipe.clean.en.model_copy(update={"min_words": 60})})})
+    before, after = declared(recipe), declared(changed)
+    assert [name for name in before if before[name].version != after[name].version] == ["clean_docs/en"]
+
+
+def test_a_new_snapshot_touches_only_its_source(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+    from neo_assets.build import declared
+
+    recipe = load("ci")
+    source = recipe.sources["help_zh"].model_copy(update={"snapshot": "later"})
+    changed = recipe.model_copy(update={"sources": {**recipe.sources, "help_zh": source}})
+    before, after = declared(recipe), declared(changed)
+    assert [name for name in before if before[name].version != after[name].version] == ["sources/help_zh", "raw_crawl/help_zh", "documents/help_zh"]
+
+
+def test_why_names_the_threshold_that_changed(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    recipe = tmp_path / "ci.yaml"
+    recipe.write_text(f"extends: base\nclean:\n  en: {{min_words: 60}}\n")
+    root = Path(__file__).resolve().parents[2] / "recipes"
+    (tmp_path / "base.yaml").write_text((root / "ci.yaml").read_text())
+    (tmp_path / "laptop.yaml").write_text((root / "laptop.yaml").read_text())
+    done = factory.neo("why", "clean_docs/en", "--json", NEO_RECIPE=str(recipe))
+    assert json.loads(done.stdout) == [{"asset": "clean_docs/en", "because": "recipe: min_words: 50 -> 60"}], done.stderr
+    assert json.loads(factory.neo("why", "clean_docs/zh", "--json", NEO_RECIPE=str(recipe)).stdout) == []
+
+
+def test_verify_finds_a_flipped_byte(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    assert factory.neo("verify", "--deep").returncode == 0
+    file = store(factory).head("ci", "matrix").file("en.parquet")
+    data = file.read_bytes()
+    file.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    done = factory.neo("verify", "--deep")
+    file.write_bytes(data)
+    assert done.returncode == 1
+    assert "matrix" in done.stderr and "en.parquet" in done.stderr
+
+
+def test_gc_shows_and_removes_only_what_no_build_names(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    from neo_assets.core.store import MadeFrom, Outcome
+
+    orphan, _ = store(factory).build("matrix", MadeFrom(config={"old": 1}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))
+    shown = json.loads(factory.neo("gc", "--json").stdout)
+    assert [(row["asset"], row["fingerprint"]) for row in shown] == [("matrix", orphan.fingerprint[:24])]
+    assert orphan.path.is_dir()
+    factory.neo("gc", "--remove")
+    assert not orphan.path.exists()
+    assert factory.neo("verify").returncode == 0
+
+
+def test_another_recipe_is_refused_by_this_instance(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "crawl_and_clean", NEO_RECIPE="laptop")
+    assert done.returncode != 0
+    assert "this Dagster instance belongs to recipe 'ci'" in done.stderr
+
+
+def test_the_graph_has_no_cycle_and_external_assets_come_with_their_producers(environment: Factory) -> None:
+    from graphlib import TopologicalSorter
+
+    from neo_assets.build import build_definitions
+
+    graph = build_definitions(load("ci")).resolve_asset_graph()
+    order = list(TopologicalSorter({k: graph.get(k).parent_keys for k in graph.get_all_asset_keys()}).static_order())
+    assert len(order) == len(graph.get_all_asset_keys())
+    for asset in graph.get_all_asset_keys():
+        for parent in graph.get(asset).parent_keys:
+            if not graph.get(parent).is_executable:
+                assert graph.get(parent).parent_keys <= graph.get(asset).parent_keys, f"{asset} reads {parent} without its producer"
+    for asset in graph.get_all_asset_keys():
+        node = graph.get(asset)
+        assert node.description and node.owners and node.group_name, asset
+
+
+def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+    from neo_assets.build import build_definitions
+
+    definitions = build_definitions(load("ci"))
+    sensor = definitions.get_sensor_def("evaluate_checkpoints_main")
+    with instance(environment) as dagster:
+        ticks = [sensor.evaluate_tick(dg.build_sensor_context(dagster, definitions=definitions)).run_requests or [] for _ in range(2)]
+    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 10, 20]
+    assert [r.run_key for r in ticks[0]] == [r.run_key for r in ticks[1]]  # Dagster starts one run per run key, ever
+
+
+def test_a_click_on_one_checkpoint_scores_it_and_a_repeat_agrees(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    with instance(factory) as dagster:
+        middle = next(p for p in sorted(dagster.get_materialized_partitions(dg.AssetKey(["checkpoint", "main"]))) if p.startswith("0000010"))
+    done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:hf_model/main or key:eval_scores/main", "--partition", middle)
+    assert done.returncode == 0, done.stderr[-4000:]
+    scores = store(factory).root / "eval_scores" / "main"
+    before = {p.name for p in scores.iterdir()}
+    done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "reevaluate", "--tags", '{"neofoundry/repeat": "true"}')
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert len({p.name for p in scores.iterdir()} - before) == 14  # 6 tasks and the samples, for two due checkpoints, once more
+    head = store(factory).head("ci", "evaluation/main")
+    assert head.manifest.made_from.config["attempts"] == 2
+    assert next(c for c in head.verdict if c.name == "repeats_agree").passed
+
+
+def test_the_schedule_asks_for_what_the_recipe_says(environment: Factory) -> None:
+    from neo_assets.build import build_definitions
+
+    definitions = build_definitions(load("ci"))
+    schedule = definitions.get_schedule_def("reevaluate_schedule")
+    with instance(environment) as dagster:
+        tick = schedule.evaluate_tick(dg.build_schedule_context(dagster))
+    assert tick.run_requests and tick.run_requests[0].tags["neofoundry/repeat"] == "false"
+
+
+def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    """No Chinese page passes a threshold nobody can meet: the gate stops this run, and what lies behind it in the next."""
+    root = Path(__file__).resolve().parents[2] / "recipes"
+    for name in ("ci", "laptop"):
+        (tmp_path / f"{name}.yaml").write_text((root / f"{name}.yaml").read_text())
+    (tmp_path / "strict.yaml").write_text("extends: ci\nname: strict\nclean:\n  zh: {min_chars: 1000000}\n")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((factory.folder / "home" / "dagster.yaml").read_text().replace(str(factory.folder / "home"), str(home)))
+    extra = {"NEO_RECIPE": str(tmp_path / "strict.yaml"), "DAGSTER_HOME": str(home)}
+    first = factory.factory(**extra)
+    assert first.returncode != 0
+    assert "language_not_empty" in first.stderr
+    later = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:exact_dedup/zh", **extra)
+    assert later.returncode != 0
+    assert "clean_docs/zh" in later.stderr and "was refused by its checks" in later.stderr
+    assert not os.path.exists(factory.folder / "store" / "builds" / "strict" / "exact_dedup" / "zh.json")
