@@ -40,8 +40,8 @@ def decode_html(payload: bytes, content_type: str) -> tuple[str, str]:
         if name is not None and (text := _strictly(payload, name)) is not None:
             return text, name
     guessed = _codec(detect_encoding(payload, from_html_meta=False)) or "utf-8"
-    text = _strictly(payload, guessed)
-    return payload.decode(guessed, "replace") if text is None else text, guessed
+    sound = _strictly(payload, guessed)
+    return payload.decode(guessed, "replace") if sound is None else sound, guessed
 
 
 def _strictly(payload: bytes, name: str) -> str | None:

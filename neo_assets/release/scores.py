@@ -57,6 +57,7 @@ def read_scores(artifact: Artifact) -> dict[tuple[str, str], list[Score]]:
             chance,
             bool(row["higher_is_better"]),
             int(row.get("attempt") or 0),
+            bool(row.get("main", True)),
         )
         place = (score.task, score.metric, score.step)
         if place not in last or last[place].attempt <= score.attempt:

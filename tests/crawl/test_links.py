@@ -68,11 +68,11 @@ def test_a_sitemap_loads_nothing_from_this_machine() -> None:
         (CHINESE.encode("utf-8-sig"), ""),
         (CHINESE.encode("utf-16"), ""),
         (b'<meta charset="utf-16">' + CHINESE.encode("utf-8"), ""),
-        (CHINESE.encode("big5", "ignore"), "text/html; charset=big5"),
+        ("<p>里面有許多漢字，可供測試之用。</p>".encode("big5"), "text/html; charset=big5"),
     ],
 )
 def test_a_page_is_read_by_its_bytes_when_it_lies_about_its_encoding(payload: bytes, content_type: str) -> None:
-    assert "里面有" in decode_html(payload, content_type)[0] or "用" in decode_html(payload, content_type)[0]
+    assert "里面有" in decode_html(payload, content_type)[0]
 
 
 def test_a_page_cut_inside_a_character_keeps_its_encoding() -> None:

@@ -1,0 +1,143 @@
+"""One piece of work is one job, whatever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.errors import JobFailed, MachineLacks
+from neo_assets.core.jobs import JobSpec, JobState
+from resources.compute import open_compute
+from resources.compute.local import LocalCompute
+
+
+@pytest.fixture
+def compute(tmp_path: Path) -> Iterator[LocalCompute]:
+    made = LocalCompute(tmp_path)
+    yield made
+    for folder in (tmp_path / "jobs").glob("*"):
+        made.stop(folder.name, None)
+
+
+def spec(compute: LocalCompute, name: str = "a", attempts: int = 1) -> JobSpec:
+    fingerprint = f"{name}{os.getpid():08d}{time.time_ns()}"
+    return JobSpec(work_fingerprint=fingerprint, title="test/sleeper", program="tests.resources.sleeper", max_attempts=attempts, config={}, inputs={}, out=str(compute.root / "out" / name))
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def starts(job: JobSpec) -> int:
+    file = Path(job.out) / "starts.txt"
+    return len(file.read_text().splitlines()) if file.is_file() else 0
+
+
+def end(job: JobSpec) -> None:
+    (Path(job.out) / "end").write_text("1")
+
+
+def test_submitting_twice_starts_once_and_both_see_the_end(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.submit(job)
+    until(lambda: starts(job) == 1)
+    again = LocalCompute(compute.root).submit(job)
+    assert again.path == folder.path
+    end(job)
+    assert [m.event for m in compute.follow(folder)] == ["note", "done"]
+    assert [m.event for m in compute.follow(again)] == ["note", "done"]  # whoever comes later reads everything
+    assert compute.poll(compute.submit(job)) is JobState.SUCCEEDED
+    assert starts(job) == 1
+
+
+def test_the_job_outlives_a_killed_submitter(compute: LocalCompute) -> None:
+    job = spec(compute)
+    script = f"from pathlib import Path\nfrom resources.compute.local import LocalCompute\nfrom neo_assets.core.jobs import JobSpec\nimport time\nLocalCompute(Path({str(compute.root)!r})).submit(JobSpec.model_validate_json({job.model_dump_json()!r}))\nprint('ready', flush=True)\ntime.sleep(60)"
+    submitter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert submitter.stdout is not None
+    submitter.stdout.readline()
+    until(lambda: starts(job) == 1)
+    os.kill(submitter.pid, signal.SIGKILL)
+    submitter.wait()
+    folder = compute.submit(job)
+    assert compute.poll(folder) is JobState.RUNNING
+    end(job)
+    list(compute.follow(folder))
+    assert starts(job) == 1
+
+
+def test_a_submitter_that_died_before_writing_its_record_is_looked_up_by_name(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.submit(job)
+    until(lambda: starts(job) == 1)
+    (folder.path / "attempts" / "0001.json").unlink()
+    assert compute.poll(compute.submit(job)) is JobState.RUNNING
+    assert starts(job) == 1
+
+
+def test_a_killed_job_is_tried_again_and_a_failing_one_up_to_its_cap(compute: LocalCompute) -> None:
+    job = spec(compute, attempts=3)
+    folder = compute.submit(job)
+    messages = compute.follow(folder)
+    assert next(messages).data["starts"] == 1
+    for process in list(_pids(folder.fingerprint)):
+        os.kill(process, signal.SIGKILL)
+    assert next(messages).data["starts"] == 2
+    (Path(job.out) / "fail").touch()
+    assert next(messages).data["starts"] == 3
+    (Path(job.out) / "fail").touch()
+    with pytest.raises(JobFailed, match=r"(?s)after 3 attempt.*told to fail") as error:
+        list(messages)
+    assert "log.txt" in str(error.value)
+
+
+def _pids(fingerprint: str) -> Iterator[int]:
+    from resources.compute.local import _processes_of
+
+    yield from _processes_of(fingerprint)
+
+
+def test_cancel_stops_every_process_and_resume_goes_on(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.submit(job)
+    until(lambda: starts(job) == 1)
+    compute.cancel(folder)
+    assert compute.poll(folder) is JobState.CANCELLED
+    assert not list(_pids(folder.fingerprint))
+    assert compute.poll(compute.submit(job)) is JobState.CANCELLED  # asking again does not start what somebody stopped
+    with pytest.raises(JobFailed, match="neo resume"):
+        list(compute.follow(folder))
+    compute.resume(folder)
+    until(lambda: starts(job) == 2)
+    end(job)
+    list(compute.follow(folder))
+
+
+def test_a_reused_process_id_is_not_taken_for_the_job(compute: LocalCompute) -> None:
+    assert not compute.alive({"pid": os.getpid(), "ticks": 1})
+
+
+def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.folder(job.work_fingerprint)
+    folder.write_spec(job)
+    folder.messages_file.write_text('{"event": "note", "at": 1, "attempt": 1, "data": {}}\n{"event": "no')
+    first, offset = folder.messages()
+    assert [m.event for m in first] == ["note"]
+    with folder.messages_file.open("a") as stream:
+        stream.write('\n{"event": "done", "at": 2, "attempt": 2, "data": {}}\n')
+    second, _ = folder.messages(offset)
+    assert [m.event for m in second] == ["done"]
+
+
+def test_a_backend_that_cannot_be_submitted_to_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MachineLacks, match="neo plan"):
+        open_compute("slurm", tmp_path)
