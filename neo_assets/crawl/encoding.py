@@ -36,9 +36,9 @@ def decode_html(payload: bytes, content_type: str) -> tuple[str, str]:
     # These are made of ASCII or NUL bytes, so decoding as UTF-8 proves nothing against them.
     if not any(c is not None and c.startswith(_NOT_BYTE_TEXT) for c in candidates):
         candidates.insert(0, "utf-8")
-    for name in candidates:
-        if name is not None and (text := _strictly(payload, name)) is not None:
-            return text, name
+    for candidate in candidates:
+        if candidate is not None and (text := _strictly(payload, candidate)) is not None:
+            return text, candidate
     guessed = _codec(detect_encoding(payload, from_html_meta=False)) or "utf-8"
     sound = _strictly(payload, guessed)
     return payload.decode(guessed, "replace") if sound is None else sound, guessed

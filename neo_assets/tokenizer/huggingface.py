@@ -35,8 +35,8 @@ def export(model: bytes, settings: Tokenizer, folder: Path) -> PreTrainedTokeniz
     scores = {piece.piece: piece.score for piece in proto.pieces}
     backend = Backend(BPE(vocabulary, _merges(proto, vocabulary, scores), unk_token=proto.pieces[0].piece, fuse_unk=True, byte_fallback=settings.byte_fallback))
     steps: list[normalizers.Normalizer] = []
-    if settings.normalization_rule_name != "identity":
-        steps.append(normalizers.NFKC())
+    if proto.normalizer_spec.precompiled_charsmap:  # SentencePiece's own table of its NFKC variant; empty for identity
+        steps.append(normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap))
     if settings.remove_extra_whitespaces:
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     if settings.add_dummy_prefix:

@@ -7,9 +7,30 @@ from pathlib import Path
 
 _ENGLISH = (
     ("The gardener", "A young teacher", "The old librarian", "Our neighbour", "The ship's cook", "An engineer", "The baker", "A quiet student"),
-    ("walked along the river", "opened the heavy door", "wrote a long letter", "measured the wooden bridge", "read the morning paper", "repaired the broken clock", "counted the grey birds"),
-    ("before the rain began", "while the children were asleep", "because the market was closed", "and thought of the sea", "with the lamp that nobody had lit", "as the train left the town"),
-    ("and then had to go back to the house", "to see what the others had found", "for the third time that week", "until the bells of the church rang", "that the mayor had talked of"),
+    (
+        "walked along the river",
+        "opened the heavy door",
+        "wrote a long letter",
+        "measured the wooden bridge",
+        "read the morning paper",
+        "repaired the broken clock",
+        "counted the grey birds",
+    ),
+    (
+        "before the rain began",
+        "while the children were asleep",
+        "because the market was closed",
+        "and thought of the sea",
+        "with the lamp that nobody had lit",
+        "as the train left the town",
+    ),
+    (
+        "and then had to go back to the house",
+        "to see what the others had found",
+        "for the third time that week",
+        "until the bells of the church rang",
+        "that the mayor had talked of",
+    ),
 )
 _CHINESE = (
     ("园丁", "年轻的老师", "图书馆的老人", "我们的邻居", "船上的厨师", "一位工程师", "面包师", "安静的学生"),
@@ -49,5 +70,7 @@ def write_site(folder: Path, pages: int = 60) -> Path:
     (folder / "site" / "french.html").write_text(_page("Une histoire", "fr", [_FRENCH] * 8), encoding="utf-8")
     (folder / "site" / "mixed.html").write_text(_page("混合", "zh", _chinese(generator, 20)), encoding="utf-8")
     links = "".join(f'<li><a href="{name}.html">{name}</a></li>' for name in ("copy0", "copy1", "copy2", "short", "french", "mixed", "nowhere"))
-    (folder / "site" / "index.html").write_text(f'<!doctype html><html><head><meta charset="utf-8"><title>Index</title></head><body><ul>{links}</ul></body></html>', encoding="utf-8")
+    (folder / "site" / "index.html").write_text(
+        f'<!doctype html><html><head><meta charset="utf-8"><title>Index</title></head><body><ul>{links}</ul></body></html>', encoding="utf-8"
+    )
     return folder

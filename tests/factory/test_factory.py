@@ -116,7 +116,7 @@ def test_a_new_snapshot_touches_only_its_source(first_run: subprocess.CompletedP
 
 def test_why_names_the_threshold_that_changed(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
     recipe = tmp_path / "ci.yaml"
-    recipe.write_text(f"extends: base\nclean:\n  en: {{min_words: 60}}\n")
+    recipe.write_text("extends: base\nclean:\n  en: {min_words: 60}\n")
     root = Path(__file__).resolve().parents[2] / "recipes"
     (tmp_path / "base.yaml").write_text((root / "ci.yaml").read_text())
     (tmp_path / "laptop.yaml").write_text((root / "laptop.yaml").read_text())

@@ -26,7 +26,9 @@ def compute(tmp_path: Path) -> Iterator[LocalCompute]:
 
 def spec(compute: LocalCompute, name: str = "a", attempts: int = 1) -> JobSpec:
     fingerprint = f"{name}{os.getpid():08d}{time.time_ns()}"
-    return JobSpec(work_fingerprint=fingerprint, title="test/sleeper", program="tests.resources.sleeper", max_attempts=attempts, config={}, inputs={}, out=str(compute.root / "out" / name))
+    return JobSpec(
+        work_fingerprint=fingerprint, title="test/sleeper", program="tests.resources.sleeper", max_attempts=attempts, config={}, inputs={}, out=str(compute.root / "out" / name)
+    )
 
 
 def until(condition: Callable[[], bool], seconds: float = 30) -> None:

@@ -1,0 +1,138 @@
+"""Identical ids in SentencePiece and Hugging Face, nothing lost, and a stream that says where every document is."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from transformers import AutoTokenizer
+
+from neo_assets.core import records
+from neo_assets.core.errors import BadInput
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.tokenizer.probes import PROBES
+from neo_assets.tokenizer.stream import StreamInput, write_stream
+from neo_assets.tokenizer.train import TokenizerInput, load_processor, train_tokenizer
+from tests.factory.site import _chinese, _english
+
+SMALL = {"vocab_size": 900, "sample_bytes": 500_000}
+
+
+def document(i: int, text: str, lang: str) -> dict[str, object]:
+    return {
+        "doc_id": f"{i:032x}",
+        "text": text,
+        "lang": lang,
+        "lang_score": 1.0,
+        "script": "",
+        "url": "",
+        "source": "s",
+        "licence": "",
+        "title": "",
+        "fetched_at": "",
+        "cluster_id": f"{i:032x}",
+    }
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact]:
+    import random
+
+    generator = random.Random(1)
+    rows = [document(i, "\n".join(_english(generator, 20)), "en") for i in range(20)] + [document(100 + i, "".join(_chinese(generator, 20)), "zh") for i in range(20)]
+    store = Store(tmp_path_factory.mktemp("store"))
+
+    def work(out: Workspace) -> Outcome:
+        out.write("documents.parquet", pa.Table.from_pylist(rows, schema=records.DOCUMENT))
+        return Outcome(digest="d")
+
+    return store, store.build("train_pool", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)[0]
+
+
+def trained(pool: tuple[Store, Artifact], **changes: object) -> Artifact:
+    settings = load("laptop").tokenizer.model_copy(update={**SMALL, **changes})
+    store, artifact = pool
+    config = TokenizerInput(languages=["en", "zh"], tokenizer=settings)
+    made_from = MadeFrom(config={name: str(value) for name, value in changes.items()}, code={}, libraries={}, inputs={})
+    return store.build("tokenizer", made_from, lambda out: train_tokenizer(config, {"train_pool": artifact}, out))[0]
+
+
+def checks(artifact: Artifact) -> Mapping[str, bool]:
+    return {c.name: c.passed for c in artifact.verdict}
+
+
+def test_the_laptop_tokenizer_loses_nothing_and_both_forms_agree(pool: tuple[Store, Artifact]) -> None:
+    made = trained(pool)
+    assert checks(made) == {"same_ids": True, "lossless": True}
+    sentencepiece, huggingface = load_processor(made), AutoTokenizer.from_pretrained(made.path / "hf")
+    for text in PROBES.values():
+        ids = huggingface.encode(text, add_special_tokens=False)
+        assert ids == sentencepiece.encode(text)
+        assert huggingface.decode(ids) == text
+    assert huggingface.encode("a") == sentencepiece.encode("a")  # no token is put before a text
+    assert huggingface.convert_tokens_to_ids("<EOD>") == 902
+
+
+def test_the_released_flags_lose_something_and_the_check_says_so(pool: tuple[Store, Artifact]) -> None:
+    made = trained(pool, normalization_rule_name="nmt_nfkc", remove_extra_whitespaces=True, add_dummy_prefix=True, must_be_lossless=False)
+    assert checks(made)["lossless"] is False
+    assert not made.refused_by  # the recipe does not ask for it
+    assert trained(pool, normalization_rule_name="nmt_nfkc", must_be_lossless=True).refused_by
+
+
+def test_training_is_deterministic(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+    config = TokenizerInput(languages=["en", "zh"], tokenizer=load("laptop").tokenizer.model_copy(update=SMALL))
+    again = train_tokenizer(config, {"train_pool": pool[1]}, Workspace(tmp_path))
+    assert again.digest == trained(pool).manifest.digest
+
+
+def test_a_vocabulary_larger_than_the_text_is_explained(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+    config = TokenizerInput(languages=["en", "zh"], tokenizer=load("laptop").tokenizer.model_copy(update={"vocab_size": 60_000}))
+    with pytest.raises(BadInput, match="smaller tokenizer.vocab_size"):
+        train_tokenizer(config, {"train_pool": pool[1]}, Workspace(tmp_path))
+
+
+def stream(pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int]) -> tuple[Outcome, Tokenizer, Artifact]:
+    settings = load("laptop").tokenizer.model_copy(update=SMALL)
+    store, artifact = pool
+    tokenizer = trained(pool)
+    table = pa.table(
+        {"doc_id": list(rounds), "source": ["s"] * len(rounds), "lang": ["en"] * len(rounds), "rounds": pa.array(list(rounds.values()), pa.int32()), "bytes": [1] * len(rounds)}
+    )
+
+    def work(out: Workspace) -> Outcome:
+        out.write("mixture.parquet", table)
+        return Outcome(digest="d")
+
+    mixture = store.build("mixture/p", MadeFrom(config={n: v for n, v in rounds.items()}, code={}, libraries={}, inputs={}), work)[0]
+    inputs = {"mixture/p": mixture, "tokenizer": tokenizer, "train_pool": artifact}
+    return write_stream(StreamInput(phase="p", tokenizer=settings), inputs, Workspace(folder)), settings, tokenizer
+
+
+def test_the_stream_holds_every_document_as_often_as_asked(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+    rounds = {f"{3:032x}": 2, f"{101:032x}": 1, f"{5:032x}": 3}
+    outcome, _, tokenizer = stream(pool, tmp_path, rounds)
+    assert all(c.passed for c in outcome.checks)
+    facts = json.loads((tmp_path / "stream.json").read_text())
+    tokens, offsets = np.fromfile(tmp_path / "tokens.bin", dtype=facts["dtype"]), np.load(tmp_path / "offsets.npy")
+    index = records.read_table(tmp_path / "index.parquet").to_pylist()
+    texts = {r["doc_id"]: r["text"] for r in pool[1].table("documents.parquet").to_pylist()}
+    assert sorted(r["doc_id"] for r in index) == sorted(d for d, n in rounds.items() for _ in range(n))
+    processor = load_processor(tokenizer)
+    for row, begin, after in zip(index, offsets[:-1], offsets[1:], strict=True):
+        piece = tokens[begin:after].tolist()
+        assert piece[-1] == facts["end_of_document"] == 902
+        assert processor.decode(piece[:-1]) == texts[row["doc_id"]]
+
+
+def test_a_stream_made_again_is_the_same(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+    rounds = {f"{3:032x}": 2, f"{101:032x}": 1}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    a, *_ = stream(pool, tmp_path / "a", rounds)
+    b, *_ = stream(pool, tmp_path / "b", rounds)
+    assert a.digest == b.digest
