@@ -129,7 +129,16 @@ def _example(row: Row, seen: Mapping[str, _Seen], ledger: Fates) -> Example:
     other = (seen.get(twin) or _Seen(ledger.url_of(twin) or twin, "", "")) if twin else _Seen("", "", "")
     value, threshold = row["value"], row["threshold"]
     measured = " · ".join(f"{name} {number(float(str(v)))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v))
-    return Example(doc_id, known.url, measured, _first_chars(known.text), known.lang, clean(str(row["detail"] or ""))[:SHOWN_CHARS], other.url, _first_chars(other.text))
+    return Example(
+        doc_id,
+        known.url,
+        measured,
+        _first_chars(known.text),
+        known.lang,
+        clean(str(row["detail"] or "").removeprefix(f"{known.url}: "))[:SHOWN_CHARS],
+        other.url,
+        _first_chars(other.text),
+    )
 
 
 def _first_chars(text: str) -> str:

@@ -58,6 +58,11 @@ class Table:
     def columns(self) -> list[str]:
         return list(self.rows[0])
 
+    @property
+    def numeric(self) -> set[str]:
+        """Columns that hold numbers alone; they stand flush right."""
+        return {name for name in self.columns if any(is_number(r[name]) for r in self.rows) and all(r[name] is None or is_number(r[name]) for r in self.rows)}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -205,7 +210,7 @@ def render(values: Mapping[str, object]) -> str:
     """The page. Raises ``UndefinedError`` for a name the template uses and ``values`` lacks."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"cell": cell, "clean": clean, "html_lang": lambda lang: _HTML_LANG.get(lang, lang)}
-    environment.tests |= {"figures": is_number, "web_address": is_web_address}
+    environment.tests |= {"web_address": is_web_address}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(values)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -223,4 +222,4 @@ def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.Complete
     later = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:exact_dedup/zh", **extra)
     assert later.returncode != 0
     assert "clean_docs/zh" in later.stderr and "was refused by its checks" in later.stderr
-    assert not os.path.exists(factory.folder / "store" / "builds" / "strict" / "exact_dedup" / "zh.json")
+    assert not (factory.folder / "store" / "builds" / "strict" / "exact_dedup" / "zh.json").exists()

@@ -274,6 +274,7 @@ def test_a_missing_artifact_does_not_break_the_page(tiny: Tiny, missing: str) ->
 def test_a_factory_with_nothing_built_gives_a_page(tmp_path: Path) -> None:
     page, outcome = Tiny(tmp_path).page()
     assert outcome.checks[0].passed and "0 artifacts" in page
+    assert page.count("Nothing of this has been built.") == 7
 
 
 def test_the_same_inputs_give_the_same_bytes_and_other_inputs_another_digest(tiny: Tiny) -> None:

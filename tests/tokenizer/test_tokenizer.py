@@ -92,7 +92,7 @@ def test_training_is_deterministic(pool: tuple[Store, Artifact], tmp_path: Path)
 
 def test_a_vocabulary_larger_than_the_text_is_explained(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
     config = TokenizerInput(languages=["en", "zh"], tokenizer=load("laptop").tokenizer.model_copy(update={"vocab_size": 60_000}))
-    with pytest.raises(BadInput, match="smaller tokenizer.vocab_size"):
+    with pytest.raises(BadInput, match=r"smaller tokenizer\.vocab_size"):
         train_tokenizer(config, {"train_pool": pool[1]}, Workspace(tmp_path))
 
 
@@ -108,7 +108,7 @@ def stream(pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int]) -
         out.write("mixture.parquet", table)
         return Outcome(digest="d")
 
-    mixture = store.build("mixture/p", MadeFrom(config={n: v for n, v in rounds.items()}, code={}, libraries={}, inputs={}), work)[0]
+    mixture = store.build("mixture/p", MadeFrom(config=dict(rounds), code={}, libraries={}, inputs={}), work)[0]
     inputs = {"mixture/p": mixture, "tokenizer": tokenizer, "train_pool": artifact}
     return write_stream(StreamInput(phase="p", tokenizer=settings), inputs, Workspace(folder)), settings, tokenizer
 
