@@ -8,6 +8,7 @@ import dagster as dg
 import yaml
 
 from neo_assets.clean import assets as clean
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.corpus import assets as corpus
@@ -32,9 +33,9 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         "factory_report": Declared(
             "factory_report",
             write_report,
-            ReportInput(name=recipe.name, description=recipe.description, examples_per_rule=EXAMPLES),
+            ReportInput(name=recipe.name, description=recipe.description, examples_per_rule=EXAMPLES, recipe_digest=digest_json(identity(recipe))),
             reads=reads,
-            libraries=["jinja2", "matplotlib"],
+            libraries=["jinja2", "sentencepiece"],
         )
     }
 

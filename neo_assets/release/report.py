@@ -31,6 +31,7 @@ class ReportInput(Section):
     name: str
     description: str
     examples_per_rule: int = Field(ge=0)
+    recipe_digest: str = Field("", description="of the resolved recipe that the page prints")
     template_digest: str = Field(default_factory=lambda: digest_file(TEMPLATE), description="the template is no Python module, so it counts here")
 
 

@@ -100,7 +100,7 @@ def test_an_english_threshold_touches_no_chinese_artifact(first_run: subprocess.
     assert recipe.clean.en is not None
     changed = recipe.model_copy(update={"clean": recipe.clean.model_copy(update={"en": recipe.clean.en.model_copy(update={"min_words": 60})})})
     before, after = declared(recipe), declared(changed)
-    assert [name for name in before if before[name].version != after[name].version] == ["clean_docs/en"]
+    assert [name for name in before if before[name].version != after[name].version] == ["clean_docs/en", "factory_report"]
 
 
 def test_a_new_snapshot_touches_only_its_source(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
@@ -110,7 +110,7 @@ def test_a_new_snapshot_touches_only_its_source(first_run: subprocess.CompletedP
     source = recipe.sources["help_zh"].model_copy(update={"snapshot": "later"})
     changed = recipe.model_copy(update={"sources": {**recipe.sources, "help_zh": source}})
     before, after = declared(recipe), declared(changed)
-    assert [name for name in before if before[name].version != after[name].version] == ["sources/help_zh", "raw_crawl/help_zh", "documents/help_zh"]
+    assert [name for name in before if before[name].version != after[name].version] == ["sources/help_zh", "raw_crawl/help_zh", "documents/help_zh", "factory_report"]
 
 
 def test_why_names_the_threshold_that_changed(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
@@ -173,10 +173,15 @@ def test_the_graph_has_no_cycle_and_external_assets_come_with_their_producers(en
 def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
     from neo_assets.build import build_definitions
 
+    from dagster._core.definitions.partitions.context import partition_loading_context
+
+    from resources import resources
+
     definitions = build_definitions(load("ci"))
     sensor = definitions.get_sensor_def("evaluate_checkpoints_main")
-    with instance(environment) as dagster:
-        ticks = [sensor.evaluate_tick(dg.build_sensor_context(dagster, definitions=definitions)).run_requests or [] for _ in range(2)]
+    # A context made for tests has no instance reference, from which a real one would look partitions up.
+    with instance(environment) as dagster, partition_loading_context(dynamic_partitions_store=dagster):
+        ticks = [sensor.evaluate_tick(dg.build_sensor_context(dagster, definitions=definitions, resources=resources(load("ci")))).run_requests or [] for _ in range(2)]
     assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 10, 20]
     assert [r.run_key for r in ticks[0]] == [r.run_key for r in ticks[1]]  # Dagster starts one run per run key, ever
 
