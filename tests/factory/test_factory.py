@@ -171,10 +171,9 @@ def test_the_graph_has_no_cycle_and_external_assets_come_with_their_producers(en
 
 
 def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
-    from neo_assets.build import build_definitions
-
     from dagster._core.definitions.partitions.context import partition_loading_context
 
+    from neo_assets.build import build_definitions
     from resources import resources
 
     definitions = build_definitions(load("ci"))
