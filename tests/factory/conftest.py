@@ -27,7 +27,7 @@ class Factory:
         mine = {"NEO_RECIPE": "ci", "NEO_STORE": str(self.folder / "store"), "NEO_CI_SITE": str(self.folder / "site"), "DAGSTER_HOME": str(self.folder / "home")}
         return {**kept, **mine, "PYTHONWARNINGS": "ignore", "CI": "true"}
 
-    def run(self, *command: str, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 1200, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env={**self.environment, **extra}, text=True, capture_output=True, timeout=timeout, check=False)
 
     def factory(self, **extra: str) -> subprocess.CompletedProcess[str]:
