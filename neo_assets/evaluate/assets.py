@@ -11,9 +11,9 @@ from neo_assets.core.store import Artifact, MadeFrom, Outcome, Row, Store, Works
 from neo_assets.declare import Declared, artifact, code_reference, description, guard_instance, key, metadata, table
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 from neo_assets.evaluate.score import EvaluationInput, ScoreInput, Scorer, evaluate_run, score_rows
-from neo_assets.pretrain.checkpoints import partitions
 from neo_assets.pretrain.export import ExportInput, export_model
 from neo_assets.pretrain.job import checkpoint_folders
+from neo_assets.pretrain.partitions import partitions
 from neo_assets.pretrain.plan import ids
 
 GROUP = "evaluate"

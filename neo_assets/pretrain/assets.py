@@ -9,8 +9,8 @@ import dagster as dg
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
-from neo_assets.pretrain.checkpoints import Announcer, partitions
 from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, pretrain
+from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PlanInput, plan_run
 
 GROUP = "pretrain"
