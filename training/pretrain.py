@@ -36,6 +36,8 @@ from training.spec import PretrainConfig
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
+    from neo_assets.core.recipe.model import Run
+
 PROGRESS_SECONDS = 5.0
 
 
@@ -69,16 +71,28 @@ def summed_loss(model: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor,
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
+def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int) -> tuple[float, int]:
+    """One global batch: forward, backward and update. Returns (mean loss over the step's labelled tokens in nats, their number). Collective."""
+    sequences = batches.sequences(step)
+    trained = batches.trained_tokens(sequences)
+    total = torch.zeros((), dtype=torch.float64, device=batches.device)
+    for index in range(batches.accumulation):
+        loss = summed_loss(engine, *batches.micro(sequences, index))
+        # DeepSpeed divides by accumulation steps and averages over ranks; this makes the gradient that of the mean over the step's tokens.
+        engine.backward(loss * (batches.accumulation * batches.run.data_parallel / trained))
+        engine.step()
+        total += loss.detach().double()
+    dist.all_reduce(total)
+    return total.item() / trained, trained
+
+
 def train(spec: JobSpec, job_folder: Path) -> None:
     """Run the job described by ``spec`` to its end. Collective over all ranks."""
     config = PretrainConfig.model_validate(spec.config)
     run = config.run
     torch.set_num_threads(run.threads_per_rank)
     rank, world, device, machine = start_process_group()
-    if world != run.ranks:
-        raise SystemExit(f"the recipe says {run.ranks} ranks, {world} were started")
-    if run.tensor_parallel != 1:
-        raise SystemExit("tensor_parallel is in the recipe for planning; this program trains with tensor_parallel 1 only")
+    _refuse_what_this_program_cannot(run, world)
     reporter = Reporter(job_folder if rank == 0 else None)
     say = _sayer(rank)
     lock = _writer_lock(job_folder, rank)
@@ -88,47 +102,30 @@ def train(spec: JobSpec, job_folder: Path) -> None:
     model = build_model(run.model, config.vocab_rows, seed=run.seed)
     model.train()
     engine = build_engine(model, run)
-    shards = Path(spec.inputs["token_shards"])
-    facts = json.loads((shards / "stream.json").read_text(encoding="utf-8"))
-    stream = TokenStream(shards, run.sequence_length, facts["dtype"])
-    order = DataOrder(stream.sequences, run.seed, facts["digest"])
-    batches = Batches(stream, order, config, rank, device)
+    batches = _batches(Path(spec.inputs["token_shards"]), config, rank, device)
     checkpoints = Checkpoints(config, rank)
-
     step, tokens, history = _resume(checkpoints, engine, reporter, say)
-    say(
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {stream.sequences:,} sequences of {run.sequence_length}, {run.steps * run.global_batch / stream.sequences:.2f} epochs; from step {step}"
-    )
+    epochs = run.steps * run.global_batch / batches.stream.sequences
+    say(f"{sum(p.numel() for p in model.parameters()):,} parameters, {batches.stream.sequences:,} sequences of {run.sequence_length}, {epochs:.2f} epochs; from step {step}")
+
     save_at = set(run.checkpoint_steps())
     rates = LearningRate(run.schedule)
     metrics: list[dict[str, float | int]] = []
     if step == 0 and not checkpoints.folder(0).is_dir():
+        # The untrained checkpoint is committed before the first random draw of training.
         _announce(reporter, checkpoints.save(engine, 0, 0, [], history))
         history = _history(checkpoints, 0)
-        # The untrained checkpoint is committed before the first random draw of training.
     clock = _Clock(step, tokens)
     while step < run.steps:
         began = time.monotonic()
-        sequences = batches.sequences(step)
-        trained = batches.trained_tokens(sequences)
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        for index in range(batches.accumulation):
-            loss = summed_loss(engine, *batches.micro(sequences, index))
-            # DeepSpeed divides by accumulation steps and averages over ranks; this makes the gradient that of the mean over the step's tokens.
-            engine.backward(loss * (batches.accumulation * run.data_parallel / trained))
-            engine.step()
-            total += loss.detach().double()
-        dist.all_reduce(total)
-        mean = total.item() / trained
+        loss, trained = optimizer_step(engine, batches, step)
         norm = engine.get_global_grad_norm()
         step, tokens = step + 1, tokens + trained
-        seconds = time.monotonic() - began
-        metrics.append(
-            {"step": step, "loss": mean, "lr": rates.rate(step - 1), "grad_norm": float(norm) if norm is not None else 0.0, "tokens": tokens, "tokens_per_s": trained / seconds}
-        )
-        if not math.isfinite(mean):
-            raise SystemExit(f"the loss is {mean} at step {step}: stopping before a checkpoint is written")
-        clock.report(reporter, say, step, run.steps, tokens, mean)
+        rate = trained / (time.monotonic() - began)
+        metrics.append({"step": step, "loss": loss, "lr": rates.rate(step - 1), "grad_norm": float(norm) if norm is not None else 0.0, "tokens": tokens, "tokens_per_s": rate})
+        if not math.isfinite(loss):
+            raise SystemExit(f"the loss is {loss} at step {step}: stopping before a checkpoint is written")
+        clock.report(reporter, say, step, run.steps, tokens, loss)
         if step in save_at:
             manifest = checkpoints.save(engine, step, tokens, metrics, history)
             history = _history(checkpoints, step)
@@ -140,6 +137,19 @@ def train(spec: JobSpec, job_folder: Path) -> None:
     if lock is not None:
         lock.close()
     dist.destroy_process_group()
+
+
+def _refuse_what_this_program_cannot(run: Run, world: int) -> None:
+    if world != run.ranks:
+        raise SystemExit(f"the recipe says {run.ranks} ranks, {world} were started")
+    if run.tensor_parallel != 1:
+        raise SystemExit("tensor_parallel is in the recipe for planning; this program trains with tensor_parallel 1 only")
+
+
+def _batches(shards: Path, config: PretrainConfig, rank: int, device: torch.device) -> Batches:
+    facts = json.loads((shards / "stream.json").read_text(encoding="utf-8"))
+    stream = TokenStream(shards, config.run.sequence_length, facts["dtype"])
+    return Batches(stream, DataOrder(stream.sequences, config.run.seed, facts["digest"]), config, rank, device)
 
 
 def _resume(checkpoints: Checkpoints, engine: DeepSpeedEngine, reporter: Reporter, say: Callable[[str], None]) -> tuple[int, int, str]:
