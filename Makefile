@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# A current pip installs the lock in two thirds of the time of the one venv brings; modules are compiled when first imported
+# instead of all 20,000 at once (docs/measurements.md).
 # Ports and state of a person's own Dagster must not leak into the factory's.
 export PYTHONWARNINGS ?= ignore
 export TOKENIZERS_PARALLELISM := false
@@ -13,7 +15,8 @@ install: $(BIN)/.installed
 $(BIN)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing pinned packages into $(VENV) (about 2 GB, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'
+	@$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: install

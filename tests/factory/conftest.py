@@ -33,16 +33,29 @@ class Factory:
     def factory(self, **extra: str) -> subprocess.CompletedProcess[str]:
         return self.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)
 
+    def another_recipe(self, folder: Path, text: str) -> dict[str, str]:
+        """Environment for a recipe that extends `ci`, in the same store, with a Dagster instance of its own as `neo home` makes it."""
+        for name in ("ci", "laptop"):
+            (folder / f"{name}.yaml").write_text((ROOT / "recipes" / f"{name}.yaml").read_text())
+        recipe, home = folder / "another.yaml", folder / "home"
+        recipe.write_text("extends: ci\n" + text)
+        write_instance(home)
+        return {"NEO_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}
+
     def neo(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
         return self.run("neo_assets.cli", *arguments, **extra)
+
+
+def write_instance(home: Path) -> None:
+    home.mkdir()
+    text = (ROOT / "dagster.yaml").read_text(encoding="utf-8").replace("base_dir: .dagster", f"base_dir: {home}")
+    (home / "dagster.yaml").write_text(text, encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
     made = Factory(tmp_path_factory.mktemp("factory"))
-    (made.folder / "home").mkdir()
-    text = (ROOT / "dagster.yaml").read_text(encoding="utf-8").replace("base_dir: .dagster", f"base_dir: {made.folder / 'home'}")
-    (made.folder / "home" / "dagster.yaml").write_text(text, encoding="utf-8")
+    write_instance(made.folder / "home")
     write_site(made.folder / "site")
     return made
 

@@ -212,14 +212,7 @@ def test_the_schedule_asks_for_what_the_recipe_says(environment: Factory) -> Non
 
 def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
     """No Chinese page passes a threshold nobody can meet: the gate stops this run, and what lies behind it in the next."""
-    root = Path(__file__).resolve().parents[2] / "recipes"
-    for name in ("ci", "laptop"):
-        (tmp_path / f"{name}.yaml").write_text((root / f"{name}.yaml").read_text())
-    (tmp_path / "strict.yaml").write_text("extends: ci\nname: strict\nclean:\n  zh: {min_chars: 1000000}\n")
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text((factory.folder / "home" / "dagster.yaml").read_text().replace(str(factory.folder / "home"), str(home)))
-    extra = {"NEO_RECIPE": str(tmp_path / "strict.yaml"), "DAGSTER_HOME": str(home)}
+    extra = factory.another_recipe(tmp_path, "name: strict\nclean:\n  zh: {min_chars: 1000000}\n")
     first = factory.factory(**extra)
     assert first.returncode != 0
     assert "language_not_empty" in first.stderr
