@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import code_of, code_reachable_from, code_version, library_versions
 from neo_assets.core.recipe import Recipe, identity
-from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace, input_refs
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Scalar, Store, Workspace, input_refs
 
 Stage = Callable[[Any, Mapping[str, Artifact], Workspace], Outcome]
 PICTURE_BYTES = 200_000
@@ -150,11 +150,18 @@ def code_reference(stage: Callable[..., object]) -> dict[str, Any]:
 def summary(made: Artifact, reused: bool) -> str:
     """One line about an artifact for the console."""
     m = made.manifest
-    parts = [f"{name} {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{name} {value}" for name, value in list(m.numbers.items())[:4]]
+    parts = [f"{name} {spoken(value)}" for name, value in list(m.numbers.items())[:4]]
     if m.rows_in is not None and m.rows_dropped:
         parts.insert(0, f"{m.rows_in:,} in = {m.rows_kept:,} kept + {m.rows_dropped:,} dropped")
     how = "reused" if reused else f"made in {m.seconds:.1f} s"
     return f"{how}  {made.fingerprint[:12]}  {'; '.join(parts)}"
+
+
+def spoken(value: Scalar) -> str:
+    """A number as a person reads it: thousands apart, four digits of a fraction."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else str(value)
 
 
 def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:

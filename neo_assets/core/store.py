@@ -280,11 +280,26 @@ class Store:
     @contextlib.contextmanager
     def lock(self, key: str, fingerprint: str) -> Iterator[None]:
         """Exclude other writers of the same fingerprint, in any process of this file system."""
-        file = self.root / "locks" / f"{key.replace('/', '.')}.{fingerprint[:32]}"
+        file = self._lock_file(key, fingerprint)
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+    def _lock_file(self, key: str, fingerprint: str) -> Path:
+        return self.root / "locks" / f"{key.replace('/', '.')}.{fingerprint[:32]}"
+
+    def being_written(self, key: str, fingerprint: str) -> bool:
+        """Whether some process holds the lock of this artifact now."""
+        file = self._lock_file(key, fingerprint)
+        if not file.is_file():
+            return False
+        with file.open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def build(self, key: str, made_from: MadeFrom, work: Callable[[Workspace], Outcome], log: Callable[[str], None] = lambda _: None, workers: int = 1) -> tuple[Artifact, bool]:
         """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused)."""

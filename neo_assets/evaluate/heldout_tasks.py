@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -18,7 +20,7 @@ from neo_assets.core.recipe.base import Lang, Section
 from neo_assets.core.recipe.model import HeldoutTasks
 from neo_assets.core.records import DOCUMENT, DROPPED, KEPT, Verdict, verdict_table
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from neo_assets.evaluate.cloze import Limits, Text, delimiter, keyed, make_items
+from neo_assets.evaluate.cloze import ClozeItem, Limits, Text, delimiter, keyed, make_items
 from training.tasks import TASKS_FILE, Task, write_tasks
 
 STAGE = "heldout_tasks"
@@ -32,6 +34,16 @@ class HeldoutTasksInput(Section):
     languages: list[Lang] = Field(min_length=1)
 
 
+class _Heldout(NamedTuple):
+    """The columns of a held-out document that tasks are made from."""
+
+    doc_id: str
+    lang: str
+    cluster_id: str | None
+    text: str
+    licence: str | None
+
+
 def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Test questions made from held-out documents: how well a model predicts them, and which of several sentences comes next.
 
@@ -39,63 +51,13 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
     document that gives nothing to any task is in `verdicts.parquet` with the reason.
     """
     table = inputs["heldout"].table("documents.parquet", DOCUMENT)
-    documents = sorted(zip(*(table.column(n).to_pylist() for n in ("doc_id", "lang", "cluster_id", "text", "licence")), strict=True))
-    settings = config.tasks
-    tasks: list[Task] = []
-    numbers: list[Row] = []
-    used: set[str] = set()
-    checks: list[Check] = []
-    for lang in config.languages:
-        limits = _limits(settings, lang)
-        docs = [Text(doc_id, cluster_id or doc_id, text) for doc_id, its, cluster_id, text, _ in documents if its == lang and text]
-        licences = ", ".join(sorted({licence or "unknown" for _, its, _, _, licence in documents if its == lang}))
-        rolling = sorted(sorted(docs, key=lambda d: keyed(settings.seed, "bits_per_byte", d.doc_id))[: settings.max_documents], key=lambda d: d.doc_id)
-        items = make_items(docs, lang, limits, items=settings.cloze_items, choices=settings.choices, seed=settings.seed)
-        used.update(d.doc_id for d in rolling)
-        used.update(i.doc_id for i in items)
-        rolling_lines = [{"id": d.doc_id, "text": d.text[: settings.max_document_chars]} for d in rolling]
-        cloze_lines = [{"id": i.id, "doc_id": i.doc_id, "context": i.context, "choices": i.choices, "answer": i.answer} for i in items]
-        rolling_file, rolling_digest = _write(out, f"bits_per_byte_{lang}.jsonl", rolling_lines)
-        cloze_file, cloze_digest = _write(out, f"cloze_{lang}.jsonl", cloze_lines)
-        tasks.append(
-            Task(
-                name=f"bits_per_byte_{lang}",
-                kind="loglikelihood_rolling",
-                file=rolling_file,
-                data_digest=rolling_digest,
-                lang=lang,
-                licence=licences,
-                items=len(rolling),
-                chance=UNIFORM_BITS_PER_BYTE,
-                metric="bits_per_byte",
-                description=f"Bits per byte of held-out documents, cut to {settings.max_document_chars:,} characters. Lower is better; guessing every byte costs 8.",
-            )
-        )
-        tasks.append(
-            Task(
-                name=f"cloze_{lang}",
-                kind="multiple_choice",
-                file=cloze_file,
-                data_digest=cloze_digest,
-                lang=lang,
-                licence=licences,
-                items=len(items),
-                chance=1 / settings.choices,
-                metric="acc_norm",
-                prompt="{context}",
-                delimiter=delimiter(lang),
-                description=f"Which of {settings.choices} sentences comes next in a held-out document; the wrong ones are sentences of other documents, nearest in length.",
-            )
-        )
-        numbers.append({"lang": lang, "documents": len(docs), "bits_per_byte_documents": len(rolling), "cloze_items": len(items), "cloze_asked": settings.cloze_items})
-        checks.append(
-            Check(name=f"has_items_{lang}", passed=bool(rolling and items), detail=f"{len(rolling)} documents and {len(items)} cloze items from {len(docs)} held-out documents")
-        )
-        short = f"{len(items)} of the {settings.cloze_items} cloze items asked for, {len(rolling)} of {settings.max_documents} documents"
-        checks.append(Check(name=f"enough_items_{lang}", passed=len(items) >= settings.cloze_items and len(rolling) > 0, detail=short, blocking=False))
-        out.log(f"{lang}: {len(rolling)} documents for bits per byte, {len(items)} cloze items")
+    documents = sorted(_Heldout(*row) for row in zip(*(table.column(n).to_pylist() for n in _Heldout._fields), strict=True))
+    made = [_make_language(lang, documents, config.tasks, out) for lang in config.languages]
+    tasks = [task for language in made for task in language.tasks]
+    used = {doc_id for language in made for doc_id in language.used}
+    checks = [check for language in made for check in language.checks]
     out.write_text(TASKS_FILE, write_tasks(tasks))
-    verdicts = [_verdict(doc_id, lang, config.languages, used) for doc_id, lang, *_ in documents]
+    verdicts = [_verdict(d.doc_id, d.lang, config.languages, used) for d in documents]
     out.write("verdicts.parquet", verdict_table(verdicts))
     kept, dropped = sum(v.verdict == KEPT for v in verdicts), sum(v.verdict == DROPPED for v in verdicts)
     balanced = kept + dropped == len(documents) and kept == len(used)
@@ -107,8 +69,73 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
         rows_kept=kept,
         rows_dropped=dropped,
         numbers={"tasks": len(tasks), "cloze_items": sum(t.items for t in tasks if t.kind == "multiple_choice"), "documents_used": len(used)},
-        tables={"languages": numbers},
+        tables={"languages": [language.numbers for language in made]},
         checks=checks,
+    )
+
+
+@dataclass(frozen=True)
+class _Language:
+    """The tasks of one language and what is told of them."""
+
+    tasks: list[Task]
+    used: set[str]
+    numbers: Row
+    checks: list[Check]
+
+
+def _make_language(lang: str, documents: Sequence[_Heldout], settings: HeldoutTasks, out: Workspace) -> _Language:
+    """Choose documents and items of one language and write both task files."""
+    mine = [d for d in documents if d.lang == lang]
+    docs = [Text(d.doc_id, d.cluster_id or d.doc_id, d.text) for d in mine if d.text]
+    licences = ", ".join(sorted({d.licence or "unknown" for d in mine}))
+    rolling = sorted(sorted(docs, key=lambda d: keyed(settings.seed, "bits_per_byte", d.doc_id))[: settings.max_documents], key=lambda d: d.doc_id)
+    items = make_items(docs, lang, _limits(settings, lang), items=settings.cloze_items, choices=settings.choices, seed=settings.seed)
+    tasks = [_bits_per_byte(lang, rolling, licences, settings, out), _cloze(lang, items, licences, settings, out)]
+    out.log(f"{lang}: {len(rolling)} documents for bits per byte, {len(items)} cloze items")
+    short = f"{len(items)} of the {settings.cloze_items} cloze items asked for, {len(rolling)} of {settings.max_documents} documents"
+    return _Language(
+        tasks=tasks,
+        used={d.doc_id for d in rolling} | {i.doc_id for i in items},
+        numbers={"lang": lang, "documents": len(docs), "bits_per_byte_documents": len(rolling), "cloze_items": len(items), "cloze_asked": settings.cloze_items},
+        checks=[
+            Check(name=f"has_items_{lang}", passed=bool(rolling and items), detail=f"{len(rolling)} documents and {len(items)} cloze items from {len(docs)} held-out documents"),
+            Check(name=f"enough_items_{lang}", passed=len(items) >= settings.cloze_items and len(rolling) > 0, detail=short, blocking=False),
+        ],
+    )
+
+
+def _bits_per_byte(lang: str, documents: Sequence[Text], licences: str, settings: HeldoutTasks, out: Workspace) -> Task:
+    file, digest = _write(out, f"bits_per_byte_{lang}.jsonl", [{"id": d.doc_id, "text": d.text[: settings.max_document_chars]} for d in documents])
+    return Task(
+        name=f"bits_per_byte_{lang}",
+        kind="loglikelihood_rolling",
+        file=file,
+        data_digest=digest,
+        lang=lang,
+        licence=licences,
+        items=len(documents),
+        chance=UNIFORM_BITS_PER_BYTE,
+        metric="bits_per_byte",
+        description=f"Bits per byte of held-out documents, cut to {settings.max_document_chars:,} characters. Lower is better; guessing every byte costs 8.",
+    )
+
+
+def _cloze(lang: str, items: Sequence[ClozeItem], licences: str, settings: HeldoutTasks, out: Workspace) -> Task:
+    file, digest = _write(out, f"cloze_{lang}.jsonl", [{"id": i.id, "doc_id": i.doc_id, "context": i.context, "choices": i.choices, "answer": i.answer} for i in items])
+    return Task(
+        name=f"cloze_{lang}",
+        kind="multiple_choice",
+        file=file,
+        data_digest=digest,
+        lang=lang,
+        licence=licences,
+        items=len(items),
+        chance=1 / settings.choices,
+        metric="acc_norm",
+        prompt="{context}",
+        delimiter=delimiter(lang),
+        description=f"Which of {settings.choices} sentences comes next in a held-out document; the wrong ones are sentences of other documents, nearest in length.",
     )
 
 

@@ -212,7 +212,8 @@ def unnamed(store: Store) -> list[tuple[str, str, Path]]:
         out.append((key, fingerprint, folder))
     for folder in sorted(store.root.rglob(f"{PARTIAL}*")):
         key = folder.parent.relative_to(store.root).as_posix()
-        if not (key.startswith("checkpoint/") and folder.name.split("-")[-1] in runs):
+        of_a_run = key.startswith("checkpoint/") and folder.name.split("-")[-1] in runs
+        if not of_a_run and not store.being_written(key, folder.name.removeprefix(PARTIAL)):
             out.append((key, folder.name, folder))
     return out
 

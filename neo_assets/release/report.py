@@ -20,7 +20,7 @@ from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, 
 from neo_assets.release.fates import Fates, kept_and_dropped
 from neo_assets.release.figures import curve, thinned
 from neo_assets.release.page import LANGUAGES, TEMPLATE, Block, Figure, Part, Pieces, Ref, Text, amount, is_number, loads, number, refs, render, size, table
-from neo_assets.release.scores import generated_samples, scores, verdicts_on_chance
+from neo_assets.release.scores import generated_samples, scores, verdicts
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.train import load_processor
 
@@ -114,7 +114,7 @@ def _headline(inputs: Mapping[str, Artifact]) -> list[str]:
         loss = f"; its loss went from {_told(numbers.get('first_tenth_loss'))} to {_told(numbers.get('last_tenth_loss'))} nats a token" if "last_tenth_loss" in numbers else ""
         sentences.append(f"The run '{name}' trained a model{parameters} for {_total([run], 'steps'):,} steps on {amount(_total([run], 'trained_tokens'))} tokens{loss}.")
     opening = [" ".join(sentences)] if sentences else []
-    return [*opening, *verdicts_on_chance(inputs)]
+    return [*opening, *verdicts(inputs)]
 
 
 def _listed(names: list[str]) -> str:

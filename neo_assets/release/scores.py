@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neo_assets.core.store import Artifact, Row
@@ -95,11 +95,26 @@ def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
     return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.startswith("evaluation/")}
 
 
-def verdicts_on_chance(inputs: Mapping[str, Artifact]) -> list[str]:
-    """One sentence a run for the head of the page, about each task's main metric at the last checkpoint."""
+def since_the_first(rows: Sequence[Score]) -> str:
+    """How a score moved from the first checkpoint evaluated to the last, in words."""
+    first, last = rows[0], rows[-1]
+    moved = "fell" if last.value < first.value else "rose" if last.value > first.value else "stayed"
+    return f"{last.task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step {last.step:,}"
+
+
+def verdicts(inputs: Mapping[str, Artifact]) -> list[str]:
+    """Sentences for the head of the page about each task's main metric at the last checkpoint of a run.
+
+    Questions with choices are told against chance. Where lower is better (bits per byte), uniform guessing is a bar that any
+    model clears, so the first checkpoint is what the last is told against.
+    """
     out = []
     for run, artifact in _evaluations(inputs).items():
-        finals = [rows[-1] for rows in read_scores(artifact).values() if rows[-1].main]
+        main = [rows for rows in read_scores(artifact).values() if rows[-1].main]
+        measured = [since_the_first(rows) for rows in main if not rows[-1].higher_is_better]
+        if measured:
+            out.append(f"Run '{run}', lower is better: {'; '.join(measured)}.")
+        finals = [rows[-1] for rows in main if rows[-1].higher_is_better]
         told = {verdict: [s.task for s in finals if against_chance(s).verdict == verdict] for verdict in ("better", "worse", "same", "unknown")}
         said = [f"{', '.join(told[v])} {'is' if len(told[v]) == 1 else 'are'} {words}" for v, words in _IN_WORDS.items() if told[v]]
         if said:
@@ -122,7 +137,8 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
             blocks.append(Text(f"Run '{run}' has no scores."))
         for (task, metric), rows in grouped.items():
             blocks.append(Text(f"{task}, {metric}" if len(_evaluations(inputs)) == 1 else f"{run}: {task}, {metric}", heading=True))
-            blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {against_chance(rows[-1]).words}."))
+            told = against_chance(rows[-1]).words if rows[0].higher_is_better else since_the_first(rows)
+            blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {told}."))
             points = [Point(r.tokens, r.value, r.stderr) for r in rows]
             better = "higher is better" if rows[0].higher_is_better else "lower is better"
             drawing = curve(f"{task}, {metric} ({better})", points, "tokens trained on", chance=rows[-1].chance, markers=True)

@@ -132,3 +132,12 @@ def test_a_missing_verdict_refuses(tmp_path: Path) -> None:
 def test_reading_before_making_names_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MissingUpstream, match="Materialize a/b first"):
         Store(tmp_path).head("laptop", "a/b")
+
+
+def test_an_artifact_being_written_is_known_to_others(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not store.being_written("a/b", "f" * 64)
+    with store.lock("a/b", "f" * 64):
+        assert Store(tmp_path).being_written("a/b", "f" * 64)
+        assert not store.being_written("a/b", "e" * 64)
+    assert not store.being_written("a/b", "f" * 64)
