@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from neo_assets.clean import assets as clean
+from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
 from neo_assets.corpus import assets as corpus
 from neo_assets.crawl import assets as crawl
-from neo_assets.declare import Declared
+from neo_assets.declare import Declared, key, label
 from neo_assets.dedup import assets as dedup
 from neo_assets.evaluate import assets as evaluate
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
@@ -25,7 +28,20 @@ DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "corpus")
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
     """What every unpartitioned artifact of a recipe is made from, in the order of the story."""
-    return {name: entry for group in GROUPS for name, entry in group.declared(recipe).items()}
+    entries = {name: entry for group in GROUPS for name, entry in group.declared(recipe).items()}
+    known: dict[str, str] = {}
+    for name in entries:
+        if (other := known.setdefault(label(name), name)) != name:
+            raise BadInput(f"recipe '{recipe.name}': {other} and {name} would both be called {label(name)} in Dagster; rename a source or run")
+    return entries
+
+
+def artifact_named(text: str, entries: Mapping[str, Declared], recipe: Recipe) -> str:
+    """The artifact a person means by ``clean_docs/en``, or by Dagster's ``clean_docs_en``."""
+    for name in entries:
+        if text in (name, label(name)):
+            return name
+    raise BadInput(f"recipe '{recipe.name}' has no asset '{text}'; it has {', '.join(entries)}")
 
 
 def build_definitions(recipe: Recipe) -> dg.Definitions:
@@ -37,8 +53,8 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         else dg.AssetSelection.assets()
     )
     external = dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetSpec)))
-    runs = [f"{stage}/{name}".split("/") for name in recipe.runs for stage in ("run_plan", "pretraining")]
-    evaluations = dg.AssetSelection.assets(*(["evaluation", name] for name in recipe.runs))
+    runs = [key(f"{stage}/{name}") for name in recipe.runs for stage in ("run_plan", "pretraining")]
+    evaluations = dg.AssetSelection.assets(*(key(f"evaluation/{name}") for name in recipe.runs))
     reevaluate = dg.define_asset_job("reevaluate", evaluations, description="Scores whatever has no score under today's tasks; scheduled.", config=CONSOLE)
     jobs = [
         dg.define_asset_job(

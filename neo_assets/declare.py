@@ -27,8 +27,13 @@ PICTURE_BYTES = 200_000
 
 
 def key(name: str) -> dg.AssetKey:
-    """Asset key of a name as people write it: 'clean_docs/en'."""
-    return dg.AssetKey(name.split("/"))
+    """Asset key of an artifact: 'clean_docs/en' is `clean_docs_en` in Dagster."""
+    return dg.AssetKey(label(name))
+
+
+def label(name: str) -> str:
+    """What Dagster calls an artifact. One part only: its graph shows no more than the last part of a key, and `en` or `main` says nothing."""
+    return name.replace("/", "_")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def artifact(
     """
 
     @dg.multi_asset(
-        name=declared.name.replace("/", "__"),
+        name=label(declared.name),
         specs=[
             dg.AssetSpec(
                 key(declared.name),

@@ -21,7 +21,7 @@ class TerseFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         event = getattr(record, "dagster_event", None) or getattr(record, "dagster_meta", {}).get("dagster_event")
         meta = getattr(record, "dagster_meta", {})
-        step = str(meta.get("step_key") or "").replace("__", "/")
+        step = str(meta.get("step_key") or "")
         clock = self.formatTime(record, "%H:%M:%S")
         if event is None:
             return f"{clock}  {step:<24} {meta.get('orig_message') or record.getMessage()}"

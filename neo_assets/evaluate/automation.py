@@ -21,7 +21,7 @@ def evaluation_sensors(recipe: Recipe) -> list[dg.SensorDefinition]:
 def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"evaluate_checkpoints_{run}",
-        target=dg.AssetSelection.assets(["hf_model", run], ["eval_scores", run]),
+        target=dg.AssetSelection.assets(key(f"hf_model/{run}"), key(f"eval_scores/{run}")),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=f"Exports and scores every new checkpoint of run `{run}`, once under today's task identities.",

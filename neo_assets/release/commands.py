@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from neo_assets.core.errors import BadInput, MissingUpstream, NeoError
+from neo_assets.core.errors import MissingUpstream, NeoError
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobState, age, job_folders
 from neo_assets.core.place import dagster_home, store_root
@@ -128,15 +128,14 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
 
 
-def why(asset: Annotated[str, typer.Argument(help="asset key, e.g. clean_docs/en")], as_json: bool = JSON) -> None:
+def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)")], as_json: bool = JSON) -> None:
     """Why an asset would be made again: the recipe field, module, library or input that changed."""
-    from neo_assets.build import declared
+    from neo_assets.build import artifact_named, declared
 
     recipe = load()
     store = Store(store_root())
     entries = declared(recipe)
-    if asset not in entries:
-        raise BadInput(f"recipe '{recipe.name}' has no asset '{asset}'; it has {', '.join(entries)}")
+    asset = artifact_named(asset, entries, recipe)
     pointer = store.head_pointer(recipe.name, asset)
     if pointer is None:
         lines = [f"{asset} has never been made for recipe '{recipe.name}'"]
@@ -225,7 +224,11 @@ def verify(
     """Check that artifacts on disk are what their manifests say."""
     recipe = load()
     store = Store(store_root())
-    heads = {name: pointer for name, pointer in store.heads(recipe.name).items() if asset in (None, name)}
+    heads = store.heads(recipe.name)
+    if asset is not None:
+        from neo_assets.declare import label
+
+        heads = {name: pointer for name, pointer in heads.items() if asset in (name, label(name))}
     if not heads:
         raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'" if asset else f"nothing is built for recipe '{recipe.name}'")
     problems = []

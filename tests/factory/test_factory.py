@@ -11,6 +11,7 @@ import pytest
 
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
+from neo_assets.declare import key
 from tests.factory.conftest import Factory
 
 
@@ -41,15 +42,15 @@ def test_everything_is_made(first_run: subprocess.CompletedProcess[str], factory
 
 def test_checkpoints_and_scores_are_partitions(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     with instance(factory) as dagster:
-        checkpoints = sorted(dagster.get_materialized_partitions(dg.AssetKey(["checkpoint", "main"])))
+        checkpoints = sorted(dagster.get_materialized_partitions(key("checkpoint/main")))
         assert [int(name.split("-")[0]) for name in checkpoints] == [0, 10, 20]
-        scored = sorted(dagster.get_materialized_partitions(dg.AssetKey(["eval_scores", "main"])))
+        scored = sorted(dagster.get_materialized_partitions(key("eval_scores/main")))
         assert [int(name.split("-")[0]) for name in scored] == [0, 20]
-        records = dagster.fetch_materializations(dg.AssetKey(["checkpoint", "main"]), limit=10).records
+        records = dagster.fetch_materializations(key("checkpoint/main"), limit=10).records
         last = max(records, key=lambda r: str(r.partition_key)).asset_materialization
         assert last is not None and {"loss", "tokens", "digest", "path"} <= last.metadata.keys()
         # Checkpoints were recorded while the training step ran, not when it had ended.
-        finished = dagster.fetch_materializations(dg.AssetKey(["pretraining", "main"]), limit=1).records[0]
+        finished = dagster.fetch_materializations(key("pretraining/main"), limit=1).records[0]
         assert all(record.storage_id < finished.storage_id for record in records)
 
 
@@ -187,8 +188,8 @@ def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.Complete
 
 def test_a_click_on_one_checkpoint_scores_it_and_a_repeat_agrees(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     with instance(factory) as dagster:
-        middle = next(p for p in sorted(dagster.get_materialized_partitions(dg.AssetKey(["checkpoint", "main"]))) if p.startswith("0000010"))
-    done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:hf_model/main or key:eval_scores/main", "--partition", middle)
+        middle = next(p for p in sorted(dagster.get_materialized_partitions(key("checkpoint/main"))) if p.startswith("0000010"))
+    done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:hf_model_main or key:eval_scores_main", "--partition", middle)
     assert done.returncode == 0, done.stderr[-4000:]
     scores = store(factory).root / "eval_scores" / "main"
     before = {p.name for p in scores.iterdir()}
@@ -216,7 +217,7 @@ def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.Complete
     first = factory.factory(**extra)
     assert first.returncode != 0
     assert "language_not_empty" in first.stderr
-    later = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:exact_dedup/zh", **extra)
+    later = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:exact_dedup_zh", **extra)
     assert later.returncode != 0
     assert "clean_docs/zh" in later.stderr and "was refused by its checks" in later.stderr
     assert not (factory.folder / "store" / "builds" / "strict" / "exact_dedup" / "zh.json").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from neo_assets.core.jobs import JobFolder, JobState
+from neo_assets.declare import key
 from resources.compute.local import LocalCompute
 from tests.factory.conftest import ROOT, Factory
 
@@ -52,6 +53,6 @@ def test_a_killed_dagster_run_costs_no_training(first_run: subprocess.CompletedP
     assert {path.name for path in (compute.root / "jobs").iterdir()} - known == {folder.path.name}
     assert len(folder.attempts()) == 1
     with dg.DagsterInstance.from_config(extra["DAGSTER_HOME"]) as dagster:
-        records = dagster.fetch_materializations(dg.AssetKey(["checkpoint", "main"]), limit=100).records
+        records = dagster.fetch_materializations(key("checkpoint/main"), limit=100).records
     count = Counter(str(record.partition_key).split("-")[0] for record in records)
     assert count == {f"{step:07d}": 1 for step in range(0, 61, 10)}
