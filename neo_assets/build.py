@@ -19,7 +19,7 @@ from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
 from neo_assets.release import assets as release
 from neo_assets.tokenizer import assets as tokenizer
-from resources import resources
+from resources.dagster_resources import resources
 from resources.console import CONSOLE, terse_console
 
 GROUPS = (crawl, extract, clean, dedup, corpus, tokenizer, pretrain, evaluate, release)

@@ -82,7 +82,9 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")]
     recipe = load()
     environment = {**os.environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(make_home(recipe.name)), "PYTHONWARNINGS": "ignore"}
     print(f"recipe '{recipe.name}': http://127.0.0.1:{port}  (Ctrl-C stops the UI; jobs go on)", flush=True)
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", "127.0.0.1", "-p", str(port)], cwd=ROOT, env=environment))
+    os.chdir(ROOT)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.execve(sys.executable, command, environment)  # signals reach Dagster itself
 
 
 def make_home(recipe: str) -> Path:

@@ -175,7 +175,7 @@ def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.Complete
     from dagster._core.definitions.partitions.context import partition_loading_context
 
     from neo_assets.build import build_definitions
-    from resources import resources
+    from resources.dagster_resources import resources
 
     definitions = build_definitions(load("ci"))
     sensor = definitions.get_sensor_def("evaluate_checkpoints_main")
