@@ -152,8 +152,7 @@ class Workspace:
         self.path = path
         self.log = log
         self.workers = workers
-        self._last_progress = 0.0
-        self._started = time.monotonic()
+        self._started = self._last_progress = time.monotonic()
 
     def has(self, name: str) -> bool:
         return (self.path / name).is_file()
