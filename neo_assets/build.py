@@ -19,8 +19,8 @@ from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
 from neo_assets.release import assets as release
 from neo_assets.tokenizer import assets as tokenizer
-from resources.dagster_resources import resources
 from resources.console import CONSOLE, terse_console
+from resources.dagster_resources import resources
 
 GROUPS = (crawl, extract, clean, dedup, corpus, tokenizer, pretrain, evaluate, release)
 DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "corpus")

@@ -170,22 +170,22 @@ def spoken(value: Scalar) -> str:
 
 
 def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:
-    """Numbers, tables and pictures of an artifact, as the UI shows them."""
+    """Numbers, tables and pictures of an artifact, as the UI shows them: what it holds first, then which one it is."""
     m = made.manifest
-    out: dict[str, dg.MetadataValue] = {
-        "fingerprint": dg.MetadataValue.text(m.fingerprint),
-        "digest": dg.MetadataValue.text(m.digest),
-        "path": dg.MetadataValue.path(str(made.path)),
-        "reused": dg.MetadataValue.bool(reused),
-        "seconds": dg.MetadataValue.float(m.seconds),
-    }
+    out: dict[str, dg.MetadataValue] = {}
     for name, count in (("rows in", m.rows_in), ("rows kept", m.rows_kept), ("rows dropped", m.rows_dropped)):
         if count is not None:
             out[name] = dg.MetadataValue.int(count)
     out |= {name: scalar(value) for name, value in m.numbers.items() if value is not None}
     out |= {name: table(rows) for name, rows in m.tables.items() if rows}
     out |= {name: picture(made.file(file)) for name, file in m.pictures.items()}
-    return out
+    return out | {
+        "seconds": dg.MetadataValue.float(m.seconds),
+        "reused": dg.MetadataValue.bool(reused),
+        "path": dg.MetadataValue.path(str(made.path)),
+        "fingerprint": dg.MetadataValue.text(m.fingerprint),
+        "digest": dg.MetadataValue.text(m.digest),
+    }
 
 
 def scalar(value: int | float | str | bool) -> dg.MetadataValue:
@@ -193,13 +193,18 @@ def scalar(value: int | float | str | bool) -> dg.MetadataValue:
         return dg.MetadataValue.bool(value)
     if isinstance(value, int):
         return dg.MetadataValue.int(value) if abs(value) < 1 << 53 else dg.MetadataValue.text(f"{value:,}")
-    return dg.MetadataValue.float(value) if isinstance(value, float) else dg.MetadataValue.text(value)
+    return dg.MetadataValue.float(float(f"{value:.6g}")) if isinstance(value, float) else dg.MetadataValue.text(value)
+
+
+def legible(value: Scalar) -> Scalar:
+    """A fraction with six digits, as the UI shows it; the artifact has them all."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def table(rows: Sequence[Row]) -> dg.MetadataValue:
     types = {bool: "bool", int: "int", float: "float", str: "string", type(None): "string"}
     columns = [dg.TableColumn(name, type=types[type(value)]) for name, value in rows[0].items()]
-    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows], schema=dg.TableSchema(columns=columns))
+    return dg.MetadataValue.table([dg.TableRecord({name: legible(value) for name, value in row.items()}) for row in rows], schema=dg.TableSchema(columns=columns))
 
 
 def picture(file: Path) -> dg.MetadataValue:

@@ -8,9 +8,9 @@ import dagster as dg
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Row, Store, Workspace
-from neo_assets.declare import Declared, artifact, code_reference, description, guard_instance, key, metadata, table
+from neo_assets.declare import Declared, artifact, code_reference, description, guard_instance, key, metadata, scalar, table
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
-from neo_assets.evaluate.score import EvaluationInput, ScoreInput, Scorer, evaluate_run, score_rows
+from neo_assets.evaluate.score import EvaluationInput, ScoreInput, Scorer, called, evaluate_run, score_rows
 from neo_assets.pretrain.export import ExportInput, export_model
 from neo_assets.pretrain.job import checkpoint_folders
 from neo_assets.pretrain.partitions import partitions
@@ -140,7 +140,7 @@ def scored_checkpoint(recipe: Recipe, run: str) -> dg.AssetsDefinition:
 def score_metadata(rows: list[Row]) -> dict[str, dg.MetadataValue]:
     """Scores as the UI shows them: a table, and one number a task, which the UI plots over steps."""
     shown: list[Row] = [{name: row[name] for name in ("task", "metric", "value", "stderr", "n", "chance", "attempt", "identity")} for row in rows]
-    numbers = {f"{row['task']} {row['metric']}": dg.MetadataValue.float(float(str(row["value"]))) for row in rows if row["headline"]}
+    numbers = {called(row): scalar(float(str(row["value"]))) for row in rows if row["headline"]}
     return {"scores": table(shown), **numbers, "step": dg.MetadataValue.int(int(str(rows[0]["step"])))}
 
 

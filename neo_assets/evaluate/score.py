@@ -182,6 +182,11 @@ def score_rows(run: str, checkpoint: Artifact, scores: Mapping[str, Artifact], a
     return out
 
 
+def called(row: Row) -> str:
+    """Name of a score where there is one number a score: the task, and the metric where it is not the task's own."""
+    return str(row["task"]) if row["main"] else f"{row['task']} {row['metric']}"
+
+
 def sample_rows(checkpoint: Artifact, scores: Mapping[str, Artifact]) -> list[Row]:
     step = checkpoint.manifest.numbers["step"]
     return [{"step": step, "checkpoint": checkpoint.path.name, **row} for row in json.loads(scores[SAMPLES].file(f"{SAMPLES}.json").read_text(encoding="utf-8"))["samples"]]
@@ -229,7 +234,7 @@ def _gather(config: EvaluationInput, rows: list[Row], samples: list[Row], out: W
     last = max((int(str(r["step"])) for r in rows), default=0)
     return Outcome(
         digest=digest_json([{k: v for k, v in r.items() if k != "seconds"} for r in rows] + list(samples)),
-        numbers={f"{r['task']} {r['metric']}": r["value"] for r in rows if r["headline"] and r["step"] == last and r["attempt"] == 1},
+        numbers={called(r): r["value"] for r in rows if r["headline"] and r["step"] == last and r["attempt"] == 1},
         tables={"scores": shown, "differences between attempts": differing},
         checks=[
             Check(name="every_due_checkpoint_scored", passed={int(str(r["step"])) for r in rows} == set(config.due), detail=f"due {config.due}"),

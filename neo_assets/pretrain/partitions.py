@@ -8,7 +8,7 @@ import dagster as dg
 
 from neo_assets.core.jobs import Message
 from neo_assets.core.store import Manifest, Store
-from neo_assets.declare import key
+from neo_assets.declare import key, scalar
 
 
 def partitions(run_name: str) -> dg.DynamicPartitionsDefinition:
@@ -50,15 +50,15 @@ class Announcer:
 
 def _metadata(manifest: Manifest, folder: Path) -> dict[str, dg.MetadataValue]:
     numbers = manifest.numbers
-    out: dict[str, dg.MetadataValue] = {
-        "digest": dg.MetadataValue.text(manifest.digest),
-        "path": dg.MetadataValue.path(str(folder)),
-        "run fingerprint": dg.MetadataValue.text(next(iter(manifest.made_from.inputs.values())).fingerprint),
+    out: dict[str, dg.MetadataValue] = {}
+    if isinstance(numbers.get("loss"), float):
+        out["loss"] = scalar(float(str(numbers["loss"])))
+    return out | {
         "step": dg.MetadataValue.int(int(str(numbers["step"]))),
         "tokens": dg.MetadataValue.int(int(str(numbers["trained_tokens"]))),
         "bytes": dg.MetadataValue.int(sum(f.size for f in manifest.files.values())),
         "seconds to save": dg.MetadataValue.float(manifest.seconds),
+        "path": dg.MetadataValue.path(str(folder)),
+        "run fingerprint": dg.MetadataValue.text(next(iter(manifest.made_from.inputs.values())).fingerprint),
+        "digest": dg.MetadataValue.text(manifest.digest),
     }
-    if isinstance(numbers.get("loss"), float):
-        out["loss"] = dg.MetadataValue.float(float(str(numbers["loss"])))
-    return out
