@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# A current pip installs the lock in two thirds of the time of the one venv brings; modules are compiled when first imported
-# instead of all 20,000 at once (docs/measurements.md).
+# A current pip installs the lock in two thirds of the time of the one venv brings. Modules are compiled when first imported
+# instead of all 20,000 at once (docs/measurements.md), so this must not be switched off:
+unexport PYTHONDONTWRITEBYTECODE
 # Ports and state of a person's own Dagster must not leak into the factory's.
 export PYTHONWARNINGS ?= ignore
 export TOKENIZERS_PARALLELISM := false

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,5 +86,37 @@ def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute:
     assert len(folder.attempts()) == 2
     assert "is damaged" in folder.log_file.read_text()
     assert f"from step {newest - EVERY}" in folder.log_file.read_text()
+    for step in range(0, STEPS + 1, EVERY):
+        assert certificate(disturbed, step) == certificate(undisturbed, step), f"step {step}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_killed_at_any_moments_ends_with_the_same_bits(compute: LocalCompute, shards: Path, seed: int) -> None:
+    """Kills fall into imports, steps and saves alike; what is left of a save is never taken for a checkpoint."""
+    undisturbed = job(compute.root, shards, "whole", 1)
+    list(compute.follow(compute.submit(undisturbed)))
+
+    kills, generator = 4, np.random.default_rng(seed)
+    disturbed = job(compute.root, shards, f"random{seed}", kills + 1)
+    folder = compute.submit(disturbed)
+    done = threading.Event()
+
+    def disturb() -> None:
+        for number in range(1, kills + 1):
+            while not (done.is_set() or len(folder.attempts()) >= number):
+                time.sleep(0.05)
+            if done.wait(float(generator.uniform(2, 45))):
+                return
+            kill(folder)
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        list(compute.follow(folder))
+    finally:
+        done.set()
+        disturber.join()
+    assert len(folder.attempts()) > 1
     for step in range(0, STEPS + 1, EVERY):
         assert certificate(disturbed, step) == certificate(undisturbed, step), f"step {step}"
