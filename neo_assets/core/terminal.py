@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+WIDE = 240
 JSON = typer.Option(False, "--json", help="print JSON")
 
 
 def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", empty: str = "nothing") -> None:
-    """Print rows as a table, or as a JSON list."""
+    """Print rows as a table without the columns that are empty in every row, or as a JSON list of everything."""
     if as_json:
         print(json.dumps(list(rows), ensure_ascii=False, indent=1, default=str))
         return
@@ -21,11 +22,16 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
         print(empty)
         return
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name, value in rows[0].items():
-        table.add_column(name, justify="right" if isinstance(value, int | float) and not isinstance(value, bool) else "left", overflow="fold")
+    filled = [name for name in rows[0] if any(_cell(row[name]) for row in rows)]
+    for name in filled:
+        values = [row[name] for row in rows if row[name] is not None]
+        table.add_column(name, justify="right" if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    Console(soft_wrap=False).print(table)
+        table.add_row(*(_cell(row[name]) for name in filled))
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console.width = WIDE  # a file or a pipe has no edge to fold lines at
+    console.print(table)
 
 
 def _cell(value: object) -> str:

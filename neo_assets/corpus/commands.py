@@ -29,7 +29,12 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
     for row in rows:
         if row["twin"]:
             row["twin"] = ledger.url_of(str(row["twin"])) or row["twin"]
-    show(rows, as_json)
+    if as_json:
+        show(rows, as_json)
+        return
+    for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
+        title = f"{ledger.url_of(doc_id) or page}  (document {doc_id})"
+        show([{name: value for name, value in row.items() if name != "doc_id"} for row in rows if row["doc_id"] == doc_id], as_json=False, title=title)
 
 
 def funnel(as_json: bool = JSON) -> None:
