@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,10 +56,12 @@ def run_dagster(arguments: list[str]) -> int:
     environment = {**os.environ, "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore")}
     if recipe.name != DEFAULT_RECIPE or "DAGSTER_HOME" in os.environ:
         environment.setdefault("DAGSTER_HOME", str(make_home(recipe.name)))
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    # A process group of its own: the terminal's Ctrl-C comes here, and Dagster alone is told, not its log helpers.
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0)
     try:
         return process.wait()
     except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
         print("\nCtrl-C: the Dagster run is stopping. What is finished stays; run the same command again to go on.", flush=True)
         running = [f for f in job_folders(store_root()) if _compute().poll(f) is JobState.RUNNING]
         for folder in running:

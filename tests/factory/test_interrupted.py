@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from neo_assets.core.jobs import JobFolder, JobState
 from neo_assets.declare import key
@@ -24,7 +25,7 @@ runs:
 """
 
 
-def wait_for_checkpoint(compute: LocalCompute, known: set[str], dagster_run: subprocess.Popen[bytes]) -> JobFolder:
+def wait_for_checkpoint(compute: LocalCompute, known: set[str], dagster_run: subprocess.Popen[bytes] | subprocess.Popen[str]) -> JobFolder:
     """The job that this run started, as soon as it has saved a checkpoint after the first."""
     for _ in range(4800):
         for path in (compute.root / "jobs").iterdir():
@@ -56,3 +57,22 @@ def test_a_killed_dagster_run_costs_no_training(first_run: subprocess.CompletedP
         records = dagster.fetch_materializations(key("checkpoint/main"), limit=100).records
     count = Counter(str(record.partition_key).split("-")[0] for record in records)
     assert count == {f"{step:07d}": 1 for step in range(0, 61, 10)}
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_what_goes_on_and_how_to_stop_it(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    extra = factory.another_recipe(tmp_path, RECIPE.replace("interrupted", "ctrl_c").replace("60", "50"))
+    compute = LocalCompute(factory.folder / "store")
+    known = {path.name for path in (compute.root / "jobs").iterdir()}
+    run = subprocess.Popen(
+        [sys.executable, "-m", "neo_assets.cli", "demo"], cwd=ROOT, env={**factory.environment, **extra}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    folder = wait_for_checkpoint(compute, known, run)
+    run.send_signal(signal.SIGINT)
+    told, _ = run.communicate(timeout=60)
+    short = folder.fingerprint[:12]
+    assert run.returncode == 130
+    assert all(command in told for command in ("neo jobs", f"neo logs -f {short}", f"neo cancel {short}", "attaches to it"))
+    assert "Traceback" not in told
+    assert factory.neo("cancel", short, **extra).returncode == 0
+    assert compute.poll(folder) is JobState.CANCELLED
