@@ -9,6 +9,7 @@ import dagster as dg
 from neo_assets.clean import assets as clean
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.terminal import did_you_mean
 from neo_assets.corpus import assets as corpus
 from neo_assets.crawl import assets as crawl
 from neo_assets.declare import Declared, key, label
@@ -23,6 +24,7 @@ from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
 
 GROUPS = (crawl, extract, clean, dedup, corpus, tokenizer, pretrain, evaluate, release)
+BY_STEP = ("checkpoint", "hf_model", "eval_scores")
 DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "corpus")
 
 
@@ -41,7 +43,9 @@ def artifact_named(text: str, entries: Mapping[str, Declared], recipe: Recipe) -
     for name in entries:
         if text in (name, label(name)):
             return name
-    raise BadInput(f"recipe '{recipe.name}' has no asset '{text}'; it has {', '.join(entries)}")
+    if label(text) in (f"{stage}_{run}" for stage in BY_STEP for run in recipe.runs):
+        raise BadInput(f"{text} is many artifacts, one a training step, made by pretraining and evaluation; ask about those")
+    raise BadInput(f"recipe '{recipe.name}' has no asset '{text}'. {did_you_mean(text, entries)} `neo plan` lists all {len(entries)}.")
 
 
 def build_definitions(recipe: Recipe) -> dg.Definitions:

@@ -48,8 +48,14 @@ class Ledger:
 
     def fate(self, doc_or_url: str) -> list[Row]:
         """What every stage decided about one document, in stage order; by id or by URL."""
-        ids = [doc_or_url, *(str(r["doc_id"]) for r in self.rows("select distinct doc_id from fetched where url = ?", [doc_or_url]))]
+        named = "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or (length(?) >= 8 and starts_with(doc_id, ?))"
+        ids = [doc_or_url, *(str(r["doc_id"]) for r in self.rows(named, [doc_or_url] * 5))]
         return self.rows("select stage, verdict, rule, value, threshold, twin, detail, doc_id from verdicts where list_contains(?, doc_id) order by place, stage, doc_id", [ids])
+
+    def similar_urls(self, text: str, limit: int) -> list[str]:
+        """Crawled URLs that look most like ``text``."""
+        found = self.rows("select url from fetched group by url order by jaro_winkler_similarity(url, ?) desc, levenshtein(url, ?), url limit ?", [text, text, limit])
+        return [str(r["url"]) for r in found]
 
     def url_of(self, doc_id: str) -> str | None:
         found = self.rows("select url from fetched where doc_id = ? order by url limit 1", [doc_id])

@@ -382,5 +382,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def input_refs(artifacts: Mapping[str, Artifact], parts: Mapping[str, str]) -> dict[str, InputRef]:
-    """References to inputs as they are read: the whole artifact, or the part of it named in ``parts``."""
-    return {name: InputRef(fingerprint=a.fingerprint, digest=a.manifest.parts.get(parts[name], "absent") if name in parts else a.manifest.digest) for name, a in artifacts.items()}
+    """References to inputs as they are read: the whole artifact, or the part of it named in ``parts``.
+
+    An input that has nothing of the part is left out: a new English source makes no Chinese artifact stale.
+    """
+    whole = {name: a.manifest.digest for name, a in artifacts.items() if name not in parts}
+    partly = {name: a.manifest.parts[parts[name]] for name, a in artifacts.items() if name in parts and parts[name] in a.manifest.parts}
+    return {name: InputRef(fingerprint=artifacts[name].fingerprint, digest=digest) for name, digest in sorted((whole | partly).items())}

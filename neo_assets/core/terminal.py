@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest known words, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def counted(n: int, what: str) -> str:
+    """'1 artifact', '2 artifacts'."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
 
 WIDE = 240
 JSON = typer.Option(False, "--json", help="print JSON")
@@ -21,7 +34,9 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
     if not rows:
         print(empty)
         return
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    if title:
+        print(title)  # not the table's own title, which is folded to the table's width
+    table = Table(box=None, pad_edge=False, header_style="bold")
     filled = [name for name in rows[0] if any(_cell(row[name]) for row in rows)]
     for name in filled:
         values = [row[name] for row in rows if row[name] is not None]

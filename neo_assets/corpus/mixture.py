@@ -48,7 +48,7 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
         got[lang, source] += size * rounds
         if rounds:
             chosen.append((doc_id, source, lang, rounds, size))
-            verdicts.append(Verdict(doc_id, stage, value=float(rounds), source=source))
+            verdicts.append(Verdict(doc_id, stage, value=float(rounds), source=source, detail=f"rounds: {rounds}"))
         else:
             verdicts.append(Verdict(doc_id, stage, DROPPED, "no_round", 0.0, wanted, source=source))
     out.write("mixture.parquet", pa.table({n: [row[i] for row in chosen] for i, n in enumerate(SCHEMA.names)}, schema=SCHEMA))

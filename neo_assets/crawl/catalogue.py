@@ -39,6 +39,17 @@ def describe_source(config: Source, inputs: Mapping[str, Artifact], out: Workspa
     )
 
 
+def missing_places(sources: Mapping[str, Source]) -> list[str]:
+    """Folders and files that sources name and that are not on this machine, in words."""
+    out = []
+    for name, source in sources.items():
+        try:
+            _place(source)
+        except BadInput as error:
+            out.append(f"sources.{name}: {error}")
+    return out
+
+
 def html_folder(config: HtmlFolderSource) -> Path:
     """The folder of an ``html_folder`` source. Raises BadInput, with what to do, if it is not there."""
     folder = Path(config.path).expanduser()

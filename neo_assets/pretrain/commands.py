@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import typer
 from neo_assets.core.jobs import JobFolder, JobState, age, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.terminal import JSON, show
+from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.crawl.catalogue import missing_places
 from neo_assets.pretrain.plan import estimate, launch_command
 from resources.compute import open_compute
 from resources.compute.base import Compute
@@ -75,7 +77,8 @@ def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", 
     compute.cancel(folder)
     if abandon:
         (folder.path / "abandoned").touch()
-    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}")
+    state = compute.poll(folder)
+    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}"))
 
 
 def resume(job: JobArgument) -> None:
@@ -95,9 +98,13 @@ def plan(run: Annotated[str | None, typer.Argument(help="a run of the recipe; al
             raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
     plans = [{"run": name, **estimate(recipe.runs[name], recipe.tokenizer), "command": launch_command(recipe, name)} for name in names]
     if as_json:
-        show([{**p, "artifacts": _artifacts(recipe)} for p in plans], as_json=True)
+        show([{**p, "artifacts": _artifacts(recipe), "not_here": missing_places(recipe.sources)} for p in plans], as_json=True)
         return
-    print(f"recipe '{recipe.name}': {recipe.description}\n\nartifacts, in order:\n  {', '.join(_artifacts(recipe))}")
+    artifacts = _artifacts(recipe)
+    print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(artifacts), 'artifact')}, in order:")
+    print(textwrap.fill(", ".join(artifacts), 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+    for problem in missing_places(recipe.sources):
+        print(f"\nnot here yet: {problem}")
     for entry in plans:
         print()
         show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
@@ -117,8 +124,11 @@ def _value(value: object) -> str:
 
 def _progress(folder: JobFolder) -> str:
     for message in reversed(folder.messages()[0]):
-        if message.event == "progress":
-            return f"step {message.data['step']}/{message.data['steps']}, loss {float(str(message.data['loss'])):.3f}, {float(str(message.data['eta_s'])):.0f} s left"
+        data = message.data
+        if message.event == "progress" and "step" in data:  # training
+            return f"step {data['step']}/{data['steps']}, loss {float(str(data['loss'])):.3f}, {float(str(data['eta_s'])):.0f} s left"
+        if message.event == "progress" and "task" in data:  # evaluation
+            return f"task {data['done']}/{data['tasks']}, {data['task']}"
     return ""
 
 

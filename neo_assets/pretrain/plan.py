@@ -50,7 +50,7 @@ def estimate(run: Run, tokenizer: Tokenizer) -> Row:
         "ranks a node": run.ranks_per_node,
         "micro-batches a step": run.global_batch // (run.micro_batch * run.data_parallel),
         "FLOPs (6ND)": float(flops),
-        "hours (estimate)": round(flops / (run.ranks * HOURS_AT_FLOPS[device]) / 3600, 3),
+        f"hours, at {HOURS_AT_FLOPS[device]:.3g} FLOP/s a rank": round(flops / (run.ranks * HOURS_AT_FLOPS[device]) / 3600, 3),
         "checkpoints": len(run.checkpoint_steps()),
         "bytes a checkpoint": bytes_a_checkpoint,
         "bytes of checkpoints": bytes_a_checkpoint * len(run.checkpoint_steps()),

@@ -20,7 +20,7 @@ from neo_assets.core.place import dagster_home, store_root
 from neo_assets.core.recipe import json_schema, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE
 from neo_assets.core.store import PARTIAL, Artifact, Store
-from neo_assets.core.terminal import JSON, show
+from neo_assets.core.terminal import JSON, counted, did_you_mean, show
 from neo_assets.core.why import differences
 from resources.compute import open_compute
 from resources.compute.base import Compute
@@ -201,7 +201,13 @@ def gc(remove: Annotated[bool, typer.Option("--remove", help="really remove; wit
     show(rows, as_json, empty="every artifact in the store is named by a build")
     if rows and not as_json:
         total = sum(int(str(r["bytes"])) for r in rows)
-        print(f"\n{total:,} bytes in {len(rows)} folders" + (" removed" if remove else "; `neo gc --remove` removes them"))
+        print(f"\n{total:,} bytes in {counted(len(rows), 'folder')}" + (" removed" if remove else "; `neo gc --remove` removes them"))
+
+
+def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
+    """(key, folder) of every checkpoint of the training runs with these fingerprints."""
+    short = {fingerprint[:8] for fingerprint in runs}
+    return [(key, folder) for key, fingerprint, folder in store.all() if key.startswith("checkpoint/") and fingerprint.split("-")[-1] in short]
 
 
 def unnamed(store: Store) -> list[tuple[str, str, Path]]:
@@ -225,17 +231,24 @@ def unnamed(store: Store) -> list[tuple[str, str, Path]]:
 def verify(
     asset: Annotated[str | None, typer.Argument(help="asset key; everything this recipe's build uses if left out")] = None,
     deep: Annotated[bool, typer.Option("--deep", help="hash every file")] = False,
+    as_json: bool = JSON,
 ) -> None:
     """Check that artifacts on disk are what their manifests say."""
     recipe = load()
     store = Store(store_root())
     heads = store.heads(recipe.name)
+    heads |= {
+        f"{key}@{folder.name}": (key, folder.name) for key, folder in checkpoints(store, {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")})
+    }
     if asset is not None:
         from neo_assets.declare import label
 
-        heads = {name: pointer for name, pointer in heads.items() if asset in (name, label(name))}
+        known = heads
+        heads = {name: pointer for name, pointer in heads.items() if asset in (name, label(name), name.split("@")[0], label(name.split("@")[0]))}
+        if not heads:
+            raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'. {did_you_mean(asset, known)}")
     if not heads:
-        raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'" if asset else f"nothing is built for recipe '{recipe.name}'")
+        raise MissingUpstream(f"nothing is built for recipe '{recipe.name}'")
     problems = []
     for name, pointer in heads.items():
         try:
@@ -247,9 +260,16 @@ def verify(
             problems.append(f"{name}: {pointer[1][:12]} is not in the store")
         elif deep:
             problems += store.verify(made)
+    if as_json:
+        show([{"artifacts": len(heads), "deep": deep, "problems": problems}], as_json)
+        raise typer.Exit(1 if problems else 0)
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{len(heads)} artifacts checked{' (every file hashed)' if deep else ' (manifests and sizes)'}, {len(problems)} problems")
+    by_step = sum("@" in name for name in heads)
+    print(
+        f"{counted(len(heads), 'artifact')} checked ({by_step} of them checkpoints, and models and scores of single ones; "
+        f"{'every file hashed' if deep else 'manifests and sizes'}), {counted(len(problems), 'problem')}"
+    )
     raise typer.Exit(1 if problems else 0)
 
 

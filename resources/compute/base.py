@@ -102,7 +102,7 @@ class Compute(abc.ABC):
         """The one job whose fingerprint starts with ``prefix``. Raises NeoError when there is none, or more than one."""
         found = [p.parent for p in (self.root / "jobs").glob(f"{prefix}*/spec.json")]
         if len(found) != 1:
-            raise NeoError(f"{len(found)} jobs match '{prefix}'; `neo jobs` lists them")
+            raise NeoError(f"{len(found)} jobs match '{prefix}'; `neo jobs --all` lists them")
         return JobFolder(found[0])
 
     def _next_attempt(self, folder: JobFolder) -> None:

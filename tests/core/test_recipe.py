@@ -42,11 +42,31 @@ def write(tmp_path: Path, text: str, name: str = "mine") -> str:
         ("owner: a\nowner: b\n", r"mine\.yaml:4: 'owner' is given twice"),
         ("description: ${NO_SUCH_VARIABLE}\n", r"mine\.yaml:3: \$\{NO_SUCH_VARIABLE\} is not set"),
         ("languages: [en, zh, fr]\n", "language 'fr' is listed, but clean.fr is not there"),
+        ("sources:\n  handbook: {kind: crawl, seeds: [http://a.example/], allowed_domains: [a.example]}\n", r"mine\.yaml:4: sources\.handbook\.licence: is missing"),
+        ("sources:\n  handbook:\n    kind: ftp\n", r"mine\.yaml:4: sources\.handbook: kind 'ftp' is none of 'crawl', 'html_folder', 'warc', 'documents'"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load(write(tmp_path, text))
+
+
+def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
+    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}}\nevaluation: {benchmarks: {general_zh: null}}\n"
+    recipe = load(write(tmp_path, text))
+    assert list(recipe.sources) == ["handbook"]
+    assert recipe.mixture["fundamental"].rounds == {"en": 1.0}
+    assert list(recipe.evaluation.benchmarks) == ["general_en"]
+
+
+def test_a_recipe_is_called_what_its_file_is_called(tmp_path: Path) -> None:
+    write(tmp_path, "")
+    (tmp_path / "my-own.yaml").write_text("extends: laptop\n")
+    recipe = load(str(tmp_path / "my-own.yaml"))
+    assert (recipe.name, recipe.description) == ("my_own", "my-own, on top of laptop")
+    (tmp_path / "my-own.yaml").write_text("extends: laptop\nname: laptop\n")
+    with pytest.raises(RecipeError, match=r"my-own\.yaml:2: name is 'laptop', but the file is my-own\.yaml: call it 'my_own'"):
+        load(str(tmp_path / "my-own.yaml"))
 
 
 def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:

@@ -33,11 +33,11 @@ class Factory:
     def factory(self, **extra: str) -> subprocess.CompletedProcess[str]:
         return self.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)
 
-    def another_recipe(self, folder: Path, text: str) -> dict[str, str]:
+    def another_recipe(self, folder: Path, name: str, text: str) -> dict[str, str]:
         """Environment for a recipe that extends `ci`, in the same store, with a Dagster instance of its own as `neo home` makes it."""
-        for name in ("ci", "laptop"):
-            (folder / f"{name}.yaml").write_text((ROOT / "recipes" / f"{name}.yaml").read_text())
-        recipe, home = folder / "another.yaml", folder / "home"
+        for base in ("ci", "laptop"):
+            (folder / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
+        recipe, home = folder / f"{name}.yaml", folder / "home"
         recipe.write_text("extends: ci\n" + text)
         write_instance(home)
         return {"NEO_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}

@@ -87,6 +87,21 @@ def test_the_fate_of_a_page_is_told(first_run: subprocess.CompletedProcess[str],
     assert (rows[-1]["stage"], rows[-1]["verdict"]) in ending
 
 
+def test_a_mistyped_page_is_answered_with_similar_ones(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    done = factory.neo("fate", "en.example/stoory001.html")
+    assert done.returncode == 2
+    assert "Did you mean http://en.example/story001.html or" in done.stderr
+    assert factory.neo("fate", "en.example/story001.html", "--json").stdout == factory.neo("fate", "http://en.example/story001.html", "--json").stdout
+
+
+def test_jobs_of_every_kind_are_listed_with_their_progress(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    rows = json.loads(factory.neo("jobs", "--all", "--json").stdout)
+    progress = {row["what"].split("/")[0]: row["progress"] for row in rows}
+    assert progress["pretraining"].startswith("step 20/20, loss ")
+    assert progress["eval_scores"].startswith("task 6/6, ")
+    assert "hf_model" in progress
+
+
 def test_copies_name_the_page_that_stayed(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     last = [json.loads(factory.neo("fate", f"http://site.example/copy{i}.html", "--json").stdout)[-1] for i in range(3)]
     rules = sorted(row["rule"] for row in last)
@@ -213,7 +228,7 @@ def test_the_schedule_asks_for_what_the_recipe_says(environment: Factory) -> Non
 
 def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
     """No Chinese page passes a threshold nobody can meet: the gate stops this run, and what lies behind it in the next."""
-    extra = factory.another_recipe(tmp_path, "name: strict\nclean:\n  zh: {min_chars: 1000000}\n")
+    extra = factory.another_recipe(tmp_path, "strict", "clean:\n  zh: {min_chars: 1000000}\n")
     first = factory.factory(**extra)
     assert first.returncode != 0
     assert "language_not_empty" in first.stderr

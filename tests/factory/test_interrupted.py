@@ -19,7 +19,6 @@ from resources.compute.local import LocalCompute
 from tests.factory.conftest import ROOT, Factory
 
 RECIPE = """
-name: interrupted
 runs:
   main: {steps: 60, schedule: {warmup_steps: 2, decay_steps: 60}}
 """
@@ -38,7 +37,7 @@ def wait_for_checkpoint(compute: LocalCompute, known: set[str], dagster_run: sub
 
 
 def test_a_killed_dagster_run_costs_no_training(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
-    extra = factory.another_recipe(tmp_path, RECIPE)
+    extra = factory.another_recipe(tmp_path, "interrupted", RECIPE)
     compute = LocalCompute(factory.folder / "store")
     known = {path.name for path in (compute.root / "jobs").iterdir()}
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "definitions", "-j", "factory"]
@@ -61,7 +60,7 @@ def test_a_killed_dagster_run_costs_no_training(first_run: subprocess.CompletedP
 
 @pytest.mark.slow
 def test_ctrl_c_says_what_goes_on_and_how_to_stop_it(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
-    extra = factory.another_recipe(tmp_path, RECIPE.replace("interrupted", "ctrl_c").replace("60", "50"))
+    extra = factory.another_recipe(tmp_path, "ctrl_c", RECIPE.replace("60", "50"))
     compute = LocalCompute(factory.folder / "store")
     known = {path.name for path in (compute.root / "jobs").iterdir()}
     run = subprocess.Popen(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 NOT_IDENTITY: dict[str, JsonValue] = {"identity": False}
 """Marks a field that changes no result (a path, a politeness delay, a number of workers): left out of fingerprints."""
@@ -13,6 +13,16 @@ NOT_IDENTITY: dict[str, JsonValue] = {"identity": False}
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+
+V = TypeVar("V")
+
+
+def _without_nulls(value: object) -> object:
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+Named = Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], V], BeforeValidator(_without_nulls)]
+"""A mapping from names of the recipe's own choosing. ``null`` takes out what the recipe inherits under a name."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Lang = Annotated[str, Field(pattern=r"^[a-z]{2}$")]

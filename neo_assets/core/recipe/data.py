@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Name, Section, Share
+from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
 
 
 class _Source(Section):
@@ -143,6 +143,6 @@ class Split(Section):
 class Mixture(Section):
     """One training phase's data, in the released form: how many rounds of each language, and of each source where it differs."""
 
-    rounds: dict[Lang, Annotated[float, Field(ge=0)]] = Field(min_length=1)
-    source_rounds: dict[Name, Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="factor on top, by source")
+    rounds: Named[Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    source_rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="factor on top, by source")
     seed: int = Field(description="which documents a fraction of a round takes")

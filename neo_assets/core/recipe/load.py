@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from neo_assets.core.errors import RecipeError
-from neo_assets.core.recipe.base import Lang, Name, Section, identity
+from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
 from neo_assets.core.recipe.data import Clean, Documents, Extract, Mixture, NearDedup, Source, Split
 from neo_assets.core.recipe.model import Compute, Evaluation, Run, Tokenizer
 
@@ -25,6 +25,7 @@ DEFAULT_RECIPE = "laptop"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 Location = tuple[str | int, ...]
+_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is missing", "union_tag_not_found": "its kind is missing", "model_attributes_type": "must be a section"}
 
 
 class Recipe(Section):
@@ -34,15 +35,15 @@ class Recipe(Section):
     description: str
     owner: str = Field(description="who answers for these artifacts; shown in the UI, as team:‹name› or an e-mail address")
     languages: list[Lang] = Field(min_length=1)
-    sources: dict[Name, Source] = Field(min_length=1)
+    sources: Named[Source] = Field(min_length=1)
     extract: Extract
     documents: Documents
     clean: Clean
-    near_dedup: dict[Lang, NearDedup]
+    near_dedup: Named[NearDedup]
     heldout: Split
-    mixture: dict[Name, Mixture] = Field(min_length=1)
+    mixture: Named[Mixture] = Field(min_length=1)
     tokenizer: Tokenizer
-    runs: dict[Name, Run] = Field(min_length=1)
+    runs: Named[Run] = Field(min_length=1)
     evaluation: Evaluation
     compute: Compute
 
@@ -78,6 +79,10 @@ def load(name: str | None = None) -> Recipe:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise RecipeError(f"there is no recipe '{name}' ({path}); there are: {known}")
     content, lines = _merged(path, ())
+    # Builds and Dagster instances are kept by name: two recipes of one name would overwrite each other's records.
+    own = path.stem.replace("-", "_")
+    if content.setdefault("name", own) != own:
+        raise RecipeError(f"{lines[('name',)]}: name is '{content['name']}', but the file is {path.name}: call it '{own}', or leave the name out")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -108,11 +113,16 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, object], dict
     parent = content.pop("extends", None)
     if parent is None:
         return content, lines
+    content.setdefault("description", f"{path.stem}, on top of {parent}")
     parent_path = path.parent / f"{parent}.yaml"
     if not parent_path.is_file():
         raise RecipeError(f"{lines[('extends',)]}: extends '{parent}', but {parent_path.name} is not there")
     base, base_lines = _merged(parent_path, (*seen, path))
-    return _overlay(base, content), {**base_lines, **lines}
+    base.pop("name", None)  # a recipe is called what its own file is called
+    replaced: list[Location] = []
+    merged = _overlay(base, content, (), replaced)
+    kept = {where: line for where, line in base_lines.items() if not any(where[: len(r)] == r for r in replaced)}
+    return merged, {**kept, **lines}
 
 
 def _construct(node: yaml.Node, location: Location, path: Path, lines: dict[Location, str]) -> object:
@@ -143,13 +153,16 @@ def _fill_in(text: str, where: str) -> str:
     return _VARIABLE.sub(replace, text)
 
 
-def _overlay(base: dict[str, object], top: dict[str, object]) -> dict[str, object]:
+def _overlay(base: dict[str, object], top: dict[str, object], at: Location, replaced: list[Location]) -> dict[str, object]:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
         # A section of another kind (a source that was a folder and is now a crawl) replaces, it does not mix.
-        same_kind = isinstance(below, dict) and isinstance(value, dict) and value.get("kind", below.get("kind")) == below.get("kind")
-        merged[key] = _overlay(below, value) if isinstance(below, dict) and isinstance(value, dict) and same_kind else value
+        if isinstance(below, dict) and isinstance(value, dict) and value.get("kind", below.get("kind")) == below.get("kind"):
+            merged[key] = _overlay(below, value, (*at, key), replaced)
+        else:
+            merged[key] = value
+            replaced.append((*at, key))
     return merged
 
 
@@ -163,7 +176,9 @@ def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> 
             known = known[:-1]
         where = lines.get(known, path.name)
         field = ".".join(str(p) for p in location) or "recipe"
-        message = {"extra_forbidden": "there is no such field", "missing": "is missing"}.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        if problem["type"] == "union_tag_invalid":
+            message = f"kind '{problem['ctx']['tag']}' is none of {problem['ctx']['expected_tags']}"
         given = f" (given: {problem['input']!r})" if problem["type"] not in ("missing", "extra_forbidden") and not isinstance(problem["input"], dict | list) else ""
         out.append(f"{where}: {field}: {message}{given}")
     return "\n".join(out)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Name, Section
+from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Name, Named, Section
 
 
 class Tokenizer(Section):
@@ -161,7 +161,7 @@ class Reevaluate(Section):
 
 class Evaluation(Section):
     evaluate_at: list[float] = Field(min_length=1, description="shares of the run, 0 to 1; the nearest checkpoint at or after each is evaluated")
-    benchmarks: dict[Name, Benchmark] = Field(default_factory=dict)
+    benchmarks: Named[Benchmark] = Field(default_factory=dict)
     heldout: HeldoutTasks
     batch_size: int = Field(ge=1)
     device: Literal["cpu", "cuda"]
