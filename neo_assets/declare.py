@@ -95,7 +95,7 @@ def artifact(
                 metadata=code_reference(declared.stage),
             )
         ],
-        check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=True) for c in checks],
+        check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=True, description=check_description(c)) for c in checks],
         required_resource_keys={"store", *required_resources},
     )
     def body(context: dg.AssetExecutionContext) -> Any:
@@ -142,6 +142,34 @@ def guard_instance(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
 # ------------------------------------------------------------------ what people see
 
 
+CHECKS = {
+    "rows_balance": "Every document that came in was kept or dropped, with a verdict.",
+    "language_not_empty": "Something is left in every language.",
+    "not_empty": "Something was fetched.",
+    "terms_quoted": "The full terms of the source's licence are in the catalogue (a warning where only its name is known).",
+    "every_language_served": "Every language the mixture asks for has documents.",
+    "lossless": "decode(encode(text)) is the text, for English, Chinese, code and odd white space.",
+    "same_ids": "The Hugging Face tokenizer gives the ids that SentencePiece gives.",
+    "every_document_ends": "Every document of the stream is followed by the end-of-document token.",
+    "one_sequence_at_least": "The stream is longer than one training sequence.",
+    "loss_finite": "No step's loss was infinite or not a number.",
+    "loss_falls": "The loss is lower over the last tenth of the steps than over the first.",
+    "every_step_recorded": "Each step has its row in the metrics.",
+    "logits_match": "The exported model's logits are those of the checkpoint.",
+    "every_due_checkpoint_scored": "Every checkpoint the recipe wants evaluated has its scores.",
+    "repeats_agree": "A repeated evaluation gave the same scores (a warning).",
+    "self_contained": "The report needs nothing outside its own file.",
+}
+"""What a check claims, as the UI shows it."""
+
+
+def check_description(name: str) -> str:
+    if name in CHECKS:
+        return CHECKS[name]
+    kind, _, lang = name.partition("_items_")
+    return {"has": f"There are held-out items in '{lang}'.", "enough": f"There are as many items in '{lang}' as the recipe asks for (a warning)."}[kind]
+
+
 def description(stage: Callable[..., object]) -> str:
     return inspect.cleandoc(stage.__doc__ or "")
 
@@ -176,7 +204,7 @@ def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:
     for name, count in (("rows in", m.rows_in), ("rows kept", m.rows_kept), ("rows dropped", m.rows_dropped)):
         if count is not None:
             out[name] = dg.MetadataValue.int(count)
-    out |= {name: scalar(value) for name, value in m.numbers.items() if value is not None}
+    out |= {name.replace("_", " "): scalar(value) for name, value in m.numbers.items() if value is not None}
     out |= {name: table(rows) for name, rows in m.tables.items() if rows}
     out |= {name: picture(made.file(file)) for name, file in m.pictures.items()}
     return out | {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,8 +85,15 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")]
     """Open the web UI (webserver and daemon, loopback only) on this recipe's instance."""
     recipe = load()
     environment = {**os.environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(make_home(recipe.name)), "PYTHONWARNINGS": "ignore"}
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise NeoError(f"port {port} of 127.0.0.1 cannot be used ({error.strerror}). Is the UI running already? Another one: neo ui --port {port + 1}") from error
     print(f"recipe '{recipe.name}': http://127.0.0.1:{port}  (Ctrl-C stops the UI; jobs go on)", flush=True)
     os.chdir(ROOT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts `neo ui &` with SIGINT ignored, and it would stay so
     command = [sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execve(sys.executable, command, environment)  # signals reach Dagster itself
 

@@ -111,7 +111,11 @@ def _headline(inputs: Mapping[str, Artifact]) -> list[str]:
         numbers = run.manifest.numbers
         plan = inputs.get(f"run_plan/{name}")
         parameters = f" of {amount(_total([plan], 'parameters'))} parameters" if plan is not None else ""
-        loss = f"; its loss went from {_told(numbers.get('first_tenth_loss'))} to {_told(numbers.get('last_tenth_loss'))} nats a token" if "last_tenth_loss" in numbers else ""
+        loss = (
+            f"; its loss went from {_told(numbers.get('first_tenth_loss'))} to {_told(numbers.get('last_tenth_loss'))} nats a token (means of the first and of the last tenth of the steps)"
+            if "last_tenth_loss" in numbers
+            else ""
+        )
         sentences.append(f"The run '{name}' trained a model{parameters} for {_total([run], 'steps'):,} steps on {amount(_total([run], 'trained_tokens'))} tokens{loss}.")
     opening = [" ".join(sentences)] if sentences else []
     return [*opening, *verdicts(inputs)]

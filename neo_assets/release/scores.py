@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,13 +154,28 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
     )
 
 
+def with_white_space_shown(text: str) -> str:
+    """A text whose runs of line breaks and of spaces are told in one mark: weak models write pages of them."""
+
+    def mark(run: re.Match[str]) -> str:
+        sign = "↵" if run[0][0] == "\n" else "␣"
+        return sign + (f"×{len(run[0])}" if len(run[0]) > 1 else "") + ("\n" if sign == "↵" else "")
+
+    return re.sub(r"\n+| {2,}", mark, text)
+
+
 def generated_samples(inputs: Mapping[str, Artifact]) -> Part:
     """Continuations of every prompt, checkpoint by checkpoint."""
     blocks: list[Block] = []
     for run, artifact in _evaluations(inputs).items():
         prompts: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
         for row in json.loads(artifact.file("samples.json").read_text(encoding="utf-8")) if "samples.json" in artifact.manifest.files else []:
-            prompts[str(row["lang"]), str(row["prompt"])].append((int(row["step"]), str(row["continuation"])))
+            prompts[str(row["lang"]), str(row["prompt"])].append((int(row["step"]), with_white_space_shown(str(row["continuation"]))))
         for (lang, prompt), written in prompts.items():
             blocks.append(Samples(f"{LANGUAGES.get(lang, lang)}, run '{run}', as generated.", lang, prompt, sorted(written, key=lambda item: item[0]), refs([artifact])))
-    return Part("samples", "Generated samples", "What each checkpoint writes after the same prompts. Nothing is picked or corrected.", blocks)
+    return Part(
+        "samples",
+        "Generated samples",
+        "What each checkpoint writes after the same prompts. Nothing is picked or corrected; ↵ is a line break, ␣ a space in a row of several, ×n how often.",
+        blocks,
+    )

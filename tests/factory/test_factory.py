@@ -197,7 +197,7 @@ def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.Complete
     # A context made for tests has no instance reference, from which a real one would look partitions up.
     with instance(environment) as dagster, partition_loading_context(dynamic_partitions_store=dagster):
         ticks = [sensor.evaluate_tick(dg.build_sensor_context(dagster, definitions=definitions, resources=resources(load("ci")))).run_requests or [] for _ in range(2)]
-    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 10, 20]
+    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 10]  # the factory has scored the last one
     assert [r.run_key for r in ticks[0]] == [r.run_key for r in ticks[1]]  # Dagster starts one run per run key, ever
 
 

@@ -17,7 +17,7 @@ from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Wor
 from neo_assets.release.figures import ticks
 from neo_assets.release.page import loads
 from neo_assets.release.report import ReportInput, write_report
-from neo_assets.release.scores import Score, against_chance
+from neo_assets.release.scores import Score, against_chance, with_white_space_shown
 from resources.ledger import Ledger
 
 RECIPE = "tiny"
@@ -300,3 +300,11 @@ def test_axis_labels_are_few_and_enclose_the_data(low: float, high: float) -> No
     found = ticks(low, high)
     assert 2 <= len(found) <= 8
     assert found[0] <= low and found[-1] >= high
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(" a b", " a b"), ("a\nb", "a↵\nb"), ("." + "\n" * 38, ".↵×38\n"), (" " * 40, "␣×40"), ("\n  x", "↵\n␣×2x")],
+)
+def test_white_space_of_a_sample_is_told_not_printed(text: str, shown: str) -> None:
+    assert with_white_space_shown(text) == shown
