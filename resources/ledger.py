@@ -54,7 +54,8 @@ class Ledger:
 
     def similar_urls(self, text: str, limit: int) -> list[str]:
         """Crawled URLs that look most like ``text``."""
-        found = self.rows("select url from fetched group by url order by jaro_winkler_similarity(url, ?) desc, levenshtein(url, ?), url limit ?", [text, text, limit])
+        bare = text.split("://", 1)[-1]
+        found = self.rows("select url from fetched group by url order by levenshtein(regexp_replace(url, '^https?://', ''), ?), url limit ?", [bare, limit])
         return [str(r["url"]) for r in found]
 
     def url_of(self, doc_id: str) -> str | None:
