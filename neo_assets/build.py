@@ -18,14 +18,15 @@ from neo_assets.evaluate import assets as evaluate
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
 from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
+from neo_assets.quality import assets as quality
 from neo_assets.release import assets as release
 from neo_assets.tokenizer import assets as tokenizer
 from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
 
-GROUPS = (crawl, extract, clean, dedup, corpus, tokenizer, pretrain, evaluate, release)
+GROUPS = (crawl, extract, clean, dedup, quality, corpus, tokenizer, pretrain, evaluate, release)
 BY_STEP = ("checkpoint", "hf_model", "eval_scores")
-DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "corpus")
+DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "quality", "corpus")
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from neo_assets.clean import commands as clean
 from neo_assets.core.errors import NeoError
 from neo_assets.corpus import commands as corpus
 from neo_assets.crawl import commands as crawl
@@ -13,7 +14,7 @@ from neo_assets.pretrain import commands as pretrain
 from neo_assets.release import commands as release
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="NeoFoundry: what exists, why, and what runs.")
-for stage in (crawl, corpus, pretrain, release):
+for stage in (crawl, clean, corpus, pretrain, release):
     stage.register(app)
 
 

@@ -9,7 +9,23 @@ import duckdb
 
 from neo_assets.core.store import Row, Store
 
-_ORDER = ("raw_crawl", "page_text", "documents", "signals", "clean_docs", "exact_dedup", "near_dedup", "matrix", "heldout", "train_pool", "mixture")
+_ORDER = (
+    "raw_crawl",
+    "page_text",
+    "documents",
+    "signals",
+    "clean_docs",
+    "exact_dedup",
+    "near_dedup",
+    "line_dedup",
+    "substring_dedup",
+    "pii_masked",
+    "decontaminated",
+    "matrix",
+    "heldout",
+    "train_pool",
+    "mixture",
+)
 
 
 class Ledger:
@@ -20,8 +36,9 @@ class Ledger:
         verdicts, fetched = [], []
         for name, (key, fingerprint) in store.heads(recipe).items():
             folder = store.folder(key, fingerprint)
-            if "@" not in name and (folder / "verdicts.parquet").is_file():
-                verdicts.append(folder / "verdicts.parquet")
+            if "@" not in name:
+                whole = folder / "verdicts.parquet"
+                verdicts += [whole] if whole.is_file() else sorted((folder / "verdicts").glob("*.parquet"))
             if key.startswith("raw_crawl/"):
                 fetched += sorted((folder / "log").glob("*.parquet"))
         self._view("verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail")
@@ -66,6 +83,7 @@ class Ledger:
         """Documents kept, edited and dropped by stage, source and rule, in stage order."""
         return self.rows("select stage, source, verdict, rule, count(*) as documents from verdicts group by all order by min(place), stage, source, verdict desc, documents desc")
 
-    def examples(self, rule: str, limit: int) -> list[Row]:
-        """Some documents a rule dropped, with what was measured; smallest ids first, so that the answer does not change."""
-        return self.rows("select doc_id, stage, value, threshold, twin, detail from verdicts where rule = ? and verdict = 'dropped' order by doc_id limit ?", [rule, limit])
+    def drawn(self, rule: str, n: int, seed: int) -> list[Row]:
+        """Documents that met a rule, drawn evenly by a keyed hash: the same seed draws the same."""
+        chosen = "select doc_id, stage, verdict, value, threshold, twin, source, detail from verdicts where rule = ? order by hash(doc_id || ?), doc_id limit ?"
+        return self.rows(chosen, [rule, str(seed), n])

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from neo_assets.clean.chinese import clean_chinese
-from neo_assets.clean.english import clean_english
-from neo_assets.clean.signals import SignalsInput, measure_signals
+from neo_assets.clean.clean_docs import clean_chinese, clean_english
+from neo_assets.clean.lists import ListInput, list_input, url_list_input
+from neo_assets.clean.signals import LanguageSignals, SignalsInput, measure_signals
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Outcome
 from neo_assets.declare import Declared, artifact
@@ -19,15 +19,24 @@ STAGES: dict[str, Callable[..., Outcome]] = {"en": clean_english, "zh": clean_ch
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
     out: dict[str, Declared] = {}
-    stop_words = recipe.clean.en.stop_words if recipe.clean.en else []
+    languages, urls = {lang: _signals_of(recipe, lang) for lang in recipe.languages}, url_list_input(recipe.clean.blocked_urls)
+    libraries = ["numba", "numpy", *(["rjieba"] if any(settings.segment_words for settings in languages.values()) else [])]
     for name in recipe.sources:
-        config = SignalsInput(source=name, languages=recipe.languages, stop_words=stop_words)
-        out[f"signals/{name}"] = Declared(f"signals/{name}", measure_signals, config, reads=[f"documents/{name}"])
+        config = SignalsInput(source=name, languages=languages, blocked_urls=urls)
+        out[f"signals/{name}"] = Declared(f"signals/{name}", measure_signals, config, reads=[f"documents/{name}"], libraries=libraries)
     for lang in recipe.languages:
         reads = [f"{stage}/{name}" for name in recipe.sources for stage in ("documents", "signals")]
         # Only this language's part of an input counts: new Chinese pages do not touch English artifacts.
         out[f"clean_docs/{lang}"] = Declared(f"clean_docs/{lang}", STAGES[lang], getattr(recipe.clean, lang), reads=reads, parts=dict.fromkeys(reads, lang))
     return out
+
+
+def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
+    if lang == "en" and recipe.clean.en:
+        return LanguageSignals(stop_words=list_input(recipe.clean.en.stop_words), bad_words=list_input(recipe.clean.en.bad_words), segment_words=False)
+    assert recipe.clean.zh
+    zh = recipe.clean.zh
+    return LanguageSignals(stop_words=ListInput(), bad_words=list_input(zh.bad_words), segment_words=zh.min_mean_word_length is not None or zh.max_mean_word_length is not None)
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:

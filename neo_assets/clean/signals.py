@@ -6,28 +6,45 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from neo_assets.clean import signals_en, signals_zh
+from neo_assets.clean.lists import BlockedUrls, ListInput, UrlListInput
+from neo_assets.clean.measure import SIGNALS, Column, lists, measure
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.records import DROPPED, Verdict
 from neo_assets.core.shards import run_shards, total_bytes
+from neo_assets.core.steps import VERDICTS, Decision, totals, verdict_columns, write_part, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 
-NAMES = {"en": signals_en.SIGNALS, "zh": signals_zh.SIGNALS}
+_BATCH = 4096
+"""Documents measured at once: their signals, not their texts, are what a batch adds to memory."""
+
+
+class LanguageSignals(Section):
+    """What the signals of one language depend on, besides the text."""
+
+    stop_words: ListInput
+    bad_words: ListInput
+    segment_words: bool  # Chinese: whether mean_word_length is measured, which costs more than all other signals
 
 
 class SignalsInput(Section):
     source: str
-    languages: list[str]
-    stop_words: list[str]
+    languages: dict[str, LanguageSignals]
+    blocked_urls: UrlListInput
+
+
+def names(lang: str) -> tuple[str, ...]:
+    """Signals of a language, as ``signals`` stores them."""
+    return ("lang_score", "blocked_url", *(["mean_word_length"] if lang == "zh" else []), *SIGNALS[lang])
 
 
 def schema(lang: str) -> pa.Schema:
-    """Columns of a language's signal table: ``doc_id``, ``lang_score`` and one float64 per signal."""
-    return pa.schema([("doc_id", pa.string()), *((name, pa.float64()) for name in ("lang_score", *NAMES[lang]))])
+    """Columns of a language's signal table: ``doc_id`` and one float64 per signal; null where it was not measured."""
+    return pa.schema([("doc_id", pa.string()), *((name, pa.float64()) for name in names(lang))])
 
 
 def measure_signals(config: SignalsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -38,45 +55,62 @@ def measure_signals(config: SignalsInput, inputs: Mapping[str, Artifact], out: W
     """
     (source,) = inputs.values()
     documents = source.files("part-")
-    run_shards(partial(_measure_shard, config=config, out=out.path), documents, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(documents))
-    rows = []
-    for path in documents:
-        table = records.read_table(path, records.DOCUMENT, ["doc_id", "lang"])
-        for doc_id, lang in zip(table.column("doc_id").to_pylist(), table.column("lang").to_pylist(), strict=True):
-            rows.append(
-                Verdict(doc_id, f"signals/{config.source}")
-                if lang in config.languages
-                else Verdict(doc_id, f"signals/{config.source}", DROPPED, "language_not_listed", detail=lang)
-            )
-    out.write("verdicts.parquet", records.verdict_table(rows))
-    parts = {lang: records.files_digest(sorted(out.path.glob(f"{lang}/part-*.parquet"))) for lang in config.languages}
-    counts = {lang: sum(records.read_table(p, columns=["doc_id"]).num_rows for p in out.path.glob(f"{lang}/part-*.parquet")) for lang in config.languages}
-    kept = sum(row.verdict != DROPPED for row in rows)
+    for settings in config.languages.values():
+        settings.stop_words.read(), settings.bad_words.read()  # a list that is not here is told before any work
+    run_shards(partial(_measure_shard, config, out.path), documents, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(documents))
+    found = totals([], [out.path / VERDICTS / path.name for path in documents])
+    by_language = {lang: totals([out.path / lang / path.name for path in documents], []) for lang in config.languages}
+    parts = {lang: t.digest for lang, t in by_language.items() if t.rows}
+    kept, dropped = found.count(records.KEPT), found.count(records.DROPPED)
+    measured = sum(t.rows for t in by_language.values())
+    expected = source.manifest.rows_kept or 0
     return Outcome(
         digest=digest_json(parts),
         parts=parts,
-        rows_in=len(rows),
+        rows_in=expected,
         rows_kept=kept,
-        rows_dropped=len(rows) - kept,
-        numbers={f"documents_{lang}": n for lang, n in counts.items()},
+        rows_dropped=dropped,
+        numbers={f"documents_{lang}": t.rows for lang, t in by_language.items()},
         checks=[
-            Check(name="rows_balance", passed=sum(counts.values()) == kept, detail=f"{len(rows)} in = {sum(counts.values())} measured + {len(rows) - kept} in other languages")
+            Check(
+                name="rows_balance",
+                passed=measured == kept and kept + dropped == expected,
+                detail=f"{expected} in = {measured} measured + {dropped} in languages that are not listed",
+            )
         ],
     )
 
 
-def _measure_shard(path: Path, config: SignalsInput, out: Path) -> None:
-    targets = {lang: out / lang / path.name for lang in config.languages}
+def _measure_shard(config: SignalsInput, folder: Path, path: Path) -> None:
+    targets = {lang: folder / lang / path.name for lang in config.languages}
     if all(target.is_file() for target in targets.values()):
         return
-    table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "lang", "lang_score"])
+    table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "url", "lang", "lang_score"])
+    languages = np.asarray(table.column("lang").to_pylist(), dtype=object)
+    decision = Decision.keep(table.num_rows)
+    decision.dropped = ~np.isin(languages, list(config.languages)) if len(languages) else decision.dropped
+    decision.rule[decision.dropped] = "language_not_listed"
+    decision.detail = [str(lang) if gone else "" for lang, gone in zip(languages, decision.dropped, strict=True)]
+    write_verdicts(verdict_columns(f"signals/{config.source}", table.column("doc_id"), config.source, decision), folder / VERDICTS / path.name)
+    blocked = BlockedUrls.read(config.blocked_urls.lists)
     for lang, target in targets.items():
-        chosen = [row for row in records.rows(table) if row["lang"] == lang]
-        values = [_measure(str(row["text"]), lang, config) for row in chosen]
-        columns: dict[str, list[object]] = {"doc_id": [r["doc_id"] for r in chosen], "lang_score": [r["lang_score"] for r in chosen]}
-        columns |= {name: [v[i] for v in values] for i, name in enumerate(NAMES[lang])}
-        records.write_table(pa.table(columns, schema=schema(lang)), target)
+        chosen = table.filter(pc.equal(table.column("lang"), lang))
+        batches = [_measure(pa.Table.from_batches([b]), lang, config.languages[lang], blocked) for b in chosen.to_batches(max_chunksize=_BATCH)]
+        write_part(pa.concat_tables(batches) if batches else schema(lang).empty_table(), target)
 
 
-def _measure(text: str, lang: str, config: SignalsInput) -> tuple[float, ...]:
-    return signals_en.english_signals(text, config.stop_words) if lang == "en" else signals_zh.chinese_signals(text)
+def _measure(table: pa.Table, lang: str, settings: LanguageSignals, blocked: BlockedUrls) -> pa.Table:
+    n = table.num_rows
+    columns: dict[str, Column] = {"lang_score": table.column("lang_score").to_numpy()}
+    urls = table.column("url").to_pylist() if blocked.hosts or blocked.prefixes else []
+    columns["blocked_url"] = np.array([float(str(url) in blocked) for url in urls]) if urls else np.zeros(n)
+    columns |= measure(table.column("text"), lang, lists(settings.stop_words.read(), settings.bad_words.read()))
+    if lang == "zh":
+        if settings.segment_words:
+            from neo_assets.clean.chinese_words import mean_word_lengths
+
+            columns["mean_word_length"] = mean_word_lengths(table.column("text").to_pylist())
+        else:
+            columns["mean_word_length"] = np.full(n, np.nan)
+    arrays = [table.column("doc_id"), *(pa.array(columns[name], pa.float64(), mask=np.isnan(columns[name])) for name in names(lang))]
+    return pa.table(dict(zip(("doc_id", *names(lang)), arrays, strict=True)), schema=schema(lang))

@@ -20,12 +20,13 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import xxhash
 
-CORE_VERSION = 1
+CORE_VERSION = 2
 """Version of the record formats and of the store; part of every fingerprint."""
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +74,21 @@ class MultisetDigest:
         """Add one record given as values; ``None`` and the empty string stay apart, and no separator can be forged."""
         parts = [b"\x00" if v is None else b"\x01" + str(v).encode("utf-8", "surrogatepass") for v in values]
         self.add(b"".join(len(p).to_bytes(8, "little") + p for p in parts))
+
+    def add_many(self, data: memoryview, begins: Sequence[int]) -> None:
+        """Add the records ``data[begins[i] : begins[i + 1]]``."""
+        hashed = xxhash.xxh3_128_intdigest
+        self._sum = (self._sum + sum(hashed(data[a:b]) for a, b in pairwise(begins))) % (1 << 128)
+        self.count += len(begins) - 1
+
+    def add_sum(self, count: int, total: int) -> None:
+        """Add what another digest counted: its ``count`` and ``total``."""
+        self.count += count
+        self._sum = (self._sum + total) % (1 << 128)
+
+    @property
+    def total(self) -> int:
+        return self._sum
 
     def hexdigest(self) -> str:
         return digest_json([self.count, self._sum])

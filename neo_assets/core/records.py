@@ -8,12 +8,17 @@ row-group statistics (6 ms in 1e7 rows) at the price of a slower full scan by ru
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from neo_assets.core.errors import BadInput
@@ -52,6 +57,8 @@ VERDICT = pa.schema(
 KEPT, DROPPED, EDITED = "kept", "dropped", "edited"
 NOT_CONTENT = frozenset({"fetched_at"})
 _ROW_GROUP = 16_384
+PART = "part-"
+"""How the name of a file of documents begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,15 @@ def write_table(table: pa.Table, path: Path) -> Path:
     pq.write_table(table, aside, compression="zstd", row_group_size=_ROW_GROUP)
     fsync_rename(aside, path)
     return path
+
+
+def write_array(array: npt.NDArray[Any], path: Path) -> None:
+    """Write a .npy file so that a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("wb") as stream:
+        np.save(stream, array)
+    fsync_rename(aside, path)
 
 
 def fsync_rename(aside: Path, path: Path) -> None:
@@ -138,16 +154,43 @@ def table_digest(tables: Iterable[pa.Table]) -> str:
     """Content digest of tables taken together: order-free, cut-free, without columns that say *when* (see ``NOT_CONTENT``)."""
     digest = MultisetDigest()
     for table in tables:
-        names = [n for n in sorted(table.column_names) if n not in NOT_CONTENT]
-        columns = [table.column(n).to_pylist() for n in names]
-        for values in zip(*columns, strict=True):
-            digest.add_row(values)
+        digest.add_many(*row_bytes(table))
     return digest.hexdigest()
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """:func:`table_digest` over Parquet files, one file in memory at a time."""
-    return table_digest(pq.read_table(p) for p in paths)
+    """:func:`table_digest` over Parquet files, one row group in memory at a time."""
+    digest = MultisetDigest()
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+                digest.add_many(*row_bytes(pa.Table.from_batches([batch])))
+    return digest.hexdigest()
+
+
+def row_bytes(table: pa.Table) -> tuple[memoryview, list[int]]:
+    """All rows as bytes, one after another, and where each begins: the lengths of its values, then the values, columns in name order.
+
+    A missing value has the length "n", so it is never the empty string; lists are spelled as JSON.
+    """
+    lengths, values = [], []
+    for name in sorted(table.column_names):
+        if name in NOT_CONTENT:
+            continue
+        column = table.column(name)
+        if pa.types.is_nested(column.type):
+            column = pa.chunked_array([[None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()]], pa.large_string())
+        text = pc.cast(column, pa.large_string())
+        as_bytes = pc.cast(text, pa.large_binary())
+        lengths.append(pc.coalesce(pc.cast(pc.binary_length(as_bytes), pa.large_string()), pa.scalar("n", pa.large_string())))
+        values.append(pc.coalesce(as_bytes, pa.scalar(b"", pa.large_binary())))
+    if not lengths or not table.num_rows:
+        return memoryview(b""), [0]
+    head = pc.cast(pc.binary_join_element_wise(*lengths, pa.scalar(",", pa.large_string())), pa.large_binary())
+    rows = pc.binary_join_element_wise(head, *values, pa.scalar(b"\0", pa.large_binary())).combine_chunks()
+    _, offsets, data = rows.buffers()
+    begin = np.frombuffer(offsets, np.int64)[rows.offset : rows.offset + len(rows) + 1]
+    return memoryview(data), begin.tolist()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,6 +139,12 @@ class Artifact:
 
     def table(self, name: str, schema: pa.Schema | None = None) -> pa.Table:
         return records.read_table(self.file(name), schema)
+
+    def documents(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All documents in memory, in ``doc_id`` order. For artifacts that are small by nature; others are read file by file."""
+        tables = [records.read_table(path, records.DOCUMENT, columns).replace_schema_metadata(None) for path in self.files(records.PART)]
+        chosen = pa.schema([records.DOCUMENT.field(name) for name in columns]) if columns else records.DOCUMENT
+        return pa.concat_tables(tables or [chosen.empty_table()]).sort_by("doc_id")
 
     @property
     def refused_by(self) -> list[Check]:

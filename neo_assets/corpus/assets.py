@@ -15,7 +15,7 @@ GROUP = "corpus"
 def declared(recipe: Recipe) -> dict[str, Declared]:
     split = SplitInput(languages=recipe.languages, split=recipe.heldout)
     out = {
-        "matrix": Declared("matrix", assemble_matrix, MatrixInput(languages=recipe.languages), reads=[f"near_dedup/{lang}" for lang in recipe.languages]),
+        "matrix": Declared("matrix", assemble_matrix, MatrixInput(languages=recipe.languages), reads=[recipe.cleaned(lang) for lang in recipe.languages]),
         "heldout": Declared("heldout", hold_out, split, reads=["matrix"], libraries=["xxhash"]),
         "train_pool": Declared("train_pool", pool, split, reads=["matrix"], libraries=["xxhash"]),
     }

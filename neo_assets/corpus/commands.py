@@ -1,7 +1,8 @@
-"""`neo fate`: the story of one page through all stages."""
+"""`neo fate`: the story of one page. `neo funnel`: how many documents each rule kept and dropped. `neo sample`: what a rule threw away, to read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -9,8 +10,8 @@ import typer
 from neo_assets.core.errors import BadInput
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
-from neo_assets.core.store import Store
-from neo_assets.core.terminal import JSON, show
+from neo_assets.core.store import Row, Store
+from neo_assets.core.terminal import JSON, did_you_mean, show
 
 OTHER_SIDE = ("in_train_pool", "held_out")
 """Rules of the split: a page they drop is in the artifact on the other side."""
@@ -19,6 +20,7 @@ OTHER_SIDE = ("in_train_pool", "held_out")
 def register(app: typer.Typer) -> None:
     app.command()(fate)
     app.command()(funnel)
+    app.command()(sample)
 
 
 def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bool = JSON) -> None:
@@ -50,3 +52,40 @@ def funnel(as_json: bool = JSON) -> None:
     from resources.ledger import Ledger
 
     show(Ledger(Store(store_root()), load().name).funnel(), as_json, empty="nothing is built for this recipe yet")
+
+
+def sample(
+    rule: Annotated[str, typer.Argument(help="a rule, as `neo funnel` lists them")],
+    n: Annotated[int, typer.Option("-n", help="documents")] = 10,
+    seed: Annotated[int, typer.Option(help="another seed, other documents")] = 0,
+    chars: Annotated[int, typer.Option(help="characters shown of each text")] = 400,
+    as_json: bool = JSON,
+) -> None:
+    """Read what a rule threw away: documents drawn evenly, each with the value measured, the threshold, its twin and its text."""
+    from resources.ledger import Ledger
+    from resources.texts import texts_of
+
+    recipe = load()
+    store = Store(store_root())
+    ledger = Ledger(store, recipe.name)
+    rows = ledger.drawn(rule, n, seed)
+    if not rows:
+        known = [str(r["rule"]) for r in ledger.rows("select distinct rule from verdicts where rule <> '' order by rule")]
+        raise BadInput(f"no document of this build met a rule '{rule}'. {did_you_mean(rule, known)} Rules: {', '.join(known) or 'none'}")
+    found = texts_of(store, recipe.name, {str(row[name]) for row in rows for name in ("doc_id", "twin") if row[name]})
+    out = [_told(row, found, ledger.url_of(str(row["doc_id"])), chars) for row in rows]
+    if as_json:
+        show(out, as_json)
+        return
+    for row in out:
+        measured = ", ".join(f"{name} {row[name]:.4g}" for name in ("value", "threshold") if isinstance(row[name], float))
+        print(
+            f"{row['url'] or row['doc_id']}\n  {row['stage']}: {row['verdict']} by {rule}{'; ' + measured if measured else ''}{'; stays instead: ' + str(row['twin']) if row['twin'] else ''}"
+        )
+        print("  | " + str(row["text"]).replace("\n", "\n  | ") + "\n")
+
+
+def _told(row: Row, texts: Mapping[str, tuple[str, str]], url: str | None, chars: int) -> Row:
+    doc_id, twin = str(row["doc_id"]), str(row["twin"] or "")
+    text = texts.get(doc_id, ("", ""))[1]
+    return {**row, "url": url or texts.get(doc_id, ("", ""))[0], "twin": texts.get(twin, (twin, ""))[0] if twin else "", "text": text[:chars] + ("…" if len(text) > chars else "")}

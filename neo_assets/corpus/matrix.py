@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Split
-from neo_assets.core.records import DROPPED, Verdict
+from neo_assets.core.shards import run_shards, total_bytes
+from neo_assets.core.steps import VERDICTS, Decision, run_step, totals, verdict_columns, write_part, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 
@@ -21,39 +26,58 @@ class MatrixInput(Section):
 
 
 def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The corpus: what the last cleaning step of every language left, one file a language.
+    """The corpus: what the last cleaning step of every language left, in files that are ranges of document ids.
 
     This is what a data release is made of. Its numbers are documents, characters and UTF-8 bytes by language and source.
     """
-    verdicts: list[Verdict] = []
-    table_rows: list[Row] = []
+    work = [(lang, path) for lang, cleaned in zip(config.languages, inputs.values(), strict=True) for path in cleaned.files(records.PART)]
+    run_shards(partial(_take, out.path), work, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(path for _, path in work))
     digests: dict[str, str] = {}
-    for lang, cleaned in zip(config.languages, inputs.values(), strict=True):
-        table = pa.concat_tables([records.read_table(p, records.DOCUMENT) for p in cleaned.files("part-")]).sort_by("doc_id")
-        out.write(f"{lang}.parquet", table)
-        digests[lang] = records.table_digest([table])
-        totals: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for doc_id, text, source in zip(*(table.column(n).to_pylist() for n in ("doc_id", "text", "source")), strict=True):
-            verdicts.append(Verdict(doc_id, "matrix", source=source))
-            for i, amount in enumerate((1, len(text), len(text.encode()))):
-                totals[source][i] += amount
-        table_rows += [{"language": lang, "source": s, "documents": d, "characters": c, "bytes": b} for s, (d, c, b) in sorted(totals.items())]
-    out.write("verdicts.parquet", records.verdict_table(verdicts))
+    table_rows: list[Row] = []
+    seen = 0
+    for lang in config.languages:
+        parts = sorted(out.path.glob(f"{records.PART}{lang}-*.parquet"))
+        found = totals(parts, [out.path / VERDICTS / path.name for path in parts])
+        digests[lang] = found.digest
+        seen += found.seen
+        table_rows += [{"language": lang, "source": s, "documents": d, "characters": c, "bytes": b} for s, (d, c, b) in sorted(_amounts(parts).items())]
     expected = sum(a.manifest.rows_kept or 0 for a in inputs.values())
     by_language = {lang: sum(int(str(r["documents"])) for r in table_rows if r["language"] == lang) for lang in config.languages}
     return Outcome(
         digest=digest_json(digests),
         parts=digests,
         rows_in=expected,
-        rows_kept=len(verdicts),
+        rows_kept=seen,
         rows_dropped=0,
-        numbers={"documents": len(verdicts), "bytes": sum(int(str(r["bytes"])) for r in table_rows)},
+        numbers={"documents": seen, "bytes": sum(int(str(r["bytes"])) for r in table_rows)},
         tables={"by language and source": table_rows},
         checks=[
-            Check(name="rows_balance", passed=len(verdicts) == expected, detail=f"{expected} left by cleaning = {len(verdicts)} here"),
+            Check(name="rows_balance", passed=seen == expected == sum(by_language.values()), detail=f"{expected} left by cleaning = {seen} here"),
             Check(name="language_not_empty", passed=all(by_language.values()), detail=str(by_language)),
         ],
     )
+
+
+def _take(folder: Path, shard: tuple[str, Path]) -> None:
+    lang, path = shard
+    target = folder / path.name.replace(records.PART, f"{records.PART}{lang}-", 1)
+    if target.is_file():
+        return
+    documents = records.read_table(path, records.DOCUMENT).replace_schema_metadata(None)
+    write_verdicts(verdict_columns("matrix", documents.column("doc_id"), documents.column("source"), Decision.keep(documents.num_rows)), folder / VERDICTS / target.name)
+    write_part(documents, target)
+
+
+def _amounts(parts: list[Path]) -> dict[str, tuple[int, int, int]]:
+    """(documents, characters, bytes) by source."""
+    out: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for path in parts:
+        table = records.read_table(path, records.DOCUMENT, ["source", "text"])
+        sizes = pa.table({"source": table["source"], "chars": pc.utf8_length(table["text"]), "bytes": pc.binary_length(table["text"])})
+        for row in sizes.group_by("source").aggregate([("chars", "count"), ("chars", "sum"), ("bytes", "sum")]).to_pylist():
+            for i, name in enumerate(("chars_count", "chars_sum", "bytes_sum")):
+                out[row["source"]][i] += row[name]
+    return {source: (d, c, b) for source, (d, c, b) in out.items()}
 
 
 class SplitInput(Section):
@@ -68,37 +92,25 @@ def is_held_out(cluster_id: str, split: Split) -> bool:
 
 def hold_out(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Documents that nothing trains on, the tokenizer included; evaluation tasks are made from them. Whole near-duplicate clusters, chosen by a keyed hash."""
-    return _side(config, inputs["matrix"], out, held_out=True)
+    return _side("heldout", "in_train_pool", config, inputs["matrix"], out)
 
 
 def pool(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Everything of the matrix that is not held out: what mixtures and the tokenizer may draw from."""
-    return _side(config, inputs["matrix"], out, held_out=False)
+    return _side("train_pool", "held_out", config, inputs["matrix"], out)
 
 
-def _side(config: SplitInput, matrix: Artifact, out: Workspace, *, held_out: bool) -> Outcome:
-    stage = "heldout" if held_out else "train_pool"
-    other = "in_train_pool" if held_out else "held_out"
-    verdicts, tables, counts = [], [], {}
-    for lang in config.languages:
-        table = matrix.table(f"{lang}.parquet", records.DOCUMENT)
-        mask = [is_held_out(c, config.split) == held_out for c in table.column("cluster_id").to_pylist()]
-        for doc_id, source, mine in zip(table.column("doc_id").to_pylist(), table.column("source").to_pylist(), mask, strict=True):
-            verdicts.append(Verdict(doc_id, stage, source=source) if mine else Verdict(doc_id, stage, DROPPED, other, source=source))
-        tables.append(table.filter(pa.array(mask, pa.bool_())))
-        counts[lang] = tables[-1].num_rows
-    chosen = pa.concat_tables(tables).sort_by("doc_id")
-    out.write("documents.parquet", chosen)
-    out.write("verdicts.parquet", records.verdict_table(verdicts))
-    dropped = sum(v.verdict == DROPPED for v in verdicts)
-    return Outcome(
-        digest=records.table_digest([chosen]),
-        rows_in=len(verdicts),
-        rows_kept=chosen.num_rows,
-        rows_dropped=dropped,
-        numbers={f"documents_{lang}": n for lang, n in counts.items()},
-        checks=[
-            Check(name="rows_balance", passed=chosen.num_rows + dropped == len(verdicts), detail=f"{len(verdicts)} in = {chosen.num_rows} here + {dropped} on the other side"),
-            Check(name="language_not_empty", passed=all(counts.values()), detail=str(counts)),
-        ],
-    )
+def _side(stage: str, other: str, config: SplitInput, matrix: Artifact, out: Workspace) -> Outcome:
+    outcome = run_step(stage, matrix.files(records.PART), partial(_choose, config.split, stage, other), out, expected=matrix.manifest.rows_kept or 0)
+    counts = {lang: totals(sorted(out.path.glob(f"{records.PART}{lang}-*.parquet")), []).rows for lang in config.languages}
+    outcome.numbers = {f"documents_{lang}": n for lang, n in counts.items()} | {"text_bytes": outcome.numbers["text_bytes"]}
+    outcome.checks = [c for c in outcome.checks if c.name == "rows_balance"] + [Check(name="language_not_empty", passed=all(counts.values()), detail=str(counts))]
+    return outcome
+
+
+def _choose(split: Split, stage: str, other: str, documents: pa.Table, shard: Path) -> Decision:
+    decision = Decision.keep(documents.num_rows)
+    held_out = np.array([is_held_out(c, split) for c in documents.column("cluster_id").to_pylist()], np.bool_)
+    decision.dropped = held_out if stage == "train_pool" else ~held_out
+    decision.rule[decision.dropped] = other
+    return decision

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
+import xxhash
 
 from neo_assets.core import records
-from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.records import DROPPED, Verdict
-from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.shards import run_shards, total_bytes
+from neo_assets.core.steps import run_step
+from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.dedup.clusters import Candidates, drop_losers, write_choices
+from neo_assets.text.tokens import buffers
 
 
 class ExactDedupInput(Section):
@@ -19,35 +24,31 @@ class ExactDedupInput(Section):
 
 
 def drop_exact_duplicates(config: ExactDedupInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Documents whose text no other document has. Of equal texts the one with the smallest id stays; the others name it as their twin."""
-    stage = f"exact_dedup/{config.lang}"
-    (cleaned,) = inputs.values()
-    files = cleaned.files("part-")
-    first: dict[str, str] = {}
-    texts: dict[str, str] = {}
-    sources: dict[str, str] = {}
-    for path in files:
-        for row in records.rows(records.read_table(path, records.DOCUMENT, ["doc_id", "text", "source"])):
-            doc_id, content = str(row["doc_id"]), digest_bytes(str(row["text"]).encode())
-            texts[doc_id], sources[doc_id] = content, str(row["source"])
-            first[content] = min(first.get(content, doc_id), doc_id)
-    verdicts = [
-        Verdict(doc_id, stage, source=sources[doc_id]) if first[content] == doc_id else Verdict(doc_id, stage, DROPPED, "same_text", 1.0, 1.0, first[content], sources[doc_id])
-        for doc_id, content in texts.items()
-    ]
-    survivors = pa.array(sorted(first.values()), pa.string())
-    for path in files:
-        table = records.read_table(path, records.DOCUMENT)
-        out.write(path.name, table.filter(pc.is_in(table.column("doc_id"), value_set=survivors)))
-    out.write("verdicts.parquet", records.verdict_table(verdicts))
-    written = sorted(out.path.glob("part-*.parquet"))
-    kept = sum(records.read_table(p, columns=["doc_id"]).num_rows for p in written)
-    dropped = sum(v.verdict == DROPPED for v in verdicts)
-    return Outcome(
-        digest=records.files_digest(written),
-        rows_in=len(verdicts),
-        rows_kept=kept,
-        rows_dropped=dropped,
-        numbers={"duplicate_share": round(dropped / max(1, len(verdicts)), 4)},
-        checks=[Check(name="rows_balance", passed=kept + dropped == len(verdicts), detail=f"{len(verdicts)} in = {kept} kept + {dropped} dropped")],
-    )
+    """Documents whose text no other document has, byte by byte (128-bit hashes).
+
+    Of equal texts the one most surely in its language stays, of those the smallest id; the others name it as their twin.
+    """
+    (before,) = inputs.values()
+    shards = before.files(records.PART)
+    scratch = out.path / ".logs"
+    run_shards(partial(_hash_shard, scratch / "hashes"), shards, workers=out.workers, scratch=scratch, input_bytes=total_bytes(shards))
+    hashes = np.concatenate([np.load(_hash_file(scratch / "hashes", path)) for path in shards]) if shards else np.zeros((0, 2), np.uint64)
+    _, cluster = np.unique(hashes.view([("high", np.uint64), ("low", np.uint64)]).ravel(), return_inverse=True)
+    candidates = Candidates.read(shards)
+    keepers = candidates.keepers(cluster.astype(np.int64))
+    write_choices(scratch / "choices", shards, candidates, keepers, np.ones(len(keepers)))
+    return run_step(f"exact_dedup/{config.lang}", shards, partial(drop_losers, "same_text", 1.0, scratch / "choices"), out, expected=before.manifest.rows_kept or 0)
+
+
+def _hash_file(folder: Path, shard: Path) -> Path:
+    return folder / f"{shard.stem}.npy"
+
+
+def _hash_shard(folder: Path, shard: Path) -> None:
+    target = _hash_file(folder, shard)
+    if target.is_file():
+        return
+    held = buffers(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"))
+    data, places = memoryview(held.data.data), held.offsets.tolist()
+    raw = b"".join(xxhash.xxh3_128_digest(data[a:b]) for a, b in itertools.pairwise(places))
+    records.write_array(np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64), target)

@@ -1,85 +1,88 @@
-"""MinHash signatures and LSH bands in numpy.
-
-A shingle is hashed to 64 bits (xxh3), each of the ``bands * rows`` functions is a multiply-shift on it, and a signature is the
-minimum over all shingles, its upper half kept. Exact for sets; about 5 k documents/s a core at 117 functions, most of it in cutting shingles.
-"""
+"""MinHash signatures of texts, LSH bands, and clusters of near duplicates."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
+import pyarrow as pa
 
-_ASCII_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
-_SPACE = re.compile(r"\s+")
-_WORD = re.compile(r"\w+")
+from neo_assets.core.recipe.data import NearDedup
+from neo_assets.dedup import kernels
+from neo_assets.text import kernels as text_kernels
+from neo_assets.text.characters import character_table
+from neo_assets.text.tokens import buffers
 
-Signature = npt.NDArray[np.uint32]
-
-
-def normalise(text: str) -> str:
-    """NFC, lower case, ASCII punctuation out, runs of white space to one space: as the released code does before shingling."""
-    return _SPACE.sub(" ", _ASCII_PUNCTUATION.sub("", unicodedata.normalize("NFC", text).lower())).strip()
+Signatures = npt.NDArray[np.uint32]
 
 
-def shingles(text: str, unit: str, length: int) -> set[str]:
-    """Distinct shingles of ``length`` characters or words; a shorter text is one shingle."""
-    if unit == "word":
-        words = _WORD.findall(text)
-        return {" ".join(words[i : i + length]) for i in range(max(1, len(words) - length + 1))}
-    return {text[i : i + length] for i in range(max(1, len(text) - length + 1))}
+@dataclass(frozen=True)
+class Functions:
+    """``a * h + b`` modulo 2**32, ``a`` odd: uint32 (functions,) each, drawn from a seed."""
 
+    multipliers: npt.NDArray[np.uint32]
+    adders: npt.NDArray[np.uint32]
 
-class MinHash:
-    """``functions`` multiply-shift hash functions drawn from ``seed``."""
-
-    def __init__(self, functions: int, seed: int) -> None:
+    @staticmethod
+    def drawn(count: int, seed: int) -> Functions:
         generator = np.random.Generator(np.random.PCG64(seed))
-        self._multipliers = generator.integers(0, 1 << 64, size=functions, dtype=np.uint64, endpoint=False) | np.uint64(1)
-        self._offsets = generator.integers(0, 1 << 64, size=functions, dtype=np.uint64, endpoint=False)
-
-    def signature(self, items: Iterable[str]) -> Signature:
-        """uint32 array of shape (functions,). Raises ValueError for no items."""
-        hashes = np.fromiter((xxhash.xxh3_64_intdigest(item.encode("utf-8", "surrogatepass")) for item in items), dtype=np.uint64)
-        if not len(hashes):
-            raise ValueError("a signature needs at least one shingle")
-        best = np.empty(len(self._multipliers), dtype=np.uint32)
-        with np.errstate(over="ignore"):
-            # One function at a time: its 8 bytes a shingle stay in the core's cache, a (shingles, functions) table would not.
-            for i, (multiplier, offset) in enumerate(zip(self._multipliers, self._offsets, strict=True)):
-                best[i] = (hashes * multiplier + offset).min() >> np.uint64(32)
-        return best
+        a, b = (generator.integers(0, 1 << 32, size=count, dtype=np.uint32) for _ in range(2))
+        return Functions(a | np.uint32(1), b)
 
 
-def similarity(a: Signature, b: Signature) -> float:
-    """Estimate of the Jaccard similarity of the two shingle sets."""
-    return float(np.mean(a == b))
+def signatures(texts: pa.Array | pa.ChunkedArray, settings: NearDedup) -> Signatures:
+    """Signatures of all texts: uint32 (texts, bands * rows). Case, width, punctuation and white space do not count."""
+    held, table = buffers(texts), character_table()
+    functions = Functions.drawn(settings.bands * settings.rows, settings.seed)
+    n = len(held.offsets) - 1
+    out = np.empty((n, settings.bands * settings.rows), np.uint32)
+    if settings.unit == "character":
+        kernels.character_signatures(held.data, held.offsets, table.flags, table.fold, settings.shingle, functions.multipliers, functions.adders, out)
+        return out
+    tokens, starts = np.empty(len(held.data) // 2 + n + 2, np.uint64), np.empty(n + 1, np.int64)
+    text_kernels.tokenise(held.data, held.offsets, table.flags, table.fold, tokens, starts)
+    kernels.token_signatures(tokens, starts, settings.shingle, functions.multipliers, functions.adders, out)
+    return out
 
 
-def clusters(signatures: Sequence[Signature], bands: int, rows: int) -> npt.NDArray[np.int64]:
-    """Cluster number of every document: connected components of "some band agrees". Shape (documents,)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def clusters(files: Sequence[Path], sizes: Sequence[int], bands: int, rows: int) -> npt.NDArray[np.int64]:
+    """Cluster of every document: connected components of "some band agrees". ``files``: signatures as .npy, one after another.
 
-    if not signatures:
-        return np.zeros(0, dtype=np.int64)
-    matrix = np.stack(signatures)
-    left: list[int] = []
-    right: list[int] = []
+    One band of all documents is in memory at a time: 24 bytes a document, and 8 for the clusters.
+    """
+    total = sum(sizes)
+    parents, keys = np.arange(total, dtype=np.int64), np.empty(total, np.uint64)
     for band in range(bands):
-        first: dict[bytes, int] = {}
-        part = np.ascontiguousarray(matrix[:, band * rows : (band + 1) * rows])
-        for document in range(len(matrix)):
-            other = first.setdefault(part[document].tobytes(), document)
-            if other != document:
-                left.append(other)
-                right.append(document)
-    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(matrix), len(matrix)))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+        begin = 0
+        for path, size in zip(files, sizes, strict=True):
+            kernels.band_keys(np.load(path, mmap_mode="r"), band * rows, rows, keys[begin : begin + size])
+            begin += size
+        kernels.join_equal(keys, np.argsort(keys, kind="stable"), parents)
+    kernels.roots(parents)
+    return parents
+
+
+def agreements(files: Sequence[Path], sizes: Sequence[int], left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Estimated Jaccard similarity of pairs of documents, by their numbers."""
+    ends = np.cumsum(sizes)
+    opened = [np.load(path, mmap_mode="r") for path in files]
+
+    def rows_of(numbers: npt.NDArray[np.int64]) -> Signatures:
+        out = np.empty((len(numbers), opened[0].shape[1]), np.uint32)
+        shard = np.searchsorted(ends, numbers, side="right")
+        for s in np.unique(shard):
+            out[shard == s] = opened[s][numbers[shard == s] - (ends[s] - sizes[s])]
+        return out
+
+    out = np.empty(len(left))
+    for begin in range(0, len(left), 1 << 16):
+        part = slice(begin, begin + (1 << 16))
+        a, b = rows_of(left[part]), rows_of(right[part])
+        out[part] = (a == b).mean(axis=1)
+    return out
 
 
 def midpoint(bands: int, rows: int) -> float:

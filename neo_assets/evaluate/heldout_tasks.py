@@ -18,7 +18,7 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_bytes, digest_json
 from neo_assets.core.recipe.base import Lang, Section
 from neo_assets.core.recipe.model import HeldoutTasks
-from neo_assets.core.records import DOCUMENT, DROPPED, KEPT, Verdict, verdict_table
+from neo_assets.core.records import DROPPED, KEPT, Verdict, verdict_table
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.evaluate.cloze import ClozeItem, Limits, Text, delimiter, keyed, make_items
 from training.tasks import TASKS_FILE, Task, write_tasks
@@ -50,7 +50,7 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
     Which documents and sentences are used depends on the recipe's seed and on the documents themselves, never on their order. A
     document that gives nothing to any task is in `verdicts.parquet` with the reason.
     """
-    table = inputs["heldout"].table("documents.parquet", DOCUMENT)
+    table = inputs["heldout"].documents()
     documents = sorted(_Heldout(*row) for row in zip(*(table.column(n).to_pylist() for n in _Heldout._fields), strict=True))
     made = [_make_language(lang, documents, config.tasks, out) for lang in config.languages]
     tasks = [task for language in made for task in language.tasks]

@@ -7,15 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import pyarrow.parquet as pq
-
-from neo_assets.core.records import DROPPED
+from neo_assets.core.records import DROPPED, PART
 from neo_assets.core.store import Artifact, Row
 from neo_assets.release.figures import Bar, funnel
 from neo_assets.release.page import LANGUAGES, Block, Example, Examples, Figure, Part, clean, is_number, number, refs, table
+from resources.texts import rows_of
 
 SOURCE_STAGES = (("raw_crawl", "fetched"), ("page_text", "with main text"), ("documents", "documents"), ("signals", "in a listed language"))
-LANGUAGE_STAGES = (("clean_docs", "pass the rules"), ("exact_dedup", "no equal text"), ("near_dedup", "no near duplicate"))
+LANGUAGE_STAGES = (
+    ("clean_docs", "pass the rules"),
+    ("exact_dedup", "no equal text"),
+    ("near_dedup", "no near duplicate"),
+    ("line_dedup", "lines once"),
+    ("substring_dedup", "passages once"),
+    ("pii_masked", "personal data masked"),
+    ("decontaminated", "no evaluation item"),
+)
 SPLITS = ("heldout", "train_pool", "heldout_tasks")
 """Stages whose "dropped" only means "on the other side"."""
 
@@ -151,9 +158,8 @@ def _texts(inputs: Mapping[str, Artifact], wanted: set[str]) -> tuple[dict[str, 
     seen: dict[str, _Seen] = {}
     where: dict[str, Artifact] = {}
     for artifact in _of(inputs, "documents").values():
-        for path in artifact.files("part-"):
-            found = pq.read_table(path, columns=["doc_id", "url", "text", "lang"], filters=[("doc_id", "in", sorted(wanted))]) if wanted else None
-            for row in found.to_pylist() if found else []:
-                seen[row["doc_id"]] = _Seen(row["url"] or "", row["text"] or "", row["lang"] or "")
-                where[row["doc_id"]] = artifact
+        for row in rows_of(artifact.files(PART), wanted):
+            doc_id = str(row["doc_id"])
+            seen[doc_id] = _Seen(str(row["url"] or ""), str(row["text"] or ""), str(row["lang"] or ""))
+            where[doc_id] = artifact
     return seen, where

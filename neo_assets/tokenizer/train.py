@@ -32,12 +32,12 @@ def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out:
     checked on probes and on real documents; the recipe says whether a loss stops the build.
     """
     settings = config.tokenizer
-    pool = inputs["train_pool"].table("documents.parquet", records.DOCUMENT)
-    by_lang = {lang: [str(t) for t, at in zip(pool.column("text").to_pylist(), pool.column("lang").to_pylist(), strict=True) if at == lang] for lang in config.languages}
+    budget = settings.sample_bytes // len(config.languages)
+    by_lang = {lang: _sample(inputs["train_pool"], lang, budget) for lang in config.languages}
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_lines(by_lang, settings.sample_bytes // len(by_lang), settings.max_sentence_length),
+            sentence_iterator=_lines(by_lang, settings.max_sentence_length),
             model_writer=model,
             model_type="bpe",
             vocab_size=settings.vocab_size,
@@ -101,14 +101,23 @@ def hf_folder(artifact: Artifact) -> Path:
     return artifact.path / "hf"
 
 
-def _lines(by_lang: Mapping[str, list[str]], budget: int, longest: int) -> Iterator[str]:
-    """Training lines: whole documents in id order until each language's byte budget is used, lines cut at ``longest`` bytes."""
-    for texts in by_lang.values():
-        used = 0
-        for text in texts:
+def _sample(pool: Artifact, lang: str, budget: int) -> list[str]:
+    """Whole documents of a language in id order, until its byte budget is used."""
+    texts: list[str] = []
+    used = 0
+    for path in pool.files(f"{records.PART}{lang}-"):
+        for text in records.read_table(path, records.DOCUMENT, ["text"]).column("text").to_pylist():
             if used >= budget:
-                break
+                return texts
             used += len(text.encode())
+            texts.append(text)
+    return texts
+
+
+def _lines(by_lang: Mapping[str, list[str]], longest: int) -> Iterator[str]:
+    """Training lines, cut at ``longest`` bytes."""
+    for texts in by_lang.values():
+        for text in texts:
             for line in text.split("\n"):
                 for i in range(0, len(line), longest // 4):
                     yield line[i : i + longest // 4]

@@ -48,8 +48,8 @@ DOCUMENTS = [_document(lang, n) for lang in BOTH for n in range(10)]
 
 
 def _heldout(folder: Path, documents: list[dict[str, object]]) -> Artifact:
-    path = write_table(pa.Table.from_pylist(documents, schema=DOCUMENT), folder / "documents.parquet")
-    files = {"documents.parquet": FileEntry(size=path.stat().st_size, digest="")}
+    path = write_table(pa.Table.from_pylist(documents, schema=DOCUMENT), folder / "part-00000.parquet")
+    files = {"part-00000.parquet": FileEntry(size=path.stat().st_size, digest="")}
     manifest = Manifest(key="heldout", fingerprint="0", digest="0", made_from=MadeFrom(config={}, code={}, libraries={}, inputs={}), files=files, seconds=0, created_at="")
     return Artifact("heldout", folder, manifest, [])
 

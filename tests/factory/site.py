@@ -5,33 +5,81 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-_ENGLISH = (
-    ("The gardener", "A young teacher", "The old librarian", "Our neighbour", "The ship's cook", "An engineer", "The baker", "A quiet student"),
-    (
-        "walked along the river",
-        "opened the heavy door",
-        "wrote a long letter",
-        "measured the wooden bridge",
-        "read the morning paper",
-        "repaired the broken clock",
-        "counted the grey birds",
-    ),
-    (
-        "before the rain began",
-        "while the children were asleep",
-        "because the market was closed",
-        "and thought of the sea",
-        "with the lamp that nobody had lit",
-        "as the train left the town",
-    ),
-    (
-        "and then had to go back to the house",
-        "to see what the others had found",
-        "for the third time that week",
-        "until the bells of the church rang",
-        "that the mayor had talked of",
-    ),
-)
+_ADJECTIVES = [
+    "old",
+    "young",
+    "quiet",
+    "heavy",
+    "broken",
+    "wooden",
+    "grey",
+    "narrow",
+    "distant",
+    "early",
+    "bitter",
+    "golden",
+    "patient",
+    "careless",
+    "famous",
+    "hungry",
+    "silent",
+    "clever",
+    "muddy",
+    "bright",
+    "frozen",
+    "hollow",
+    "gentle",
+    "stubborn",
+]
+_NOUNS = [
+    "gardener",
+    "teacher",
+    "librarian",
+    "neighbour",
+    "cook",
+    "engineer",
+    "baker",
+    "student",
+    "river",
+    "bridge",
+    "letter",
+    "clock",
+    "lamp",
+    "train",
+    "market",
+    "garden",
+    "church",
+    "mayor",
+    "harbour",
+    "kitchen",
+    "ladder",
+    "window",
+    "forest",
+    "island",
+]
+_VERBS = [
+    "opened",
+    "measured",
+    "repaired",
+    "counted",
+    "followed",
+    "painted",
+    "carried",
+    "remembered",
+    "borrowed",
+    "visited",
+    "described",
+    "forgot",
+    "lifted",
+    "watched",
+    "crossed",
+    "sold",
+    "answered",
+    "hid",
+    "noticed",
+    "feared",
+]
+_LINKS = ["before", "after", "behind", "beside", "without", "near", "under", "above", "through", "against", "beyond", "towards", "around", "inside", "outside", "across"]
 _CHINESE = (
     ("园丁", "年轻的老师", "图书馆的老人", "我们的邻居", "船上的厨师", "一位工程师", "面包师", "安静的学生"),
     ("沿着河边散步", "打开了沉重的木门", "写了一封很长的信", "测量了旧桥的长度", "读完早晨的报纸", "修好了坏掉的钟", "数着灰色的鸟"),
@@ -42,7 +90,13 @@ _FRENCH = "Le jardinier marche le long de la rivière avant la pluie, et la viei
 
 
 def _english(generator: random.Random, sentences: int) -> list[str]:
-    return [" ".join(generator.choice(part) for part in _ENGLISH) + f", number {generator.randrange(10_000)} of the story." for _ in range(sentences)]
+    """Sentences that hardly share a run of five words, as real ones do."""
+    out = []
+    for _ in range(sentences):
+        a, b, c, d = (f"the {generator.choice(_ADJECTIVES)} {generator.choice(_NOUNS)}" for _ in range(4))
+        first, second = generator.choice(_VERBS), generator.choice(_VERBS)
+        out.append(f"{a} {first} {b} {generator.choice(_LINKS)} {c}, and {generator.choice(_NOUNS)} number {generator.randrange(10_000)} {second} {d}.".capitalize())
+    return out
 
 
 def _chinese(generator: random.Random, sentences: int) -> list[str]:

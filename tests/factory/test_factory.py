@@ -140,15 +140,34 @@ def test_why_names_the_threshold_that_changed(first_run: subprocess.CompletedPro
     assert json.loads(factory.neo("why", "clean_docs/zh", "--json", NEO_RECIPE=str(recipe)).stdout) == []
 
 
+def test_whatif_tells_what_another_threshold_would_do(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    (told,) = json.loads(factory.neo("whatif", "clean.en.min_words=250", "--json").stdout)
+    by_source = {row["source"]: row for row in told["by_source"]}
+    assert by_source["help_en"]["newly dropped"] > 10 and by_source["help_en"]["newly kept"] == 0
+    assert by_source["help_en"]["kept now"] - by_source["help_en"]["kept then"] == by_source["help_en"]["newly dropped"]
+    example = told["examples"][0]
+    assert example["rule"] == "min_words" and 50 <= example["value"] < 250 and example["url"].startswith("http://")
+    for wrong, said in (("clean.en.min_wrds=3", "Did you mean min_words"), ("clean.fr.min_words=3", "is no change of a threshold"), ("clean.en.min_words=many", "given: 'many'")):
+        done = factory.neo("whatif", wrong)
+        assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_sample_shows_what_a_rule_threw_away(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    (row,) = json.loads(factory.neo("sample", "min_words", "--json").stdout)
+    assert row["url"] == "http://site.example/short.html" and row["text"].startswith("Short") and row["threshold"] == 50
+    done = factory.neo("sample", "min_word")
+    assert done.returncode == 2 and "Did you mean" in done.stderr and "min_words" in done.stderr
+
+
 def test_verify_finds_a_flipped_byte(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     assert factory.neo("verify", "--deep").returncode == 0
-    file = store(factory).head("ci", "matrix").file("en.parquet")
+    file = store(factory).head("ci", "matrix").file("part-en-00000.parquet")
     data = file.read_bytes()
     file.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
     done = factory.neo("verify", "--deep")
     file.write_bytes(data)
     assert done.returncode == 1
-    assert "matrix" in done.stderr and "en.parquet" in done.stderr
+    assert "matrix" in done.stderr and "part-en-00000.parquet" in done.stderr
 
 
 def test_gc_shows_and_removes_only_what_no_build_names(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:

@@ -47,7 +47,8 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact]:
     store = Store(tmp_path_factory.mktemp("store"))
 
     def work(out: Workspace) -> Outcome:
-        out.write("documents.parquet", pa.Table.from_pylist(rows, schema=records.DOCUMENT))
+        for lang in ("en", "zh"):
+            out.write(f"part-{lang}-00000.parquet", pa.Table.from_pylist([r for r in rows if r["lang"] == lang], schema=records.DOCUMENT))
         return Outcome(digest="d")
 
     return store, store.build("train_pool", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)[0]
@@ -120,7 +121,7 @@ def test_the_stream_holds_every_document_as_often_as_asked(pool: tuple[Store, Ar
     facts = json.loads((tmp_path / "stream.json").read_text())
     tokens, offsets = np.fromfile(tmp_path / "tokens.bin", dtype=facts["dtype"]), np.load(tmp_path / "offsets.npy")
     index = records.read_table(tmp_path / "index.parquet").to_pylist()
-    texts = {r["doc_id"]: r["text"] for r in pool[1].table("documents.parquet").to_pylist()}
+    texts = {r["doc_id"]: r["text"] for r in pool[1].documents().to_pylist()}
     assert sorted(r["doc_id"] for r in index) == sorted(d for d, n in rounds.items() for _ in range(n))
     processor = load_processor(tokenizer)
     for row, begin, after in zip(index, offsets[:-1], offsets[1:], strict=True):

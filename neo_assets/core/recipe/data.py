@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
 
@@ -86,41 +86,125 @@ class Documents(Section):
     kana_share_ja: Share = Field(description="at least this share of kana among letters: not Chinese, whatever the model says")
 
 
-class CleanEnglish(Section):
-    """Thresholds of the English rules; a field's name says what its rule keeps."""
+def _whole(value: float | None) -> float | None:
+    return int(value) if value is not None and value == int(value) else value
 
-    min_lang_score: Share
-    min_words: int
-    max_words: int
-    min_mean_word_length: float
-    max_mean_word_length: float
-    max_bullet_lines: Share
-    max_ellipsis_lines: Share
-    max_symbols_per_word: float
-    min_stop_words: int
-    stop_words: list[str]
-    max_curly_braces: Share
-    min_unigram_entropy: float
+
+Bound = Annotated[float | None, AfterValidator(_whole)]
+"""A threshold; ``null`` switches its rule off. 50 and 50.0 are one number, told as 50."""
+
+
+class ListFile(Section):
+    """A list that we may not ship, by its place: one entry a line, ``#`` begins a comment."""
+
+    path: str = Field(description="the file; ${VAR} and ${VAR:-default} are filled in", json_schema_extra=NOT_IDENTITY)
+
+
+WordList = list[str] | ListFile
+
+
+class UrlLists(Section):
+    """Block lists of URLs, in the form of UT1's: folders or files of ``domains`` (hosts) and ``urls`` (prefixes without scheme)."""
+
+    domains: list[str] = Field(default_factory=list, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
+    urls: list[str] = Field(default_factory=list, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
+
+
+class CleanEnglish(Section):
+    """Thresholds of the English rules; a field's name says what its rule keeps. Ratios are per what the name says (words, lines, characters)."""
+
+    stop_words: WordList
+    bad_words: WordList = Field(description="words or phrases")
+    # Gopher (G1 to G8 of the specification's table)
+    min_mean_word_length: Bound = Field(description="characters")
+    max_mean_word_length: Bound = Field(description="characters")
+    max_ellipsis_lines: Bound
+    max_bullet_lines: Bound
+    below_letterless_words: Bound = Field(description="share of words without a letter; kept below, not at")
+    min_stop_word_share: Bound
+    min_stop_words: Bound = Field(description="distinct ones")
+    below_symbols_per_word: Bound = Field(description="#, ... and … a word; kept below, not at")
+    min_words: Bound
+    max_words: Bound
+    # CCNet (N2 to N4)
+    min_lang_score: Bound
+    min_chars: Bound = Field(description="characters that are no white space")
+    min_lines: Bound
+    # C4 (C1 to C3)
+    below_curly_braces: Bound = Field(description="share of characters")
+    below_lorem_ipsum: Bound = Field(description="occurrences a character: any small number means none")
+    below_sentences: Bound
+    # A Pretrainer's Guide (P1, P2)
+    max_caps_words: Bound
+    min_unique_words: Bound
+    max_unique_words: Bound
+    # the paper's own (S1 to S8)
+    min_sentences: Bound
+    max_read_more_sentences: Bound
+    max_hash_runs_per_word: Bound
+    max_ellipsis_runs_per_word: Bound
+    min_punctuation: Bound = Field(description="marks")
+    max_non_alphabetic: Bound = Field(description="share of characters that are neither space nor punctuation")
+    max_digits: Bound = Field(description="share of the same characters")
+    max_bad_words: Bound = Field(description="occurrences")
+    # RefinedWeb (W1 to W13)
+    min_unigram_entropy: Bound = Field(description="nats")
+    max_unigram_entropy: Bound = Field(description="nats")
+    max_top_2gram: Bound = Field(description="share of characters; word n-grams")
+    max_top_3gram: Bound
+    max_top_4gram: Bound
+    max_duplicate_5grams: Bound
+    max_duplicate_6grams: Bound
+    max_duplicate_7grams: Bound
+    max_duplicate_8grams: Bound
+    max_duplicate_9grams: Bound
+    max_duplicate_10grams: Bound
+    max_blocked_url: Bound = Field(description="0 drops what a URL list names")
+    max_duplicate_sentences: Bound
+    max_duplicate_sentence_chars: Bound
 
 
 class CleanChinese(Section):
-    """Thresholds of the Chinese rules; a field's name says what its rule keeps."""
+    """Thresholds of the Chinese rules; a field's name says what its rule keeps. A word of the paper's Chinese rules is a character."""
 
-    min_lang_score: Share
-    min_chars: int
-    max_chars: int
-    max_bracketed: Share
-    min_sentences: int
-    max_digits: Share
-    max_hashes: Share
-    max_bullet_lines: Share
-    min_distinct_chars: Share
-    min_char_entropy: float
+    bad_words: WordList
+    max_bracketed: Bound = Field(description="share of characters inside 【】")
+    max_blocked_url: Bound = Field(description="0 drops what a URL list names")
+    min_sentences: Bound
+    min_chars: Bound = Field(description="characters that are no white space")
+    max_chars: Bound
+    min_mean_word_length: Bound = Field(description="characters in a word as jieba cuts them")
+    max_mean_word_length: Bound
+    max_hash_runs: Bound = Field(description="runs of # a character")
+    max_ellipsis_runs: Bound = Field(description="runs of ..., … or 。。。 a character")
+    max_digits: Bound = Field(description="share of characters that are neither space nor punctuation")
+    max_read_more_lines: Bound = Field(description="share of lines ending in read more, 展开, 更多 or 。。。")
+    max_bullet_lines: Bound
+    min_punctuation: Bound = Field(description="marks")
+    min_distinct_chars: Bound = Field(description="distinct characters a character")
+    min_char_entropy: Bound = Field(description="nats")
+    min_lang_score: Bound
+    max_top_2gram: Bound = Field(description="share of characters; a Chinese character is a gram's unit, a Latin word another")
+    max_top_3gram: Bound
+    max_top_4gram: Bound
+    max_duplicate_5grams: Bound
+    max_duplicate_6grams: Bound
+    max_duplicate_7grams: Bound
+    max_duplicate_8grams: Bound
+    max_duplicate_9grams: Bound
+    max_duplicate_10grams: Bound
+    max_duplicate_sentences: Bound
+    max_duplicate_sentence_chars: Bound
+    max_bad_words: Bound = Field(description="occurrences")
 
 
 class Clean(Section):
+    blocked_urls: UrlLists = Field(default_factory=lambda: UrlLists.model_validate({}))
     en: CleanEnglish | None = None
     zh: CleanChinese | None = None
+
+
+Step = Literal["clean_docs", "exact_dedup", "near_dedup", "line_dedup", "substring_dedup", "pii_masked", "decontaminated"]
 
 
 class NearDedup(Section):
@@ -131,6 +215,48 @@ class NearDedup(Section):
     shingle: int = Field(ge=1, description="length of a shingle in units")
     unit: Literal["character", "word"]
     seed: int
+
+
+class ParagraphDedup(Section):
+    """Paragraphs that an earlier document has are cut out."""
+
+    kind: Literal["paragraph"]
+    min_paragraph_bytes: int = Field(ge=0, description="shorter paragraphs may repeat")
+    min_chars: int = Field(ge=0, description="an edited document with fewer characters is dropped")
+
+
+class SimilarLineDedup(Section):
+    """Lines that are like an earlier line of the same document are cut out."""
+
+    kind: Literal["similar_line"]
+    max_distance: float = Field(ge=0, lt=1, description="edits, as a share of the longer line")
+    exact_below: int = Field(ge=0, description="lines of so many characters or fewer must be equal")
+    min_chars: int = Field(ge=0, description="an edited document with fewer characters is dropped")
+
+
+LineDedup = Annotated[ParagraphDedup | SimilarLineDedup, Field(discriminator="kind")]
+
+
+class SubstringDedup(Section):
+    """Passages of ``length`` characters that occurred before are cut out."""
+
+    length: int = Field(ge=2, description="characters")
+    min_chars: int = Field(ge=0, description="an edited document with fewer characters is dropped")
+
+
+class PersonalData(Section):
+    """What is masked, and what stands there instead. A kind that has no placeholder is left alone."""
+
+    placeholders: dict[Literal["email", "phone", "identity", "card", "ip"], str]
+
+
+class Decontamination(Section):
+    """How evaluation items are looked for in training text."""
+
+    ngram: int = Field(ge=1, description="tokens: words, or Chinese characters")
+    min_tokens: int = Field(ge=1, description="what is shorter says nothing and is not looked for")
+    max_overlap: Share = Field(description="share of an item's n-grams that a document may hold")
+    max_items_a_gram: int = Field(ge=1, description="an n-gram of more items than this is the benchmark's own phrasing")
 
 
 class Split(Section):

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
-from neo_assets.core.recipe.data import Clean, Documents, Extract, Mixture, NearDedup, Source, Split
+from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
 from neo_assets.core.recipe.model import Compute, Evaluation, Run, Tokenizer
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
@@ -39,7 +39,12 @@ class Recipe(Section):
     extract: Extract
     documents: Documents
     clean: Clean
+    steps: Named[list[Step]] = Field(description="by language: the cleaning steps in order, from the rules on; each reads what the one before left")
     near_dedup: Named[NearDedup]
+    line_dedup: Named[LineDedup] = Field(default_factory=dict)
+    substring_dedup: Named[SubstringDedup] = Field(default_factory=dict)
+    pii_masked: Named[PersonalData] = Field(default_factory=dict)
+    decontaminated: Named[Decontamination] = Field(default_factory=dict)
     heldout: Split
     mixture: Named[Mixture] = Field(min_length=1)
     tokenizer: Tokenizer
@@ -52,8 +57,13 @@ class Recipe(Section):
         for lang in self.languages:
             if getattr(self.clean, lang, None) is None:
                 raise ValueError(f"language '{lang}' is listed, but clean.{lang} is not there")
-            if lang not in self.near_dedup:
-                raise ValueError(f"language '{lang}' is listed, but near_dedup.{lang} is not there")
+            steps = self.steps.get(lang, [])
+            if steps[:1] != ["clean_docs"] or len(set(steps)) < len(steps):
+                raise ValueError(f"steps.{lang} must begin with clean_docs and name each step once; it is {steps}")
+            for step in steps:
+                settings = getattr(self, step, {})
+                if step != "clean_docs" and step != "exact_dedup" and lang not in settings:
+                    raise ValueError(f"steps.{lang} names {step}, but {step}.{lang} is not there")
         for phase, mixture in self.mixture.items():
             for lang in mixture.rounds:
                 if lang not in self.languages:
@@ -65,6 +75,15 @@ class Recipe(Section):
             if run.phase not in self.mixture:
                 raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
         return self
+
+    def before(self, step: Step, lang: str) -> str:
+        """The artifact that a cleaning step of a language reads."""
+        steps = self.steps[lang]
+        return f"{steps[steps.index(step) - 1]}/{lang}"
+
+    def cleaned(self, lang: str) -> str:
+        """The artifact that a language's last cleaning step makes."""
+        return f"{self.steps[lang][-1]}/{lang}"
 
 
 def load(name: str | None = None) -> Recipe:

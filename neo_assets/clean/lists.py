@@ -1,0 +1,118 @@
+"""Lists that rules look things up in: inline in the recipe, or files named by path, whose content is what counts."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
+from neo_assets.core.recipe.base import NOT_IDENTITY, Section
+from neo_assets.core.recipe.data import UrlLists, WordList
+
+NOT_HERE = "not here"
+
+
+class ListInput(Section):
+    """A word list as a stage takes it. A path is no identity, so the file's digest is."""
+
+    entries: list[str] = Field(default_factory=list)
+    path: str = Field(default="", json_schema_extra=NOT_IDENTITY)
+    digest: str = ""
+
+    def read(self) -> list[str]:
+        """The entries. Raises BadInput when the file is not there, changed since the recipe was loaded, or is not UTF-8."""
+        if not self.path:
+            return self.entries
+        file = ROOT / self.path
+        if self.digest == NOT_HERE or not file.is_file():
+            raise BadInput(f"the word list {file} is not here. It may not be shipped with NeoFoundry: put it there, name another path in the recipe, or list words inline")
+        if digest_file(file) != self.digest:
+            raise BadInput(f"the word list {file} has changed since the recipe was loaded; load it again")
+        return entries_of(file)
+
+
+def list_input(words: WordList) -> ListInput:
+    if isinstance(words, list):
+        return ListInput(entries=words)
+    file = ROOT / words.path
+    return ListInput(path=words.path, digest=digest_file(file) if file.is_file() else NOT_HERE)
+
+
+def entries_of(file: Path) -> list[str]:
+    """Lines of a list file without comments and blank lines. Raises BadInput, with the line, for one that is not UTF-8."""
+    out = []
+    for number, raw in enumerate(file.read_bytes().split(b"\n"), 1):
+        try:
+            line = raw.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{file}: line {number}: not UTF-8 ({error.reason})") from error
+        if line and not line.startswith("#"):
+            out.append(line)
+    return out
+
+
+# ------------------------------------------------------------------ URLs
+
+
+class UrlListInput(Section):
+    """URL block lists as a stage takes them: where they are, and what they hold."""
+
+    lists: UrlLists
+    digest: str = ""
+
+
+def url_list_input(lists: UrlLists) -> UrlListInput:
+    files = [path for pattern in (*lists.domains, *lists.urls) for path in _matches(pattern)]
+    return UrlListInput(lists=lists, digest=digest_json([digest_file(path) for path in files]) if files else "")
+
+
+def _matches(pattern: str) -> list[Path]:
+    return sorted(path for path in ROOT.glob(pattern) if path.is_file()) if not pattern.startswith("/") else sorted(p for p in Path("/").glob(pattern[1:]) if p.is_file())
+
+
+@dataclass(frozen=True)
+class BlockedUrls:
+    """Hosts (their subdomains included) and URL prefixes. ``prefixes`` is sorted, and none of them begins with another."""
+
+    hosts: frozenset[str]
+    prefixes: Sequence[str]
+
+    @staticmethod
+    def read(lists: UrlLists) -> BlockedUrls:
+        """Raises BadInput for a pattern that matches no file."""
+
+        def entries(patterns: Iterable[str]) -> set[str]:
+            out: set[str] = set()
+            for pattern in patterns:
+                files = _matches(pattern)
+                if not files:
+                    raise BadInput(
+                        f"no URL list matches {pattern}. These lists (UT1, for example) are not shipped with NeoFoundry: put them there, or take the line out of the recipe"
+                    )
+                for file in files:
+                    out.update(_without_scheme(line) for line in entries_of(file))
+            return out
+
+        prefixes: list[str] = []
+        for entry in sorted(entries(lists.urls)):
+            if not (prefixes and entry.startswith(prefixes[-1])):
+                prefixes.append(entry)
+        return BlockedUrls(frozenset(entries(lists.domains)), prefixes)
+
+    def __contains__(self, url: str) -> bool:
+        bare = _without_scheme(url)
+        host = bare.split("/", 1)[0].split(":", 1)[0]
+        labels = host.split(".")
+        if any(".".join(labels[i:]) in self.hosts for i in range(len(labels))):
+            return True
+        place = bisect.bisect_right(self.prefixes, bare)
+        return place > 0 and bare.startswith(self.prefixes[place - 1])
+
+
+def _without_scheme(url: str) -> str:
+    return url.split("://", 1)[-1].lower() if "://" in url else url.lower()

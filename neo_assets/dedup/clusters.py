@@ -1,0 +1,91 @@
+"""Who stays of a cluster of duplicates, and what each loser's verdict says: the same for exact and near duplicates.
+
+The survivor is chosen by a rule that names no file and no order: the document most surely in its language, of those the longest, of
+those the one with the smallest id. "Most surely" is the language score to two digits: pages that are half translated lose to
+whole ones, and the model's noise decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from neo_assets.core import records
+from neo_assets.core.steps import Decision
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the choice looks at, for all documents: ids as they sort (uint64 pairs), language score in hundredths, characters."""
+
+    sizes: list[int]  # documents a shard
+    high: npt.NDArray[np.uint64]
+    low: npt.NDArray[np.uint64]
+    quality: Numbers
+    length: Numbers
+
+    @staticmethod
+    def read(shards: Sequence[Path]) -> Candidates:
+        sizes: list[int] = []
+        columns: list[list[npt.NDArray[np.generic]]] = [[], [], [], []]
+        for path in shards:
+            table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "lang_score"])
+            sizes.append(table.num_rows)
+            high, low = halves(table.column("doc_id"))
+            quality = np.round(table.column("lang_score").to_numpy() * 100).astype(np.int64)
+            length = pc.utf8_length(table.column("text")).to_numpy().astype(np.int64)
+            for held, column in zip(columns, (high, low, quality, length), strict=True):
+                held.append(column)
+        joined = [np.concatenate(held) if held else np.zeros(0, np.int64) for held in columns]
+        return Candidates(sizes, joined[0].astype(np.uint64), joined[1].astype(np.uint64), joined[2].astype(np.int64), joined[3].astype(np.int64))
+
+    def keepers(self, cluster: Numbers) -> Numbers:
+        """For every document, the number of the one that stays of its cluster."""
+        order = np.lexsort((self.low, self.high, -self.length, -self.quality, cluster))
+        ordered = cluster[order]
+        first = np.ones(len(order), np.bool_)
+        first[1:] = ordered[1:] != ordered[:-1]
+        best = order[first]
+        out = np.empty(len(order), np.int64)
+        out[order] = best[np.cumsum(first) - 1]
+        return out
+
+    def id_of(self, number: int) -> str:
+        return f"{int(self.high[number]):016x}{int(self.low[number]):016x}"
+
+
+def halves(doc_ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """128-bit hexadecimal ids as two uint64 columns that sort as the ids do."""
+    text = b"".join(bytes.fromhex(i) for i in doc_ids.to_pylist())
+    pairs = np.frombuffer(text, dtype=">u8").reshape(-1, 2)
+    return pairs[:, 0].astype(np.uint64), pairs[:, 1].astype(np.uint64)
+
+
+def write_choices(folder: Path, shards: Sequence[Path], candidates: Candidates, keepers: Numbers, similarity: npt.NDArray[np.float64]) -> None:
+    """One small file a shard: for each of its documents its keeper's id ("" for itself) and how similar the two are."""
+    begin = 0
+    for path, size in zip(shards, candidates.sizes, strict=True):
+        part = range(begin, begin + size)
+        twins = [candidates.id_of(int(keepers[i])) if keepers[i] != i else "" for i in part]
+        records.write_table(pa.table({"twin": pa.array(twins, pa.string()), "similarity": similarity[begin : begin + size]}), folder / path.name)
+        begin += size
+
+
+def drop_losers(rule: str, threshold: float, choices: Path, documents: pa.Table, shard: Path) -> Decision:
+    """A step's decision from the choices that :func:`write_choices` wrote."""
+    chosen = records.read_table(choices / shard.name)
+    decision = Decision.keep(documents.num_rows)
+    decision.twin = chosen.column("twin").to_pylist()
+    decision.dropped = np.array([twin != "" for twin in decision.twin], np.bool_)
+    decision.rule[decision.dropped] = rule
+    decision.value[decision.dropped] = chosen.column("similarity").to_numpy()[decision.dropped]
+    decision.threshold[decision.dropped] = threshold
+    return decision
