@@ -65,7 +65,7 @@ def main() -> None:
             for text in some:  # noqa: B023
                 for line in text.split("\n"):
                     if line := line.strip():
-                        h = xxhash.xxh3_64_intdigest(line)
+                        h = xxhash.xxh3_64_intdigest(line.encode())
                         repeats += h in seen
                         seen.add(h)
             return repeats

@@ -79,12 +79,21 @@ def token_shingles(tokens, n, length, out):
 
 @kernel
 def minima(shingles, n, multipliers, offsets, out):
-    """Signature of the set of the first ``n`` shingles: ``out`` uint32 (functions,)."""
-    for f in range(len(multipliers)):
-        a, b = multipliers[f], offsets[f]
+    """Signature of the set of the first ``n`` shingles: ``out`` uint32 (functions,). Four functions share each load of a shingle."""
+    count = len(multipliers)
+    for f in range(0, count - 3, 4):
+        a0, a1, a2, a3 = multipliers[f], multipliers[f + 1], multipliers[f + 2], multipliers[f + 3]
+        b0, b1, b2, b3 = offsets[f], offsets[f + 1], offsets[f + 2], offsets[f + 3]
+        m0 = m1 = m2 = m3 = np.uint32(0xFFFFFFFF)
+        for i in range(n):
+            h = shingles[i]
+            m0, m1 = min(m0, np.uint32(h * a0 + b0)), min(m1, np.uint32(h * a1 + b1))
+            m2, m3 = min(m2, np.uint32(h * a2 + b2)), min(m3, np.uint32(h * a3 + b3))
+        out[f], out[f + 1], out[f + 2], out[f + 3] = m0, m1, m2, m3
+    for f in range(count - count % 4, count):
         best = np.uint32(0xFFFFFFFF)
         for i in range(n):
-            best = min(best, np.uint32(shingles[i] * a + b))
+            best = min(best, np.uint32(shingles[i] * multipliers[f] + offsets[f]))
         out[f] = best
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from neo_assets.clean.measure import SIGNALS, lists, measure
 from neo_assets.core.errors import BadInput
+from neo_assets.text.tokens import token_hashes
 from tests.clean import reference
 
 STOP = ["the", "be", "to", "of", "and", "that", "have", "with"]
@@ -48,6 +49,16 @@ def test_a_document_is_measured_alike_alone_and_among_others(texts: list[str]) -
         alone = measure(pa.array([text], pa.string()), "en", LISTS)
         for name in SIGNALS["en"]:
             assert together[name][i] == alone[name][0] == sliced[name][i]
+
+
+@given(texts=st.lists(TEXT.filter(storable), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_the_quick_tokeniser_gives_the_tokens_of_the_definition(texts: list[str]) -> None:
+    words = {reference.folded(t)[a:b] for t in texts for a, b in reference.tokens(t)}
+    known = dict(zip(words, (int(h[0]) for h in token_hashes(list(words))), strict=True))
+    assert len(set(known.values())) == len(known)
+    for text, found in zip(texts, token_hashes(texts), strict=True):
+        assert [known[reference.folded(text)[a:b]] for a, b in reference.tokens(text)] == found.tolist()
 
 
 def test_a_word_list_with_two_words_in_one_entry_is_refused() -> None:

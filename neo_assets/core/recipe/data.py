@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
 
@@ -267,8 +267,43 @@ class Split(Section):
 
 
 class Mixture(Section):
-    """One training phase's data, in the released form: how many rounds of each language, and of each source where it differs."""
+    """One training phase's data, by language and source.
 
-    rounds: Named[Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    Either in the released form, how many ``rounds`` of each language (and a factor by source), or as a target: so many tokens, shared out by
+    ``weights``. A source that cannot serve what is asked of it within ``max_rounds`` stops the build.
+    """
+
+    rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="by language")
     source_rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="factor on top, by source")
+    recalled_rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="factor on top for documents that high-quality recall found, by language")
+    target_tokens: int | None = Field(None, ge=1)
+    weights: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="share of the tokens, by language; they add up to 1")
+    source_weights: dict[str, Named[Annotated[float, Field(ge=0)]]] = Field(
+        default_factory=dict, description="by language: share of its tokens by source; they add up to 1. Left out: in proportion to what each has"
+    )
+    bytes_per_token: Named[Annotated[float, Field(gt=0)]] = Field(default_factory=dict, description="by language, to turn tokens into bytes; `fertility` measures it")
+    max_rounds: float = Field(4.0, gt=0, description="times a document may be read at most (arXiv 2305.16264: up to four repeats are worth nearly as much as new text)")
     seed: int = Field(description="which documents a fraction of a round takes")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Mixture:
+        if (self.target_tokens is None) == (not self.rounds):
+            raise ValueError("give either rounds, or target_tokens with weights")
+        if self.target_tokens is None:
+            return self
+        if self.source_rounds:
+            raise ValueError("source_rounds belongs to rounds; with target_tokens use source_weights")
+        for what, shares in (("weights", self.weights), *((f"source_weights.{lang}", by_source) for lang, by_source in self.source_weights.items())):
+            if abs(sum(shares.values()) - 1) > 1e-6:
+                raise ValueError(f"{what} adds up to {sum(shares.values()):.6g}, not to 1")
+        if missing := sorted(set(self.weights) - set(self.bytes_per_token)):
+            raise ValueError(f"bytes_per_token names no {', '.join(missing)}")
+        return self
+
+    @property
+    def languages(self) -> set[str]:
+        return {*self.rounds, *self.weights, *self.source_weights, *self.bytes_per_token, *self.recalled_rounds}
+
+    @property
+    def sources(self) -> set[str]:
+        return {*self.source_rounds, *(source for by_source in self.source_weights.values() for source in by_source)}

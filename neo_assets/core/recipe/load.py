@@ -65,12 +65,10 @@ class Recipe(Section):
                 if step != "clean_docs" and step != "exact_dedup" and lang not in settings:
                     raise ValueError(f"steps.{lang} names {step}, but {step}.{lang} is not there")
         for phase, mixture in self.mixture.items():
-            for lang in mixture.rounds:
-                if lang not in self.languages:
-                    raise ValueError(f"mixture.{phase}.rounds names '{lang}', which is not in languages {self.languages}")
-            for source in mixture.source_rounds:
-                if source not in self.sources:
-                    raise ValueError(f"mixture.{phase}.source_rounds names '{source}', which is not in sources ({', '.join(self.sources)})")
+            for lang in sorted(mixture.languages - set(self.languages)):
+                raise ValueError(f"mixture.{phase} names '{lang}', which is not in languages {self.languages}")
+            for source in sorted(mixture.sources - set(self.sources)):
+                raise ValueError(f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})")
         for name, run in self.runs.items():
             if run.phase not in self.mixture:
                 raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
