@@ -21,6 +21,7 @@ _ORDER = (
     "substring_dedup",
     "pii_masked",
     "decontaminated",
+    "hq_recall",
     "matrix",
     "heldout",
     "train_pool",

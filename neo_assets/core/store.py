@@ -141,7 +141,8 @@ class Artifact:
         return records.read_table(self.file(name), schema)
 
     def documents(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All documents in memory, in ``doc_id`` order. For artifacts that are small by nature; others are read file by file."""
+        """All documents in memory, in ``doc_id`` order, which is always among ``columns``. For artifacts that are small by nature; others are read file by file."""
+        columns = list(dict.fromkeys(["doc_id", *columns])) if columns else None
         tables = [records.read_table(path, records.DOCUMENT, columns).replace_schema_metadata(None) for path in self.files(records.PART)]
         chosen = pa.schema([records.DOCUMENT.field(name) for name in columns]) if columns else records.DOCUMENT
         return pa.concat_tables(tables or [chosen.empty_table()]).sort_by("doc_id")

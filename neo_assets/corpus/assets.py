@@ -20,7 +20,13 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         "train_pool": Declared("train_pool", pool, split, reads=["matrix"], libraries=["xxhash"]),
     }
     for phase, mixture in recipe.mixture.items():
-        out[f"mixture/{phase}"] = Declared(f"mixture/{phase}", mix, MixtureInput(phase=phase, mixture=mixture), reads=["train_pool"], libraries=["xxhash"])
+        out[f"mixture/{phase}"] = Declared(
+            f"mixture/{phase}",
+            mix,
+            MixtureInput(phase=phase, mixture=mixture),
+            reads=["train_pool", *(f"hq_recall/{lang}" for lang in mixture.recalled_rounds)],
+            libraries=["xxhash"],
+        )
     return out
 
 

@@ -8,6 +8,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.declare import Declared, artifact
 from neo_assets.quality.decontaminate import BENCHMARKS, DecontaminationInput, drop_contaminated
 from neo_assets.quality.pii import PiiInput, mask_personal_data
+from neo_assets.quality.recall import ClassifierInput, recall, recall_input, train_classifier
 
 GROUP = "quality"
 
@@ -22,12 +23,16 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
             if step == "decontaminated":
                 config = DecontaminationInput(lang=lang, settings=recipe.decontaminated[lang])
                 out[name] = Declared(name, drop_contaminated, config, reads=[recipe.before(step, lang), BENCHMARKS], libraries=["numba", "numpy"])
+    for lang, settings in recipe.high_quality.items():
+        if lang in recipe.languages:
+            classifier, found = f"hq_classifier/{lang}", f"hq_recall/{lang}"
+            out[classifier] = Declared(classifier, train_classifier, ClassifierInput(lang=lang, settings=settings), reads=[recipe.cleaned(lang)], libraries=["floret"])
+            out[found] = Declared(found, recall, recall_input(lang, settings), reads=[recipe.cleaned(lang), classifier], libraries=["floret"])
     return out
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
-    checks = {"decontaminated": ["no_item_left"]}
-    return [
-        artifact(recipe, GROUP, entry, checks=["rows_balance", "language_not_empty", *checks.get(name.split("/")[0], [])], kinds=["parquet"])
-        for name, entry in declared(recipe).items()
-    ]
+    every = ["rows_balance", "language_not_empty"]
+    checks = {"pii_masked": every, "decontaminated": [*every, "no_item_left"], "hq_classifier": ["something_recalled"], "hq_recall": ["rows_balance"]}
+    kinds = {"hq_classifier": ["fasttext"]}
+    return [artifact(recipe, GROUP, entry, checks=checks[stage], kinds=kinds.get(stage, ["parquet"])) for name, entry in declared(recipe).items() if (stage := name.split("/")[0])]

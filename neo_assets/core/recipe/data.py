@@ -259,6 +259,27 @@ class Decontamination(Section):
     max_items_a_gram: int = Field(ge=1, description="an n-gram of more items than this is the benchmark's own phrasing")
 
 
+class HighQuality(Section):
+    """Iterative recall of high-quality documents: seeds, a fastText classifier, places that join."""
+
+    seed_urls: list[str] = Field(min_length=1, description="regular expressions; a document whose URL matches one is a seed")
+    sample: int = Field(ge=1, description="seeds, and as many others, a round learns from at most")
+    rounds: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    dimensions: int = Field(ge=1)
+    word_ngrams: int = Field(ge=1)
+    min_count: int = Field(ge=1)
+    buckets: int = Field(ge=1, description="hashed n-grams; times dimensions times 4 bytes is the model's size")
+    min_score: Share = Field(description="recalled above this")
+    held_back: Share = Field(description="share of the sample that is kept out of training, to test")
+    place_depth: int = Field(ge=0, description="folders of a URL that, with its host, make a place")
+    min_place_documents: int = Field(ge=1, description="documents recalled for a place to join the seeds")
+    min_place_share: Share = Field(description="and their share of the place's documents")
+    labels: str | None = Field(None, description="JSON lines of `url` and `good`, read by people: what precision is measured on", json_schema_extra=NOT_IDENTITY)
+    seed: int
+
+
 class Split(Section):
     """Held-out documents, chosen by near-duplicate cluster so that no twin of a held-out page is trained on."""
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
-from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
+from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, HighQuality, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
 from neo_assets.core.recipe.model import Compute, Evaluation, Run, Tokenizer
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
@@ -45,6 +45,7 @@ class Recipe(Section):
     substring_dedup: Named[SubstringDedup] = Field(default_factory=dict)
     pii_masked: Named[PersonalData] = Field(default_factory=dict)
     decontaminated: Named[Decontamination] = Field(default_factory=dict)
+    high_quality: Named[HighQuality] = Field(default_factory=dict, description="by language; what is recalled can be read more often (mixture.‹phase›.recalled_rounds)")
     heldout: Split
     mixture: Named[Mixture] = Field(min_length=1)
     tokenizer: Tokenizer
@@ -65,6 +66,8 @@ class Recipe(Section):
                 if step != "clean_docs" and step != "exact_dedup" and lang not in settings:
                     raise ValueError(f"steps.{lang} names {step}, but {step}.{lang} is not there")
         for phase, mixture in self.mixture.items():
+            for lang in sorted(set(mixture.recalled_rounds) - set(self.high_quality)):
+                raise ValueError(f"mixture.{phase}.recalled_rounds names '{lang}', but high_quality.{lang} is not there")
             for lang in sorted(mixture.languages - set(self.languages)):
                 raise ValueError(f"mixture.{phase} names '{lang}', which is not in languages {self.languages}")
             for source in sorted(mixture.sources - set(self.sources)):
