@@ -57,6 +57,14 @@ def text(generator: random.Random, lang: str, sentences: int = 12) -> str:
     return "\n".join(lines)
 
 
+PROSE = "The reader of this page will find that it has been written to be kept, and nothing else was on the mind of its author. "
+
+
+def keepable(generator: random.Random) -> str:
+    """An English text that no rule objects to."""
+    return PROSE + " ".join(" ".join(generator.choices(ENGLISH, k=12)).capitalize() + "." for _ in range(8))
+
+
 def document(body: str, lang: str = "en", name: str = "", score: float = 0.9, source: str = "site") -> dict[str, object]:
     doc_id = digest_bytes((name or body).encode())
     row = dict.fromkeys(records.DOCUMENT.names, "")

@@ -33,10 +33,16 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 
 def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
     if lang == "en" and recipe.clean.en:
-        return LanguageSignals(stop_words=list_input(recipe.clean.en.stop_words), bad_words=list_input(recipe.clean.en.bad_words), segment_words=False)
+        return LanguageSignals(
+            stop_words=list_input(recipe.clean.en.stop_words),
+            bad_words=list_input(recipe.clean.en.bad_words),
+            segment_words=False,
+            faithful_to_release=recipe.clean.en.faithful_to_release,
+        )
     assert recipe.clean.zh
     zh = recipe.clean.zh
-    return LanguageSignals(stop_words=ListInput(), bad_words=list_input(zh.bad_words), segment_words=zh.min_mean_word_length is not None or zh.max_mean_word_length is not None)
+    words = zh.min_mean_word_length is not None or zh.max_mean_word_length is not None
+    return LanguageSignals(stop_words=ListInput(), bad_words=list_input(zh.bad_words), segment_words=words, faithful_to_release=zh.faithful_to_release)
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:

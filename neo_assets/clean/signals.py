@@ -29,6 +29,7 @@ class LanguageSignals(Section):
     stop_words: ListInput
     bad_words: ListInput
     segment_words: bool  # Chinese: whether mean_word_length is measured, which costs more than all other signals
+    faithful_to_release: bool = False
 
 
 class SignalsInput(Section):
@@ -112,5 +113,9 @@ def _measure(table: pa.Table, lang: str, settings: LanguageSignals, blocked: Blo
             columns["mean_word_length"] = mean_word_lengths(table.column("text").to_pylist())
         else:
             columns["mean_word_length"] = np.full(n, np.nan)
+    if settings.faithful_to_release:
+        from neo_assets.clean import released
+
+        columns |= released.columns(table.column("text").to_pylist(), lang)
     arrays = [table.column("doc_id"), *(pa.array(columns[name], pa.float64(), mask=np.isnan(columns[name])) for name in names(lang))]
     return pa.table(dict(zip(("doc_id", *names(lang)), arrays, strict=True)), schema=schema(lang))

@@ -112,7 +112,7 @@ def write_part(table: pa.Table, path: Path) -> None:
 def write_verdicts(table: pa.Table, path: Path) -> None:
     """Write verdicts with their counts by verdict, rule and source in the footer."""
     counts = table.group_by(["source", "verdict", "rule"]).aggregate([([], "count_all")])
-    rows = [list(row.values()) for row in counts.to_pylist()]
+    rows = [[row["source"], row["verdict"], row["rule"], row["count_all"]] for row in counts.to_pylist()]
     write_with_footer(table, path, {"counts": sorted(rows, key=str)})
 
 
@@ -180,18 +180,20 @@ def report(out: Workspace, *, expected: int, numbers: dict[str, Scalar] | None =
     parts, verdicts = sorted(out.path.glob(f"{records.PART}*.parquet")), sorted((out.path / VERDICTS).glob("*.parquet"))
     found = totals(parts, verdicts)
     dropped, edited = found.count(DROPPED), found.count(EDITED)
-    by_rule: Counter[tuple[str, str]] = Counter()
-    for (_, verdict, rule), n in found.by_rule.items():
-        if verdict != KEPT:
-            by_rule[rule, verdict] += n
-    table: list[Row] = [{"rule": rule, "verdict": verdict, "documents": n, "share": round(n / max(1, found.seen), 6)} for (rule, verdict), n in by_rule.most_common()]
+    by_source: Counter[str] = Counter()
+    for (source, _, _), n in found.by_rule.items():
+        by_source[source] += n
+    table: list[Row] = [
+        {"source": source, "verdict": verdict, "rule": rule, "documents": n, "share_of_source": round(n / by_source[source], 6)}
+        for (source, verdict, rule), n in sorted(found.by_rule.items(), key=lambda item: (item[0][0], -item[1], item[0]))
+    ]
     return Outcome(
         digest=found.digest,
         rows_in=expected,
         rows_kept=found.rows,
         rows_dropped=dropped,
         numbers={"kept_share": round(found.rows / max(1, found.seen), 4), "edited": edited, "text_bytes": found.text_bytes, **(numbers or {})},
-        tables={"by rule": table},
+        tables={"funnel by source and rule": table},
         checks=[
             Check(
                 name="rows_balance", passed=found.rows + dropped == found.seen == expected, detail=f"{expected} in = {found.rows} kept + {dropped} dropped; {found.seen} verdicts"

@@ -61,7 +61,12 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
         rows_in=seen,
         rows_kept=kept,
         rows_dropped=dropped,
-        numbers={"documents": kept, "characters": sum(characters.values()), "repaired": sum(v.verdict == EDITED for v in verdicts), "same_document": dropped},
+        numbers={
+            "documents": kept,
+            "characters": sum(characters.values()),
+            "repaired": sum(v.verdict == EDITED for v in verdicts),
+            "same_document": sum(v.rule == "same_document" for v in verdicts),
+        },
         tables={"languages": distribution},
         checks=[Check(name="rows_balance", passed=seen == kept + dropped, detail=f"{seen} documents in = {kept} kept + {dropped} dropped")],
     )
@@ -94,6 +99,9 @@ def _make_shard(config: DocumentsInput, stage: str, folder: Path, shard: tuple[P
         doc_id, original = str(row["doc_id"]), str(row["text"])
         if i in repeats:
             verdicts.append(Verdict(doc_id, stage, DROPPED, "same_document", twin=doc_id, detail=str(row["url"])))
+            continue
+        if (size := len(original.encode())) > config.documents.max_text_bytes:
+            verdicts.append(Verdict(doc_id, stage, DROPPED, "text_too_long", float(size), float(config.documents.max_text_bytes), detail=str(row["url"])))
             continue
         text = repaired(original)
         found = identify(text, config.documents)

@@ -255,6 +255,8 @@ def _precision(config: RecallInput, recalled: Mapping[str, bool]) -> dict[str, i
         raise BadInput(f"{file} has changed since the recipe was loaded; load it again")
     labels = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     here = [(bool(row["good"]), recalled[row["url"]]) for row in labels if row["url"] in recalled]
+    if not here:
+        return {}
     hit = sum(good and found for good, found in here)
     found, good = sum(f for _, f in here), sum(g for g, _ in here)
     n = max(1, found)

@@ -15,7 +15,7 @@ from neo_assets.core import layout, records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
-from tests.corpora import ENGLISH, document, texts_of, verdicts_of
+from tests.corpora import PROSE, document, keepable, texts_of, verdicts_of
 
 CONFIG = declared(load("laptop"))["signals/handbook"].config
 SECTION = load("laptop").clean.en
@@ -51,10 +51,9 @@ def run(folder: Path, documents: list[dict[str, object]], shards: int = 1, worke
 
 def corpus() -> list[dict[str, object]]:
     generator = random.Random(3)
-    prose = "The reader of this page will find that it has been written to be kept, and nothing else was on the mind of its author. "
-    out = [document(prose + " ".join(" ".join(generator.choices(ENGLISH, k=12)).capitalize() + "." for _ in range(8)), name=f"p{i}") for i in range(20)]
-    out += [document("Too short.", name="short"), document("", name="empty"), document("• a\n" * 80, name="list"), document(prose * 40, name="repeating")]
-    out += [document("这是中文。" * 30, "zh", name="zh"), document("Ceci est en français.", "fr", name="fr"), document(prose * 3, name="unsure", score=0.2)]
+    out = [document(keepable(generator), name=f"p{i}") for i in range(20)]
+    out += [document("Too short.", name="short"), document("", name="empty"), document("• a\n" * 80, name="list"), document(PROSE * 40, name="repeating")]
+    out += [document("这是中文。" * 30, "zh", name="zh"), document("Ceci est en français.", "fr", name="fr"), document(PROSE * 3, name="unsure", score=0.2)]
     return out
 
 

@@ -51,8 +51,16 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: st
         load(write(tmp_path, text))
 
 
+def test_a_mapping_is_taken_over_by_yamls_own_merge_key(tmp_path: Path) -> None:
+    text = "pii_masked:\n  en: &masks {placeholders: {email: E}}\n  zh:\n    <<: *masks\n    placeholders: {phone: P}\n"
+    recipe = load(write(tmp_path, text))
+    assert recipe.pii_masked["zh"].placeholders["phone"] == "P"
+    with pytest.raises(RecipeError, match=r"mine\.yaml:5: pii_masked\.zh\.wrong: there is no such field"):
+        load(write(tmp_path, "pii_masked:\n  en: &masks {placeholders: {email: E}}\n  zh: {<<: *masks, wrong: 1}\n"))
+
+
 def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
-    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}}\nevaluation: {benchmarks: {general_zh: null}}\n"
+    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}, decay: null}\nevaluation: {benchmarks: {general_zh: null}}\n"
     recipe = load(write(tmp_path, text))
     assert list(recipe.sources) == ["handbook"]
     assert recipe.mixture["fundamental"].rounds == {"en": 1.0}

@@ -13,7 +13,7 @@ from neo_assets.crawl.warc_files import Response, SegmentWriter
 from neo_assets.extract.documents import DocumentsInput, make_documents
 
 MOMENT = "2024-05-30T00:00:00Z"
-DOCUMENTS = Documents(min_lang_chars=20, han_share_zh=0.3, kana_share_ja=0.05)
+DOCUMENTS = Documents(max_text_bytes=1_000_000, min_lang_chars=20, han_share_zh=0.3, kana_share_ja=0.05)
 INPUT = DocumentsInput(documents=DOCUMENTS, source="test", licence="CC0-1.0", snapshot="1")
 
 

@@ -81,6 +81,7 @@ class Extract(Section):
 class Documents(Section):
     """Repair of text, and language."""
 
+    max_text_bytes: int = Field(ge=1, description="longer documents are dropped before anything looks at them")
     min_lang_chars: int = Field(ge=0, description="with fewer letters than this the language is 'und'")
     han_share_zh: Share = Field(description="at least this share of Han among letters, and hardly any kana: Chinese, whatever the model says")
     kana_share_ja: Share = Field(description="at least this share of kana among letters: not Chinese, whatever the model says")
@@ -113,6 +114,7 @@ class UrlLists(Section):
 class CleanEnglish(Section):
     """Thresholds of the English rules; a field's name says what its rule keeps. Ratios are per what the name says (words, lines, characters)."""
 
+    faithful_to_release: bool = Field(False, description="measure as the released code does where it is not what a rule's name says")
     stop_words: WordList
     bad_words: WordList = Field(description="words or phrases")
     # Gopher (G1 to G8 of the specification's table)
@@ -167,6 +169,7 @@ class CleanEnglish(Section):
 class CleanChinese(Section):
     """Thresholds of the Chinese rules; a field's name says what its rule keeps. A word of the paper's Chinese rules is a character."""
 
+    faithful_to_release: bool = Field(False, description="as the released code: no repetition rule, half-width punctuation in the corpus")
     bad_words: WordList
     max_bracketed: Bound = Field(description="share of characters inside 【】")
     max_blocked_url: Bound = Field(description="0 drops what a URL list names")

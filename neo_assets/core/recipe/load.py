@@ -149,11 +149,19 @@ def _construct(node: yaml.Node, location: Location, path: Path, lines: dict[Loca
     lines.setdefault(location, f"{path.name}:{node.start_mark.line + 1}")
     if isinstance(node, yaml.MappingNode):
         out: dict[str, object] = {}
+        given: set[str] = set()
         for key_node, value_node in node.value:
             key = str(key_node.value)
             where = f"{path.name}:{key_node.start_mark.line + 1}"
-            if key in out:
+            if key in given:
                 raise RecipeError(f"{where}: '{key}' is given twice")
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                merged = _construct(value_node, location, path, lines)
+                if not isinstance(merged, dict):
+                    raise RecipeError(f"{where}: '<<' takes a mapping over, and this is none")
+                out = {**merged, **out}
+                continue
+            given.add(key)
             lines[(*location, key)] = where
             out[key] = _construct(value_node, (*location, key), path, lines)
         return out
