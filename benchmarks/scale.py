@@ -1,4 +1,4 @@
-"""The whole cleaning half at 1e4, 1e5 and 1e6 documents: seconds, MB/s and peak memory of every step, each in a process of its own.
+"""The whole cleaning half at 1e4, 1e5 and 1e6 documents: seconds, MB/s and peak memory (two workers included) of every step, each in a process of its own.
 
 ``python -m benchmarks.scale 10000 100000 1000000``. Documents are the demo's real pages and seeded edits of them, two English ones for each
 Chinese one, in files of 20,000. Time should grow with the text, memory with the files' size and by the few bytes a document that the global steps
@@ -7,16 +7,18 @@ name in their docstrings.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
-import resource
 import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -78,34 +80,47 @@ def run_step(root: Path, name: str) -> None:
     made, _ = store.build(name, entry.made_from(inputs), lambda out: entry.stage(entry.config, inputs, out), workers=WORKERS)
     seconds = time.monotonic() - begin
     store.set_head("scale", name, name, made.fingerprint)
-    own, children = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(f"{seconds:.1f} {own:.0f} {children:.0f} {made.manifest.rows_in} {made.manifest.rows_kept} {made.manifest.numbers.get('edited', '')}")
+    print(f"{seconds:.1f} {made.manifest.rows_in} {made.manifest.rows_kept}")
+
+
+def watched(command: list[str]) -> tuple[str, float]:
+    """(what it printed, peak megabytes of it and all its descendants together, looked at ten times a second)."""
+    process, peak = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), 0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            root = psutil.Process(process.pid)
+            held = 0
+            for one in (root, *root.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    held += one.memory_info().rss
+            peak = max(peak, held)
+        time.sleep(0.1)
+    told = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return told, peak / 1e6
 
 
 def main() -> None:
     if sys.argv[1] == "step":
         run_step(Path(sys.argv[2]), sys.argv[3])
         return
-    import subprocess
-
     sizes = [int(a) for a in sys.argv[1:]] or [10_000, 100_000]
     for n in sizes:
         root = Path(os.environ.get("NEO_SCALE", "/tmp")) / f"scale-{n}"
         shutil.rmtree(root, ignore_errors=True)
         begin = time.monotonic()
         mb = make_documents(Store(root), n)
-        print(
-            f"\n{n:,} documents, {mb:,.0f} MB of text (written in {time.monotonic() - begin:.0f} s)\n  {'step':<22}{'seconds':>9}{'MB/s':>9}{'peak MB':>9}{'a worker':>9}{'in':>11}{'kept':>11}"
-        )
+        print(f"\n{n:,} documents, {mb:,.0f} MB of text (written in {time.monotonic() - begin:.0f} s)\n  {'step':<22}{'seconds':>9}{'MB/s':>9}{'peak MB':>9}{'in':>11}{'kept':>11}")
         total = 0.0
         made = recipe()
         steps = ["benchmark_items", "signals/handbook", *(f"{step}/{lang}" for lang in made.languages for step in made.steps[lang]), "matrix", "heldout", "train_pool"]
         for name in steps:
-            told = subprocess.run([sys.executable, "-m", "benchmarks.scale", "step", str(root), name], check=True, capture_output=True, text=True).stdout.split()
-            seconds = float(told[0])
+            out, peak = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
+            told = out.split()
+            seconds, rows_in, kept = float(told[0]), int(told[1]), int(told[2])
             total += seconds
-            rows_in, kept = (int(told[i]) for i in (3, 4))
-            print(f"  {name:<22}{seconds:>9.1f}{mb / max(seconds, 0.01):>9.1f}{told[1]:>9}{told[2]:>9}{rows_in:>11,}{kept:>11,}", flush=True)
+            print(f"  {name:<22}{seconds:>9.1f}{mb / max(seconds, 0.01):>9.1f}{peak:>9.0f}{rows_in:>11,}{kept:>11,}", flush=True)
         print(f"  {'all':<22}{total:>9.1f}{mb / total:>9.1f}   {n / total:,.0f} documents/s")
         shutil.rmtree(root)
 

@@ -146,7 +146,7 @@ CHECKS = {
     "rows_balance": "Every document that came in was kept or dropped, with a verdict.",
     "language_not_empty": "Something is left in every language.",
     "not_empty": "Something was fetched.",
-    "something_recalled": "The classifier recalls at least one document.",
+    "something_recalled": "The classifier recalls at least one document (a warning).",
     "no_item_left": "No evaluation item stands verbatim in what is left; nothing is trained on an artifact that fails this.",
     "terms_quoted": "The full terms of the source's licence are in the catalogue (a warning where only its name is known).",
     "every_language_served": "Every language the mixture asks for has documents.",

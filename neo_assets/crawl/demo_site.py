@@ -25,6 +25,16 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
 }
 """Package name -> folder in the package -> folder of the demo site."""
 
+MANUALS: Mapping[str, Mapping[str, str]] = {
+    "gimp-help-common": {},
+    "gimp-help-en": {"usr/share/gimp/2.0/help/en": "gimp/en"},
+    "gimp-help-zh-cn": {"usr/share/gimp/2.0/help/zh_CN": "gimp/zh_CN"},
+    "python3.11-doc": {"usr/share/doc/python3.11/html": "python"},
+    "debian-reference-en": {"usr/share/debian-reference": "debian-reference"},
+    "debian-reference-zh-cn": {"usr/share/debian-reference": "debian-reference-zh-cn"},
+}
+"""Further real documents, for the recipe `manuals`: GIMP's help, Python's documentation, Debian's reference."""
+
 ELSEWHERE = "Without the demo site, let a recipe's source point at any folder of HTML pages (`kind: html_folder`, `path: /some/folder`) or at a list of URLs (`kind: crawl`, `seeds: [https://...]`)."
 _MARKER = "demo-site.json"
 
@@ -107,5 +117,7 @@ def _unpack(scratch: Path, package: str, folders: Mapping[str, str], target: Pat
             destination = target / place / page.relative_to(root / source)
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(page, destination)
-    shutil.copyfile(root / "usr/share/doc" / package / "copyright", target / f"{package}.copyright")
+    terms = root / "usr/share/doc" / package / "copyright"
+    if terms.is_file():  # some packages' folder is a link into another package, which then is in the list as well
+        shutil.copyfile(terms, target / f"{package}.copyright")
     shutil.rmtree(root)

@@ -40,7 +40,7 @@ def demo() -> None:
     from neo_assets.crawl.commands import fetch_demo
 
     if load().name == DEFAULT_RECIPE:
-        fetch_demo()
+        fetch_demo(manuals=False)
     began = time.time()
     code = run_dagster(["job", "execute", "-m", "definitions", "-j", "factory"])
     if code:
