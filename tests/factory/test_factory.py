@@ -141,12 +141,12 @@ def test_why_names_the_threshold_that_changed(first_run: subprocess.CompletedPro
 
 
 def test_whatif_tells_what_another_threshold_would_do(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
-    (told,) = json.loads(factory.neo("whatif", "clean.en.min_words=250", "--json").stdout)
+    (told,) = json.loads(factory.neo("whatif", "clean.en.min_words=350", "--json").stdout)
     by_source = {row["source"]: row for row in told["by_source"]}
     assert by_source["help_en"]["newly dropped"] > 10 and by_source["help_en"]["newly kept"] == 0
     assert by_source["help_en"]["kept now"] - by_source["help_en"]["kept then"] == by_source["help_en"]["newly dropped"]
     example = told["examples"][0]
-    assert example["rule"] == "min_words" and 50 <= example["value"] < 250 and example["url"].startswith("http://")
+    assert example["rule"] == "min_words" and 50 <= example["value"] < 350 and example["url"].startswith("http://")
     for wrong, said in (("clean.en.min_wrds=3", "Did you mean min_words"), ("clean.fr.min_words=3", "is no change of a threshold"), ("clean.en.min_words=many", "given: 'many'")):
         done = factory.neo("whatif", wrong)
         assert done.returncode == 2 and said in done.stderr
