@@ -8,6 +8,7 @@ import dagster as dg
 
 from neo_assets.clean.clean_docs import clean_chinese, clean_english
 from neo_assets.clean.lists import ListInput, list_input, url_list_input
+from neo_assets.clean.redpajama import redpajama_input
 from neo_assets.clean.signals import LanguageSignals, SignalsInput, measure_signals
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Outcome
@@ -20,9 +21,10 @@ STAGES: dict[str, Callable[..., Outcome]] = {"en": clean_english, "zh": clean_ch
 def declared(recipe: Recipe) -> dict[str, Declared]:
     out: dict[str, Declared] = {}
     languages, urls = {lang: _signals_of(recipe, lang) for lang in recipe.languages}, url_list_input(recipe.clean.blocked_urls)
+    others = redpajama_input(recipe.clean.redpajama_signals)
     libraries = ["numba", "numpy", *(["rjieba"] if any(settings.segment_words for settings in languages.values()) else [])]
     for name in recipe.sources:
-        config = SignalsInput(source=name, languages=languages, blocked_urls=urls)
+        config = SignalsInput(source=name, languages=languages, blocked_urls=urls, redpajama=others)
         out[f"signals/{name}"] = Declared(f"signals/{name}", measure_signals, config, reads=[f"documents/{name}"], libraries=libraries)
     for lang in recipe.languages:
         reads = [f"{stage}/{name}" for name in recipe.sources for stage in ("documents", "signals")]

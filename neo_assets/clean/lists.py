@@ -67,11 +67,12 @@ class UrlListInput(Section):
 
 
 def url_list_input(lists: UrlLists) -> UrlListInput:
-    files = [path for pattern in (*lists.domains, *lists.urls) for path in _matches(pattern)]
+    files = [path for pattern in (*lists.domains, *lists.urls) for path in matches(pattern)]
     return UrlListInput(lists=lists, digest=digest_json([digest_file(path) for path in files]) if files else "")
 
 
-def _matches(pattern: str) -> list[Path]:
+def matches(pattern: str) -> list[Path]:
+    """Files behind a path or glob pattern, in order; relative to the repository."""
     return sorted(path for path in ROOT.glob(pattern) if path.is_file()) if not pattern.startswith("/") else sorted(p for p in Path("/").glob(pattern[1:]) if p.is_file())
 
 
@@ -89,7 +90,7 @@ class BlockedUrls:
         def entries(patterns: Iterable[str]) -> set[str]:
             out: set[str] = set()
             for pattern in patterns:
-                files = _matches(pattern)
+                files = matches(pattern)
                 if not files:
                     raise BadInput(
                         f"no URL list matches {pattern}. These lists (UT1, for example) are not shipped with NeoFoundry: put them there, or take the line out of the recipe"

@@ -1,7 +1,7 @@
 """From signals and thresholds to verdicts: one row per document, naming the first rule that it broke.
 
 A rule is a field of the recipe's section: ``min_words`` keeps what has at least so many of the signal ``words``, ``max_words`` at most,
-``below_sentences`` fewer. Rules are tried in the order of the fields, and the first broken one is recorded; all values are in ``signals``,
+``below_sentences`` fewer, ``above_…`` more. Rules are tried in the order of the fields, and the first broken one is recorded; all values are in ``signals``,
 so what another order or threshold would say can always be asked (``neo whatif``). A signal that could not be measured (nan) breaks
 no rule.
 """
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.steps import Decision
 
-_PREFIXES = ("min_", "max_", "below_")
+_PREFIXES = ("min_", "max_", "below_", "above_")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Keep a document whose ``signal`` is at least (min), at most (max) or less than (below) ``threshold``."""
+    """Keep a document whose ``signal`` is at least (min), at most (max), less (below) or more (above) than ``threshold``."""
 
     field: str
     threshold: float
@@ -34,6 +34,8 @@ class Rule:
     def broken_by(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         if self.field.startswith("min_"):
             return values < self.threshold
+        if self.field.startswith("above_"):
+            return values <= self.threshold
         return values > self.threshold if self.field.startswith("max_") else values >= self.threshold
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from neo_assets.clean.lists import BlockedUrls, ListInput, UrlListInput
 from neo_assets.clean.measure import SIGNALS, Column, lists, measure
+from neo_assets.clean.redpajama import NAMES as REDPAJAMA
+from neo_assets.clean.redpajama import RedPajamaInput
+from neo_assets.clean.redpajama import read as read_redpajama
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
@@ -36,11 +40,12 @@ class SignalsInput(Section):
     source: str
     languages: dict[str, LanguageSignals]
     blocked_urls: UrlListInput
+    redpajama: RedPajamaInput = Field(default_factory=RedPajamaInput)
 
 
 def names(lang: str) -> tuple[str, ...]:
     """Signals of a language, as ``signals`` stores them."""
-    return ("lang_score", "blocked_url", *(["mean_word_length"] if lang == "zh" else []), *SIGNALS[lang])
+    return ("lang_score", "blocked_url", *(["mean_word_length"] if lang == "zh" else REDPAJAMA), *SIGNALS[lang])
 
 
 def schema(lang: str) -> pa.Schema:
@@ -96,16 +101,18 @@ def _measure_shard(config: SignalsInput, folder: Path, path: Path) -> None:
     blocked = BlockedUrls.read(config.blocked_urls.lists)
     for lang, target in targets.items():
         chosen = table.filter(pc.equal(table.column("lang"), lang))
-        batches = [_measure(pa.Table.from_batches([b]), lang, config.languages[lang], blocked) for b in chosen.to_batches(max_chunksize=_BATCH)]
+        batches = [_measure(pa.Table.from_batches([b]), lang, config.languages[lang], blocked, config.redpajama) for b in chosen.to_batches(max_chunksize=_BATCH)]
         write_part(pa.concat_tables(batches) if batches else schema(lang).empty_table(), target)
 
 
-def _measure(table: pa.Table, lang: str, settings: LanguageSignals, blocked: BlockedUrls) -> pa.Table:
+def _measure(table: pa.Table, lang: str, settings: LanguageSignals, blocked: BlockedUrls, others: RedPajamaInput) -> pa.Table:
     n = table.num_rows
+    urls = table.column("url").to_pylist() if blocked.hosts or blocked.prefixes or others.paths else []
     columns: dict[str, Column] = {"lang_score": table.column("lang_score").to_numpy()}
-    urls = table.column("url").to_pylist() if blocked.hosts or blocked.prefixes else []
-    columns["blocked_url"] = np.array([float(str(url) in blocked) for url in urls]) if urls else np.zeros(n)
+    columns["blocked_url"] = np.array([float(str(url) in blocked) for url in urls]) if blocked.hosts or blocked.prefixes else np.zeros(n)
     columns |= measure(table.column("text"), lang, lists(settings.stop_words.read(), settings.bad_words.read()))
+    if lang == "en":
+        columns |= read_redpajama(tuple(others.paths)).of(urls) if others.paths else dict.fromkeys(REDPAJAMA, np.full(n, np.nan))
     if lang == "zh":
         if settings.segment_words:
             from neo_assets.clean.chinese_words import mean_word_lengths

@@ -23,7 +23,7 @@ SECTIONS = {"en": RECIPE.en, "zh": RECIPE.zh}
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_rule_bounds_a_signal_that_is_measured(lang: str) -> None:
     section = {"en": CleanEnglish, "zh": CleanChinese}[lang]
-    bounded = {name.split("_", 1)[1] for name in section.model_fields if name.startswith(("min_", "max_", "below_"))}
+    bounded = {name.split("_", 1)[1] for name in section.model_fields if name.startswith(("min_", "max_", "below_", "above_"))}
     assert bounded <= set(names(lang))
 
 
@@ -31,7 +31,7 @@ def test_every_rule_bounds_a_signal_that_is_measured(lang: str) -> None:
 def test_a_rule_that_is_null_is_off(lang: str) -> None:
     section = SECTIONS[lang]
     assert section is not None
-    on = {name for name in type(section).model_fields if name.startswith(("min_", "max_", "below_")) and getattr(section, name) is not None}
+    on = {name for name in type(section).model_fields if name.startswith(("min_", "max_", "below_", "above_")) and getattr(section, name) is not None}
     assert {rule.field for rule in rules(section)} == on
 
 

@@ -164,6 +164,13 @@ class CleanEnglish(Section):
     max_blocked_url: Bound = Field(description="0 drops what a URL list names")
     max_duplicate_sentences: Bound
     max_duplicate_sentence_chars: Bound
+    # RedPajama-V2's own signals (N1, N5, I1, I2, R1): for documents that clean.redpajama_signals has values of
+    max_ccnet_bucket: Bound = Field(default=None, description="head 0, middle 1, tail 2")
+    below_ccnet_perplexity: Bound = Field(default=None, description="under the Wikipedia language model")
+    above_books_importance: Bound = Field(default=None, description="kept above, not at")
+    max_books_importance: Bound = None
+    min_openwebtext_importance: Bound = None
+    min_wikiref_score: Bound = None
 
 
 class CleanChinese(Section):
@@ -203,6 +210,7 @@ class CleanChinese(Section):
 
 class Clean(Section):
     blocked_urls: UrlLists = Field(default_factory=lambda: UrlLists.model_validate({}))
+    redpajama_signals: list[str] = Field(default_factory=list, description="quality_signals files of RedPajama-V2, or glob patterns", json_schema_extra=NOT_IDENTITY)
     en: CleanEnglish | None = None
     zh: CleanChinese | None = None
 
