@@ -6,25 +6,16 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from neo_assets.clean import assets as clean
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.terminal import did_you_mean
-from neo_assets.corpus import assets as corpus
-from neo_assets.crawl import assets as crawl
 from neo_assets.declare import Declared, key, label
-from neo_assets.dedup import assets as dedup
-from neo_assets.evaluate import assets as evaluate
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
-from neo_assets.extract import assets as extract
-from neo_assets.pretrain import assets as pretrain
-from neo_assets.quality import assets as quality
 from neo_assets.release import assets as release
-from neo_assets.tokenizer import assets as tokenizer
 from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
 
-GROUPS = (crawl, extract, clean, dedup, quality, corpus, tokenizer, pretrain, evaluate, release)
+GROUPS = (*release.STORY, release)
 BY_STEP = ("checkpoint", "hf_model", "eval_scores")
 DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "quality", "corpus")
 

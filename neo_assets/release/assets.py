@@ -18,11 +18,13 @@ from neo_assets.dedup import assets as dedup
 from neo_assets.evaluate import assets as evaluate
 from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
+from neo_assets.quality import assets as quality
 from neo_assets.release.report import ReportInput, write_report
 from neo_assets.tokenizer import assets as tokenizer
 
 GROUP = "release"
-STORY = (crawl, extract, clean, dedup, corpus, tokenizer, pretrain, evaluate)
+STORY = (crawl, extract, clean, dedup, quality, corpus, tokenizer, pretrain, evaluate)
+"""All groups before this one, in the order of the story."""
 EXAMPLES = 3
 """Dropped documents a rule that the report shows."""
 

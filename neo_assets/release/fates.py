@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from neo_assets.core.records import DROPPED, PART
+from neo_assets.core.records import DROPPED, EDITED, PART
 from neo_assets.core.store import Artifact, Row
 from neo_assets.release.figures import Bar, funnel
 from neo_assets.release.page import LANGUAGES, Block, Example, Examples, Figure, Part, clean, is_number, number, refs, table
@@ -102,7 +102,9 @@ def _funnels(inputs: Mapping[str, Artifact]) -> list[Block]:
 
 def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row]) -> list[Block]:
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    edited: Counter[tuple[str, str]] = Counter()
     for row in verdicts:
+        edited[str(row["stage"]), str(row["source"])] += int(row["documents"] or 0) * (row["verdict"] == EDITED)
         rule = str(row["rule"]) if row["verdict"] == DROPPED else ""
         held = counts[str(row["stage"]), str(row["source"])]
         held[rule] = held.get(rule, 0) + int(row["documents"] or 0)
@@ -110,7 +112,7 @@ def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row]) -> list[Bloc
     for (stage, source), by_rule in counts.items():
         total, kept = sum(by_rule.values()), by_rule.get("", 0)
         why = ", ".join(f"{rule} {n:,}" for rule, n in sorted(by_rule.items(), key=lambda item: -item[1]) if rule)
-        rows.append({"stage": stage, "source": source, "in": total, "kept": kept, "dropped": total - kept, "dropped by rule": why})
+        rows.append({"stage": stage, "source": source, "in": total, "kept": kept, "of them edited": edited[stage, source], "dropped": total - kept, "dropped by rule": why})
     caption = "Every stage, source and rule. For heldout, train_pool and heldout_tasks, dropped means: on the other side of the split, or not needed."
     return table(caption, rows, (inputs[stage] for stage, _ in counts if stage in inputs))
 

@@ -205,6 +205,14 @@ def test_the_graph_has_no_cycle_and_external_assets_come_with_their_producers(en
         assert node.description and node.owners and node.group_name, asset
 
 
+@pytest.mark.parametrize("name", ["ci", "laptop", "manuals", "neo-7b"])
+def test_the_report_reads_every_other_artifact(name: str, environment: Factory) -> None:
+    from neo_assets.build import declared
+
+    entries = declared(load(name))
+    assert set(entries["factory_report"].reads) == set(entries) - {"factory_report"}
+
+
 def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
     from dagster._core.definitions.partitions.context import partition_loading_context
 
