@@ -83,6 +83,16 @@ def run_step(root: Path, name: str) -> None:
     print(f"{seconds:.1f} {made.manifest.rows_in} {made.manifest.rows_kept}")
 
 
+def ask(root: Path) -> None:
+    """What another threshold would do to all English documents; prints the seconds."""
+    from neo_assets.clean.whatif import compare, parsed
+
+    made = recipe().model_copy(update={"name": "scale"})
+    begin = time.monotonic()
+    compare(Store(root), made, "en", parsed(made, ["clean.en.max_bullet_lines=0.5", "clean.en.min_words=60"])["en"], 3)
+    print(f"{time.monotonic() - begin:.1f}")
+
+
 def watched(command: list[str]) -> tuple[str, float]:
     """(what it printed, peak megabytes of it and all its descendants together, looked at ten times a second)."""
     process, peak = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), 0
@@ -105,6 +115,9 @@ def main() -> None:
     if sys.argv[1] == "step":
         run_step(Path(sys.argv[2]), sys.argv[3])
         return
+    if sys.argv[1] == "whatif":
+        ask(Path(sys.argv[2]))
+        return
     sizes = [int(a) for a in sys.argv[1:]] or [10_000, 100_000]
     for n in sizes:
         root = Path(os.environ.get("NEO_SCALE", "/tmp")) / f"scale-{n}"
@@ -122,6 +135,8 @@ def main() -> None:
             total += seconds
             print(f"  {name:<22}{seconds:>9.1f}{mb / max(seconds, 0.01):>9.1f}{peak:>9.0f}{rows_in:>11,}{kept:>11,}", flush=True)
         print(f"  {'all':<22}{total:>9.1f}{mb / total:>9.1f}   {n / total:,.0f} documents/s")
+        out, peak = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
+        print(f"  {'neo whatif, English':<22}{float(out):>9.1f}{'':>9}{peak:>9.0f}")
         shutil.rmtree(root)
 
 

@@ -1,6 +1,6 @@
 """From texts to numbers: every signal of a batch of documents, as columns.
 
-The loops are in ``text/kernels.py``; here their counts become what the rules bound: shares of words, lines or characters, as each rule's name says. A
+The loops are in ``text/kernels.py`` and ``clean/kernels.py``; here their counts become what the rules bound: shares of words, lines or characters, as each rule's name says. A
 text is never changed for measuring. Words need no dictionary here; the one signal that does (mean length of Chinese words) is in
 ``chinese_words.py``, because segmenting costs more than everything else together.
 """
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from neo_assets.text import kernels
+from neo_assets.clean import kernels
 from neo_assets.text.characters import character_table
+from neo_assets.text.kernels import COUNTS
 from neo_assets.text.tokens import HashList, buffers, phrase_list, token_hashes, word_list
 
 Column = npt.NDArray[np.float64]
@@ -54,14 +55,14 @@ def measure(texts: pa.Array | pa.ChunkedArray, lang: str, known_lists: Lists) ->
     """The signals of :data:`SIGNALS` for every text: float64 (n,) each. An empty text has zeros everywhere."""
     held, table = buffers(texts), character_table()
     n = len(held.offsets) - 1
-    counts = np.zeros((n, len(kernels.COUNTS)), np.int64)
+    counts = np.zeros((n, len(COUNTS)), np.int64)
     repetition, copies, words, found = np.zeros((n, 9)), np.zeros((n, 6), np.int64), np.zeros((n, 2)), np.zeros((n, 3), np.int64)
     letters = np.zeros((n if lang == "zh" else 0, 2))
     stop, bad = known_lists.stop_words, known_lists.bad_words
     kernels.measure_texts(
         held.data, held.offsets, table.flags, table.fold, _known(), lang == "zh", stop.table, stop.bits, bad.table, bad.bits, bad.longest, counts, repetition, copies, words, found, letters
     )  # fmt: skip
-    c = {name: counts[:, i].astype(np.float64) for i, name in enumerate(kernels.COUNTS)}
+    c = {name: counts[:, i].astype(np.float64) for i, name in enumerate(COUNTS)}
 
     def share(part: Column, of: Column) -> Column:
         return np.divide(part, of, out=np.zeros(n), where=of > 0)

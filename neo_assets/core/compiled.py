@@ -19,18 +19,15 @@ from neo_assets.core.fingerprint import ROOT, digest_bytes
 _MARK = b"neo_assets.core.compiled"
 
 
-def _sources() -> list[Path]:
-    return sorted(path for path in (ROOT / "neo_assets").rglob("*.py") if _MARK in path.read_bytes())
+def kept_in(root: Path) -> Path:
+    """Where machine code of the modules below ``root`` is kept: named by all of them that compile anything, and by numba's version."""
+    sources = sorted(path for path in (root / "neo_assets").rglob("*.py") if _MARK in path.read_bytes())
+    name = digest_bytes(b"".join(path.read_bytes() for path in sources) + numba.__version__.encode())
+    return root / ".neo" / "kernels" / name
 
 
-def _keep_code_by_source() -> None:
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
-    name = digest_bytes(b"".join(path.read_bytes() for path in _sources()) + numba.__version__.encode())
-    numba.config.CACHE_DIR = str(ROOT / ".neo" / "kernels" / name)
-
-
-_keep_code_by_source()
+if "NUMBA_CACHE_DIR" not in os.environ:
+    numba.config.CACHE_DIR = str(kept_in(ROOT))
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from datatrove.pipeline.base import PipelineStep
+from loguru import logger
+
+logger.disable("datatrove")  # its executor tells every task of every process on stderr; the stage says how far it is
 
 T = TypeVar("T")
 
