@@ -177,6 +177,8 @@ class CleanChinese(Section):
     """Thresholds of the Chinese rules; a field's name says what its rule keeps. A word of the paper's Chinese rules is a character."""
 
     faithful_to_release: bool = Field(False, description="as the released code: no repetition rule, half-width punctuation in the corpus")
+    delete_urls: bool = Field(False, description="take URLs out of the text, as the released code does")
+    line_rules: bool = Field(False, description="keep only lines that are sentences; written in the released code and never called there")
     bad_words: WordList
     max_bracketed: Bound = Field(description="share of characters inside 【】")
     max_blocked_url: Bound = Field(description="0 drops what a URL list names")
