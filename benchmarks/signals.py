@@ -84,6 +84,22 @@ def _decisions(some: list[str], ready: list[list[str]], signals: dict[str, np.nd
         gopher_repetition_filter.find_top_duplicate = top
         _compare_decisions(what, some, ready, signals, limits, ours, waiting)
     gopher_repetition_filter.find_top_duplicate = counted
+    _quality_decisions(some, ready, signals, waiting)
+
+
+def _quality_decisions(some: list[str], ready: list[list[str]], signals: Mapping[str, np.ndarray], waiting: list[list[str]]) -> None:
+    """Gopher's quality rules that both have: words, their mean length, words without letters, stop words."""
+    if "stop_words" not in signals:
+        return
+    block = gopher_quality_filter.GopherQualityFilter(50, 10_000, 3, 10, None, None, None, 0.8, 2, stop_words=STOP)
+    theirs = []
+    for text, words in zip(some, ready, strict=True):
+        waiting.append(words)
+        theirs.append(bool(words) and block.filter(Document(text=text, id="")) is not True)
+        waiting.clear()
+    words, length = signals["words"], signals["mean_word_length"]
+    ours = (words > 0) & ((words < 50) | (words > 10_000) | (length < 3) | (length > 10) | (signals["letterless_words"] > 0.2) | (signals["stop_words"] < 2))
+    print(f"  decisions equal, Gopher's quality rules: {np.mean(ours == np.array(theirs)):.4%}; rejected by us {ours.mean():.2%}, by datatrove {np.mean(theirs):.2%}")
 
 
 def _compare_decisions(

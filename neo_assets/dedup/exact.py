@@ -26,7 +26,8 @@ class ExactDedupInput(Section):
 def drop_exact_duplicates(config: ExactDedupInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Documents whose text no other document has, byte by byte (128-bit hashes).
 
-    Of equal texts the one most surely in its language stays, of those the smallest id; the others name it as their twin.
+    Of equal texts the one most surely in its language stays, of those the smallest id; the others name it as their twin. Memory grows by
+    about 100 bytes a document of the language.
     """
     (before,) = inputs.values()
     shards = before.files(records.PART)
