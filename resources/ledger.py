@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -29,13 +29,34 @@ _ORDER = (
 )
 
 
+def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, tuple[str, str]]:
+    """Artifacts of a build whose inputs, and theirs, are those that the build holds now (equal content is the same input)."""
+    heads = {name: pointer for name, pointer in store.heads(recipe).items() if "@" in name or makes(name)}
+    manifests = {name: made.manifest for name, pointer in heads.items() if "@" not in name and (made := store.find(*pointer))}
+    known: dict[str, bool] = {}
+
+    def current(name: str) -> bool:
+        if name not in known:
+            known[name] = True  # there are no cycles; this only keeps a damaged store from one
+            manifest = manifests[name]
+            read = {i: ref.digest for i, ref in manifest.made_from.inputs.items() if i in heads and "@" not in i}
+            known[name] = all(i in manifests and digest in (manifests[i].digest, *manifests[i].parts.values()) and current(i) for i, digest in read.items())
+        return known[name]
+
+    return {name: pointer for name, pointer in heads.items() if name in manifests and current(name)}
+
+
 class Ledger:
     """Views over one recipe's build: ``verdicts`` (one row per document and stage) and ``fetched`` (one row per URL)."""
 
-    def __init__(self, store: Store, recipe: str) -> None:
+    def __init__(self, store: Store, recipe: str, makes: Callable[[str], bool] = lambda _: True) -> None:
+        """``makes`` says which artifacts the recipe still has: those of steps that were taken out of it are left out.
+
+        So are artifacts made from others than the build now holds, after a run that failed half way: their verdicts are of another corpus.
+        """
         self.connection = duckdb.connect()
         verdicts, fetched = [], []
-        for name, (key, fingerprint) in store.heads(recipe).items():
+        for name, (key, fingerprint) in _current(store, recipe, makes).items():
             folder = store.folder(key, fingerprint)
             if "@" not in name:
                 whole = folder / "verdicts.parquet"
@@ -66,14 +87,16 @@ class Ledger:
 
     def fate(self, doc_or_url: str) -> list[Row]:
         """What every stage decided about one document, in stage order; by id or by URL."""
+        doc_or_url = doc_or_url.split("#", 1)[0]
         named = "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or (length(?) >= 8 and starts_with(doc_id, ?))"
         ids = [doc_or_url, *(str(r["doc_id"]) for r in self.rows(named, [doc_or_url] * 5))]
         return self.rows("select stage, verdict, rule, value, threshold, twin, detail, doc_id from verdicts where list_contains(?, doc_id) order by place, stage, doc_id", [ids])
 
     def similar_urls(self, text: str, limit: int) -> list[str]:
         """Crawled URLs that look most like ``text``."""
-        bare = text.split("://", 1)[-1]
-        found = self.rows("select url from fetched group by url order by levenshtein(regexp_replace(url, '^https?://', ''), ?), url limit ?", [bare, limit])
+        bare = text.split("://", 1)[-1].split("#", 1)[0]
+        closest = "select url from fetched group by url order by ends_with(url, ?) desc, levenshtein(regexp_replace(url, '^https?://', ''), ?), url limit ?"
+        found = self.rows(closest, [bare, bare, limit])
         return [str(r["url"]) for r in found]
 
     def url_of(self, doc_id: str) -> str | None:

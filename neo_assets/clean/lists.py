@@ -12,7 +12,7 @@ from pydantic import Field
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
-from neo_assets.core.recipe.data import UrlLists, WordList
+from neo_assets.core.recipe.data import Clean, ListFile, UrlLists, WordList
 
 NOT_HERE = "not here"
 
@@ -41,6 +41,18 @@ def list_input(words: WordList) -> ListInput:
         return ListInput(entries=words)
     file = ROOT / words.path
     return ListInput(path=words.path, digest=digest_file(file) if file.is_file() else NOT_HERE)
+
+
+def missing_lists(clean: Clean) -> list[str]:
+    """Word lists that a recipe names and that are not on this machine, in words."""
+    named = [
+        (f"clean.{lang}.{field}", getattr(section, field))
+        for lang, section in (("en", clean.en), ("zh", clean.zh))
+        if section
+        for field in ("stop_words", "bad_words")
+        if hasattr(section, field)
+    ]
+    return [f"{where}: there is no file {ROOT / words.path}" for where, words in named if isinstance(words, ListFile) and not (ROOT / words.path).is_file()]
 
 
 def entries_of(file: Path) -> list[str]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.steps import Decision
 
-_PREFIXES = ("min_", "max_", "below_", "above_")
+PREFIXES = ("min_", "max_", "below_", "above_")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Rule:
 
 def rules(thresholds: Section) -> list[Rule]:
     """The rules of a recipe section that are switched on, in the order of its fields."""
-    named = [(name, getattr(thresholds, name)) for name in type(thresholds).model_fields if name.startswith(_PREFIXES)]
+    named = [(name, getattr(thresholds, name)) for name in type(thresholds).model_fields if name.startswith(PREFIXES)]
     return [Rule(name, float(value)) for name, value in named if value is not None]
 
 

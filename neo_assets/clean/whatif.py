@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from neo_assets.clean.clean_docs import signal_columns
-from neo_assets.clean.rules import judge, rules
+from neo_assets.clean.rules import PREFIXES, judge, rules
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
@@ -38,6 +38,10 @@ def parsed(recipe: Recipe, changes: Sequence[str]) -> dict[str, Section]:
             raise BadInput(f"'{change}' is no change of a threshold. Write clean.‹{'|'.join(recipe.languages)}›.‹field›=‹value›, e.g. clean.en.max_bullet_lines=0.5")
         if parts[1] not in type(section).model_fields:
             raise BadInput(f"clean.{parts[0]} has no field '{parts[1]}'. {did_you_mean(parts[1], type(section).model_fields)}")
+        if not parts[1].startswith(PREFIXES):
+            raise BadInput(f"clean.{parts[0]}.{parts[1]} is no threshold: it changes what is measured, so only a build can tell. Thresholds begin with {', '.join(PREFIXES)}")
+        if parts[1] in values.get(parts[0], {}) or not text.strip():
+            raise BadInput(f"'{change}': " + ("this field is given twice" if text.strip() else "the value is missing; null switches a rule off"))
         values.setdefault(parts[0], {})[parts[1]] = yaml.safe_load(text)
     out = {}
     for lang, fields in values.items():
@@ -62,6 +66,9 @@ def compare(store: Store, recipe: Recipe, lang: str, thresholds: Section, exampl
         for path in measured.files(f"{lang}/part-"):
             table = pq.read_table(path, columns=["doc_id", *columns])
             signals = signal_columns(table, [*now, *then])
+            for rule in then:
+                if rule not in now and table.num_rows and np.isnan(signals[rule.signal]).all():
+                    raise BadInput(f"{rule.signal} was not measured in this build, since no rule of its recipe needed it; only a build can tell what {rule.field} would do")
             before, after = judge(signals, now, table.num_rows), judge(signals, then, table.num_rows)
             sides = {"newly kept": before.dropped & ~after.dropped, "newly dropped": after.dropped & ~before.dropped}
             for name, amount in (("documents", table.num_rows), ("kept now", (~before.dropped).sum()), ("kept then", (~after.dropped).sum())):
@@ -73,7 +80,8 @@ def compare(store: Store, recipe: Recipe, lang: str, thresholds: Section, exampl
                     shown.append(
                         {"side": side, "source": source, "doc_id": table.column("doc_id")[int(i)].as_py(), "rule": decided.rule[i], "value": float(decided.value[i]), "threshold": float(decided.threshold[i])}
                     )  # fmt: skip
-        by_source.append(row)
+        if row["documents"]:
+            by_source.append(row)
     limited: list[Row] = []
     for side in ("newly kept", "newly dropped"):
         for source in recipe.sources:

@@ -175,6 +175,15 @@ def _apply(stage: str, decide: Decide, folder: Path, shard: Path) -> None:
     write_part(documents.filter(pa.array(~decision.dropped)), folder / shard.name)
 
 
+def _why_so_few(found: Totals) -> str:
+    if found.rows or not found.seen:
+        return ""
+    rules: Counter[str] = Counter()
+    for (_, verdict, rule), n in found.by_rule.items():
+        rules[rule] += n * (verdict == DROPPED)
+    return " of " + f"{found.seen:,}; dropped by " + ", ".join(f"{rule} {n:,}" for rule, n in rules.most_common(3))
+
+
 def report(out: Workspace, *, expected: int, numbers: dict[str, Scalar] | None = None) -> Outcome:
     """Outcome of a step whose parts and verdicts are all written."""
     parts, verdicts = sorted(out.path.glob(f"{records.PART}*.parquet")), sorted((out.path / VERDICTS).glob("*.parquet"))
@@ -198,6 +207,6 @@ def report(out: Workspace, *, expected: int, numbers: dict[str, Scalar] | None =
             Check(
                 name="rows_balance", passed=found.rows + dropped == found.seen == expected, detail=f"{expected} in = {found.rows} kept + {dropped} dropped; {found.seen} verdicts"
             ),
-            Check(name="language_not_empty", passed=found.rows > 0, detail=f"{found.rows} documents left"),
+            Check(name="language_not_empty", passed=found.rows > 0, detail=f"{found.rows} documents left{_why_so_few(found)}"),
         ],
     )

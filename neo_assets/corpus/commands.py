@@ -30,7 +30,8 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
     """
     from resources.ledger import Ledger
 
-    ledger = Ledger(Store(store_root()), load().name)
+    recipe = load()
+    ledger = Ledger(Store(store_root()), recipe.name, recipe.makes)
     rows = ledger.fate(page)
     if not rows:
         known = ledger.similar_urls(page, limit=3)
@@ -51,27 +52,33 @@ def funnel(as_json: bool = JSON) -> None:
     """Documents kept, edited and dropped, by stage, source and rule."""
     from resources.ledger import Ledger
 
-    show(Ledger(Store(store_root()), load().name).funnel(), as_json, empty="nothing is built for this recipe yet")
+    recipe = load()
+    show(Ledger(Store(store_root()), recipe.name, recipe.makes).funnel(), as_json, empty="nothing is built for this recipe yet")
 
 
 def sample(
     rule: Annotated[str, typer.Argument(help="a rule, as `neo funnel` lists them")],
-    n: Annotated[int, typer.Option("-n", help="documents")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, help="documents")] = 10,
     seed: Annotated[int, typer.Option(help="another seed, other documents")] = 0,
-    chars: Annotated[int, typer.Option(help="characters shown of each text")] = 400,
+    chars: Annotated[int, typer.Option(min=0, help="characters shown of each text")] = 400,
     as_json: bool = JSON,
 ) -> None:
-    """Read what a rule threw away: documents drawn evenly, each with the value measured, the threshold, its twin and its text."""
+    """Read what a rule threw away: documents drawn evenly, each with the value measured, the threshold, its twin and its text.
+
+    The text is the extracted one, before any step edited it: what a rule cut out or masked is still in it.
+    """
     from resources.ledger import Ledger
     from resources.texts import texts_of
 
     recipe = load()
     store = Store(store_root())
-    ledger = Ledger(store, recipe.name)
+    ledger = Ledger(store, recipe.name, recipe.makes)
     rows = ledger.drawn(rule, n, seed)
     if not rows:
         known = [str(r["rule"]) for r in ledger.rows("select distinct rule from verdicts where rule <> '' order by rule")]
-        raise BadInput(f"no document of this build met a rule '{rule}'. {did_you_mean(rule, known)} Rules: {', '.join(known) or 'none'}")
+        raise BadInput(
+            f"no document of this build met a rule '{rule}': it is off, dropped nothing, or has another name. {did_you_mean(rule, known)} Rules that were met: {', '.join(known) or 'none'}"
+        )
     found = texts_of(store, recipe.name, {str(row[name]) for row in rows for name in ("doc_id", "twin") if row[name]})
     out = [_told(row, found, ledger.url_of(str(row["doc_id"])), chars) for row in rows]
     if as_json:
@@ -82,6 +89,10 @@ def sample(
         print(
             f"{row['url'] or row['doc_id']}\n  {row['stage']}: {row['verdict']} by {rule}{'; ' + measured if measured else ''}{'; stays instead: ' + str(row['twin']) if row['twin'] else ''}"
         )
+        if row["detail"]:
+            print(f"  {row['detail']}")
+        if not row["text"]:
+            continue
         print("  | " + str(row["text"]).replace("\n", "\n  | ") + "\n")
 
 

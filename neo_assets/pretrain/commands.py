@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from neo_assets.clean.lists import missing_lists
 from neo_assets.core.jobs import JobFolder, JobState, age, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
@@ -98,16 +99,21 @@ def plan(run: Annotated[str | None, typer.Argument(help="a run of the recipe; al
             raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
     plans = [{"run": name, **estimate(recipe.runs[name], recipe.tokenizer), "command": launch_command(recipe, name)} for name in names]
     if as_json:
-        show([{**p, "artifacts": _artifacts(recipe), "not_here": missing_places(recipe.sources)} for p in plans], as_json=True)
+        show([{**p, "artifacts": _artifacts(recipe), "not_here": not_here(recipe)} for p in plans], as_json=True)
         return
     artifacts = _artifacts(recipe)
     print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(artifacts), 'artifact')}, in order:")
     print(textwrap.fill(", ".join(artifacts), 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
-    for problem in missing_places(recipe.sources):
+    for problem in not_here(recipe):
         print(f"\nnot here yet: {problem}")
     for entry in plans:
         print()
         show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
+
+
+def not_here(recipe: Recipe) -> list[str]:
+    """Folders, files and lists that the recipe names and that are not on this machine."""
+    return [*missing_places(recipe.sources), *missing_lists(recipe.clean)]
 
 
 def _artifacts(recipe: Recipe) -> list[str]:

@@ -110,6 +110,8 @@ def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row]) -> list[Bloc
         held[rule] = held.get(rule, 0) + int(row["documents"] or 0)
     rows: list[Row] = []
     for (stage, source), by_rule in counts.items():
+        if stage not in inputs:
+            continue
         total, kept = sum(by_rule.values()), by_rule.get("", 0)
         why = ", ".join(f"{rule} {n:,}" for rule, n in sorted(by_rule.items(), key=lambda item: -item[1]) if rule)
         rows.append({"stage": stage, "source": source, "in": total, "kept": kept, "of them edited": edited[stage, source], "dropped": total - kept, "dropped by rule": why})

@@ -67,6 +67,23 @@ def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
     assert list(recipe.evaluation.benchmarks) == ["general_en"]
 
 
+def test_null_in_place_of_a_mapping_takes_out_all_of_it(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, "mixture: {decay: {rounds: null, recalled_rounds: null, target_tokens: 9, weights: {en: 1}, bytes_per_token: {en: 3}}}\n"))
+    assert recipe.mixture["decay"].rounds == {} and recipe.mixture["decay"].target_tokens == 9
+    with pytest.raises(RecipeError, match="`rounds: null` takes out inherited rounds"):
+        load(write(tmp_path, "mixture: {decay: {target_tokens: 9}}\n"))
+
+
+def test_a_recipe_makes_the_steps_it_lists(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, "steps: {en: [clean_docs, exact_dedup]}\n"))
+    assert [n for n in ("clean_docs/en", "exact_dedup/en", "near_dedup/en", "near_dedup/zh", "near_dedup/fr", "matrix") if recipe.makes(n)] == [
+        "clean_docs/en",
+        "exact_dedup/en",
+        "near_dedup/zh",
+        "matrix",
+    ]
+
+
 def test_a_recipe_is_called_what_its_file_is_called(tmp_path: Path) -> None:
     write(tmp_path, "")
     (tmp_path / "my-own.yaml").write_text("extends: laptop\n")

@@ -147,7 +147,7 @@ def test_whatif_tells_what_another_threshold_would_do(first_run: subprocess.Comp
     assert by_source["help_en"]["kept now"] - by_source["help_en"]["kept then"] == by_source["help_en"]["newly dropped"]
     example = told["examples"][0]
     assert example["rule"] == "min_words" and 50 <= example["value"] < 350 and example["url"].startswith("http://")
-    for wrong, said in (("clean.en.min_wrds=3", "Did you mean min_words"), ("clean.fr.min_words=3", "is no change of a threshold"), ("clean.en.min_words=many", "given: 'many'")):
+    for wrong, said in (("clean.en.min_wrds=3", "Did you mean min_words"), ("clean.fr.min_words=3", "is no change of a threshold"), ("clean.en.min_words=many", "given: 'many'"), ("clean.en.stop_words=[the]", "only a build can tell"), ("clean.en.min_words=", "the value is missing"), ("clean.en.min_wikiref_score=0.1", "was not measured in this build")):  # fmt: skip
         done = factory.neo("whatif", wrong)
         assert done.returncode == 2 and said in done.stderr
 

@@ -322,7 +322,7 @@ class Mixture(Section):
     @model_validator(mode="after")
     def _one_form(self) -> Mixture:
         if (self.target_tokens is None) == (not self.rounds):
-            raise ValueError("give either rounds, or target_tokens with weights")
+            raise ValueError("give either rounds, or target_tokens with weights (`rounds: null` takes out inherited rounds)")
         if self.target_tokens is None:
             return self
         if self.source_rounds:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -81,6 +82,13 @@ class Recipe(Section):
         """The artifact that a cleaning step of a language reads."""
         steps = self.steps[lang]
         return f"{steps[steps.index(step) - 1]}/{lang}"
+
+    def makes(self, name: str) -> bool:
+        """Whether a cleaning artifact (``step/language``) is one of this recipe's; other names are not judged."""
+        step, _, lang = name.partition("/")
+        if step not in get_args(Step):
+            return True
+        return lang in self.languages and step in self.steps[lang]
 
     def cleaned(self, lang: str) -> str:
         """The artifact that a language's last cleaning step makes."""
