@@ -31,15 +31,15 @@ _ORDER = (
 
 def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, tuple[str, str]]:
     """Artifacts of a build whose inputs, and theirs, are those that the build holds now (equal content is the same input)."""
-    heads = {name: pointer for name, pointer in store.heads(recipe).items() if "@" in name or makes(name)}
-    manifests = {name: made.manifest for name, pointer in heads.items() if "@" not in name and (made := store.find(*pointer))}
+    heads = {name: pointer for name, pointer in store.heads(recipe).items() if "@" not in name and makes(name)}
+    manifests = {name: made.manifest for name, pointer in heads.items() if (made := store.find(*pointer))}
     known: dict[str, bool] = {}
 
     def current(name: str) -> bool:
         if name not in known:
             known[name] = True  # there are no cycles; this only keeps a damaged store from one
             manifest = manifests[name]
-            read = {i: ref.digest for i, ref in manifest.made_from.inputs.items() if i in heads and "@" not in i}
+            read = {i: ref.digest for i, ref in manifest.made_from.inputs.items() if i in heads or not makes(i)}
             known[name] = all(i in manifests and digest in (manifests[i].digest, *manifests[i].parts.values()) and current(i) for i, digest in read.items())
         return known[name]
 
@@ -56,11 +56,10 @@ class Ledger:
         """
         self.connection = duckdb.connect()
         verdicts, fetched = [], []
-        for name, (key, fingerprint) in _current(store, recipe, makes).items():
+        for key, fingerprint in _current(store, recipe, makes).values():
             folder = store.folder(key, fingerprint)
-            if "@" not in name:
-                whole = folder / "verdicts.parquet"
-                verdicts += [whole] if whole.is_file() else sorted((folder / "verdicts").glob("*.parquet"))
+            whole = folder / "verdicts.parquet"
+            verdicts += [whole] if whole.is_file() else sorted((folder / "verdicts").glob("*.parquet"))
             if key.startswith("raw_crawl/"):
                 fetched += sorted((folder / "log").glob("*.parquet"))
         self._view("verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail")

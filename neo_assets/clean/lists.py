@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +78,26 @@ class UrlListInput(Section):
     lists: UrlLists
     digest: str = ""
 
+    def read(self) -> BlockedUrls:
+        """The lists. Raises BadInput for a pattern that matches no file, and when a file changed since the recipe was loaded."""
+        return _blocked_urls(tuple(self.lists.domains), tuple(self.lists.urls), self.digest)
+
 
 def url_list_input(lists: UrlLists) -> UrlListInput:
-    files = [path for pattern in (*lists.domains, *lists.urls) for path in matches(pattern)]
-    return UrlListInput(lists=lists, digest=digest_json([digest_file(path) for path in files]) if files else "")
+    return UrlListInput(lists=lists, digest=_digest((*lists.domains, *lists.urls)))
+
+
+def _digest(patterns: Iterable[str]) -> str:
+    files = [path for pattern in patterns for path in matches(pattern)]
+    return digest_json([digest_file(path) for path in files]) if files else ""
+
+
+@functools.lru_cache(maxsize=1)  # by content, so that a worker reads millions of hosts once and never old ones
+def _blocked_urls(domains: tuple[str, ...], urls: tuple[str, ...], digest: str) -> BlockedUrls:
+    read = BlockedUrls.read(UrlLists(domains=list(domains), urls=list(urls)))
+    if _digest((*domains, *urls)) != digest:
+        raise BadInput("a URL list has changed since the recipe was loaded; load it again")
+    return read
 
 
 def matches(pattern: str) -> list[Path]:

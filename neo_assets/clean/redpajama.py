@@ -19,7 +19,7 @@ from pydantic import Field
 
 from neo_assets.clean.lists import matches
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 
 NAMES = {
@@ -35,15 +35,24 @@ _BUCKETS = {"head": 0.0, "middle": 1.0, "tail": 2.0}
 
 
 class RedPajamaInput(Section):
-    """Files as a stage takes them: their content counts, their place does not."""
+    """Files as a stage takes them: their names and sizes count, their place does not.
+
+    The release is terabytes, and definitions load in seconds, so the files are not hashed: like a source, they are trusted under one name.
+    """
 
     paths: list[str] = Field(default_factory=list, json_schema_extra=NOT_IDENTITY)
     digest: str = ""
 
+    def read(self) -> Signals:
+        """All values. Raises BadInput for a pattern without files, a line that cannot be read, and files that changed since the recipe was loaded."""
+        if redpajama_input(self.paths).digest != self.digest:
+            raise BadInput("RedPajama-V2's quality signals have changed since the recipe was loaded; load it again")
+        return _read(tuple(self.paths), self.digest)
+
 
 def redpajama_input(paths: Sequence[str]) -> RedPajamaInput:
     files = [file for pattern in paths for file in matches(pattern)]
-    return RedPajamaInput(paths=list(paths), digest=digest_json([digest_file(f) for f in files]) if files else "")
+    return RedPajamaInput(paths=list(paths), digest=digest_json([[f.name, f.stat().st_size] for f in files]) if files else "")
 
 
 class Signals:
@@ -65,9 +74,8 @@ class Signals:
         return {name: out[:, i] for i, name in enumerate(NAMES)}
 
 
-@functools.lru_cache(maxsize=2)
-def read(paths: tuple[str, ...]) -> Signals:
-    """All values of the files that match. Raises BadInput for a pattern without files, and for a line that cannot be read, with its number."""
+@functools.lru_cache(maxsize=1)
+def _read(paths: tuple[str, ...], _digest: str) -> Signals:
     hashes: list[int] = []
     values: list[list[float]] = []
     for pattern in paths:

@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from neo_assets.clean.lists import BlockedUrls, ListInput, UrlListInput
-from neo_assets.clean.measure import SIGNALS, Column, lists, measure
+from neo_assets.clean.measure import SIGNALS, Column, Lists, lists, measure
 from neo_assets.clean.redpajama import NAMES as REDPAJAMA
 from neo_assets.clean.redpajama import RedPajamaInput
-from neo_assets.clean.redpajama import read as read_redpajama
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
@@ -98,21 +97,23 @@ def _measure_shard(config: SignalsInput, folder: Path, path: Path) -> None:
     decision.rule[decision.dropped] = "language_not_listed"
     decision.detail = [str(lang) if gone else "" for lang, gone in zip(languages, decision.dropped, strict=True)]
     write_verdicts(verdict_columns(f"signals/{config.source}", table.column("doc_id"), config.source, decision), folder / VERDICTS / path.name)
-    blocked = BlockedUrls.read(config.blocked_urls.lists)
+    blocked = config.blocked_urls.read()
     for lang, target in targets.items():
+        settings = config.languages[lang]
+        known = lists(settings.stop_words.read(), settings.bad_words.read())
         chosen = table.filter(pc.equal(table.column("lang"), lang))
-        batches = [_measure(pa.Table.from_batches([b]), lang, config.languages[lang], blocked, config.redpajama) for b in chosen.to_batches(max_chunksize=_BATCH)]
+        batches = [_measure(pa.Table.from_batches([b]), lang, settings, known, blocked, config.redpajama) for b in chosen.to_batches(max_chunksize=_BATCH)]
         write_part(pa.concat_tables(batches) if batches else schema(lang).empty_table(), target)
 
 
-def _measure(table: pa.Table, lang: str, settings: LanguageSignals, blocked: BlockedUrls, others: RedPajamaInput) -> pa.Table:
+def _measure(table: pa.Table, lang: str, settings: LanguageSignals, known: Lists, blocked: BlockedUrls, others: RedPajamaInput) -> pa.Table:
     n = table.num_rows
     urls = table.column("url").to_pylist() if blocked.hosts or blocked.prefixes or others.paths else []
     columns: dict[str, Column] = {"lang_score": table.column("lang_score").to_numpy()}
     columns["blocked_url"] = np.array([float(str(url) in blocked) for url in urls]) if blocked.hosts or blocked.prefixes else np.zeros(n)
-    columns |= measure(table.column("text"), lang, lists(settings.stop_words.read(), settings.bad_words.read()))
+    columns |= measure(table.column("text"), lang, known)
     if lang == "en":
-        columns |= read_redpajama(tuple(others.paths)).of(urls) if others.paths else dict.fromkeys(REDPAJAMA, np.full(n, np.nan))
+        columns |= others.read().of(urls) if others.paths else dict.fromkeys(REDPAJAMA, np.full(n, np.nan))
     if lang == "zh":
         if settings.segment_words:
             from neo_assets.clean.chinese_words import mean_word_lengths

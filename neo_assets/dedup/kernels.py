@@ -17,7 +17,7 @@ _LIMIT = 0x40000
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0xD6E8FEB86659FD93)
 _ONE, _ZERO, _S32 = np.uint64(1), np.uint64(0), np.uint64(32)
-_SPACE, _NEWLINE = ord(" "), ord("\n")
+_SPACE = ord(" ")
 
 
 @kernel
@@ -157,13 +157,3 @@ def join_equal(keys, order, parents):
 def roots(parents):
     for i in range(len(parents)):
         parents[i] = root(parents, i)
-
-
-@kernel
-def agreement(signatures, left, right, out):
-    """Share of functions on which two signatures agree, for pairs of rows."""
-    for p in range(len(left)):
-        same = 0
-        for j in range(signatures.shape[1]):
-            same += signatures[left[p], j] == signatures[right[p], j]
-        out[p] = same / signatures.shape[1]

@@ -17,14 +17,6 @@ _OPENS = np.array([ord(c) for c in "【["], np.int64)
 
 
 @kernel
-def count_lines(data, begin, end):
-    n = 1
-    for i in range(begin, end):
-        n += data[i] == _NEWLINE
-    return n
-
-
-@kernel
 def line_hashes(data, offsets, minimum, hashes, starts):
     """Hash of every line of every text, stripped of ASCII space; 0 for one of fewer than ``minimum`` bytes, which is nobody's duplicate.
 

@@ -18,7 +18,7 @@ from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.steps import Decision, run_step
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import line_kernels as kernels
-from neo_assets.dedup.substring import edited
+from neo_assets.dedup.cuts import edited
 from neo_assets.text import kernels as text_kernels
 from neo_assets.text.characters import character_table
 from neo_assets.text.tokens import Buffers, buffers, string_array

@@ -23,6 +23,7 @@ from neo_assets.core.shards import run_shards
 from neo_assets.core.steps import Decision, run_step
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import substring_kernels as kernels
+from neo_assets.dedup.cuts import edited
 from neo_assets.text import kernels as text_kernels
 from neo_assets.text.tokens import buffers, string_array
 
@@ -116,21 +117,3 @@ def _cut(settings: SubstringDedup, marks_file: Path, begin_of: dict[str, int], d
     out, out_offsets, removed = np.empty(int(held.offsets[-1] - held.offsets[0]), np.uint8), np.zeros(n + 1, np.int64), np.zeros(n, np.int64)
     kernels.without_repeats(held.data, held.offsets, settings.length, marks, begin_of[shard.name], out, out_offsets, removed)
     return edited(documents, string_array(out, out_offsets), removed, "repeated_substring", settings.min_chars)
-
-
-def edited(documents: pa.Table, texts: pa.Array, removed: npt.NDArray[np.int64], rule: str, min_chars: int) -> Decision:
-    """Decision of a step that cut ``removed`` characters out of each text: an edit with the share cut, or a drop of what is too short now."""
-    import pyarrow.compute as pc
-
-    decision = Decision.keep(documents.num_rows)
-    before = pc.utf8_length(documents.column("text")).to_numpy().astype(np.float64)
-    left = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
-    touched = removed > 0
-    decision.rule[touched] = rule
-    decision.value[touched] = np.round(removed[touched] / before[touched], 6)
-    decision.dropped = touched & (left < min_chars)
-    decision.rule[decision.dropped] = "min_chars"
-    decision.value[decision.dropped] = left[decision.dropped]
-    decision.threshold[decision.dropped] = min_chars
-    decision.columns["text"] = texts
-    return decision

@@ -20,7 +20,6 @@ LIMIT = 0x40000
 WORD, LETTER, DIGIT, SPACE = 1, 2, 4, 8
 PUNCTUATION, UPPER, LOWER, IDEOGRAPH = 16, 32, 64, 128
 BULLET, SENTENCE_END, SEMICOLON, CLOSER = 256, 512, 1024, 2048
-HAN = 4096
 
 BULLETS = "•●○■□▪▫※·➢‣▶◀◦–"
 _ENDS = "!?。！？…｡"
@@ -56,7 +55,7 @@ def character_table() -> CharacterTable:
     fold[ord("’")] = ord("'")
     flags[0xAC00:0xD7A4] = WORD | LETTER
     for begin, end in ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, LIMIT)):
-        flags[begin:end] = WORD | LETTER | IDEOGRAPH | HAN
+        flags[begin:end] = WORD | LETTER | IDEOGRAPH
     return CharacterTable(flags, fold)
 
 
@@ -73,7 +72,6 @@ def _flags(character: str, category: str) -> int:
     han = 0xF900 <= code < 0xFB00 or 0x2E80 <= code < 0x2FE0 or code == 0x3005
     kana = 0x3040 <= code < 0x3100 or 0x31F0 <= code < 0x3200
     found |= IDEOGRAPH if found & WORD and (han or kana) else 0
-    found |= HAN if found & WORD and han else 0
     found |= BULLET if character in BULLETS else 0
     found |= SENTENCE_END if character in _ENDS else 0
     found |= SEMICOLON if character in _SEMICOLONS else 0

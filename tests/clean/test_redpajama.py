@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neo_assets.clean.redpajama import NAMES, read, redpajama_input
+from neo_assets.clean.redpajama import NAMES, Signals, redpajama_input
 from neo_assets.clean.rules import judge, rules
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
@@ -20,9 +20,12 @@ def line(url: str, as_text: bool = False, **values: object) -> bytes:
     return json.dumps({"id": url, "metadata": {"url": url}, "quality_signals": json.dumps(signals) if as_text else signals}).encode() + b"\n"
 
 
+def values(folder: Path) -> Signals:
+    return redpajama_input([str(folder / "*.json*")]).read()
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    read.cache_clear()
     (tmp_path / "0000.json").write_bytes(
         line("http://a.example/1", ccnet_bucket="head", ccnet_perplexity=300.5, books_importance=-10, openwebtext_importance=-5, wikiref_score=0.5)
     )
@@ -32,7 +35,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_values_are_found_by_url_and_missing_ones_are_nan(files: Path) -> None:
-    found = read((str(files / "*.json*"),)).of(["http://a.example/2", "http://nowhere.example/", "http://a.example/1"])
+    found = values(files).of(["http://a.example/2", "http://nowhere.example/", "http://a.example/1"])
     assert found["ccnet_bucket"].tolist()[::2] == [2.0, 0.0] and found["ccnet_perplexity"].tolist()[::2] == [900.0, 300.5]
     assert all(np.isnan(column[1]) for column in found.values())
     assert np.isnan(found["wikiref_score"][0]) and np.isnan(found["books_importance"][0])
@@ -44,13 +47,13 @@ def test_the_papers_thresholds_drop_what_they_should(files: Path) -> None:
     paper = {"max_ccnet_bucket": 0.9, "below_ccnet_perplexity": 487.5, "above_books_importance": -25000, "max_books_importance": 25000, "min_openwebtext_importance": -1000, "min_wikiref_score": 0.025}  # fmt: skip
     chosen = [r for r in rules(en.model_copy(update=paper)) if r.field in paper]
     assert {r.field for r in chosen} == set(paper)
-    decision = judge(read((str(files / "*.json*"),)).of(["http://a.example/1", "http://a.example/2", "http://nowhere.example/"]), chosen, 3)
+    decision = judge(values(files).of(["http://a.example/1", "http://a.example/2", "http://nowhere.example/"]), chosen, 3)
     assert decision.dropped.tolist() == [False, True, False] and decision.rule[1] == "max_ccnet_bucket"
     edge = next(r for r in chosen if r.field == "above_books_importance")
     assert edge.broken_by(np.array([-25000.0, -24999.0])).tolist() == [True, False]
 
 
-def test_content_is_identity_and_place_is_not(files: Path, tmp_path: Path) -> None:
+def test_names_and_sizes_are_identity_and_place_is_not(files: Path, tmp_path: Path) -> None:
     before = redpajama_input([str(files / "*.json*")])
     (tmp_path / "elsewhere").mkdir()
     for name in ("0000.json", "0001.json.gz"):
@@ -60,10 +63,17 @@ def test_content_is_identity_and_place_is_not(files: Path, tmp_path: Path) -> No
     assert redpajama_input([str(files / "*.json*")]).digest != before.digest
 
 
+def test_files_that_changed_after_the_recipe_was_loaded_are_refused(files: Path) -> None:
+    before = redpajama_input([str(files / "*.json*")])
+    assert before.read() is before.read()
+    (files / "0000.json").write_bytes(b"")
+    with pytest.raises(BadInput, match="have changed since the recipe was loaded"):
+        before.read()
+
+
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
-    read.cache_clear()
     (tmp_path / "bad.json").write_bytes(line("http://a.example/") + b'{"quality_signals": {}}\n')
     with pytest.raises(BadInput, match=r"bad\.json: line 2: not a row of quality signals \(KeyError"):
-        read((str(tmp_path / "bad.json"),))
+        redpajama_input([str(tmp_path / "bad.json")]).read()
     with pytest.raises(BadInput, match="not shipped with NeoFoundry"):
-        read((str(tmp_path / "none*"),))
+        redpajama_input([str(tmp_path / "none*")]).read()

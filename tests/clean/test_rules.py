@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neo_assets.clean.lists import BlockedUrls, list_input
+from neo_assets.clean.lists import BlockedUrls, list_input, url_list_input
 from neo_assets.clean.rules import judge, rules
 from neo_assets.clean.signals import names
 from neo_assets.core.errors import BadInput
@@ -100,6 +100,18 @@ def test_urls_are_blocked_by_host_and_by_prefix(tmp_path: Path, url: str, blocke
     (tmp_path / "domains").write_text("bad.example\n")
     (tmp_path / "urls").write_text("good.example/ads\ngood.example/ads/deeper\nother.example/x\n")
     assert (url in BlockedUrls.read(UrlLists(domains=[str(tmp_path / "dom*")], urls=[str(tmp_path / "urls")]))) == blocked
+
+
+def test_a_url_list_that_changed_is_refused_and_never_served_from_memory(tmp_path: Path) -> None:
+    file = tmp_path / "domains"
+    file.write_text("bad.example\n")
+    before = url_list_input(UrlLists(domains=[str(file)]))
+    assert "http://bad.example/" in before.read()
+    file.write_text("other.example\n")
+    after = url_list_input(UrlLists(domains=[str(file)]))
+    assert "http://bad.example/" not in after.read() and "http://other.example/" in after.read()
+    with pytest.raises(BadInput, match="changed since the recipe was loaded"):
+        before.read()
 
 
 def test_a_url_list_that_is_not_here_says_so(tmp_path: Path) -> None:

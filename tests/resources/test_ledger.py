@@ -47,4 +47,5 @@ def test_steps_that_the_recipe_no_longer_has_are_not_told(tmp_path: Path) -> Non
     store = Store(tmp_path)
     made(store, "clean_docs/en", "a", Verdict("d", "clean_docs/en"), {})
     made(store, "exact_dedup/en", "b", Verdict("d", "exact_dedup/en"), {"clean_docs/en": "a"})
+    made(store, "matrix", "c", Verdict("d", "matrix"), {"exact_dedup/en": "b"})  # made from the step that is gone: of another corpus
     assert stages(Ledger(store, "r", lambda name: name != "exact_dedup/en")) == ["clean_docs/en"]
