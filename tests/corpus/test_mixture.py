@@ -93,6 +93,7 @@ def test_recalled_documents_are_read_more_often(tmp_path: Path) -> None:
         ({"rounds": {"en": 1}, "target_tokens": 5}, "either rounds, or target_tokens"),
         ({"target_tokens": 5, "weights": {"en": 0.5}, "bytes_per_token": {"en": 4}}, "weights adds up to 0.5, not to 1"),
         ({"target_tokens": 5, "weights": {"en": 1}}, "bytes_per_token names no en"),
+        ({"target_tokens": 5, "weights": {"en": 1}, "bytes_per_token": {"en": 4}, "recalled_rounds": {"en": 2}}, "recalled_rounds belongs to rounds"),
         ({"target_tokens": 5, "weights": {"en": 1}, "bytes_per_token": {"en": 4}, "source_weights": {"en": {"a": 0.2}}}, r"source_weights\.en adds up to 0.2"),
     ],
 )

@@ -325,8 +325,9 @@ class Mixture(Section):
             raise ValueError("give either rounds, or target_tokens with weights (`rounds: null` takes out inherited rounds)")
         if self.target_tokens is None:
             return self
-        if self.source_rounds:
-            raise ValueError("source_rounds belongs to rounds; with target_tokens use source_weights")
+        for name in ("source_rounds", "recalled_rounds"):  # they would move what is got away from what is asked
+            if getattr(self, name):
+                raise ValueError(f"{name} belongs to rounds; with target_tokens use source_weights (`{name}: null` takes out inherited ones)")
         for what, shares in (("weights", self.weights), *((f"source_weights.{lang}", by_source) for lang, by_source in self.source_weights.items())):
             if abs(sum(shares.values()) - 1) > 1e-6:
                 raise ValueError(f"{what} adds up to {sum(shares.values()):.6g}, not to 1")
