@@ -2,23 +2,23 @@
 
 A checkpoint is a folder of the store, ``checkpoint/‹run›/‹step›-‹run fingerprint›/``:
 
-    state/…             DeepSpeed's weights, optimizer shards and schedule
+    state/…             DeepSpeed's weights and optimizer shards
     rng/rank‹k›.pt      random states of rank k
     metrics.parquet     one row per step since the checkpoint before
-    certificate.json    digests of weights, optimizer and loss history, sample range, versions
+    certificate.json    training/certificate.py
     manifest.json       every file with size and digest; written last
 
-It is written aside, hashed, synced and renamed by rank 0 between two barriers. Hashing costs about 0.1 s per 60 MB; for that, a
-torn or altered file is always noticed before it is loaded.
+It is written aside by threads (training/snapshot.py), digested, synced and renamed. Asked to stop between two checkpoints, a
+run saves a *rescue* beside its job: the same thing, no artifact, gone once a later checkpoint is there.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,75 +29,53 @@ import torch
 import torch.distributed as dist
 
 from neo_assets.core import records
-from neo_assets.core.fingerprint import MultisetDigest, digest_file, digest_json
-from neo_assets.core.store import PARTIAL, InputRef, MadeFrom, Manifest, commit_folder, file_entries
+from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.store import MANIFEST, PARTIAL, VERDICT_FILE, FileEntry, InputRef, MadeFrom, Manifest, commit_folder
+from training.certificate import CERTIFICATE, METRICS, Certificate, Origin, read_certificate
+from training.machine import Machine
+from training.snapshot import RANKS, Snapshots, Writing, sync
 from training.spec import PretrainConfig, checkpoint_name
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
 STATE = "state"
-METRICS = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("loss", pa.float64()),  # nats per trained token, over the global batch
-        ("lr", pa.float64()),
-        ("grad_norm", pa.float64()),
-        ("tokens", pa.int64()),  # trained tokens since the run's start
-        ("tokens_per_s", pa.float64()),
-    ]
-)
-_REPRODUCIBLE = ("step", "loss", "lr", "grad_norm", "tokens")
+METRICS_FILE = "metrics.parquet"
+MetricsRow = dict[str, float | int]
 
 
-def history_digest(before: str, metrics: pa.Table) -> str:
-    """Chained digest of the loss history: the digest before, and the new steps' exact values (floats in hexadecimal)."""
-    columns = [metrics.column(n).to_pylist() for n in _REPRODUCIBLE]
-    return digest_json([before, [[v.hex() if isinstance(v, float) else v for v in row] for row in zip(*columns, strict=True)]])
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: everything that is neither weights nor optimizer."""
 
-
-def tensors_digest(path: Path) -> str:
-    """Digest of every tensor and number in a ``.pt`` file of ours, whatever its container bytes look like."""
-    digest = MultisetDigest()
-    for name, value in _leaves(torch.load(path, map_location="cpu", weights_only=False), ""):
-        if isinstance(value, torch.Tensor):
-            raw = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
-            digest.add(f"{name}:{value.dtype}:{tuple(value.shape)}:".encode() + raw)
-        elif isinstance(value, int | float | str | bool):
-            digest.add(f"{name}={value!r}".encode())
-    return digest.hexdigest()
-
-
-def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key in sorted(value, key=str):
-            yield from _leaves(value[key], f"{name}/{key}")
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            yield from _leaves(item, f"{name}/{i}")
-    else:
-        yield name, value
+    step: int
+    tokens: int  # trained since the run's start
+    history: str  # digest of the loss history
+    rows: list[MetricsRow]  # steps since the last checkpoint that is no rescue
 
 
 class Checkpoints:
-    """Writes and finds the checkpoints of one run."""
+    """Writes and finds the checkpoints of one run. All methods are called by every rank unless they say otherwise."""
 
-    def __init__(self, config: PretrainConfig, rank: int) -> None:
-        self.config = config
-        self.rank = rank
+    def __init__(self, config: PretrainConfig, rank: int, machine: Machine, stream: str, rescues: Path, announce: Callable[[Manifest], None]) -> None:
+        self.config, self.rank, self.machine, self.stream, self.rescues, self.announce = config, rank, machine, stream, rescues, announce
         self.root = Path(config.checkpoints)
+        self.snapshots = Snapshots()
+        self.writing: Writing | None = None
 
     def folder(self, step: int) -> Path:
         return self.root / checkpoint_name(step, self.config.run_fingerprint)
 
+    # ------------------------------------------------ finding
+
     def committed(self) -> list[tuple[int, Path]]:
         """(step, folder) of every committed checkpoint of this run, oldest first."""
-        found = sorted(self.root.glob(f"*-{self.config.run_fingerprint[:8]}/manifest.json"))
-        return [(int(p.parent.name.split("-")[0]), p.parent) for p in found if not p.parent.name.startswith(".")]
+        return [(int(p.parent.name.split("-")[0]), p.parent) for p in sorted(self.root.glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))]
 
     def last_sound(self, say: Callable[[str], None]) -> tuple[int, Path] | None:
-        """The newest checkpoint whose files all hash to what the manifest says. Damaged ones are renamed aside (rank 0)."""
-        for step, folder in reversed(self.committed()):
+        """The newest checkpoint or rescue whose files all hash to what the manifest says. Damaged ones are renamed aside. Rank 0 only."""
+        rescues = [(int(p.parent.name.split("-")[0]), p.parent) for p in self.rescues.glob(f"[0-9]*/{MANIFEST}")]
+        for step, folder in sorted([*self.committed(), *rescues], key=lambda found: (found[0], found[1].parent == self.root), reverse=True):
             problem = damage(folder)
             if problem is None:
                 return step, folder
@@ -105,78 +83,124 @@ class Checkpoints:
             folder.rename(folder.with_name(f".damaged-{int(time.time())}-{folder.name}"))
         return None
 
-    def save(self, engine: DeepSpeedEngine, step: int, tokens: int, metrics: list[dict[str, float | int]], history_before: str) -> Manifest | None:
-        """Write the checkpoint of ``step``. Collective; returns the manifest on rank 0, None elsewhere."""
-        final = self.folder(step)
+    # ------------------------------------------------ writing
+
+    def save(self, engine: DeepSpeedEngine, progress: Progress, next_sample: int, *, rescue: bool = False) -> None:
+        """Take a snapshot and have it written. Returns when the snapshot is in memory; waits for the one before."""
+        self.settle()
+        final = self.folder(progress.step) if not rescue else self.rescues / checkpoint_name(progress.step, self.config.run_fingerprint)
         partial = final.with_name(f"{PARTIAL}{final.name}")
-        started = time.monotonic()
         if self.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
             (partial / "rng").mkdir(parents=True)
+            (partial / RANKS).mkdir()
+            (partial / STATE).mkdir()
         dist.barrier()
-        engine.save_checkpoint(str(partial), tag=STATE, client_state={"step": step, "tokens": tokens}, save_latest=False)
-        torch.save(random_states(), partial / "rng" / f"rank{self.rank}.pt")
-        dist.barrier()
-        manifest = self._commit(partial, final, step, tokens, metrics, history_before, started) if self.rank == 0 else None
-        dist.barrier()
-        return manifest
+        own, engine.checkpoint_engine = engine.checkpoint_engine, self.snapshots
+        try:
+            # The key makes DeepSpeed's own converter to another world size accept the files.
+            state = {"step": progress.step, "tokens": progress.tokens, "universal_checkpoint_info": {}}
+            engine.save_checkpoint(str(partial), tag=STATE, client_state=state, save_latest=False)
+        finally:
+            engine.checkpoint_engine = own
+        files = [*self.snapshots.take(), (partial / "rng" / f"rank{self.rank}.pt", random_states())]
+        began = time.monotonic()
 
-    def _commit(self, partial: Path, final: Path, step: int, tokens: int, metrics: list[dict[str, float | int]], history_before: str, started: float) -> Manifest:
-        table = pa.table({n: [row[n] for row in metrics] for n in METRICS.names}, schema=METRICS)
-        pq.write_table(table, partial / "metrics.parquet", compression="zstd")
-        digests = {p.name: tensors_digest(p) for p in sorted((partial / STATE).glob("*.pt"))}
-        history = history_digest(history_before, table)
-        run = self.config.run
-        certificate = {
-            "run": self.config.run_name,
-            "run_fingerprint": self.config.run_fingerprint,
-            "step": step,
-            "trained_tokens": tokens,
-            "samples": [0, step * run.global_batch],
-            "history_digest": history,
-            "state_digests": digests,
-            "world_size": run.ranks,
-            "zero_stage": run.zero_stage,
-            "precision": run.precision,
-            "torch": torch.__version__,
-        }
-        records.write_text(partial / "certificate.json", json.dumps(certificate, indent=1))
-        records.write_text(partial / "verdict.json", "[]")
-        made_from = MadeFrom(
-            config={"run": self.config.run_name, "step": step},
-            code={},
-            libraries={},
-            inputs={f"pretraining/{self.config.run_name}": InputRef(fingerprint=self.config.run_fingerprint, digest=self.config.run_fingerprint)},
+        def commit(folder: Path, entries: dict[str, FileEntry], states: dict[str, str]) -> None:
+            manifest = self._manifest(folder, final, progress, next_sample, entries, states, began)
+            shutil.rmtree(folder / RANKS)
+            commit_folder(folder, final, manifest)
+            if not rescue:
+                shutil.rmtree(self.rescues, ignore_errors=True)
+                self.announce(manifest)
+
+        self.writing = Writing(partial, self.rank, dist.get_world_size(), files, commit)
+
+    def check(self) -> None:
+        """Raises SystemExit where the checkpoint that is being written could not be."""
+        if self.writing is not None:
+            self.writing.check()
+
+    def settle(self) -> None:
+        """Wait until what was saved is on disk; on return it is committed, as every rank can see."""
+        if self.writing is not None:
+            self.writing.wait()
+            self.writing = None
+            dist.barrier()
+
+    def _manifest(self, folder: Path, final: Path, progress: Progress, next_sample: int, entries: dict[str, FileEntry], states: dict[str, str], began: float) -> Manifest:
+        config, run = self.config, self.config.run
+        start = config.start
+        certificate = Certificate(
+            run=config.run_name,
+            run_fingerprint=config.run_fingerprint,
+            step=progress.step,
+            first_step=config.first_step,
+            trained_tokens=progress.tokens,
+            start_sample=config.start_sample,
+            next_sample=next_sample,
+            stream=self.stream,
+            seed=run.seed,
+            history_digest=progress.history,
+            state_digests=dict(sorted(states.items())),
+            origin=Origin(checkpoint=Path(start.folder).name, digest=start.digest, take=start.take) if start else None,
+            machine=self.machine.plain(),
+            precision=run.precision,
+            zero_stage=run.zero_stage,
+            code=config.code,
+            versions=config.versions,
         )
-        loss = float(metrics[-1]["loss"]) if metrics else None
-        manifest = Manifest(
-            key=f"checkpoint/{self.config.run_name}",
+        pq.write_table(pa.table({n: [row[n] for row in progress.rows] for n in METRICS.names}, schema=METRICS), folder / METRICS_FILE, compression="zstd")
+        records.write_text(folder / CERTIFICATE, certificate.model_dump_json(indent=1))
+        records.write_text(folder / VERDICT_FILE, "[]")
+        # Whatever else DeepSpeed leaves in the folder (its recovery script) is a file of the checkpoint, too.
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] != RANKS):
+            name = path.relative_to(folder).as_posix()
+            if name not in entries:
+                sync(path)
+                entries[name] = FileEntry(size=path.stat().st_size, digest=digest_file(path))
+        inputs = {f"pretraining/{config.run_name}": InputRef(fingerprint=config.run_fingerprint, digest=config.run_fingerprint)}
+        if start:
+            inputs[f"checkpoint/{Path(start.folder).parent.name}"] = InputRef(fingerprint=Path(start.folder).name, digest=start.digest)
+        return Manifest(
+            key=f"checkpoint/{config.run_name}",
             fingerprint=final.name,
-            digest=digest_json([step, history, digests]),
-            made_from=made_from,
-            numbers={"step": step, "loss": loss, "trained_tokens": tokens},
-            files=file_entries(partial),
-            seconds=round(time.monotonic() - started, 3),
+            digest=digest_json(certificate.outcome()),
+            made_from=MadeFrom(config={"run": config.run_name, "step": progress.step}, code=config.code, libraries=config.versions, inputs=inputs),
+            numbers={"step": progress.step, "loss": float(progress.rows[-1]["loss"]) if progress.rows else None, "trained_tokens": progress.tokens},
+            files=dict(sorted(entries.items())),
+            seconds=round(time.monotonic() - began, 3),
             created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
-        commit_folder(partial, final, manifest)
-        return manifest
 
-    def load(self, engine: DeepSpeedEngine, folder: Path) -> tuple[int, int, str]:
-        """Restore everything from a sound checkpoint. Returns (step, trained tokens, loss-history digest)."""
-        path, state = engine.load_checkpoint(str(folder), tag=STATE)
+    # ------------------------------------------------ reading
+
+    def load(self, engine: DeepSpeedEngine, folder: Path, *, same_world: bool = True) -> Certificate:
+        """Restore weights, optimizer and random states from a sound checkpoint of this world size. Returns its certificate."""
+        path, state = engine.load_checkpoint(str(folder), tag=STATE, load_lr_scheduler_states=False)
         if path is None:
             raise RuntimeError(f"{folder}: DeepSpeed found no state in it")
-        restore_random_states(torch.load(folder / "rng" / f"rank{self.rank}.pt", weights_only=False))
-        certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-        if certificate["step"] != state["step"]:
-            raise RuntimeError(f"{folder}: the certificate says step {certificate['step']}, the state says {state['step']}")
-        return int(state["step"]), int(state["tokens"]), str(certificate["history_digest"])
+        certificate = read_certificate(folder)
+        if certificate.step != state["step"]:
+            raise SystemExit(f"{folder}: the certificate says step {certificate.step}, the state says {state['step']}")
+        if same_world:
+            restore_random_states(torch.load(folder / "rng" / f"rank{self.rank}.pt", weights_only=False))
+        return certificate
+
+    def progress(self, folder: Path, certificate: Certificate) -> Progress:
+        """Where the run was when it saved this. The rows of a rescue are still to be committed, those of a checkpoint are."""
+        rows = read_metrics([folder]) if folder.parent == self.rescues else []
+        return Progress(certificate.step, certificate.trained_tokens, certificate.history_digest, rows)
+
+
+def read_metrics(folders: Sequence[Path]) -> list[MetricsRow]:
+    """Rows of these checkpoints' steps, in step order."""
+    return [row for folder in folders for row in records.read_table(folder / METRICS_FILE).to_pylist()]
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a committed checkpoint, or None. Hashes every file."""
-    manifest = Manifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
     for name, entry in manifest.files.items():
         path = folder / name
         if not path.is_file():

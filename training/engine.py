@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from neo_assets.core.recipe.model import Run
-from training.schedule import LearningRate
+from neo_assets.core.recipe.run import Run
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -46,8 +45,8 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def build_engine(model: torch.nn.Module, run: Run) -> DeepSpeedEngine:
-    """AdamW (no decay on norm weights), the recipe's schedule, ZeRO of the recipe's stage."""
+def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = False) -> DeepSpeedEngine:
+    """AdamW (no decay on norm weights) under ZeRO of the recipe's stage. The learning rate is set before every step (``set_rate``)."""
     import deepspeed
 
     matrices = [p for p in model.parameters() if p.ndim >= 2]
@@ -58,18 +57,25 @@ def build_engine(model: torch.nn.Module, run: Run) -> DeepSpeedEngine:
         lr=run.schedule.peak_lr,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
+        fused=True,
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, LearningRate(run.schedule))
     config = {
         "train_batch_size": run.global_batch,
         "train_micro_batch_size_per_gpu": run.micro_batch,
-        "gradient_accumulation_steps": run.global_batch // (run.micro_batch * run.data_parallel),
+        "gradient_accumulation_steps": run.accumulation,
         "gradient_clipping": settings.grad_clip,
         "bf16": {"enabled": run.precision == "bf16"},
         "zero_optimization": {"stage": run.zero_stage},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
+        "checkpoint": {"load_universal": load_universal},
     }
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config)
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     return engine
+
+
+def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
+    """Learning rate of the next update."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict
 
 from neo_assets.core import records
 from neo_assets.core.jobs import JobSpec, Reporter
-from neo_assets.core.recipe.model import Model
+from neo_assets.core.recipe.run import Model
+from training.weights import master_weights, module_weights
 
 if TYPE_CHECKING:
     import torch
@@ -80,23 +81,6 @@ def export(spec: JobSpec, job_folder: Path) -> None:
     reporter.send("done", **parity)
 
 
-def master_weights(checkpoint: Path, tag: str) -> dict[str, torch.Tensor]:
-    """fp32 weights by name, put together from the optimizer shards; ZeRO stage 0 has none: there, the module's own.
-
-    Raises:
-        SystemExit: the folder does not exist.
-    """
-    folder = checkpoint / tag
-    if not folder.is_dir():
-        raise SystemExit(f"{folder} is not there: no DeepSpeed state to export")
-    if not any(folder.glob("*_optim_states.pt")):
-        return {name: weight.float() for name, weight in _module_weights(folder).items()}
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    state: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag)
-    return state
-
-
 def bf16_model(config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None) -> LlamaForCausalLM:
     """The recipe's model with these weights in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``: ``.to(bfloat16)`` would round the rotary frequencies."""
     import torch
@@ -121,7 +105,7 @@ def measure_parity(config: ExportConfig, checkpoint: Path, masters: dict[str, to
     from transformers import AutoModelForCausalLM
 
     folder = checkpoint / config.tag
-    own = _module_weights(folder)
+    own = module_weights(folder)
     reference_is = "engine's module weights" if own else "master weights rounded to bf16"
     reference = bf16_model(config, own or masters)
     exported = AutoModelForCausalLM.from_pretrained(out, dtype=torch.bfloat16).eval()
@@ -144,18 +128,6 @@ def measure_parity(config: ExportConfig, checkpoint: Path, masters: dict[str, to
         "reference": reference_is,
         "max_abs_logit_difference_to_fp32_master": (expected - in_fp32).abs().max().item(),
     }
-
-
-def _module_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The engine's own weights; empty where ZeRO stage 3 holds them in pieces."""
-    import torch
-
-    file = folder / "mp_rank_00_model_states.pt"
-    if not file.is_file():
-        return {}
-    # A file of our own run, verified against its manifest before the job was started; it holds more than tensors.
-    state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=False)["module"]
-    return state
 
 
 if __name__ == "__main__":

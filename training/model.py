@@ -7,14 +7,10 @@ window holds several documents, and they see each other without any error.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from neo_assets.core.recipe.model import Model
-
-Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
+from neo_assets.core.recipe.run import Model
 
 
 def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = None, eos_token_id: int | None = None) -> LlamaConfig:
@@ -51,7 +47,7 @@ def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = No
     )
 
 
-def build_model(model: Model, vocab_rows: int, *, seed: int, attention: Attention = "sdpa") -> LlamaForCausalLM:
+def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "sdpa") -> LlamaForCausalLM:
     """A freshly initialised model in fp32 on the CPU; the same weights for the same seed, in any process.
 
     The caller's random state is left as it was.

@@ -1,16 +1,14 @@
-"""Pre-train one run: ``torchrun -m training.pretrain spec.json``.
+"""Pre-train one run: ``torchrun -m training.pretrain spec.json``, or one process a rank under Slurm.
 
 Reads top to bottom: build, resume from the newest sound checkpoint, then for every step gather its samples, accumulate, step, record,
 and save where the recipe says so. What step k sees, and the learning rate it uses, are functions of k alone (``data_order``,
 ``schedule``); everything that is not is in the checkpoint. A run that was killed anywhere and started again ends with the
-same bits, at the same world size, at the cost of the steps since the last checkpoint.
+same bits, at the same world size and on the same kind of machine, at the cost of the steps since the last checkpoint.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-import math
 import os
 import sys
 import threading
@@ -23,160 +21,237 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from neo_assets.core.fingerprint import digest_json
-from neo_assets.core.jobs import JobSpec, Reporter
+from neo_assets.core.jobs import STOPPED, JobFolder, JobSpec, Reporter
 from neo_assets.core.store import MANIFEST, Manifest
-from training.checkpoint import Checkpoints
-from training.data_order import IGNORED, DataOrder, TokenStream
-from training.engine import build_engine, seed_everything, start_process_group
+from training import attention, recorder
+from training.batches import Batches, open_batches, summed_loss
+from training.certificate import chained, read_certificate, start_of_history
+from training.checkpoint import Checkpoints, MetricsRow, Progress
+from training.control import HangWatch, StopRequests
+from training.engine import build_engine, seed_everything, set_rate, start_process_group
+from training.ledger import RunLedger
+from training.machine import Machine, device_name, differences
 from training.model import build_model
-from training.schedule import LearningRate
-from training.spec import PretrainConfig
+from training.schedule import learning_rate
+from training.spec import PretrainConfig, Start
+from training.streams import stream_facts
+from training.trackers import Trackers
+from training.weights import master_weights, universal
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
-    from neo_assets.core.recipe.model import Run
-
 PROGRESS_SECONDS = 5.0
 
 
-class Batches:
-    """This rank's share of every global batch."""
+def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int, rate: float, flag: bool = False) -> tuple[float, int, bool]:
+    """One global batch: forward, backward and update. Collective.
 
-    def __init__(self, stream: TokenStream, order: DataOrder, config: PretrainConfig, rank: int, device: torch.device) -> None:
-        self.stream, self.order, self.run = stream, order, config.run
-        self.rank, self.device = rank, device
-        self.accumulation = self.run.global_batch // (self.run.micro_batch * self.run.data_parallel)
-
-    def sequences(self, step: int) -> list[int]:
-        """Sequences of the whole global batch of a step, whatever the number of ranks."""
-        first = step * self.run.global_batch
-        return [self.order.sequence_of(k) for k in range(first, first + self.run.global_batch)]
-
-    def trained_tokens(self, sequences: list[int]) -> int:
-        return sum(self.stream.trained_tokens(s) for s in sequences)
-
-    def micro(self, sequences: list[int], index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(input ids, labels, position ids) of micro-batch ``index``: int64, shape (micro batch, sequence length)."""
-        begin = (index * self.run.data_parallel + self.rank) * self.run.micro_batch
-        examples = [self.stream.example(s) for s in sequences[begin : begin + self.run.micro_batch]]
-        ids, labels, positions = (torch.stack([torch.from_numpy(e[i]) for e in examples]).to(self.device) for i in range(3))
-        return ids, labels, positions
-
-
-def summed_loss(model: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in nats, summed over labelled positions, in fp32. No cache: with one, transformers would let documents see each other."""
-    logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-
-
-def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int) -> tuple[float, int]:
-    """One global batch: forward, backward and update. Returns (mean loss over the step's labelled tokens in nats, their number). Collective."""
+    Returns (mean loss over the step's labelled tokens in nats, their number, whether any rank raised ``flag``).
+    """
     sequences = batches.sequences(step)
-    trained = batches.trained_tokens(sequences)
-    total = torch.zeros((), dtype=torch.float64, device=batches.device)
-    for index in range(batches.accumulation):
-        loss = summed_loss(engine, *batches.micro(sequences, index))
+    trained = batches.stream.trained_tokens(sequences)
+    told = torch.zeros(2, dtype=torch.float64, device=batches.device)
+    told[1] = flag
+    set_rate(engine, rate)
+    for index in range(batches.run.accumulation):
+        inputs, labels = batches.micro(sequences, index)
+        loss = summed_loss(engine, inputs, labels)
         # DeepSpeed divides by accumulation steps and averages over ranks; this makes the gradient that of the mean over the step's tokens.
-        engine.backward(loss * (batches.accumulation * batches.run.data_parallel / trained))
+        engine.backward(loss * (batches.run.accumulation * batches.run.data_parallel / trained))
         engine.step()
-        total += loss.detach().double()
-    dist.all_reduce(total)
-    return total.item() / trained, trained
+        told[0] += loss.detach().double()
+    dist.all_reduce(told)
+    total, flags = told.tolist()
+    return total / trained, trained, flags > 0
 
 
-def train(spec: JobSpec, job_folder: Path) -> None:
-    """Run the job described by ``spec`` to its end. Collective over all ranks."""
+def train(spec: JobSpec, job: JobFolder) -> None:
+    """Run the job described by ``spec`` to its end, or until it is asked to stop. Collective over all ranks."""
     config = PretrainConfig.model_validate(spec.config)
-    run = config.run
+    run, shards = config.run, Path(spec.inputs["token_shards"])
     torch.set_num_threads(run.threads_per_rank)
-    rank, world, device, machine = start_process_group()
-    _refuse_what_this_program_cannot(run, world)
-    reporter = Reporter(job_folder if rank == 0 else None)
+    rank, world, device, machine_line = start_process_group()
     say = _sayer(rank)
-    lock = _writer_lock(job_folder, rank)
-    say(f"machine: {machine}")
+    _refuse_what_this_program_cannot(run.ranks, run.tensor_parallel, world)
+    lock = _writer_lock(job, rank)
+    reporter = Reporter(job.path if rank == 0 else None)
+    watch = HangWatch(job.path / "stacks", rank, run.hang_after_s)
+    requests = StopRequests(job, rank)
+    rung = attention.choose(run.attention, device, run.precision, run.across_documents)
+    machine = Machine(device_name(device), rung, world, run.threads_per_rank)
+    say(f"machine: {machine_line}\nattention: {rung}" + "".join(f"; not {name}: {lack}" for name, lack in attention.available(device, run.precision).items() if lack))
 
-    seed_everything(run.seed)
-    model = build_model(run.model, config.vocab_rows, seed=run.seed)
-    model.train()
-    engine = build_engine(model, run)
-    batches = _batches(Path(spec.inputs["token_shards"]), config, rank, device)
-    checkpoints = Checkpoints(config, rank)
-    step, tokens, history = _resume(checkpoints, engine, reporter, say)
-    epochs = run.steps * run.global_batch / batches.stream.sequences
-    say(f"{sum(p.numel() for p in model.parameters()):,} parameters, {batches.stream.sequences:,} sequences of {run.sequence_length}, {epochs:.2f} epochs; from step {step}")
+    batches = open_batches(shards, config, rank, device, rung)
+    checkpoints = Checkpoints(config, rank, machine, str(stream_facts(shards)["digest"]), job.path / "rescue", lambda manifest: _announce(reporter, manifest))
+    engine, progress = _begin(config, checkpoints, job, machine, reporter, say)
+    trackers = Trackers(run.trackers, config.run_name, job.path) if rank == 0 else None
+    epochs = (config.last_step - config.first_step) * run.global_batch / batches.stream.sequences
+    say(
+        f"{sum(p.numel() for p in engine.module.parameters()):,} parameters, {batches.stream.sequences:,} sequences of {run.sequence_length}, {epochs:.2f} epochs; from step {progress.step}"
+    )
 
-    save_at = set(run.checkpoint_steps())
-    rates = LearningRate(run.schedule)
-    metrics: list[dict[str, float | int]] = []
-    if step == 0 and not checkpoints.folder(0).is_dir():
-        # The untrained checkpoint is committed before the first random draw of training.
-        _announce(reporter, checkpoints.save(engine, 0, 0, [], history))
-        history = _history(checkpoints, 0)
+    save_at = set(run.checkpoint_steps()) | {config.last_step}
+    black_box = recorder.FlightRecorder(run.on_trouble)
+    step, tokens, history, rows = progress.step, progress.tokens, progress.history, list(progress.rows)
     clock = _Clock(step, tokens)
-    while step < run.steps:
+    while step < config.last_step:
+        watch.alive()
         began = time.monotonic()
-        loss, trained = optimizer_step(engine, batches, step)
-        norm = engine.get_global_grad_norm()
+        rate = learning_rate(run.schedule, step)
+        loss, trained, stop = optimizer_step(engine, batches, step, rate, requests.here())
+        norm = float(engine.get_global_grad_norm() or 0.0)
         step, tokens = step + 1, tokens + trained
-        rate = trained / (time.monotonic() - began)
-        metrics.append({"step": step, "loss": loss, "lr": rates.rate(step - 1), "grad_norm": float(norm) if norm is not None else 0.0, "tokens": tokens, "tokens_per_s": rate})
-        if not math.isfinite(loss):
-            raise SystemExit(f"the loss is {loss} at step {step}: stopping before a checkpoint is written")
-        clock.report(reporter, say, step, run.steps, tokens, loss)
+        row: MetricsRow = {"step": step, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": tokens, "tokens_per_s": trained / (time.monotonic() - began)}
+        rows.append(row)
+        if trouble := black_box.judge(step, loss, norm):
+            _report_trouble(trouble, config, shards, job, reporter, say, rank)
+            if trouble.stops:
+                raise SystemExit(_how_to_go_on(trouble, config))
+        history = chained(history, row)
+        clock.report(reporter, say, config.last_step, row)
+        if trackers:
+            trackers.log(row)
+        checkpoints.check()
+        now, upcoming = Progress(step, tokens, history, rows), int(batches.samples(step)[0])
         if step in save_at:
-            manifest = checkpoints.save(engine, step, tokens, metrics, history)
-            history = _history(checkpoints, step)
-            metrics = []
-            _announce(reporter, manifest)
+            checkpoints.save(engine, now, upcoming)
+            rows = []
+        elif stop:
+            checkpoints.save(engine, now, upcoming, rescue=True)
+        if stop and step < config.last_step:
+            checkpoints.settle()
+            _leave(job, requests, step, reporter, say, rank)
+    checkpoints.settle()
     say(f"done: step {step}, {tokens:,} trained tokens")
-    dist.barrier()
     reporter.send("done", step=step, tokens=tokens)
+    if trackers:
+        trackers.close()
     if lock is not None:
         lock.close()
+    watch.close()
     dist.destroy_process_group()
 
 
-def _refuse_what_this_program_cannot(run: Run, world: int) -> None:
-    if world != run.ranks:
-        raise SystemExit(f"the recipe says {run.ranks} ranks, {world} were started")
-    if run.tensor_parallel != 1:
-        raise SystemExit("tensor_parallel is in the recipe for planning; this program trains with tensor_parallel 1 only")
+# ------------------------------------------------------------------ where it starts
 
 
-def _batches(shards: Path, config: PretrainConfig, rank: int, device: torch.device) -> Batches:
-    facts = json.loads((shards / "stream.json").read_text(encoding="utf-8"))
-    stream = TokenStream(shards, config.run.sequence_length, facts["dtype"])
-    return Batches(stream, DataOrder(stream.sequences, config.run.seed, facts["digest"]), config, rank, device)
+def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, machine: Machine, reporter: Reporter, say: Callable[[str], None]) -> tuple[DeepSpeedEngine, Progress]:
+    """The engine, in the state of the newest sound checkpoint of this run, or of what the run starts from."""
+    run, start = config.run, config.start
+    found = _newest(checkpoints, reporter, say)
+    seed_everything(run.seed)
+    model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
+    model.train()
+    if start is not None and start.take == "weights":
+        # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's --finetune loads it.
+        model.load_state_dict(master_weights(Path(start.folder)), strict=True)
+        say(f"weights of {Path(start.folder).name}")
+    if found is not None and found[0] > config.first_step:
+        engine = build_engine(model, run)
+        certificate = read_certificate(found[1])
+        _refuse_another_machine(certificate.machine, machine, found[1].name, config)
+        return engine, checkpoints.progress(found[1], checkpoints.load(engine, found[1]))
+    if start is not None and start.take == "everything":
+        engine, tokens = _branch(start, model, config, checkpoints, job, machine, say)
+    else:
+        # Step 0 holds freshly built weights: building them again from the seed is the same, and has no optimizer state to restore.
+        engine, tokens = build_engine(model, run), 0
+    progress = Progress(config.first_step, tokens, start_of_history(), [])
+    if not checkpoints.folder(config.first_step).is_dir():
+        # What the run starts from is committed before its first random draw.
+        checkpoints.save(engine, progress, config.start_sample)
+        checkpoints.settle()
+    return engine, progress
 
 
-def _resume(checkpoints: Checkpoints, engine: DeepSpeedEngine, reporter: Reporter, say: Callable[[str], None]) -> tuple[int, int, str]:
-    """Restore the newest sound checkpoint on every rank and announce all that are there. Returns (step, tokens, history digest)."""
+def _branch(
+    start: Start, model: torch.nn.Module, config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, machine: Machine, say: Callable[[str], None]
+) -> tuple[DeepSpeedEngine, int]:
+    """Weights, optimizer and position of another run's checkpoint, for this world size. Returns (engine, trained tokens)."""
+    folder = Path(start.folder)
+    certificate = read_certificate(folder)
+    same = certificate.machine.get("world_size") == machine.world_size and certificate.zero_stage == config.run.zero_stage and certificate.precision == config.run.precision
+    if same:
+        engine = build_engine(model, config.run)
+        checkpoints.load(engine, folder)
+    else:
+        say(
+            f"{folder.name} was saved by {certificate.machine.get('world_size')} ranks, ZeRO {certificate.zero_stage}: converting it for {machine.world_size} ranks, ZeRO {config.run.zero_stage}"
+        )
+        converted = universal(folder, job.path / "universal", checkpoints.rank)
+        engine = build_engine(model, config.run, load_universal=True)
+        checkpoints.load(engine, converted, same_world=False)
+    engine.micro_steps = 0  # another batch has another number of micro-batches a step
+    say(f"goes on from {folder.name}" + "".join(f"; {line}" for line in differences(certificate.machine, machine.plain())))
+    return engine, certificate.trained_tokens
+
+
+def _newest(checkpoints: Checkpoints, reporter: Reporter, say: Callable[[str], None]) -> tuple[int, Path] | None:
+    """The newest sound checkpoint of this run, the same on every rank; all that are there are announced."""
     chosen: list[tuple[int, Path] | None] = [None]
     if checkpoints.rank == 0:
         chosen = [checkpoints.last_sound(say)]
         for _, folder in checkpoints.committed():
             _announce(reporter, Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8")))
     dist.broadcast_object_list(chosen, src=0)
-    found = chosen[0]
-    if found is None:
-        return 0, 0, digest_json([])
-    if found[0] == 0:
-        # Step 0 holds freshly built weights: building them again from the seed is the same, and has no optimizer state to restore.
-        return 0, 0, _history(checkpoints, 0)
-    return checkpoints.load(engine, found[1])
+    return chosen[0]
 
 
-def _history(checkpoints: Checkpoints, step: int) -> str:
-    certificate = json.loads((checkpoints.folder(step) / "certificate.json").read_text(encoding="utf-8"))
-    return str(certificate["history_digest"])
+def _refuse_what_this_program_cannot(ranks: int, tensor_parallel: int, world: int) -> None:
+    if world != ranks:
+        raise SystemExit(f"the recipe says {ranks} ranks, {world} were started")
+    if tensor_parallel != 1:
+        raise SystemExit("tensor_parallel is in the recipe for planning; this program trains with tensor_parallel 1 only")
 
 
-def _announce(reporter: Reporter, manifest: Manifest | None) -> None:
-    if manifest is not None:
-        reporter.send("checkpoint", name=manifest.fingerprint, digest=manifest.digest, seconds=manifest.seconds, **manifest.numbers)
+def _refuse_another_machine(before: dict[str, object], machine: Machine, checkpoint: str, config: PretrainConfig) -> None:
+    """Other hardware or another kernel would go on without an error and end with other bits."""
+    if changed := differences(before, machine.plain()):
+        raise SystemExit(
+            f"checkpoint {checkpoint} was made on another kind of machine ({'; '.join(changed)}): going on here would not give the bits it would give there. "
+            f"Run it where it began, or ask for a branch: neo continue {config.run_name}"
+        )
+
+
+# ------------------------------------------------------------------ what it tells
+
+
+def _announce(reporter: Reporter, manifest: Manifest) -> None:
+    reporter.send("checkpoint", name=manifest.fingerprint, digest=manifest.digest, seconds=manifest.seconds, **manifest.numbers)
+
+
+def _report_trouble(trouble: recorder.Trouble, config: PretrainConfig, shards: Path, job: JobFolder, reporter: Reporter, say: Callable[[str], None], rank: int) -> None:
+    if rank != 0:
+        return
+    ledger = RunLedger.of(config, shards)
+    samples = ledger.samples(trouble.step, trouble.step)
+    seen = ledger.saw(trouble.step, trouble.step).group_by(["doc_id", "source"], use_threads=False).aggregate([]).to_pylist()
+    full = trouble.model_copy(update={"samples": [int(samples[0]), int(samples[-1]) + 1], "documents": seen})
+    file = recorder.keep(full, job.path)
+    reporter.send("trouble", step=trouble.step, kind=trouble.kind, value=trouble.value, median=trouble.median, stops=trouble.stops, documents=len(seen))
+    usual = "" if trouble.median is None else f", usually {trouble.median:.4g}"
+    say(f"step {trouble.step}: {trouble.kind.replace('_', ' ')} ({trouble.value}{usual}); its {len(seen)} documents are in {file}")
+
+
+def _how_to_go_on(trouble: recorder.Trouble, config: PretrainConfig) -> str:
+    before = max(s for s in config.run.checkpoint_steps() if s < trouble.step)
+    return (
+        f"stopped at step {trouble.step}: {trouble.kind.replace('_', ' ')}. No checkpoint was written of it; the last one is step {before}. "
+        f"Leave its batch out: neo continue {config.run_name}@{before} --without-steps {trouble.step}"
+    )
+
+
+def _leave(job: JobFolder, requests: StopRequests, step: int, reporter: Reporter, say: Callable[[str], None], rank: int) -> None:
+    """End on request. All ranks leave together, with the exit code that says: saved, run me again."""
+    reason = requests.reason or "another rank was asked"
+    say(f"asked to stop ({reason}): saved at step {step}, ending")
+    if rank == 0:
+        reporter.send("stopped", step=step, reason=reason)
+        job.mark_stopped(reporter.attempt, f"{reason}, step {step}")
+    dist.barrier()
+    sys.stdout.flush()
+    os._exit(STOPPED)
 
 
 class _Clock:
@@ -186,30 +261,30 @@ class _Clock:
         self.began = self.last = time.monotonic()
         self.step, self.tokens = step, tokens
 
-    def report(self, reporter: Reporter, say: Callable[[str], None], step: int, steps: int, tokens: int, loss: float) -> None:
-        now = time.monotonic()
+    def report(self, reporter: Reporter, say: Callable[[str], None], steps: int, row: MetricsRow) -> None:
+        now, step = time.monotonic(), int(row["step"])
         if now - self.last < PROGRESS_SECONDS and step < steps:
             return
         self.last = now
-        rate = (tokens - self.tokens) / (now - self.began)
+        rate = (row["tokens"] - self.tokens) / (now - self.began)
         eta = (now - self.began) / (step - self.step) * (steps - step)
-        reporter.send("progress", step=step, steps=steps, loss=loss, tokens=tokens, tokens_per_s=rate, eta_s=eta)
-        say(f"step {step}/{steps}  loss {loss:.4f}  {rate:,.0f} tokens/s  {eta:.0f} s left")
+        reporter.send("progress", steps=steps, eta_s=eta, **{**row, "tokens_per_s": rate})
+        say(f"step {step}/{steps}  loss {row['loss']:.4f}  {rate:,.0f} tokens/s  {eta:.0f} s left")
 
 
 def _sayer(rank: int) -> Callable[[str], None]:
     return lambda text: print(text, flush=True) if rank == 0 else None
 
 
-def _writer_lock(job_folder: Path, rank: int) -> TextIOBase | None:
+def _writer_lock(job: JobFolder, rank: int) -> TextIOBase | None:
     """Held by rank 0 while it lives: a second set of ranks for the same job must not write."""
     if rank != 0:
         return None
-    stream = (job_folder / "writer.lock").open("a")
+    stream = (job.path / "writer.lock").open("a")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SystemExit(f"another process is already running this job ({job_folder.name})") from None
+        raise SystemExit(f"another process is already running this job ({job.fingerprint})") from None
     return stream
 
 
@@ -228,4 +303,4 @@ def _die_with_launcher() -> None:
 if __name__ == "__main__":
     _die_with_launcher()
     spec_file = Path(sys.argv[1])
-    train(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), spec_file.parent)
+    train(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), JobFolder(spec_file.parent))

@@ -1,32 +1,21 @@
-"""Learning rate as a function of the step.
-
-A callable object rather than a closure: torch's LambdaLR then stores its numbers in the checkpoint, so a resumed run cannot
-silently follow another curve.
-"""
+"""Learning rate: a pure function of the step, so that nothing about it is saved and a resumed run cannot follow another curve."""
 
 from __future__ import annotations
 
 import math
 
-from neo_assets.core.recipe.model import CosineSchedule
+from neo_assets.core.recipe.run import ExponentialSchedule, Schedule
 
 
-class LearningRate:
-    """Factor on the peak rate for step ``t``, counted from 0."""
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """Rate of the update that leads from ``step`` to ``step + 1`` (MAP-Neo, section 6: warm-up and cosine; exponential decay).
 
-    def __init__(self, schedule: CosineSchedule) -> None:
-        self.peak = schedule.peak_lr
-        self.floor = schedule.min_lr / schedule.peak_lr
-        self.start = schedule.warmup_start_lr / schedule.peak_lr
-        self.warmup = schedule.warmup_steps
-        self.decay = schedule.decay_steps
-
-    def __call__(self, step: int) -> float:
-        if step < self.warmup:
-            return self.start + (1 - self.start) * (step + 1) / self.warmup
-        done = min(1.0, (step - self.warmup) / max(1, self.decay - self.warmup))
-        return self.floor + 0.5 * (1 - self.floor) * (1 + math.cos(math.pi * done))
-
-    def rate(self, step: int) -> float:
-        """Learning rate of step ``step``."""
-        return self.peak * self(step)
+    The first step has ``warmup_start_lr`` (or the peak, without a warm-up), step ``warmup_steps`` has the peak.
+    """
+    if step < schedule.warmup_steps:
+        return schedule.warmup_start_lr + (schedule.peak_lr - schedule.warmup_start_lr) * step / schedule.warmup_steps
+    since = step - schedule.warmup_steps
+    if isinstance(schedule, ExponentialSchedule):
+        return max(schedule.min_lr, schedule.peak_lr * math.exp2(-since / schedule.half_life_steps))
+    done = min(1.0, since / max(1, schedule.decay_steps - schedule.warmup_steps))
+    return schedule.min_lr + 0.5 * (schedule.peak_lr - schedule.min_lr) * (1 + math.cos(math.pi * done))

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
-from neo_assets.core.recipe.model import Run
+from neo_assets.core.recipe.run import Run
+
+
+class Start(BaseModel):
+    """The checkpoint a run starts from, found and named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: str
+    digest: str  # of the checkpoint's manifest
+    step: int
+    next_sample: int  # of the data order; counts only where everything is taken over
+    take: Literal["weights", "everything"]
 
 
 class PretrainConfig(BaseModel):
@@ -17,6 +31,22 @@ class PretrainConfig(BaseModel):
     run: Run
     vocab_rows: int
     checkpoints: str  # folder that takes one folder per checkpoint
+    start: Start | None = None
+    code: dict[str, str] = {}  # digest of each module of ours that the program can reach
+    versions: dict[str, str] = {}  # of the libraries that can change a bit
+    stop_at: int | None = None  # end early, for a proof
+
+    @property
+    def first_step(self) -> int:
+        return self.start.step if self.start and self.start.take == "everything" else 0
+
+    @property
+    def start_sample(self) -> int:
+        return self.start.next_sample if self.start and self.start.take == "everything" else 0
+
+    @property
+    def last_step(self) -> int:
+        return self.run.steps if self.stop_at is None else self.stop_at
 
 
 def checkpoint_name(step: int, run_fingerprint: str) -> str:

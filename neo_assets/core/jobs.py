@@ -5,9 +5,12 @@ A job lives in a folder named by its *work fingerprint*, the hash of what it wou
     jobs/‹work fingerprint›/spec.json          its whole input; written once
     jobs/‹work fingerprint›/attempts/0001.json who runs it, since when (the backend's own handle inside)
     jobs/‹work fingerprint›/attempts/0001.rc   exit code, written by the job's wrapper when it ends
+    jobs/‹work fingerprint›/attempts/0001.stopped  it saved and ended because it was asked to
     jobs/‹work fingerprint›/log.txt            what it printed, all attempts
     jobs/‹work fingerprint›/messages.jsonl     what it reports: one JSON object a line, appended, never truncated
-    jobs/‹work fingerprint›/cancelled          somebody asked it to stop
+    jobs/‹work fingerprint›/stop               asks the running attempt to save and end; holds the reason
+    jobs/‹work fingerprint›/cancelled, paused  somebody wants it stopped until further notice
+    jobs/‹work fingerprint›/stacks/            what every rank was doing when it hung
 
 Nothing here knows how a job is started; that is ``resources/compute``. Everything is read from the folder, so any process can
 list, follow and judge jobs, and a supervisor that died leaves nothing behind that its successor needs.
@@ -28,6 +31,8 @@ from neo_assets.core.errors import JobFailed
 
 SPEC_VERSION = 1
 POLL_SECONDS = 0.5
+STOPPED = 75
+"""Exit code of a job that saved and ended because it was asked to (EX_TEMPFAIL: run me again)."""
 
 
 class JobState(StrEnum):
@@ -38,6 +43,8 @@ class JobState(StrEnum):
     FAILED = "failed"
     LOST = "lost"  # no exit code and no process: killed, or the machine went down
     CANCELLED = "cancelled"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # saved and ended on request (preemption, time limit, shutdown); to be started again
 
 
 class JobSpec(BaseModel):
@@ -128,17 +135,43 @@ class JobFolder:
         except (FileNotFoundError, ValueError):
             return None
 
-    # ------------------------------------------------ cancelling
+    def mark_stopped(self, number: int, reason: str) -> None:
+        """Of the job itself: this attempt ends because it was asked to, and has saved."""
+        records.write_text(self.path / "attempts" / f"{number:04d}.stopped", reason)
+
+    def stopped(self, number: int) -> bool:
+        return (self.path / "attempts" / f"{number:04d}.stopped").is_file()
+
+    def failures(self) -> int:
+        """Attempts that ended by a failure of the job's own: not asked to stop, and not succeeded."""
+        return sum(not self.stopped(a.number) and self.exit_code(a.number) != 0 for a in self.attempts())
+
+    # ------------------------------------------------ stopping
+
+    def ask_to_stop(self, reason: str) -> None:
+        records.write_text(self.path / "stop", reason)
+
+    def asked_to_stop(self) -> str | None:
+        try:
+            return (self.path / "stop").read_text(encoding="utf-8") or "asked"
+        except FileNotFoundError:
+            return None
 
     @property
     def cancelled(self) -> bool:
         return (self.path / "cancelled").is_file()
 
-    def mark_cancelled(self) -> None:
-        (self.path / "cancelled").touch()
+    @property
+    def paused(self) -> bool:
+        return (self.path / "paused").is_file()
 
-    def clear_cancelled(self) -> None:
-        (self.path / "cancelled").unlink(missing_ok=True)
+    def mark(self, what: str) -> None:
+        """``cancelled`` or ``paused``."""
+        (self.path / what).touch()
+
+    def clear_marks(self) -> None:
+        for name in ("cancelled", "paused", "stop"):
+            (self.path / name).unlink(missing_ok=True)
 
     # ------------------------------------------------ messages
 
@@ -164,7 +197,9 @@ class JobFolder:
             return "(no output)"
         text = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         ranks = [line for line in text if line.startswith("[rank")]
-        return "\n".join((ranks or text)[-lines:])
+        hung = sorted(p.name for p in (self.path / "stacks").glob("*.txt") if p.stat().st_size)
+        note = [f"{', '.join(hung)} in {self.path / 'stacks'}: what a rank was doing when nothing was heard of it for too long"] if hung else []
+        return "\n".join([*(ranks or text)[-lines:], *note])
 
 
 class Reporter:
@@ -189,7 +224,7 @@ def job_folders(root: Path) -> Iterator[JobFolder]:
 
 
 def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[], None], *, offset: int = 0) -> Iterator[Message]:
-    """Messages of a job until it has succeeded; its own failures are tried again up to the spec's ``max_attempts``.
+    """Messages of a job until it has succeeded; its own failures are tried again up to the spec's ``max_attempts``, requested stops always.
 
     Whoever calls this may die at any time; the next caller starts from offset 0 and handles messages idempotently.
 
@@ -203,15 +238,14 @@ def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[]
         yield from messages
         if state is JobState.SUCCEEDED:
             return
-        if state is JobState.CANCELLED:
-            raise JobFailed(
-                f"{spec.title}: the job {folder.fingerprint[:12]} was cancelled. `neo resume {folder.fingerprint[:12]}` lifts that; it goes on from its last checkpoint."
-            )
+        if state in (JobState.CANCELLED, JobState.PAUSED):
+            raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} was {state}. `neo resume {folder.fingerprint[:12]}` lifts that; it goes on from where it saved last.")
+        if state is JobState.STOPPED:
+            restart()
         if state in (JobState.FAILED, JobState.LOST):
-            attempt = folder.last_attempt()
-            number = attempt.number if attempt else 0
-            if number >= spec.max_attempts:
-                raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} {state} after {number} attempt(s). End of {folder.log_file}:\n{folder.log_tail()}")
+            failures = folder.failures()
+            if failures >= spec.max_attempts:
+                raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} {state} after {failures} attempt(s). End of {folder.log_file}:\n{folder.log_tail()}")
             restart()
         time.sleep(POLL_SECONDS)
 

@@ -24,7 +24,9 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         out[f"run_plan/{name}"] = Declared(f"run_plan/{name}", plan_run, PlanInput(name=name, run=run, tokenizer=recipe.tokenizer), reads=[shards])
         # The plan is made first, so that people see it before hours are spent, but it changes nothing about the run.
         config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer)
-        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=[shards], libraries=LIBRARIES, programs=["training.pretrain"])
+        parent = recipe.parent_of(name)
+        reads = [shards, f"pretraining/{parent}"] if parent else [shards]
+        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, libraries=LIBRARIES, programs=["training.pretrain"])
     return out
 
 
@@ -59,4 +61,6 @@ def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefini
             announcer.announce(folder.name)
 
     checks = ["every_step_recorded", "loss_finite", "loss_falls"]
-    return artifact(recipe, GROUP, entry, checks=checks, kinds=["pytorch"], deps=[f"run_plan/{name}"], call=call, after=announce_all, required_resources=["compute"])
+    parent = recipe.runs[name].parent
+    deps = [f"run_plan/{name}", *([f"checkpoint/{parent.run}"] if parent and parent.run != name else [])]
+    return artifact(recipe, GROUP, entry, checks=checks, kinds=["pytorch"], deps=deps, call=call, after=announce_all, required_resources=["compute"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.model import Model
+from neo_assets.core.recipe.run import Model
 from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
 from neo_assets.pretrain.job import Jobs
 from neo_assets.tokenizer.train import hf_folder

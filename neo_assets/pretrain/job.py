@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError
-from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
 from neo_assets.core.recipe.base import Section, identity
-from neo_assets.core.recipe.model import Run, Tokenizer
-from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.recipe.run import Run
+from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Store, Workspace
 from neo_assets.pretrain.plan import ids, save_svg
-from training.spec import PretrainConfig, checkpoint_name
+from training.recorder import kept
+from training.spec import PretrainConfig, Start, checkpoint_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +43,20 @@ class PretrainInput(Section):
     tokenizer: Tokenizer
 
 
-def job_spec(config: PretrainInput, made_from: MadeFrom, shards: Artifact, store: Store) -> JobSpec:
+def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Artifact], store: Store) -> JobSpec:
     """The whole input of the training job."""
     run, fingerprint = config.run, made_from.fingerprint
     checkpoints = store.root / "checkpoint" / config.name
-    settings = PretrainConfig(run_name=config.name, run_fingerprint=fingerprint, run=run, vocab_rows=run.model.vocab_rows(ids(config.tokenizer)), checkpoints=str(checkpoints))
+    settings = PretrainConfig(
+        run_name=config.name,
+        run_fingerprint=fingerprint,
+        run=run,
+        vocab_rows=run.model.vocab_rows(ids(config.tokenizer)),
+        checkpoints=str(checkpoints),
+        start=find_start(config, inputs, store),
+        code=made_from.code,
+        versions=made_from.libraries,
+    )
     return JobSpec(
         work_fingerprint=fingerprint,
         title=f"pretraining/{config.name}",
@@ -55,33 +66,61 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, shards: Artifact, store
         threads_per_rank=run.threads_per_rank,
         max_attempts=run.max_attempts,
         config=settings.model_dump(),
-        inputs={"token_shards": str(shards.path)},
+        inputs={"token_shards": str(inputs[f"token_shards/{run.phase}"].path)},
         out=str(checkpoints),
     )
 
 
-def refuse_silent_restart(spec: JobSpec, made_from: MadeFrom, store: Store, jobs: Jobs) -> None:
+def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Store) -> Start | None:
+    """The checkpoint that the run's parent names.
+
+    Raises:
+        NeoError: it is not in the store; says which are.
+    """
+    parent = config.run.parent
+    if parent is None:
+        return None
+    made = inputs.get(f"pretraining/{parent.run}")
+    fingerprint = parent.fingerprint or (made.fingerprint if made else "")
+    step = parent.step if parent.step is not None else int(str(made.manifest.numbers["last_step"])) if made else 0
+    key = f"checkpoint/{parent.run}"
+    folder = store.root / key / checkpoint_name(step, fingerprint)
+    if not (folder / MANIFEST).is_file():
+        there = sorted(p.parent.name for p in (store.root / key).glob(f"[0-9]*/{MANIFEST}"))
+        raise NeoError(f"runs.{config.name} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store; there are: {', '.join(there) or 'none'}")
+    checkpoint = store.require(key, folder.name)
+    certificate = json.loads(checkpoint.file("certificate.json").read_text(encoding="utf-8"))
+    return Start(folder=str(folder), digest=checkpoint.manifest.digest, step=step, next_sample=certificate["next_sample"], take=parent.take)
+
+
+def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
     """Stop when the same run, but for its code, is half done: starting anew would throw its steps away unasked.
 
     Raises:
         NeoError: names the unfinished job and what can be done.
     """
-    wanted = _but_for_fingerprint(spec)
-    for folder in job_folders(store.root):
-        other = folder.spec()
-        if other.title != spec.title or folder.fingerprint == spec.work_fingerprint or (folder.path / "abandoned").exists():
-            continue
-        if _but_for_fingerprint(other) == wanted and jobs.poll(folder) is not JobState.SUCCEEDED:
+    for folder in unfinished(spec.title, store, jobs):
+        if folder.fingerprint != spec.work_fingerprint and _but_for_code(folder.spec()) == _but_for_code(spec):
+            name = spec.title.partition("/")[2]
             raise NeoError(
                 f"{spec.title}: job {folder.fingerprint[:12]} of this same run is unfinished ({jobs.poll(folder)}) and was started by other code. "
-                f"Check out the code it was started with to let it finish, or give its steps up with `neo cancel --abandon {folder.fingerprint[:12]}` and materialize again."
+                f"`neo continue {name}` goes on from its last checkpoint under this code, as a recorded branch. Or check out the code it was started with and let it finish, "
+                f"or give its steps up with `neo cancel --abandon {folder.fingerprint[:12]}` and materialize again."
             )
 
 
-def _but_for_fingerprint(spec: JobSpec) -> dict[str, object]:
-    plain = spec.model_dump(exclude={"work_fingerprint", "max_attempts"})
-    plain["config"] = {k: v for k, v in spec.config.items() if k != "run_fingerprint"}
-    return plain
+def unfinished(title: str, store: Store, jobs: Jobs) -> list[JobFolder]:
+    """Jobs with this title that have not succeeded and were not given up, newest last."""
+    return [f for f in job_folders(store.root) if f.spec().title == title and not (f.path / "abandoned").exists() and jobs.poll(f) is not JobState.SUCCEEDED]
+
+
+def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
+    """What a run is, its code and where it lies aside; None for a specification of an older form."""
+    try:
+        config = PretrainConfig.model_validate(spec.config)
+    except ValidationError:
+        return None
+    return {"run": identity(config.run), "rows": config.vocab_rows, "start": config.start and config.start.digest, "inputs": spec.inputs}
 
 
 def pretrain(config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspace, *, made_from: MadeFrom, store: Store, jobs: Jobs, report: Callable[[Message], None]) -> Outcome:
@@ -90,8 +129,8 @@ def pretrain(config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspa
     Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint. Checkpoints appear
     as partitions of `checkpoint` while training runs. What stays here is the job's specification, its log and the loss curve.
     """
-    spec = job_spec(config, made_from, inputs[f"token_shards/{config.run.phase}"], store)
-    refuse_silent_restart(spec, made_from, store, jobs)
+    spec = job_spec(config, made_from, inputs, store)
+    refuse_silent_restart(spec, store, jobs)
     folder = jobs.submit(spec)
     out.log(
         f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel {folder.fingerprint[:12]}` stops it; it goes on without this Dagster run"
@@ -124,10 +163,13 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
     first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
     rates = sorted(float(v) for v in metrics.column("tokens_per_s").to_pylist())
     finite = all(math.isfinite(v) for v in losses)
-    certificate = json.loads((folders[-1] / "certificate.json").read_text(encoding="utf-8"))
+    last_checkpoint = store.require(f"checkpoint/{config.name}", folders[-1].name)
+    troubles = [t.model_dump() for t in kept(folder.path)]
+    out.write_text("trouble.json", json.dumps(troubles, ensure_ascii=False, indent=1))
     return Outcome(
-        digest=digest_json([certificate["history_digest"], certificate["state_digests"]]),
+        digest=last_checkpoint.manifest.digest,
         numbers={
+            "last_step": config.run.steps,
             "steps": len(losses),
             "first_tenth_loss": round(first, 4),
             "last_tenth_loss": round(last, 4),
@@ -135,12 +177,16 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
             "median_tokens_per_s": round(rates[len(rates) // 2], 1),
             "checkpoints": len(folders),
             "attempts": len(folder.attempts()),
+            "troubled_steps": len(troubles),
             "job": folder.fingerprint,
         },
+        tables={"troubled steps": [{n: t[n] for n in ("step", "kind", "value", "median")} | {"documents": len(t["documents"])} for t in troubles]},
         pictures={"loss": "loss.svg"},
         checks=[
             Check(
-                name="every_step_recorded", passed=metrics.column("step").to_pylist() == list(range(1, config.run.steps + 1)), detail=f"{len(losses)} of {config.run.steps} steps"
+                name="every_step_recorded",
+                passed=metrics.column("step").to_pylist() == list(range(config.run.first_step + 1, config.run.steps + 1)),
+                detail=f"{len(losses)} of {config.run.steps - config.run.first_step} steps",
             ),
             Check(name="loss_finite", passed=finite, detail=f"{sum(not math.isfinite(v) for v in losses)} steps with a loss that is no number"),
             Check(name="loss_falls", passed=last < first, detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last"),

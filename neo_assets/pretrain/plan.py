@@ -9,9 +9,10 @@ from pathlib import Path
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.model import Run, Tokenizer
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.recipe.run import Run
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from training.schedule import LearningRate
+from training.schedule import learning_rate
 
 OPTIMIZER_BYTES = 12
 """Bytes a parameter in a mixed-precision AdamW state: fp32 master, two fp32 moments."""
@@ -77,12 +78,11 @@ def draw_schedule(run: Run, target: Path) -> None:
     """Learning rate over steps, as SVG."""
     from matplotlib.figure import Figure
 
-    rates = LearningRate(run.schedule)
     every = max(1, run.steps // 500)
-    steps = list(range(0, run.steps, every))
+    steps = list(range(run.first_step, run.steps, every))
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(steps, [rates.rate(s) for s in steps])
+    axes.plot(steps, [learning_rate(run.schedule, s) for s in steps])
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
     axes.grid(alpha=0.3)

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from neo_assets.core.errors import NeoError
-from neo_assets.core.jobs import Attempt, JobFolder, JobSpec, JobState, Message, follow
+from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
+
+STARTABLE = (JobState.NEW, JobState.FAILED, JobState.LOST, JobState.STOPPED)
 
 
 class Compute(abc.ABC):
     """Starts jobs and tells how they are. One piece of work is one job: :meth:`submit` of a known fingerprint attaches.
 
     A backend implements four things: start an attempt under the scheduler-side name ``neo-‹work fingerprint›``, find one by that
-    name (for a submitter that died between starting and recording), tell an attempt's state, and stop it.
+    name (for a submitter that died between starting and recording), observe an attempt, and stop it.
     """
 
     name: str
@@ -36,7 +38,8 @@ class Compute(abc.ABC):
         """Handle of a live attempt with this name, started by anybody."""
 
     @abc.abstractmethod
-    def alive(self, handle: dict[str, str | int]) -> bool: ...
+    def observe(self, handle: dict[str, str | int]) -> JobState | None:
+        """QUEUED or RUNNING; None once the attempt is gone."""
 
     @abc.abstractmethod
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
@@ -52,50 +55,67 @@ class Compute(abc.ABC):
         folder = self.folder(spec.work_fingerprint)
         folder.write_spec(spec)
         with self._lock(folder):
-            if self.poll(folder) in (JobState.NEW, JobState.FAILED, JobState.LOST):
+            if self.poll(folder) in STARTABLE:
                 self._next_attempt(folder)
         return folder
 
     def poll(self, folder: JobFolder) -> JobState:
         attempt = folder.last_attempt()
+        held = JobState.CANCELLED if folder.cancelled else JobState.PAUSED if folder.paused else None
         if attempt is None:
-            if folder.cancelled:
-                return JobState.CANCELLED
-            return JobState.RUNNING if self.look_up(folder.fingerprint) else JobState.NEW
-        code = folder.exit_code(attempt.number)
-        if code is None and self.alive(attempt.handle):
-            return JobState.RUNNING
+            return self._by_name(folder) or held or JobState.NEW
+        if folder.exit_code(attempt.number) is None and (live := self.observe(attempt.handle)):
+            return live
         code = folder.exit_code(attempt.number)  # it may have ended between the two looks
         if code == 0:
             return JobState.SUCCEEDED
-        if folder.cancelled:
-            return JobState.CANCELLED
-        if self.look_up(folder.fingerprint):
-            return JobState.RUNNING
+        if held:
+            return held
+        if live := self._by_name(folder):
+            return live
+        if folder.stopped(attempt.number):
+            return JobState.STOPPED
         return JobState.LOST if code is None else JobState.FAILED
+
+    def _by_name(self, folder: JobFolder) -> JobState | None:
+        handle = self.look_up(folder.fingerprint)
+        return (self.observe(handle) or JobState.RUNNING) if handle else None
 
     def follow(self, folder: JobFolder) -> Iterator[Message]:
         """See :func:`neo_assets.core.jobs.follow`."""
 
         def restart() -> None:
             with self._lock(folder):
-                if self.poll(folder) in (JobState.FAILED, JobState.LOST):
+                if self.poll(folder) in STARTABLE:
                     self._next_attempt(folder)
 
         return follow(folder, lambda: self.poll(folder), restart)
 
     def cancel(self, folder: JobFolder) -> None:
         """Stop the job and keep it stopped until :meth:`resume`."""
-        folder.mark_cancelled()
+        folder.mark("cancelled")
         with self._lock(folder):
             attempt = folder.last_attempt()
             self.stop(folder.fingerprint, attempt.handle if attempt else None)
 
+    def pause(self, folder: JobFolder, wait_s: float = 600.0) -> JobState:
+        """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or after ``wait_s``."""
+        folder.mark("paused")
+        folder.ask_to_stop("pause")
+        deadline = time.monotonic() + wait_s
+        while (state := self.poll(folder)) is JobState.RUNNING and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        if state is JobState.QUEUED:
+            with self._lock(folder):
+                attempt = folder.last_attempt()
+                self.stop(folder.fingerprint, attempt.handle if attempt else None)
+        return self.poll(folder)
+
     def resume(self, folder: JobFolder) -> None:
-        """Lift a cancellation and start a new attempt."""
-        folder.clear_cancelled()
+        """Lift a cancellation or a pause and start a new attempt."""
         with self._lock(folder):
-            if self.poll(folder) in (JobState.NEW, JobState.FAILED, JobState.LOST):
+            folder.clear_marks()
+            if self.poll(folder) in STARTABLE:
                 self._next_attempt(folder)
 
     def find(self, prefix: str) -> JobFolder:
@@ -110,6 +130,7 @@ class Compute(abc.ABC):
         number = attempt.number + 1 if attempt else 1
         # A job whose launcher was killed may still have ranks alive: two writers must never meet.
         self.stop(folder.fingerprint, attempt.handle if attempt else None)
+        (folder.path / "stop").unlink(missing_ok=True)
         handle = self.start(folder, folder.spec(), number)
         folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from neo_assets.core.errors import MachineLacks
 from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from resources.compute.base import Compute
 
 GRACE_SECONDS = 10.0
@@ -59,8 +59,8 @@ class LocalCompute(Compute):
                 return {"pid": pid, "ticks": ticks}
         return None
 
-    def alive(self, handle: dict[str, str | int]) -> bool:
-        return _start_ticks(int(handle["pid"])) == int(handle["ticks"])
+    def observe(self, handle: dict[str, str | int]) -> JobState | None:
+        return JobState.RUNNING if _start_ticks(int(handle["pid"])) == int(handle["ticks"]) else None
 
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         deadline = time.monotonic() + GRACE_SECONDS

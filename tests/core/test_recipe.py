@@ -60,11 +60,55 @@ def test_a_mapping_is_taken_over_by_yamls_own_merge_key(tmp_path: Path) -> None:
 
 
 def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
-    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}, decay: null}\nevaluation: {benchmarks: {general_zh: null}}\n"
+    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}, decay: null}\nruns: {decay: null}\nevaluation: {benchmarks: {general_zh: null}}\n"
     recipe = load(write(tmp_path, text))
     assert list(recipe.sources) == ["handbook"]
     assert recipe.mixture["fundamental"].rounds == {"en": 1.0}
     assert list(recipe.evaluation.benchmarks) == ["general_en"]
+    assert list(recipe.runs) == ["main"]
+
+
+def test_a_run_like_another_takes_its_values_over_but_not_where_it_starts_from(tmp_path: Path) -> None:
+    runs = load(write(tmp_path, "runs:\n  main: {seed: 9, model: {layers: 3}}\n  longer: {like: decay, steps: 30}\n")).runs
+    assert (runs["decay"].seed, runs["decay"].model.layers, runs["decay"].phase) == (9, 3, "decay")  # as changed here, not as in the file it is from
+    assert runs["longer"].parent is None and runs["longer"].schedule == runs["decay"].schedule and runs["longer"].steps == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("runs:\n  a: {like: b}\n", r"mine\.yaml:4: like 'b', but there is no such run"),
+        ("runs:\n  a: {like: b}\n  b: {like: a}\n", r"mine\.yaml:5: runs that are like each other in a circle \(a -> b -> a\)"),
+        ("runs:\n  decay: {parent: {run: nobody}}\n", "names run 'nobody', which is not in runs"),
+        ("runs:\n  decay: {parent: {step: 33}}\n", "'main' has checkpoints at 0, 20, 40, 60, 80"),
+        ("runs:\n  decay: {parent: {take: everything}}\n", "needs its step"),
+        ("runs:\n  decay: {parent: {take: everything, step: 40}}\n", "would end at step 24, but it starts from its parent's step 40"),
+        ("runs:\n  decay: {model: {layers: 2}}\n", "its model has another shape"),
+        ("runs:\n  main: {parent: {run: decay}}\n", r"go in a circle"),
+        ("runs:\n  decay: {schedule: {half_life_steps: soon}}\n", r"mine\.yaml:4: runs\.decay\.schedule\.half_life_steps"),
+        ("runs:\n  main: {skip_samples: [[5, 9], [8, 12]]}\n", "ascending half-open ranges"),
+    ],
+)
+def test_a_mistake_in_a_run_is_explained(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        load(write(tmp_path, text))
+
+
+def test_branches_lie_over_the_runs_and_hold_nothing_else(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "runs: {main: {seed: 9}}\n")
+    branches = tmp_path / "mine.branches.yaml"
+    branches.write_text("runs:\n  main: {seed: 10}\n  main_b: {like: main, parent: {run: main, step: 40, take: everything}}\n")
+    runs = load(recipe).runs
+    assert (runs["main"].seed, runs["main_b"].seed, runs["main_b"].first_step) == (10, 10, 40)
+    assert runs["main_b"].checkpoint_steps() == [40, 60, 80]
+    branches.write_text("name: other\n")
+    with pytest.raises(RecipeError, match="holds runs, and nothing else"):
+        load(recipe)
+
+
+def test_early_checkpoints_are_powers_of_two(tmp_path: Path) -> None:
+    run = load(write(tmp_path, "runs: {main: {early_checkpoints: 20}}\n")).runs["main"]
+    assert run.checkpoint_steps() == [0, 1, 2, 4, 8, 16, 20, 40, 60, 80]
 
 
 def test_null_in_place_of_a_mapping_takes_out_all_of_it(tmp_path: Path) -> None:

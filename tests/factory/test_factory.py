@@ -8,11 +8,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import torch
 
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
 from tests.factory.conftest import Factory
+from training.weights import master_weights
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_everything_is_made(first_run: subprocess.CompletedProcess[str], factory
 def test_checkpoints_and_scores_are_partitions(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     with instance(factory) as dagster:
         checkpoints = sorted(dagster.get_materialized_partitions(key("checkpoint/main")))
-        assert [int(name.split("-")[0]) for name in checkpoints] == [0, 10, 20]
+        assert [int(name.split("-")[0]) for name in checkpoints] == [0, 1, 2, 10, 20]
         scored = sorted(dagster.get_materialized_partitions(key("eval_scores/main")))
         assert [int(name.split("-")[0]) for name in scored] == [20]
         records = dagster.fetch_materializations(key("checkpoint/main"), limit=10).records
@@ -96,10 +98,23 @@ def test_a_mistyped_page_is_answered_with_similar_ones(first_run: subprocess.Com
 
 def test_jobs_of_every_kind_are_listed_with_their_progress(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     rows = json.loads(factory.neo("jobs", "--all", "--json").stdout)
-    progress = {row["what"].split("/")[0]: row["progress"] for row in rows}
-    assert progress["pretraining"].startswith("step 20/20, loss ")
-    assert progress["eval_scores"].startswith("task 6/6, ")
-    assert "hf_model" in progress
+    progress = {row["what"]: row["progress"] for row in rows}
+    assert progress["pretraining/main"].startswith("step 20/20, loss ")
+    assert progress["pretraining/decay"].startswith("step 6/6, loss ")
+    assert next(p for what, p in progress.items() if what.startswith("eval_scores/main")).startswith("task 6/6, ")
+    assert any(what.startswith("hf_model/decay") for what in progress)
+
+
+def test_the_decay_phase_starts_from_the_first_ones_weights_alone(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    made = store(factory)
+    main, decay = (sorted(made.root.glob(f"checkpoint/{run}/*/certificate.json")) for run in ("main", "decay"))
+    origin = json.loads(decay[0].read_text())["origin"]
+    assert (origin["checkpoint"], origin["take"]) == (main[-1].parent.name, "weights")
+    last, first = master_weights(main[-1].parent), master_weights(decay[0].parent)
+    # In bf16 the masters begin as the weights that the engine computes with: what the first phase published, to the bit.
+    assert all(torch.equal(last[name].to(torch.bfloat16).float(), first[name]) for name in last)
+    rates = made.head("ci", "pretraining/decay").table("metrics.parquet").column("lr").to_pylist()
+    assert rates == [3e-3 * 0.5 ** (step / 3) for step in range(6)]  # from the peak on: no trace of the first phase's schedule
 
 
 def test_copies_name_the_page_that_stayed(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
@@ -224,7 +239,7 @@ def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.Complete
     # A context made for tests has no instance reference, from which a real one would look partitions up.
     with instance(environment) as dagster, partition_loading_context(dynamic_partitions_store=dagster):
         ticks = [sensor.evaluate_tick(dg.build_sensor_context(dagster, definitions=definitions, resources=resources(load("ci")))).run_requests or [] for _ in range(2)]
-    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 10]  # the factory has scored the last one
+    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 1, 2, 10]  # the factory has scored the last one
     assert [r.run_key for r in ticks[0]] == [r.run_key for r in ticks[1]]  # Dagster starts one run per run key, ever
 
 

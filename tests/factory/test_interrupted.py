@@ -20,7 +20,8 @@ from tests.factory.conftest import ROOT, Factory
 
 RECIPE = """
 runs:
-  main: {steps: 60, schedule: {warmup_steps: 2, decay_steps: 60}}
+  main: {steps: 60, schedule: {warmup_steps: 2, decay_steps: 60}, early_checkpoints: 0}
+  decay: null
 """
 
 

@@ -124,7 +124,7 @@ def test_cancel_stops_every_process_and_resume_goes_on(compute: LocalCompute) ->
 
 
 def test_a_reused_process_id_is_not_taken_for_the_job(compute: LocalCompute) -> None:
-    assert not compute.alive({"pid": os.getpid(), "ticks": 1})
+    assert not compute.observe({"pid": os.getpid(), "ticks": 1})
 
 
 def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) -> None:

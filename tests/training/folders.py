@@ -9,7 +9,7 @@ from pathlib import Path
 
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec
-from neo_assets.core.recipe.model import Model
+from neo_assets.core.recipe.run import Model
 
 SHAPE = Model(layers=2, hidden=64, heads=4, kv_heads=1, head_dim=16, ffn=128, context=128, rope_theta=10_000, norm_eps=1e-5, init_std=0.02, vocab_multiple=64)
 ROWS = 320

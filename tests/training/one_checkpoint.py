@@ -13,7 +13,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import deepspeed  # reads DS_ACCELERATOR at import
 import torch
 
-from neo_assets.core.recipe.model import Model
+from neo_assets.core.recipe.run import Model
 from training.model import build_model
 
 folder, shape, rows, cases = Path(sys.argv[1]), Model.model_validate_json(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]

@@ -31,7 +31,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def job(root: Path, shards: Path, name: str, attempts: int) -> JobSpec:
     run = load("ci").runs["main"]
-    run = run.model_copy(update={"steps": STEPS, "checkpoint_every": EVERY, "schedule": run.schedule.model_copy(update={"decay_steps": STEPS})})
+    run = run.model_copy(update={"steps": STEPS, "checkpoint_every": EVERY, "early_checkpoints": 0, "schedule": run.schedule.model_copy(update={"decay_steps": STEPS})})
     fingerprint = f"{name}{os.getpid():010d}".ljust(32, "0")
     config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=512, checkpoints=str(root / "checkpoint" / name))
     return JobSpec(
@@ -56,7 +56,7 @@ def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
 
 def certificate(spec: JobSpec, step: int) -> dict[str, object]:
     content = json.loads((Path(spec.out) / checkpoint_name(step, spec.work_fingerprint) / "certificate.json").read_text())
-    return {name: content[name] for name in ("step", "trained_tokens", "history_digest", "state_digests")}
+    return {name: content[name] for name in ("step", "trained_tokens", "next_sample", "history_digest", "state_digests")}
 
 
 def kill(folder: JobFolder) -> None:

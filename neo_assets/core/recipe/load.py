@@ -1,6 +1,7 @@
 """Read a recipe file: inheritance, variables, validation with the line of the mistake, and a JSON schema for editors.
 
-``extends: other`` names a recipe beside the file; mappings merge key by key, anything else replaces. ``${VAR}`` and
+``extends: other`` names a recipe beside the file; mappings merge key by key, anything else replaces. ``like: other`` does the same
+between two runs of one recipe. ``‹recipe›.branches.yaml``, which ``neo continue`` writes, lies over the recipe's runs. ``${VAR}`` and
 ``${VAR:-default}`` are filled in inside strings; only fields that are no part of an identity (paths) should use them.
 """
 
@@ -17,13 +18,17 @@ from pydantic import Field, ValidationError, model_validator
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
 from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, HighQuality, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
-from neo_assets.core.recipe.model import Compute, Evaluation, Run, Tokenizer
+from neo_assets.core.recipe.model import Compute, Evaluation, Tokenizer
+from neo_assets.core.recipe.run import Run
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
 
+BRANCHES = ".branches.yaml"
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 DEFAULT_RECIPE = "laptop"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+_TAGS = ("crawl", "html_folder", "warc", "documents", "cosine", "exponential")
 
 Location = tuple[str | int, ...]
 _MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is missing", "union_tag_not_found": "its kind is missing", "model_attributes_type": "must be a section"}
@@ -78,6 +83,37 @@ class Recipe(Section):
                 raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
         return self
 
+    @model_validator(mode="after")
+    def _parents_are_there(self) -> Recipe:
+        for name, run in self.runs.items():
+            if run.parent is None:
+                continue
+            parent = self.runs.get(run.parent.run)
+            if parent is None:
+                raise ValueError(f"runs.{name}.parent names run '{run.parent.run}', which is not in runs ({', '.join(self.runs)})")
+            if parent.model != run.model:
+                raise ValueError(f"runs.{name} starts from '{run.parent.run}', but its model has another shape")
+            if run.parent.fingerprint is None and run.parent.step not in (None, *parent.checkpoint_steps()):
+                raise ValueError(f"runs.{name}.parent.step is {run.parent.step}; '{run.parent.run}' has checkpoints at {_some(parent.checkpoint_steps())}")
+            self.ancestors(name)
+        return self
+
+    def parent_of(self, run: str) -> str | None:
+        """The run that another starts from, as this recipe has it; None for a start from scratch, or from a run as it once was."""
+        parent = self.runs[run].parent
+        return parent.run if parent and parent.fingerprint is None else None
+
+    def ancestors(self, run: str) -> list[str]:
+        """The runs that lead to this one, nearest first. Raises ValueError where they go in a circle."""
+        found: list[str] = []
+        at = self.parent_of(run)
+        while at is not None:
+            if at == run or at in found:
+                raise ValueError(f"runs.{run}: its parents go in a circle ({' <- '.join([run, *found, at])})")
+            found.append(at)
+            at = self.parent_of(at)
+        return found
+
     def before(self, step: Step, lang: str) -> str:
         """The artifact that a cleaning step of a language reads."""
         steps = self.steps[lang]
@@ -104,9 +140,11 @@ def load(name: str | None = None) -> Recipe:
     name = name or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        known = ", ".join(names())
         raise RecipeError(f"there is no recipe '{name}' ({path}); there are: {known}")
     content, lines = _merged(path, ())
+    content, lines = _with_branches(content, lines, path)
+    content["runs"] = _alike(content.get("runs"), lines)
     # Builds and Dagster instances are kept by name: two recipes of one name would overwrite each other's records.
     own = path.stem.replace("-", "_")
     if content.setdefault("name", own) != own:
@@ -117,12 +155,64 @@ def load(name: str | None = None) -> Recipe:
         raise RecipeError(_explain(error, lines, path)) from None
 
 
+def names() -> list[str]:
+    """Recipes that are there, by name."""
+    return sorted(p.stem for p in RECIPES.glob("*.yaml") if not p.name.endswith(BRANCHES))
+
+
 def json_schema() -> dict[str, object]:
     """JSON schema of a recipe file, for completion and checks in editors."""
     schema = Recipe.model_json_schema()
     schema["properties"]["extends"] = {"type": "string", "description": "a recipe beside this file whose values are taken over"}
     schema.pop("required", None)
+    run = schema["$defs"]["Run"]
+    run["properties"]["like"] = {"type": "string", "description": "a run of this recipe whose values are taken over"}
+    run.pop("required", None)
     return schema
+
+
+def _with_branches(content: dict[str, object], lines: dict[Location, str], path: Path) -> tuple[dict[str, object], dict[Location, str]]:
+    """The recipe with what `neo continue` recorded for it laid over its runs."""
+    branches = path.with_name(path.stem + BRANCHES)
+    if not branches.is_file():
+        return content, lines
+    added, added_lines = _merged(branches, ())
+    if set(added) != {"runs"}:
+        raise RecipeError(f"{branches.name}: holds runs, and nothing else")
+    replaced: list[Location] = []
+    merged = _overlay(content, added, (), replaced)
+    return merged, {**{where: line for where, line in lines.items() if not any(where[: len(r)] == r for r in replaced)}, **added_lines}
+
+
+def _alike(runs: object, lines: dict[Location, str]) -> object:
+    """Runs with what they take over from each other (``like``) filled in."""
+    if not isinstance(runs, dict):
+        return runs
+    done: dict[str, object] = {}
+
+    def resolve(name: str, waiting: tuple[str, ...]) -> object:
+        run = runs[name]
+        if name in done or not isinstance(run, dict) or "like" not in run:
+            return done.setdefault(name, run)
+        other, where = run["like"], lines.get(("runs", name, "like"), "?")
+        if runs.get(other) is None:
+            raise RecipeError(f"{where}: like '{other}', but there is no such run; there are: {', '.join(runs)}")
+        if other in (*waiting, name):
+            raise RecipeError(f"{where}: runs that are like each other in a circle ({' -> '.join((*waiting, name, str(other)))})")
+        base = resolve(str(other), (*waiting, name))
+        own = {k: v for k, v in run.items() if k != "like"}
+        # Where a run starts from is its own affair, and so is when it is evaluated.
+        taken = {k: v for k, v in base.items() if k not in ("parent", "evaluate_at")} if isinstance(base, dict) else {}
+        for where_base, line in list(lines.items()):
+            if where_base[:2] == ("runs", other) and len(where_base) > 2:
+                lines.setdefault(("runs", name, *where_base[2:]), line)
+        return done.setdefault(name, _overlay(taken, own, ("runs", name), []))
+
+    return {name: resolve(name, ()) for name in runs if runs[name] is not None}
+
+
+def _some(steps: list[int]) -> str:
+    return ", ".join(map(str, steps)) if len(steps) <= 12 else f"{', '.join(map(str, steps[:8]))} … {steps[-1]}"
 
 
 def _merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, object], dict[Location, str]]:
@@ -206,7 +296,7 @@ def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> 
     out = []
     for problem in error.errors():
         # Pydantic puts the tag of a tagged union into the location; the file has no such level.
-        location: Location = tuple(part for part in problem["loc"] if part not in ("crawl", "html_folder", "warc", "documents") or part == problem["loc"][0])
+        location: Location = tuple(part for part in problem["loc"] if part not in _TAGS or part == problem["loc"][0])
         known = location
         while known and known not in lines:
             known = known[:-1]

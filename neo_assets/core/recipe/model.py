@@ -1,13 +1,13 @@
-"""Recipe sections of the model half: tokenizer, runs, evaluation, compute."""
+"""Recipe sections of the model half, runs aside: tokenizer, evaluation, compute."""
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Name, Named, Section
+from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section
+from neo_assets.core.recipe.run import Run
 
 
 class Tokenizer(Section):
@@ -26,110 +26,6 @@ class Tokenizer(Section):
     special_tokens: list[str] = Field(description="appended after the pieces, in this order")
     end_of_document: str = Field(description="the special token that ends every document in the stream")
     must_be_lossless: bool = Field(description="decode(encode(x)) == x is a blocking check")
-
-
-class Model(Section):
-    """The Llama block: RMSNorm, SwiGLU, RoPE, no biases, untied embeddings."""
-
-    layers: int = Field(ge=1)
-    hidden: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    kv_heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
-    ffn: int = Field(ge=1, description="width of each SwiGLU branch")
-    context: int = Field(ge=2, description="positions")
-    rope_theta: float = Field(gt=0)
-    norm_eps: float = Field(gt=0)
-    init_std: float = Field(gt=0)
-    vocab_multiple: int = Field(ge=1, description="embedding rows are rounded up to a multiple of this")
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Model:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
-        if self.head_dim % 2:
-            raise ValueError(f"head_dim ({self.head_dim}) must be even for rotary embeddings")
-        return self
-
-    def vocab_rows(self, tokens: int) -> int:
-        """Embedding rows for a tokenizer of ``tokens`` ids."""
-        return math.ceil(tokens / self.vocab_multiple) * self.vocab_multiple
-
-    def parameters(self, vocab_rows: int) -> int:
-        """Trainable parameters, embeddings (input and output) included."""
-        attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        block = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
-        return 2 * vocab_rows * self.hidden + self.layers * block + self.hidden
-
-
-class CosineSchedule(Section):
-    """Linear warm-up, then a cosine to ``min_lr`` at ``decay_steps``, then constant."""
-
-    kind: Literal["cosine"]
-    peak_lr: float = Field(gt=0)
-    min_lr: float = Field(ge=0)
-    warmup_start_lr: float = Field(ge=0)
-    warmup_steps: int = Field(ge=0)
-    decay_steps: int = Field(ge=1, description="step at which the cosine reaches min_lr; the run may be longer or shorter")
-
-
-class Optimizer(Section):
-    """AdamW."""
-
-    beta1: float = Field(gt=0, lt=1)
-    beta2: float = Field(gt=0, lt=1)
-    eps: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    grad_clip: float = Field(gt=0)
-
-
-class Run(Section):
-    """One training run."""
-
-    phase: Name = Field(description="which mixture it reads")
-    model: Model
-    sequence_length: int = Field(ge=2, description="tokens")
-    global_batch: int = Field(ge=1, description="sequences a step")
-    micro_batch: int = Field(ge=1, description="sequences a rank holds at once")
-    steps: int = Field(ge=1)
-    schedule: CosineSchedule
-    optimizer: Optimizer
-    precision: Literal["bf16", "fp32"]
-    zero_stage: Literal[0, 1, 2, 3]
-    nodes: int = Field(1, ge=1)
-    ranks_per_node: int = Field(ge=1, description="GPUs, or CPU processes")
-    threads_per_rank: int = Field(ge=1)
-    tensor_parallel: int = Field(1, ge=1, description="ranks that share one copy of the model; only 1 can be run today")
-    seed: int
-    checkpoint_every: int = Field(ge=1, description="steps")
-    max_attempts: int = Field(3, ge=1, description="tries of the job after failures of its own", json_schema_extra=NOT_IDENTITY)
-
-    @model_validator(mode="after")
-    def _batch_fits(self) -> Run:
-        share = self.data_parallel * self.micro_batch
-        if self.ranks % self.tensor_parallel:
-            raise ValueError(f"tensor_parallel ({self.tensor_parallel}) must divide the {self.ranks} ranks")
-        if self.global_batch % share:
-            raise ValueError(f"global_batch ({self.global_batch}) must be a multiple of data-parallel ranks x micro_batch ({self.data_parallel} x {self.micro_batch} = {share})")
-        if self.sequence_length > self.model.context:
-            raise ValueError(f"sequence_length ({self.sequence_length}) is longer than the model's context ({self.model.context})")
-        return self
-
-    @property
-    def ranks(self) -> int:
-        return self.nodes * self.ranks_per_node
-
-    @property
-    def data_parallel(self) -> int:
-        return self.ranks // self.tensor_parallel
-
-    @property
-    def tokens_per_step(self) -> int:
-        return self.global_batch * self.sequence_length
-
-    def checkpoint_steps(self) -> list[int]:
-        """Steps after which a checkpoint is written: 0 (the untrained model), the cadence, and the last one."""
-        return sorted({0, *range(self.checkpoint_every, self.steps + 1, self.checkpoint_every), self.steps})
 
 
 class Benchmark(Section):
@@ -180,9 +76,10 @@ class Evaluation(Section):
         return self
 
     def due(self, run: Run) -> list[int]:
-        """Checkpoint steps of ``run`` that are evaluated."""
-        steps = run.checkpoint_steps()
-        return sorted({min((s for s in steps if s >= share * run.steps - 1e-9), default=steps[-1]) for share in self.evaluate_at})
+        """Checkpoint steps of ``run`` that are evaluated: at the run's own shares, or at those of the recipe."""
+        steps, length = run.checkpoint_steps(), run.steps - run.first_step
+        shares = self.evaluate_at if run.evaluate_at is None else run.evaluate_at
+        return sorted({min((s for s in steps if s >= run.first_step + share * length - 1e-9), default=steps[-1]) for share in shares})
 
 
 class Compute(Section):

@@ -1,0 +1,70 @@
+"""Weights out of a checkpoint, and checkpoints for another world size, by DeepSpeed's own tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+STATE = "state"
+"""Folder of DeepSpeed's files inside a checkpoint."""
+
+
+def master_weights(checkpoint: Path, tag: str = STATE) -> dict[str, torch.Tensor]:
+    """fp32 weights by name, put together from the optimizer shards; ZeRO stage 0 has none: there, the module's own.
+
+    Raises:
+        SystemExit: the folder does not exist.
+    """
+    folder = checkpoint / tag
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is not there: no DeepSpeed state to read")
+    if not any(folder.glob("*_optim_states.pt")):
+        return {name: weight.float() for name, weight in module_weights(folder).items()}
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    state: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag)
+    return state
+
+
+def module_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The engine's own weights; empty where ZeRO stage 3 holds them in pieces."""
+    import torch
+
+    file = folder / "mp_rank_00_model_states.pt"
+    if not file.is_file():
+        return {}
+    # A file of our own run, verified against its manifest before the job was started; it holds more than tensors.
+    state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=False)["module"]
+    return state
+
+
+def universal(checkpoint: Path, target: Path, rank: int) -> Path:
+    """DeepSpeed's universal form of a checkpoint, in ``target``: any world size and ZeRO stage can load it. Collective.
+
+    Raises:
+        SystemExit: the converter failed; its last lines say why.
+    """
+    import torch.distributed as dist
+
+    failed: list[str | None] = [None]
+    if rank == 0:
+        shutil.rmtree(target, ignore_errors=True)
+        command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--input_folder", str(checkpoint / STATE), "--output_folder", str(target / STATE)]
+        command += ["--num_extract_workers", "1", "--num_merge_workers", "1", "--inject_missing_state"]
+        environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")} | {"DS_ACCELERATOR": "cpu"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            failed = [f"{checkpoint.name} could not be converted for another world size:\n{(done.stdout + done.stderr)[-1500:]}"]
+        else:
+            shutil.copyfile(checkpoint / "certificate.json", target / "certificate.json")
+    dist.broadcast_object_list(failed, src=0)
+    if failed[0] is not None:
+        raise SystemExit(failed[0])
+    return target
