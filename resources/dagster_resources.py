@@ -8,6 +8,7 @@ import dagster as dg
 
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.model import Compute as ComputeSettings
 from neo_assets.core.store import Store
 from resources.compute import open_compute
 from resources.compute.base import Compute
@@ -26,11 +27,11 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class ComputeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where jobs run."""
 
-    backend: str
+    settings: str  # the recipe's section, as JSON
     root: str
 
     def open(self) -> Compute:
-        return open_compute(self.backend, Path(self.root))
+        return open_compute(ComputeSettings.model_validate_json(self.settings), Path(self.root))
 
 
 class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -47,6 +48,6 @@ def resources(recipe: Recipe) -> dict[str, dg.ConfigurableResource]:  # type: ig
     root = str(store_root())
     return {
         "store": StoreResource(root=root),
-        "compute": ComputeResource(backend=recipe.compute.backend, root=root),
+        "compute": ComputeResource(settings=recipe.compute.model_dump_json(), root=root),
         "ledger": LedgerResource(root=root, recipe=recipe.name),
     }

@@ -86,10 +86,20 @@ class Ledger:
 
     def fate(self, doc_or_url: str) -> list[Row]:
         """What every stage decided about one document, in stage order; by id or by URL."""
-        doc_or_url = doc_or_url.split("#", 1)[0]
-        named = "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or (length(?) >= 8 and starts_with(doc_id, ?))"
-        ids = [doc_or_url, *(str(r["doc_id"]) for r in self.rows(named, [doc_or_url] * 5))]
+        ids = [doc_or_url, *self.ids_of(doc_or_url)]
         return self.rows("select stage, verdict, rule, value, threshold, twin, detail, doc_id from verdicts where list_contains(?, doc_id) order by place, stage, doc_id", [ids])
+
+    def ids_of(self, doc_or_url: str) -> list[str]:
+        """Ids of the documents that a URL (its scheme may be left out), an id or the beginning of one names."""
+        bare = doc_or_url.split("#", 1)[0]
+        named = "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or (length(?) >= 8 and starts_with(doc_id, ?)) union "
+        named += "select distinct doc_id from verdicts where length(?) >= 8 and starts_with(doc_id, ?) order by doc_id"
+        return [str(r["doc_id"]) for r in self.rows(named, [bare] * 7)]
+
+    def urls_of(self, ids: Sequence[str]) -> dict[str, str]:
+        """URLs of these documents, where they were fetched by one."""
+        found = self.rows("select doc_id, min(url) as url from fetched where list_contains(?, doc_id) group by doc_id", [list(ids)])
+        return {str(r["doc_id"]): str(r["url"]) for r in found}
 
     def similar_urls(self, text: str, limit: int) -> list[str]:
         """Crawled URLs that look most like ``text``."""

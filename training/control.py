@@ -9,7 +9,7 @@ from pathlib import Path
 
 from neo_assets.core.jobs import JobFolder
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 """How often the job's folder is looked at for a request."""
 
 

@@ -26,7 +26,7 @@ from neo_assets.core.store import MANIFEST, Manifest
 from training import attention, recorder
 from training.batches import Batches, open_batches, summed_loss
 from training.certificate import chained, read_certificate, start_of_history
-from training.checkpoint import Checkpoints, MetricsRow, Progress
+from training.checkpoint import Checkpoints, MetricsRow, Progress, damage
 from training.control import HangWatch, StopRequests
 from training.engine import build_engine, seed_everything, set_rate, start_process_group
 from training.ledger import RunLedger
@@ -140,6 +140,8 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
     """The engine, in the state of the newest sound checkpoint of this run, or of what the run starts from."""
     run, start = config.run, config.start
     found = _newest(checkpoints, reporter, say)
+    if start is not None and (found is None or found[0] == config.first_step):
+        _refuse_damaged(Path(start.folder), checkpoints.rank)
     seed_everything(run.seed)
     model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
     model.train()
@@ -153,11 +155,10 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
         _refuse_another_machine(certificate.machine, machine, found[1].name, config)
         return engine, checkpoints.progress(found[1], checkpoints.load(engine, found[1]))
     if start is not None and start.take == "everything":
-        engine, tokens = _branch(start, model, config, checkpoints, job, machine, say)
+        engine, progress = _branch(start, model, config, checkpoints, job, machine, say)
     else:
         # Step 0 holds freshly built weights: building them again from the seed is the same, and has no optimizer state to restore.
-        engine, tokens = build_engine(model, run), 0
-    progress = Progress(config.first_step, tokens, start_of_history(), [])
+        engine, progress = build_engine(model, run), Progress(0, 0, start_of_history(), [])
     if not checkpoints.folder(config.first_step).is_dir():
         # What the run starts from is committed before its first random draw.
         checkpoints.save(engine, progress, config.start_sample)
@@ -167,8 +168,8 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
 
 def _branch(
     start: Start, model: torch.nn.Module, config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, machine: Machine, say: Callable[[str], None]
-) -> tuple[DeepSpeedEngine, int]:
-    """Weights, optimizer and position of another run's checkpoint, for this world size. Returns (engine, trained tokens)."""
+) -> tuple[DeepSpeedEngine, Progress]:
+    """Weights, optimizer and position of another run's checkpoint, for this world size. Its loss history goes on, too."""
     folder = Path(start.folder)
     certificate = read_certificate(folder)
     same = certificate.machine.get("world_size") == machine.world_size and certificate.zero_stage == config.run.zero_stage and certificate.precision == config.run.precision
@@ -184,7 +185,7 @@ def _branch(
         checkpoints.load(engine, converted, same_world=False)
     engine.micro_steps = 0  # another batch has another number of micro-batches a step
     say(f"goes on from {folder.name}" + "".join(f"; {line}" for line in differences(certificate.machine, machine.plain())))
-    return engine, certificate.trained_tokens
+    return engine, Progress(certificate.step, certificate.trained_tokens, certificate.history_digest, [])
 
 
 def _newest(checkpoints: Checkpoints, reporter: Reporter, say: Callable[[str], None]) -> tuple[int, Path] | None:
@@ -196,6 +197,14 @@ def _newest(checkpoints: Checkpoints, reporter: Reporter, say: Callable[[str], N
             _announce(reporter, Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8")))
     dist.broadcast_object_list(chosen, src=0)
     return chosen[0]
+
+
+def _refuse_damaged(folder: Path, rank: int) -> None:
+    """Raises SystemExit on every rank where what the run starts from is not what was saved."""
+    problem = [damage(folder) if rank == 0 else None]
+    dist.broadcast_object_list(problem, src=0)
+    if problem[0] is not None:
+        raise SystemExit(f"{folder}, which this run starts from, is damaged: {problem[0]}")
 
 
 def _refuse_what_this_program_cannot(ranks: int, tensor_parallel: int, world: int) -> None:
@@ -300,7 +309,17 @@ def _die_with_launcher() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-if __name__ == "__main__":
+def main(spec_file: Path) -> None:
     _die_with_launcher()
-    spec_file = Path(sys.argv[1])
-    train(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), JobFolder(spec_file.parent))
+    try:
+        train(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), JobFolder(spec_file.parent))
+    except SystemExit as reason:
+        if not isinstance(reason.code, str):
+            raise
+        # As torch marks a rank's errors: the launcher prints much after it, and this line is the one that says why.
+        print(f"[rank{os.environ.get('RANK', '0')}]: {reason.code}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

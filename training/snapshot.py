@@ -104,8 +104,10 @@ class Writing:
             written = Written(files={}, states={})
             for path, state in self.files:
                 name = path.relative_to(self.partial).as_posix()
-                torch.save(state, path)
-                sync(path)
+                with path.open("wb") as stream:  # of ours rather than torch's, whose errors name no reason
+                    torch.save(state, stream)
+                    stream.flush()
+                    os.fsync(stream.fileno())
                 written.states[name] = state_digest(state)
                 written.files[name] = FileEntry(size=path.stat().st_size, digest=digest_file(path))
             self.files = []

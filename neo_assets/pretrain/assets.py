@@ -9,12 +9,11 @@ import dagster as dg
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
-from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, pretrain
+from neo_assets.pretrain.job import LIBRARIES, PROGRAM, PretrainInput, checkpoint_folders, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PlanInput, plan_run
 
 GROUP = "pretrain"
-LIBRARIES = ("torch", "deepspeed", "transformers")
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
@@ -26,7 +25,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer)
         parent = recipe.parent_of(name)
         reads = [shards, f"pretraining/{parent}"] if parent else [shards]
-        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, libraries=LIBRARIES, programs=["training.pretrain"])
+        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, libraries=LIBRARIES, programs=[PROGRAM])
     return out
 
 

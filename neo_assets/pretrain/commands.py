@@ -1,4 +1,4 @@
-"""`neo jobs`, `neo logs`, `neo cancel`, `neo resume`: see, follow and stop jobs. `neo plan`: what a run would be."""
+"""`neo jobs`, `neo logs`, `neo cancel`, `neo pause`, `neo resume`: see, follow and stop jobs. `neo plan`: what a run would be."""
 
 from __future__ import annotations
 
@@ -14,21 +14,29 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.crawl.catalogue import missing_places
+from neo_assets.pretrain import run_commands
 from neo_assets.pretrain.plan import estimate, launch_command
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
-JobArgument = Annotated[str, typer.Argument(help="job fingerprint, or its first letters")]
+JobArgument = Annotated[str, typer.Argument(help="a run of the recipe (its newest job), or a job's fingerprint or its first letters")]
 FOLLOW_SECONDS = 0.5
 
 
 def register(app: typer.Typer) -> None:
-    for command in (jobs, logs, cancel, resume, plan):
+    for command in (jobs, logs, cancel, pause, resume, plan):
         app.command()(command)
+    run_commands.register(app)
 
 
 def _compute() -> Compute:
-    return open_compute("local", store_root())
+    return open_compute(load().compute, store_root())
+
+
+def _find(compute: Compute, job: str) -> JobFolder:
+    """The job a person means: the newest of a run of the recipe, or one by its fingerprint."""
+    mine = [folder for folder in job_folders(store_root()) if folder.spec().title == f"pretraining/{job}"]
+    return mine[-1] if mine else compute.find(job)
 
 
 def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all", help="finished ones too")] = False) -> None:
@@ -55,7 +63,7 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
 def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow", help="go on until the job ends")] = False) -> None:
     """Print a job's log."""
     compute = _compute()
-    folder = compute.find(job)
+    folder = _find(compute, job)
     position = 0
     while True:
         # The state is read before the log: what a job wrote before it ended is then never missed.
@@ -74,7 +82,7 @@ def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow"
 def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", help="also give its finished steps up: the next run may start anew")] = False) -> None:
     """Stop a job. What it has saved stays; `neo resume` goes on from there."""
     compute = _compute()
-    folder = compute.find(job)
+    folder = _find(compute, job)
     compute.cancel(folder)
     if abandon:
         (folder.path / "abandoned").touch()
@@ -82,10 +90,21 @@ def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", 
     print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}"))
 
 
-def resume(job: JobArgument) -> None:
-    """Let a cancelled job go on from its last checkpoint."""
+def pause(job: JobArgument) -> None:
+    """Have a training job save where it is and end; `neo resume` goes on from that very step, with the same bits."""
     compute = _compute()
-    folder = compute.find(job)
+    folder = _find(compute, job)
+    state = compute.pause(folder)
+    if state is JobState.SUCCEEDED:
+        folder.clear_marks()
+    stopped = next((f" at step {m.data['step']}" for m in reversed(folder.messages()[0]) if m.event == "stopped"), "")
+    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{stopped}"))
+
+
+def resume(job: JobArgument) -> None:
+    """Let a paused or cancelled job go on from where it saved last."""
+    compute = _compute()
+    folder = _find(compute, job)
     compute.resume(folder)
     print(f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}")
 

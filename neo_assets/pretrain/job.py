@@ -25,6 +25,8 @@ from training.spec import PretrainConfig, Start, checkpoint_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PROGRAM = "training.pretrain"
+LIBRARIES = ("torch", "deepspeed", "transformers")
 LAST_SHARE = 10
 """The loss over the last and the first tenth of the steps are compared."""
 
@@ -60,7 +62,7 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
     return JobSpec(
         work_fingerprint=fingerprint,
         title=f"pretraining/{config.name}",
-        program="training.pretrain",
+        program=PROGRAM,
         nodes=run.nodes,
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,

@@ -23,6 +23,7 @@ from neo_assets.core.recipe.load import DEFAULT_RECIPE
 from neo_assets.core.store import PARTIAL, Artifact, Store
 from neo_assets.core.terminal import JSON, counted, did_you_mean, show
 from neo_assets.core.why import differences
+from neo_assets.pretrain.run_commands import show_claims
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
@@ -78,7 +79,7 @@ def run_dagster(arguments: list[str]) -> int:
 
 
 def _compute() -> Compute:
-    return open_compute("local", store_root())
+    return open_compute(load().compute, store_root())
 
 
 def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 3000) -> None:
@@ -237,13 +238,15 @@ def unnamed(store: Store) -> list[tuple[str, str, Path]]:
 
 
 def verify(
-    asset: Annotated[str | None, typer.Argument(help="asset key; everything this recipe's build uses if left out")] = None,
+    asset: Annotated[str | None, typer.Argument(help="asset key, or RUN@STEP; everything this recipe's build uses if left out")] = None,
     deep: Annotated[bool, typer.Option("--deep", help="hash every file")] = False,
     as_json: bool = JSON,
 ) -> None:
-    """Check that artifacts on disk are what their manifests say."""
+    """Check that artifacts on disk are what their manifests say; of a checkpoint (RUN@STEP), everything its certificate claims."""
     recipe = load()
     store = Store(store_root())
+    if asset is not None and asset.partition("@")[0] in recipe.runs and "@" in asset:
+        show_claims(recipe, store, asset, as_json)
     heads = store.heads(recipe.name)
     heads |= {
         f"{key}@{folder.name}": (key, folder.name) for key, folder in checkpoints(store, {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")})

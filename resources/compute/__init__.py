@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neo_assets.core.errors import MachineLacks
+from neo_assets.core.recipe.model import Compute as Settings
 from resources.compute.base import Compute
+from resources.compute.kubernetes import KubernetesCompute
 from resources.compute.local import LocalCompute
+from resources.compute.slurm import SlurmCompute
 
 
-def open_compute(backend: str, store_root: Path) -> Compute:
-    """The backend a recipe names.
-
-    Raises:
-        MachineLacks: a backend that this version cannot submit to.
-    """
-    if backend == "local":
-        return LocalCompute(store_root)
-    raise MachineLacks(f"compute.backend '{backend}' cannot be submitted to yet: only 'local' can. `neo plan` shows the command that would run.")
+def open_compute(settings: Settings, store_root: Path) -> Compute:
+    """The backend a recipe's ``compute`` section names."""
+    if settings.backend == "slurm":
+        return SlurmCompute(store_root, settings)
+    if settings.backend == "kubernetes":
+        return KubernetesCompute(store_root, settings)
+    return LocalCompute(store_root)

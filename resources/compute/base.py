@@ -41,6 +41,10 @@ class Compute(abc.ABC):
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
         """QUEUED or RUNNING; None once the attempt is gone."""
 
+    def cancelled_outside(self, handle: dict[str, str | int]) -> bool:
+        """Whether somebody ended an attempt with the scheduler's own tools: nobody should start it again unasked."""
+        return False
+
     @abc.abstractmethod
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         """End every process of the job and wait until they are gone."""
@@ -73,6 +77,9 @@ class Compute(abc.ABC):
             return held
         if live := self._by_name(folder):
             return live
+        if self.cancelled_outside(attempt.handle):
+            folder.mark("cancelled")
+            return JobState.CANCELLED
         if folder.stopped(attempt.number):
             return JobState.STOPPED
         return JobState.LOST if code is None else JobState.FAILED
@@ -115,7 +122,8 @@ class Compute(abc.ABC):
         """Lift a cancellation or a pause and start a new attempt."""
         with self._lock(folder):
             folder.clear_marks()
-            if self.poll(folder) in STARTABLE:
+            if self.poll(folder) in (*STARTABLE, JobState.CANCELLED):  # ended with the scheduler's own tools, it is still that to it
+                folder.clear_marks()
                 self._next_attempt(folder)
 
     def find(self, prefix: str) -> JobFolder:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from neo_assets.core.errors import JobFailed, MachineLacks
+from neo_assets.core.errors import JobFailed
 from neo_assets.core.jobs import JobSpec, JobState
-from resources.compute import open_compute
 from resources.compute.local import LocalCompute
 
 
@@ -140,6 +139,28 @@ def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) ->
     assert [m.event for m in second] == ["done"]
 
 
-def test_a_backend_that_cannot_be_submitted_to_says_so(tmp_path: Path) -> None:
-    with pytest.raises(MachineLacks, match="neo plan"):
-        open_compute("slurm", tmp_path)
+def test_a_job_that_was_asked_to_stop_is_started_again_and_uses_up_no_attempt(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.submit(job)
+    messages = compute.follow(folder)
+    assert next(messages).data["starts"] == 1
+    for pid in _pids(folder.fingerprint):
+        os.kill(pid, signal.SIGTERM)  # as a machine that shuts down
+    assert [next(messages).event, next(messages).data.get("starts")] == ["stopped", 2]
+    end(job)
+    list(messages)
+    assert (folder.failures(), len(folder.attempts())) == (0, 2)
+
+
+def test_pause_waits_until_the_job_has_saved(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.submit(job)
+    until(lambda: starts(job) == 1)
+    assert compute.pause(folder) is JobState.PAUSED
+    assert [m.event for m in folder.messages()[0]] == ["note", "stopped"]
+    with pytest.raises(JobFailed, match="was paused"):
+        list(compute.follow(folder))
+    compute.resume(folder)
+    until(lambda: starts(job) == 2)
+    end(job)
+    list(compute.follow(folder))

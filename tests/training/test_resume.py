@@ -1,8 +1,7 @@
-"""Killed and started again, a run ends with the same bits; a damaged checkpoint is never loaded."""
+"""Killed, paused or starved and started again, a run ends with the same bits; a damaged checkpoint is never loaded."""
 
-import json
-import os
-import signal
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Iterator
@@ -11,39 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neo_assets.core.jobs import JobFolder, JobSpec
-from neo_assets.core.recipe import load
-from resources.compute.local import LocalCompute, _processes_of
-from training.spec import PretrainConfig, checkpoint_name
-
-STEPS, EVERY = 40, 4
+from neo_assets.core.jobs import JobSpec, JobState
+from resources.compute.local import LocalCompute
+from tests.training.runs import EVERY, STEPS, checkpoint, kill, outcome, small_job, write_shards
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    generator = np.random.default_rng(0)
-    (generator.zipf(1.3, 20_000) % 500).astype(np.uint16).tofile(folder / "tokens.bin")
-    np.save(folder / "offsets.npy", np.unique(np.concatenate([[0], generator.choice(20_000, 60, replace=False), [20_000]])).astype(np.int64))
-    (folder / "stream.json").write_text(json.dumps({"dtype": "uint16", "digest": "test"}))
-    return folder
-
-
-def job(root: Path, shards: Path, name: str, attempts: int) -> JobSpec:
-    run = load("ci").runs["main"]
-    run = run.model_copy(update={"steps": STEPS, "checkpoint_every": EVERY, "early_checkpoints": 0, "schedule": run.schedule.model_copy(update={"decay_steps": STEPS})})
-    fingerprint = f"{name}{os.getpid():010d}".ljust(32, "0")
-    config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=512, checkpoints=str(root / "checkpoint" / name))
-    return JobSpec(
-        work_fingerprint=fingerprint,
-        title=f"pretraining/{name}",
-        program="training.pretrain",
-        ranks_per_node=run.ranks_per_node,
-        max_attempts=attempts,
-        config=config.model_dump(),
-        inputs={"token_shards": str(shards)},
-        out=str(root / "checkpoint" / name),
-    )
+    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +28,20 @@ def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
         made.stop(folder.name, None)
 
 
-def certificate(spec: JobSpec, step: int) -> dict[str, object]:
-    content = json.loads((Path(spec.out) / checkpoint_name(step, spec.work_fingerprint) / "certificate.json").read_text())
-    return {name: content[name] for name in ("step", "trained_tokens", "next_sample", "history_digest", "state_digests")}
+@pytest.fixture(scope="module")
+def undisturbed(compute: LocalCompute, shards: Path) -> JobSpec:
+    job = small_job(compute.root, shards, "whole")
+    list(compute.follow(compute.submit(job)))
+    return job
 
 
-def kill(folder: JobFolder) -> None:
-    for pid in _processes_of(folder.fingerprint):
-        os.kill(pid, signal.SIGKILL)
+def same_from_beginning_to_end(job: JobSpec, undisturbed: JobSpec) -> None:
+    for step in range(0, STEPS + 1, EVERY):
+        assert outcome(job, step) == outcome(undisturbed, step), f"step {step}"
 
 
-def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute: LocalCompute, shards: Path) -> None:
-    undisturbed = job(compute.root, shards, "whole", 1)
-    list(compute.follow(compute.submit(undisturbed)))
-
-    disturbed = job(compute.root, shards, "killed", 2)
+def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute: LocalCompute, shards: Path, undisturbed: JobSpec) -> None:
+    disturbed = small_job(compute.root, shards, "killed", 2)
     folder = compute.submit(disturbed)
     messages = compute.follow(folder)
     for message in messages:
@@ -76,8 +49,8 @@ def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute:
             break
     kill(folder)
     # The newest checkpoint loses a bit: the run must notice, go back one, and still end the same.
-    newest = max(step for step in range(EVERY, STEPS, EVERY) if (Path(disturbed.out) / checkpoint_name(step, disturbed.work_fingerprint)).is_dir())
-    state = next((Path(disturbed.out) / checkpoint_name(newest, disturbed.work_fingerprint) / "state").glob("*optim*.pt"))
+    newest = max(step for step in range(EVERY, STEPS, EVERY) if checkpoint(disturbed, step).is_dir())
+    state = next((checkpoint(disturbed, newest) / "state").glob("*optim*.pt"))
     data = bytearray(state.read_bytes())
     data[len(data) // 2] ^= 1
     state.write_bytes(bytes(data))
@@ -86,21 +59,56 @@ def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute:
     assert len(folder.attempts()) == 2
     assert "is damaged" in folder.log_file.read_text()
     assert f"from step {newest - EVERY}" in folder.log_file.read_text()
-    for step in range(0, STEPS + 1, EVERY):
-        assert certificate(disturbed, step) == certificate(undisturbed, step), f"step {step}"
+    same_from_beginning_to_end(disturbed, undisturbed)
+
+
+def test_a_paused_run_goes_on_from_the_very_step_with_the_same_bits(compute: LocalCompute, shards: Path, undisturbed: JobSpec) -> None:
+    paused = small_job(compute.root, shards, "paused", 1, checkpoint_every=STEPS)  # no checkpoint of the cadence in between
+    folder = compute.submit(paused)
+    while not any(m.event == "checkpoint" for m in folder.messages()[0]):
+        time.sleep(0.02)
+    assert compute.pause(folder) is JobState.PAUSED
+    stopped = next(m for m in folder.messages()[0] if m.event == "stopped")
+    step = int(str(stopped.data["step"]))
+    assert 0 < step < STEPS and stopped.data["reason"] == "pause"
+    assert compute.poll(compute.submit(paused)) is JobState.PAUSED  # asking again does not start what somebody paused
+    compute.resume(folder)
+    list(compute.follow(folder))
+    assert f"from step {step}" in folder.log_file.read_text()
+    assert outcome(paused, STEPS) == outcome(undisturbed, STEPS)
+    assert folder.failures() == 0  # a pause is no failure: the one attempt the job has was not used up
+    assert not (folder.path / "rescue").exists()
+
+
+def test_a_full_disk_costs_the_checkpoint_and_nothing_else(compute: LocalCompute, shards: Path, undisturbed: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of files stands for the full disk: the writing of every optimizer shard fails half way."""
+    starved = small_job(compute.root, shards, "starved", 1)
+    limited = tmp_path / "python"
+    limited.write_text(f'#!/bin/sh\nulimit -f 300\nexec {__import__("sys").executable} "$@"\n')
+    limited.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", str(limited))
+        folder = compute.submit(starved)
+    while compute.poll(folder) is JobState.RUNNING:
+        time.sleep(0.1)
+    assert compute.poll(folder) is JobState.FAILED
+    assert "could not be written" in folder.log_tail() and "Those before it are whole" in folder.log_tail()
+    assert "File too large" in folder.log_tail()
+    compute.resume(folder)
+    list(compute.follow(folder))
+    same_from_beginning_to_end(starved, undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_run_killed_at_any_moments_ends_with_the_same_bits(compute: LocalCompute, shards: Path, seed: int) -> None:
+def test_a_run_killed_at_any_moments_ends_with_the_same_bits(compute: LocalCompute, shards: Path, undisturbed: JobSpec, seed: int) -> None:
     """Kills fall into imports, steps and saves alike; what is left of a save is never taken for a checkpoint."""
-    undisturbed = job(compute.root, shards, "whole", 1)
     begun = time.monotonic()
-    list(compute.follow(compute.submit(undisturbed)))
+    list(compute.follow(compute.submit(small_job(compute.root, shards, f"timed{seed}"))))
     takes = time.monotonic() - begun  # kills fall into this, on a fast machine as on a slow one
 
     kills, generator = 4, np.random.default_rng(seed)
-    disturbed = job(compute.root, shards, f"random{seed}", kills + 1)
+    disturbed = small_job(compute.root, shards, f"random{seed}", kills + 1)
     folder = compute.submit(disturbed)
     done = threading.Event()
 
@@ -120,5 +128,4 @@ def test_a_run_killed_at_any_moments_ends_with_the_same_bits(compute: LocalCompu
         done.set()
         disturber.join()
     assert len(folder.attempts()) > 1
-    for step in range(0, STEPS + 1, EVERY):
-        assert certificate(disturbed, step) == certificate(undisturbed, step), f"step {step}"
+    same_from_beginning_to_end(disturbed, undisturbed)

@@ -90,3 +90,13 @@ class Compute(Section):
     partition: str | None = None
     account: str | None = None
     time_limit: str | None = Field(None, description="Slurm's D-HH:MM:SS")
+    warn_s: int = Field(120, ge=1, description="seconds before the time limit at which a job saves, ends and queues again; at least as long as a save takes")
+    memory: str | None = Field(None, description="of a node: Slurm's --mem (64G), Kubernetes' quantity (64Gi)")
+    gpus_per_node: int | None = Field(None, ge=1)
+    sbatch_options: list[str] = Field(default_factory=list, description="more options for sbatch, as they are")
+    setup: list[str] = Field(default_factory=list, description="shell lines a batch script runs first: module load …")
+    image: str | None = Field(None, description="Kubernetes: container image with this project installed")
+    volume_claim: str | None = Field(None, description="Kubernetes: ReadWriteMany claim that holds the store")
+    namespace: str = Field("default", description="Kubernetes")
+    gpu_hour_cost: float | None = Field(None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports")
+    currency: str = "EUR"

@@ -97,6 +97,7 @@ class Parent(Section):
     step: int | None = Field(None, ge=0, description="the run's last one if left out")
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{8,32}$", description="the run as it was then, under other code or settings; as the recipe has it now if left out")
     take: Literal["weights", "everything"] = "weights"
+    because: str = Field("", description="why the branch was made; for people", json_schema_extra=NOT_IDENTITY)
 
     @model_validator(mode="after")
     def _names_a_step(self) -> Parent:

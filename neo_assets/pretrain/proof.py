@@ -1,0 +1,182 @@
+"""What a checkpoint claims, checked: by recomputing everything its certificate says, and by training to it once more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from neo_assets.core import records
+from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.store import MANIFEST, Manifest, Row, Store
+from neo_assets.pretrain.job import LIBRARIES, PROGRAM, Jobs
+from neo_assets.pretrain.runs import FoundRun
+from training.schedule import learning_rate
+from training.spec import PretrainConfig, Start, checkpoint_name
+from training.streams import stream_facts
+
+PROOFS = "proofs"
+"""Folder of the store that keeps what was proved, when and on which machine."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing a certificate says, and whether it holds."""
+
+    claim: str
+    holds: bool
+    detail: str = ""
+
+    def row(self) -> Row:
+        return {"claim": self.claim, "holds": self.holds, "detail": self.detail}
+
+
+def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
+    """Recompute every claim of a checkpoint that can be recomputed without training."""
+    from training.certificate import chain, file_state_digest, read_certificate, start_of_history
+    from training.checkpoint import damage, read_metrics
+
+    broken = damage(folder)
+    claims = [Claim("every file is what the manifest says", broken is None, broken or "")]
+    if broken:
+        return claims
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    certificate = read_certificate(folder)
+    claims.append(Claim("the digest that lineage shows is the certificate's", manifest.digest == digest_json(certificate.outcome()), manifest.digest))
+    wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
+    claims.append(Claim("weights, optimizer and random states", not wrong, ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number"))
+
+    there = run.checkpoints()
+    before = [there[s] for s in sorted(there) if certificate.first_step < s <= step]
+    rows = read_metrics(before)
+    complete = [row["step"] for row in rows] == list(range(certificate.first_step + 1, step + 1))
+    claims.append(Claim("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}"))
+    begun = start_of_history()
+    start_tokens = 0
+    if certificate.origin and certificate.origin.take == "everything":
+        parent = read_certificate(Path(run.config.start.folder))  # type: ignore[union-attr]
+        begun, start_tokens = parent.history_digest, parent.trained_tokens
+    claims.append(Claim("the loss history, chained step by step", complete and chain(begun, rows) == certificate.history_digest, certificate.history_digest))
+    off = [int(row["step"]) for row in rows if row["lr"] != learning_rate(run.config.run.schedule, int(row["step"]) - 1)]
+    claims.append(Claim("each step's learning rate is the schedule's", not off, f"not at {off[:5]}" if off else run.config.run.schedule.kind))
+
+    stream, order = (ledger := run.ledger()).stream, ledger.order
+    facts = stream_facts(run.shards)
+    files = digest_json({n: digest_file(run.shards / n) for n in ("tokens.bin", "offsets.npy")})
+    claims.append(Claim("the token stream is the one it was trained on", facts["digest"] == files == certificate.stream, certificate.stream))
+    places = (step - certificate.first_step) * run.config.run.global_batch
+    at = int(order.samples_at(places))
+    claims.append(Claim("the next sample follows from the step", at == certificate.next_sample, f"sample {at:,}"))
+    tokens = start_tokens
+    for first in range(certificate.first_step + 1, step + 1, 1000):
+        tokens += stream.trained_tokens(order.sequences_of(ledger.samples(first, min(step, first + 999))))
+    claims.append(Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}"))
+    if certificate.origin:
+        origin = Path(run.config.start.folder) / MANIFEST  # type: ignore[union-attr]
+        same = origin.is_file() and Manifest.model_validate_json(origin.read_text(encoding="utf-8")).digest == certificate.origin.digest
+        claims.append(Claim("the checkpoint it started from", same, f"{certificate.origin.checkpoint}, {certificate.origin.take}"))
+    return claims
+
+
+# ------------------------------------------------------------------ proving
+
+
+def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
+    """The job that trains from the checkpoint before ``step`` to ``step``, with today's code; and the folder its checkpoint will be in.
+
+    Raises:
+        BadInput: ``step`` is where the run starts: there is nothing before it.
+    """
+    from training.certificate import read_certificate
+
+    config = run.config
+    there = [s for s in run.checkpoints() if s < step]
+    if not there:
+        raise BadInput(f"{run.name}@{step} is where the run starts: nothing comes before it that it could be trained from. `neo verify {run.name}@{step}` checks it.")
+    before = max(there)
+    folder = run.checkpoints()[before]
+    start = config.start
+    if before > config.first_step or (start is not None and start.take == "everything"):
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        start = Start(folder=str(folder), digest=manifest.digest, step=before, next_sample=read_certificate(folder).next_sample, take="everything")
+    code, versions = code_reachable_from([PROGRAM]), library_versions(LIBRARIES)
+    fingerprint = digest_json(["proof", config.run_fingerprint, step, code, versions])
+    out = store.root / "jobs" / fingerprint / "out"
+    told = config.model_copy(update={"checkpoints": str(out), "start": start, "stop_at": step, "code": code, "versions": versions})
+    spec = run.spec.model_copy(update={"work_fingerprint": fingerprint, "title": f"proof of {run.name}@{step}", "config": told.model_dump(), "out": str(out), "max_attempts": 1})
+    return spec, out / checkpoint_name(step, config.run_fingerprint)
+
+
+def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> list[Claim]:
+    """Train from the checkpoint before to this one, compare bit by bit, and keep a record of it in the store.
+
+    Raises:
+        JobFailed: the training job did not get there.
+        NeoError: the job was cancelled or could not be started.
+    """
+    from training.certificate import read_certificate
+
+    spec, retrained = proof_spec(run, step, store)
+    job = JobFolder(store.root / "jobs" / spec.work_fingerprint)
+    if job.exists() and jobs.poll(job) is JobState.SUCCEEDED:
+        shutil.rmtree(job.path)  # a proof is trained anew each time it is asked for
+    attached = jobs.submit(spec)
+    for _ in jobs.follow(attached):
+        pass
+    was, now = read_certificate(folder), read_certificate(retrained)
+    claims = [
+        Claim(name.replace("_", " "), value == now.outcome()[name], _difference(name, value, now.outcome()[name], folder, retrained)) for name, value in was.outcome().items()
+    ]
+    first = PretrainConfig.model_validate(spec.config).first_step
+    losses = [[row["loss"] for row in pq.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)]
+    claims.append(Claim("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
+    notes = [f"{module} has changed" for module, digest in was.code.items() if now.code.get(module) != digest]
+    notes += [f"{name} was {version}, is {now.versions.get(name)}" for name, version in was.versions.items() if now.versions.get(name) != version]
+    notes += [f"{name.replace('_', ' ')} was {value}, is {now.machine.get(name)}" for name, value in was.machine.items() if now.machine.get(name) != value]
+    held = all(c.holds for c in claims)
+    record = {
+        "checkpoint": folder.name,
+        "held": held,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": now.machine,
+        "differs": notes,
+        "claims": [c.row() for c in claims],
+    }
+    target = store.root / PROOFS / run.name / f"{folder.name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    records.write_text(target, json.dumps(record, ensure_ascii=False, indent=1))
+    if held:
+        shutil.rmtree(job.path)
+    return [*claims, Claim("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained")]
+
+
+def last_proof(store: Store, run: str, checkpoint: str) -> str | None:
+    """When a checkpoint was proved last, in words."""
+    file = store.root / PROOFS / run / f"{checkpoint}.json"
+    if not file.is_file():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    return f"{'proved' if record['held'] else 'NOT reproduced'} {record['at']} on {record['machine']['device']}"
+
+
+def _difference(name: str, was: object, now: object, folder: Path, retrained: Path) -> str:
+    if was == now:
+        return f"{len(was)} files" if isinstance(was, dict) else str(was)
+    if name != "state_digests":
+        return f"was {was}, is {now}"
+    from training.weights import master_weights
+
+    assert isinstance(was, dict) and isinstance(now, dict)
+    files = [file for file in was if was[file] != now.get(file)]
+    try:
+        before, after = master_weights(folder), master_weights(retrained)
+        largest = max(float((before[w] - after[w]).abs().max()) for w in before)
+    except (NeoError, RuntimeError, KeyError) as error:
+        return f"{', '.join(files)} differ ({error})"
+    return f"{', '.join(files)} differ; the largest difference of a weight is {largest:.3g}"

@@ -1,0 +1,156 @@
+"""`neo saw`, `neo when`: document <-> step. `neo prove`, `neo continue`: what a checkpoint is worth, and how to go on from it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neo_assets.core.errors import BadInput, MissingUpstream
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
+from neo_assets.core.store import Row, Store
+from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.pretrain.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
+from neo_assets.pretrain.proof import Claim, last_proof, prove, verify_checkpoint
+from neo_assets.pretrain.runs import FoundRun, find_run, lineage, run_and_step, run_and_steps
+from resources.compute import open_compute
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(saw)
+    app.command()(when)
+    app.command("prove")(prove_checkpoint)
+    app.command("continue")(continue_run)
+
+
+def saw(
+    steps: Annotated[str, typer.Argument(metavar="RUN@FIRST..LAST", help="steps counted from 1, e.g. main@10..12")],
+    tokens: Annotated[bool, typer.Option("--tokens", help="which of each document's tokens, sequence by sequence, instead of one row a document")] = False,
+    as_json: bool = JSON,
+) -> None:
+    """The documents that training steps saw, computed from the data order."""
+    import pyarrow as pa
+
+    from resources.ledger import Ledger
+
+    recipe, store = load(), Store(store_root())
+    name, first, last = run_and_steps(steps)
+    run = find_run(store, recipe, name)
+    if last > run.config.last_step:
+        raise BadInput(f"run '{name}' has {run.config.last_step} steps; {last} is after its end")
+    parts = []
+    for part in reversed(lineage(store, run)):
+        ledger = part.ledger()
+        end = min(last, *(p.config.first_step for p in lineage(store, run) if p.config.first_step > ledger.first_step), run.config.last_step)
+        if max(first, ledger.first_step + 1) <= end:
+            parts.append(ledger.saw(max(first, ledger.first_step + 1), end))
+    table = pa.concat_tables(parts)
+    if not tokens:
+        table = table.append_column("tokens", pa.compute.subtract(table.column("to_token"), table.column("from_token")))
+        table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate([("tokens", "sum"), ("sequence", "count_distinct")])
+        table = table.rename_columns(["step", "doc_id", "source", "lang", "tokens", "sequences"])
+    urls = Ledger(store, recipe.name).urls_of(table.column("doc_id").unique().to_pylist())
+    rows = [{**row, "url": urls.get(str(row["doc_id"]), "")} for row in table.to_pylist()]
+    show(rows, as_json)
+    if not as_json:
+        print(f"\n{counted(len(set(table.column('doc_id').to_pylist())), 'document')} in steps {first}..{last} of {name}")
+
+
+def when(
+    page: Annotated[str, typer.Argument(help="URL or doc_id")],
+    run: Annotated[str | None, typer.Option("--run", help="one run of the recipe; all that were started if left out")] = None,
+    as_json: bool = JSON,
+) -> None:
+    """Every training step that saw a document, and which of its tokens."""
+    from resources.ledger import Ledger
+
+    recipe, store = load(), Store(store_root())
+    ids = Ledger(store, recipe.name).ids_of(page)
+    if not ids:
+        raise BadInput(f"no document '{page}' is known in this recipe's build; `neo fate {page}` tells more")
+    rows: list[Row] = []
+    looked = []
+    for name in [run] if run else list(recipe.runs):
+        try:
+            found = find_run(store, recipe, name)
+        except MissingUpstream:
+            if run:
+                raise
+            continue
+        looked.append(name)
+        rows += _when(store, found, ids)
+    show(rows, as_json, empty=f"no step of {', '.join(looked) or 'any run'} saw it; `neo fate {page}` says why")
+
+
+def _when(store: Store, run: FoundRun, ids: list[str]) -> list[Row]:
+    rows: list[Row] = []
+    end = run.config.last_step
+    for part in lineage(store, run):
+        for doc_id in ids:
+            table = part.ledger().when(doc_id, end)
+            rows += [{"run": run.name, "step": row["step"], "place": row["place"], "sequence": row["sequence"], "from_token": row["from_token"], "to_token": row["to_token"], "doc_id": doc_id} for row in table.to_pylist()]  # fmt: skip
+        end = part.config.first_step
+        if end == 0:
+            break
+    return sorted(rows, key=lambda row: (int(str(row["step"])), int(str(row["place"]))))
+
+
+def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) -> None:
+    """`neo verify RUN@STEP`: recompute what a checkpoint's certificate says. Exits 1 where something does not hold."""
+    name, step = run_and_step(checkpoint)
+    run = find_run(store, recipe, name)
+    at, folder = run.checkpoint(step)
+    claims = verify_checkpoint(run, at, folder)
+    _print_claims(f"checkpoint {folder.name} of run '{name}', step {at}", claims, as_json)
+    if not as_json and (proof := last_proof(store, name, folder.name)):
+        print(proof)
+    elif not as_json:
+        print(f"trained to once more: neo prove {name}@{at}")
+    raise typer.Exit(0 if all(c.holds for c in claims) else 1)
+
+
+def prove_checkpoint(checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@40, main@last")], as_json: bool = JSON) -> None:
+    """Train from the checkpoint before to this one and compare every bit. Takes as long as those steps did."""
+    recipe, store = load(), Store(store_root())
+    name, step = run_and_step(checkpoint)
+    run = find_run(store, recipe, name)
+    at, folder = run.checkpoint(step)
+    claims = prove(run, at, folder, store, open_compute(recipe.compute, store.root))
+    _print_claims(f"run '{name}' trained again to step {at}", claims, as_json)
+    raise typer.Exit(0 if all(c.holds for c in claims[:-1]) else 1)
+
+
+def _print_claims(title: str, claims: list[Claim], as_json: bool) -> None:
+    show([c.row() for c in claims], as_json, title=title)
+
+
+def continue_run(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN[@STEP]", help="where to go on from; the run's last checkpoint if no step is named")],
+    changes: Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="what differs, e.g. ranks_per_node=1 global_batch=8 steps=200")] = None,
+    as_name: Annotated[str | None, typer.Option("--as", help="the branch is a run of this name, beside the old one; without it, it takes the old one's place")] = None,
+    without_steps: Annotated[str | None, typer.Option("--without-steps", metavar="FIRST[..LAST]", help="leave out the batches of these steps")] = None,
+    because: Annotated[str, typer.Option("--because", help="why, for those who read it later")] = "",
+) -> None:
+    """Go on with a run under today's code, another world size or batch, or without some batches: recorded as a branch beside the recipe."""
+    recipe, store = load(), Store(store_root())
+    name, step = run_and_step(checkpoint)
+    compute = open_compute(recipe.compute, store.root)
+    run = find_run(store, recipe, name)
+    without = run_and_steps(f"x@{without_steps}")[1:] if without_steps else None
+    if without and step is None:
+        step = max((s for s in run.checkpoints() if s < without[0]), default=None)
+    at, folder = run.checkpoint(step)
+    refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
+    entry = branch_entry(run, at, changed_fields(changes or []), without, because)
+    written = record_branch(recipe_file(), as_name or name, entry, name if as_name else None, load)
+    print(f"recorded in {written}: run '{as_name or name}' goes on from {folder.name} with everything. Start it:\n  dagster job execute -m definitions -j pretrain")
+
+
+def recipe_file() -> Path:
+    """File of the recipe that is in use."""
+    name = os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
+    return Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"

@@ -1,0 +1,127 @@
+"""Training runs as they lie on disk: which job made a run, what it was told, and which checkpoints are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from neo_assets.core.errors import BadInput, MissingUpstream
+from neo_assets.core.jobs import JobSpec, job_folders
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.store import MANIFEST, Store
+from neo_assets.core.terminal import did_you_mean
+from training.ledger import RunLedger
+from training.spec import PretrainConfig
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """One training run: the specification it was or is run with."""
+
+    spec: JobSpec
+    config: PretrainConfig
+
+    @property
+    def name(self) -> str:
+        return self.config.run_name
+
+    @property
+    def shards(self) -> Path:
+        return Path(self.spec.inputs["token_shards"])
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Committed checkpoints by step."""
+        folders = sorted(Path(self.config.checkpoints).glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
+        return {int(p.parent.name.split("-")[0]): p.parent for p in folders}
+
+    def checkpoint(self, step: int | None) -> tuple[int, Path]:
+        """The checkpoint of a step, or the last one there is. Raises MissingUpstream."""
+        there = self.checkpoints()
+        wanted = max(there, default=None) if step is None else step
+        if wanted not in there:
+            raise MissingUpstream(f"run '{self.name}' has no checkpoint of step {wanted}; there are: {', '.join(map(str, there)) or 'none'}")
+        return wanted, there[wanted]
+
+    def ledger(self) -> RunLedger:
+        return RunLedger.of(self.config, self.shards)
+
+
+def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
+    """The run as this recipe's build has it: the finished one, or else the newest job of that name.
+
+    Raises:
+        BadInput: the recipe has no such run.
+        MissingUpstream: it was never started.
+    """
+    if name not in recipe.runs:
+        raise BadInput(f"recipe '{recipe.name}' has no run '{name}'. {did_you_mean(name, recipe.runs)} It has {', '.join(recipe.runs)}.")
+    pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
+    newest = next((found for spec in reversed(list(_specs(store, f"pretraining/{name}"))) if (found := _read(spec))), None)
+    made = store.find(*pointer) if pointer else None
+    if made is not None:
+        finished = _read(JobSpec.model_validate_json(made.file("spec.json").read_text(encoding="utf-8")))
+        if finished is not None:
+            return finished
+    if newest is None:
+        raise MissingUpstream(f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job 'pretrain'.")
+    return newest
+
+
+def run_of(store: Store, run: str, fingerprint: str) -> FoundRun:
+    """The run with this fingerprint, whichever recipe it was of. Raises MissingUpstream."""
+    for spec in _specs(store, f"pretraining/{run}"):
+        if spec.work_fingerprint.startswith(fingerprint) and (found := _read(spec)):
+            return found
+    raise MissingUpstream(f"the specification of run '{run}' {fingerprint[:12]} is in no job and no artifact of this store any more")
+
+
+def lineage(store: Store, run: FoundRun) -> list[FoundRun]:
+    """The run, and those it is a branch of (everything taken over), nearest first."""
+    out = [run]
+    while (start := out[-1].config.start) is not None and start.take == "everything":
+        folder = Path(start.folder)
+        out.append(run_of(store, folder.parent.name, folder.name.split("-")[1]))
+    return out
+
+
+def _specs(store: Store, title: str) -> Iterator[JobSpec]:
+    """Specifications of jobs with this title, oldest first; those of finished runs are in their artifacts, too."""
+    seen = set()
+    for folder in job_folders(store.root):
+        spec = folder.spec()
+        if spec.title == title:
+            seen.add(spec.work_fingerprint)
+            yield spec
+    for file in sorted((store.root / title).glob("*/spec.json")):
+        spec = JobSpec.model_validate_json(file.read_text(encoding="utf-8"))
+        if spec.work_fingerprint not in seen:
+            yield spec
+
+
+def _read(spec: JobSpec) -> FoundRun | None:
+    try:
+        return FoundRun(spec, PretrainConfig.model_validate(spec.config))
+    except ValidationError:
+        return None  # of an older form
+
+
+def run_and_step(text: str) -> tuple[str, int | None]:
+    """'main@40' -> ('main', 40); 'main' and 'main@last' -> ('main', None). Raises BadInput."""
+    name, _, step = text.partition("@")
+    if step in ("", "last"):
+        return name, None
+    if not step.isdecimal():
+        raise BadInput(f"'{text}': a checkpoint is named RUN@STEP, as in main@40 or main@last")
+    return name, int(step)
+
+
+def run_and_steps(text: str) -> tuple[str, int, int]:
+    """'main@10..12' -> ('main', 10, 12); 'main@10' -> ('main', 10, 10). Raises BadInput."""
+    name, _, steps = text.partition("@")
+    first, _, last = steps.partition("..")
+    if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) < int(first) or int(first) < 1:
+        raise BadInput(f"'{text}': steps are named RUN@FIRST..LAST, counted from 1, as in main@10..12")
+    return name, int(first), int(last or first)

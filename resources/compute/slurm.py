@@ -1,0 +1,185 @@
+"""Jobs on Slurm, from any machine that has its commands and sees the store's file system.
+
+A job's Slurm name is ``neo-‹work fingerprint›``: a submitter that died between `sbatch` and noting the id is found again by it. The batch
+script starts one process a rank with `srun`, and is what makes a job outlive its node, its time limit and its preemption:
+
+* the time limit's warning (``--signal=B:USR1``), and preemption where the site sends it, become the ``stop`` file that the program looks
+  for; preemption's SIGTERM reaches the ranks by itself;
+* a program that saved and ended on request is put back into the queue under the same job id; Slurm does the same itself after a node
+  failure, where ``--requeue`` is given;
+* exit code 0 alone is no success (`srun` returns 0 when its node dies): the program must have reported ``done``.
+
+Slurm's accounting database is not needed. What decides is in the job's folder; Slurm is asked only whether the job is still there.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from neo_assets.core import records
+from neo_assets.core.errors import MachineLacks, NeoError
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.recipe.model import Compute as Settings
+from resources.compute.base import Compute
+
+QUEUED = {"PENDING", "CONFIGURING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+GONE = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED"}
+UNREACHABLE = "Unable to contact slurm controller"
+PATIENCE_SECONDS = 600.0
+"""How long a controller that does not answer is asked again before a submission gives up."""
+
+STOP_SECONDS = 60.0
+
+SCRIPT = """#!/bin/bash
+# Attempt {number} of {title}; starts again at this line when it is put back into the queue.
+{setup}
+folder={folder}
+stopped="$folder/attempts/{number:04d}.stopped"
+rm -f "$stopped"
+[ -e "$folder/paused" ] || rm -f "$folder/stop"
+echo "--- attempt {number}, start $(( ${{SLURM_RESTART_COUNT:-0}} + 1 )), $(date '+%Y-%m-%d %H:%M:%S'), Slurm job $SLURM_JOB_ID on $SLURM_JOB_NODELIST"
+export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT={number} OMP_NUM_THREADS={threads} PYTHONUNBUFFERED=1 PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}}
+export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) MASTER_PORT=$(( 20000 + SLURM_JOB_ID % 20000 ))
+trap 'echo "time limit or preemption" > "$folder/stop"' USR1
+trap 'echo "SIGTERM" > "$folder/stop"' TERM
+srun --kill-on-bad-exit=1 --ntasks={ranks} bash -c 'export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID; exec "$@"' rank {command} &
+step=$!
+while kill -0 $step 2>/dev/null; do wait $step; code=$?; done
+wait $step; code=$?
+if [ -e "$stopped" ] && [ ! -e "$folder/paused" ] && [ ! -e "$folder/cancelled" ]; then
+  # A job that somebody cancels is not running any more, and must not come back; one at the end of its grace is put back by Slurm itself.
+  [ "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%T)" = RUNNING ] || sleep 3600
+  echo "--- saved ($(cat "$stopped")); back into the queue"
+  scontrol requeue $SLURM_JOB_ID && sleep 3600
+fi
+if [ $code = 0 ] && ! grep -q '"event":"done"' "$folder/messages.jsonl"; then
+  echo "--- the program ended without saying that it was done"; code={interrupted}
+fi
+echo $code > {rc}.tmp && mv {rc}.tmp {rc}
+exit $code
+"""
+INTERRUPTED = 70
+"""Exit code of a job whose program ended without an error and without having finished."""
+
+
+class _NoAnswer(Exception):
+    """The controller does not answer."""
+
+
+class SlurmCompute(Compute):
+    name = "slurm"
+
+    def __init__(self, store_root: Path, settings: Settings) -> None:
+        super().__init__(store_root)
+        self.settings = settings
+
+    def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
+        script = folder.path / f"slurm-{number:04d}.sh"
+        records.write_text(script, self.script(folder, spec, number))
+        answer = self._ask(["sbatch", "--parsable", *self.options(folder, spec), str(script)])
+        return {"job": answer.split(";")[0].strip()}
+
+    def options(self, folder: JobFolder, spec: JobSpec) -> list[str]:
+        """Options of `sbatch` for a job."""
+        settings = self.settings
+        out = [
+            f"--job-name={job_name(spec.work_fingerprint)}",
+            f"--comment={spec.title}",
+            f"--nodes={spec.nodes}",
+            f"--ntasks-per-node={spec.ranks_per_node}",
+            f"--cpus-per-task={spec.threads_per_rank}",
+            f"--output={folder.log_file}",
+            "--open-mode=append",
+            "--requeue",
+            f"--signal=B:USR1@{settings.warn_s}",
+            f"--chdir={ROOT}",
+        ]
+        given = {"partition": settings.partition, "account": settings.account, "time": settings.time_limit, "mem": settings.memory, "gpus-per-node": settings.gpus_per_node}
+        return [*out, *(f"--{name}={value}" for name, value in given.items() if value is not None), *settings.sbatch_options]
+
+    def script(self, folder: JobFolder, spec: JobSpec, number: int) -> str:
+        """The batch script of one attempt."""
+        return SCRIPT.format(
+            number=number,
+            title=spec.title,
+            setup="\n".join(self.settings.setup),
+            folder=shlex.quote(str(folder.path)),
+            fingerprint=spec.work_fingerprint,
+            threads=spec.threads_per_rank,
+            root=shlex.quote(str(ROOT)),
+            ranks=spec.nodes * spec.ranks_per_node,
+            command=shlex.join([sys.executable, "-m", spec.program, str(folder.path / "spec.json")]),
+            interrupted=INTERRUPTED,
+            rc=shlex.quote(str(folder.rc_file(number))),
+        )
+
+    def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
+        for line in self._ask(["squeue", "--noheader", f"--name={job_name(fingerprint)}", "--format=%i|%T"]).splitlines():
+            number, _, state = line.partition("|")
+            if state.strip() not in GONE:
+                return {"job": number.strip()}
+        return None
+
+    def observe(self, handle: dict[str, str | int]) -> JobState | None:
+        state = self._state(handle)
+        if state is None or state in GONE:
+            return None
+        return JobState.QUEUED if state in QUEUED else JobState.RUNNING
+
+    def cancelled_outside(self, handle: dict[str, str | int]) -> bool:
+        return self._state(handle) == "CANCELLED"
+
+    def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        while (found := self.look_up(fingerprint)) is not None:
+            self._ask(["scancel", str(found["job"])])
+            if time.monotonic() > deadline:
+                raise NeoError(f"Slurm job {found['job']} does not end, {STOP_SECONDS:.0f} s after scancel")
+            time.sleep(0.5)
+
+    # ------------------------------------------------ Slurm's commands
+
+    def _state(self, handle: dict[str, str | int]) -> str | None:
+        """Slurm's word for a job's state; None where it does not know it any more. A controller that does not answer changes nothing: it runs on."""
+        try:
+            return self._once(["squeue", "--noheader", "--states=all", f"--jobs={handle['job']}", "--format=%T"]).strip() or None
+        except _NoAnswer:
+            return "RUNNING"
+        except NeoError as error:
+            if "Invalid job id" in str(error):
+                return None
+            raise
+
+    def _ask(self, command: list[str]) -> str:
+        """Run a command, again while the controller does not answer. Raises NeoError."""
+        try:
+            for attempt in Retrying(retry=retry_if_exception_type(_NoAnswer), stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_exponential(min=1, max=30), reraise=True):
+                with attempt:
+                    return self._once(command)
+        except _NoAnswer as error:
+            raise NeoError(f"{command[0]}: Slurm's controller has not answered for {PATIENCE_SECONDS / 60:.0f} minutes ({error})") from None
+        raise AssertionError
+
+    @staticmethod
+    def _once(command: list[str]) -> str:
+        if shutil.which(command[0]) is None:
+            raise MachineLacks(f"compute.backend is slurm, but there is no `{command[0]}` here: run this on a machine of the cluster, or set compute.backend: local")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        if UNREACHABLE in done.stderr:
+            raise _NoAnswer(done.stderr.strip())
+        raise NeoError(f"{' '.join(command[:2])} …: {done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}'}")
+
+
+def job_name(fingerprint: str) -> str:
+    """What a job is called in Slurm."""
+    return f"neo-{fingerprint}"

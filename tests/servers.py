@@ -1,0 +1,264 @@
+"""A real one-node Slurm and a real PostgreSQL for tests, from the system or from unpacked Debian packages."""
+
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+CONFIGURATION = """\
+ClusterName=lab
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/none
+AuthInfo=cred_expire=5
+CredType=cred/none
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmctldParameters=preempt_send_user_signal
+SlurmdPidFile={folder}/slurmd.pid
+SlurmdLogFile={folder}/slurmd.log
+SlurmdParameters=config_overrides
+SlurmdSpoolDir={spool}
+StateSaveLocation={folder}/state
+PluginDir={plugins}
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=500
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
+ReturnToService=1
+KillWait=10
+MinJobAge=86400
+JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/jobcomp.txt
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=4000
+PartitionName=train Nodes={host} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace}
+PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF
+"""
+
+
+def unpacked(packages: list[str], folder: Path, without: tuple[str, ...] = ()) -> Path:
+    """The root of a tree with `packages` and the dependencies that the system lacks; no root needed, nothing installed.
+
+    Packages whose names begin with one of `without` are left out.
+    """
+    root = folder / hashlib.sha256(repr((packages, without)).encode()).hexdigest()[:16]
+    if root.is_dir():
+        return root
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise RuntimeError(f"no apt-get or dpkg-deb here to fetch {' '.join(packages)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        debs, tree = Path(scratch, "debs"), Path(scratch, "tree")
+        for each in (debs, tree, Path(scratch, "lists/partial"), Path(scratch, "cache/archives/partial")):
+            each.mkdir(parents=True)
+        system = ["-qq", "-o", "APT::Sandbox::User=root", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1"]
+        own = [*system, "-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}/cache"]
+
+        def apt(*arguments: str) -> subprocess.CompletedProcess[str]:
+            environment = {**os.environ, "LC_ALL": "C"}
+            return subprocess.run(["apt-get", *arguments], cwd=debs, env=environment, capture_output=True, text=True)
+
+        for options in (system, own):
+            if options is own:
+                apt(*options, "update")
+            done = apt(*options, "-s", "--no-install-recommends", "install", *packages)
+            if done.returncode == 0:
+                names = {*packages, *re.findall(r"^Inst (\S+)", done.stdout, re.MULTILINE)}
+                done = apt(*options, "download", *sorted(name for name in names if not name.startswith(without)))
+            if done.returncode == 0:
+                break
+        else:
+            raise RuntimeError(f"apt-get cannot fetch {' '.join(packages)} (offline?): {done.stderr.strip()[-800:]}")
+        for deb in sorted(debs.glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", str(deb), str(tree)], check=True)
+        tree.chmod(0o755)
+        if not root.is_dir():
+            tree.rename(root)
+    return root
+
+
+class Server:
+    """What both servers share: a context manager over child processes that end with their parent."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache.absolute()
+        self.env: dict[str, str] = {}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> object:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+    def _run(self, name: str, command: list[str], log: Path, ready: Callable[[], bool], cwd: Path) -> None:
+        with log.open("ab") as out:
+            child = subprocess.Popen(command, cwd=cwd, env=self.env, stdin=-3, stdout=out, stderr=out, process_group=0)
+        self._children[name] = child
+        end = time.monotonic() + 30
+        while not ready():
+            if child.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{name} is not ready:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.1)
+
+    def _end(self, name: str, signal_number: int = signal.SIGTERM) -> None:
+        if child := self._children.pop(name, None):
+            child.send_signal(signal_number)
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+class Slurm(Server):
+    """slurmctld and slurmd in `folder`; `env` is for sbatch, squeue and the like."""
+
+    def __init__(self, folder: Path, cache: Path, grace: int = 20, extra: str = "") -> None:
+        super().__init__(cache)
+        self.folder, self.grace, self.extra = folder.absolute(), grace, extra
+        self.host = socket.gethostname().split(".")[0]
+
+    def start(self) -> dict[str, str]:
+        root, libraries = Path("/"), os.environ.get("LD_LIBRARY_PATH", "")
+        if not all(Path(f"/usr/sbin/{name}-wlm").exists() for name in ("slurmctld", "slurmd", "slurmstepd")):
+            root = unpacked(["slurmctld", "slurmd", "slurm-client"], self.cache)
+            libraries = library_path(root)
+        plugins = next(root.glob("usr/lib/*-linux-gnu/slurm-wlm"))
+        self._programs = root / "usr/sbin"
+        self._spool = Path(tempfile.mkdtemp(prefix="slurmd-", dir="/tmp"))
+        (self.folder / "state").mkdir(parents=True, exist_ok=True)
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SQUEUE"))},
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "PATH": f"{root / 'usr/bin'}{os.pathsep}{os.environ['PATH']}",
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(plugins), libraries])),
+        }
+        values: dict[str, object] = {
+            "host": self.host,
+            "user": pwd.getpwuid(os.getuid()).pw_name,
+            "ports": free_ports(2),
+        }
+        values |= {"folder": self.folder, "spool": self._spool, "plugins": plugins, "grace": self.grace}
+        Path(self.env["SLURM_CONF"]).write_text(f"{CONFIGURATION.format(**values)}{self.extra}\n")
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+        self.start_controller()
+        idle = lambda: self.command("sinfo", "-h", "-o", "%T").strip() == "idle"  # noqa: E731
+        self._daemon("slurmd", idle, "-N", self.host, "-d", str(self._programs / "slurmstepd-wlm"))
+        return self.env
+
+    def stop(self) -> None:
+        if "slurmctld" in self._children and (jobs := self.command("squeue", "-h", "-o", "%A").split()):
+            self.command("scancel", "--full", "--signal=KILL", *jobs)
+            self.command("scancel", *jobs)
+            end = time.monotonic() + 30
+            while self.command("squeue", "-h").strip() and time.monotonic() < end:
+                time.sleep(0.1)
+        self._end("slurmd")
+        self._end("slurmctld")
+        if hasattr(self, "_spool"):
+            shutil.rmtree(self._spool, ignore_errors=True)
+
+    def command(self, *arguments: str) -> str:
+        """What a Slurm command prints on both streams, whatever its exit code."""
+        return subprocess.run(arguments, env=self.env, stdout=-1, stderr=-2, text=True, timeout=120).stdout
+
+    def start_controller(self) -> None:
+        self._daemon("slurmctld", lambda: " UP" in self.command("scontrol", "ping"))
+
+    def stop_controller(self) -> None:
+        self._end("slurmctld")
+
+    def restart_controller(self) -> None:
+        self.stop_controller()
+        self.start_controller()
+
+    def node_down(self) -> None:
+        self.command("scontrol", "update", f"NodeName={self.host}", "State=DOWN", "Reason=test")
+
+    def node_up(self) -> None:
+        self.command("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
+
+    def _daemon(self, name: str, ready: Callable[[], bool], *options: str) -> None:
+        command = ["setpriv", "--pdeathsig", "TERM", str(self._programs / f"{name}-wlm"), "-D", *options]
+        self._run(name, command, self.folder / f"{name}.out", ready, self.folder)
+
+
+class Postgres(Server):
+    """A PostgreSQL server on 127.0.0.1, its database and its user named postgres, no password; run as nobody by root."""
+
+    url: str
+
+    def start(self) -> str:
+        programs, libraries = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")), ""
+        if not programs:
+            root = unpacked(["postgresql"], self.cache, without=("libllvm", "libz3", "perl", "libperl", "locales"))
+            programs, libraries = sorted(root.glob("usr/lib/postgresql/*/bin/postgres")), library_path(root)
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.env = {**os.environ, "LD_LIBRARY_PATH": libraries, "LC_ALL": "C.UTF-8"}
+        run = ["setpriv", "--pdeathsig", "INT"]
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            run += [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+        initdb = [*run, str(programs[-1].with_name("initdb")), "-D", str(folder / "data"), "--no-sync"]
+        initdb += ["--username=postgres", "--auth=trust", "--encoding=UTF8"]
+        made = subprocess.run(initdb, cwd=folder, env=self.env, capture_output=True, text=True)
+        if made.returncode:
+            raise RuntimeError(f"initdb failed: {made.stdout[-1000:]}{made.stderr[-2000:]}")
+        (port,) = free_ports(1)
+        server = [*run, str(programs[-1]), "-D", str(folder / "data"), "-p", str(port), "-k", str(folder), "-F"]
+        ask = [str(programs[-1].with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
+        ready = lambda: subprocess.run(ask, env=self.env).returncode == 0  # noqa: E731
+        self._run("postgres", [*server, "-h", "127.0.0.1"], folder / "log", ready, folder)
+        self.url = f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
+        return self.url
+
+    def stop(self) -> None:
+        self._end("postgres", signal.SIGINT)
+        if hasattr(self, "_folder"):
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def library_path(root: Path) -> str:
+    folders = [folder for pattern in ("usr/lib/*-linux-gnu", "lib/*-linux-gnu") for folder in root.glob(pattern)]
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

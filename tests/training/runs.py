@@ -1,0 +1,81 @@
+"""A tiny training run on made-up tokens, and what a test asks of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.run import Run
+from resources.compute.local import _processes_of
+from training.spec import PretrainConfig, Start, checkpoint_name
+
+STEPS, EVERY = 40, 4
+ROWS = 512
+OUTCOME = ("step", "trained_tokens", "next_sample", "history_digest", "state_digests")
+
+
+def write_shards(folder: Path, tokens: int = 20_000, documents: int = 60) -> Path:
+    """A ``token_shards`` folder of random tokens, cut into documents at random places."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    (generator.zipf(1.3, tokens) % 500).astype(np.uint16).tofile(folder / "tokens.bin")
+    offsets = np.unique(np.concatenate([[0], generator.choice(tokens, documents, replace=False), [tokens]])).astype(np.int64)
+    np.save(folder / "offsets.npy", offsets)
+    count = len(offsets) - 1
+    # Every third document is one that came before, in another round of the mixture.
+    ids = [f"{i - 3 if i % 3 == 2 and i > 3 else i:032x}" for i in range(count)]
+    index = {"position": offsets[:-1], "doc_id": ids, "round": [0] * count, "source": ["s"] * count, "lang": ["en"] * count, "tokens": np.diff(offsets)}
+    pq.write_table(pa.table(index), folder / "index.parquet")
+    digest = digest_json({n: digest_file(folder / n) for n in ("tokens.bin", "offsets.npy")})
+    (folder / "stream.json").write_text(json.dumps({"dtype": "uint16", "digest": digest}))
+    return folder
+
+
+def small_run(**changes: object) -> Run:
+    """The `ci` recipe's run, ``STEPS`` steps long, a checkpoint every ``EVERY``."""
+    run = load("ci").runs["main"]
+    schedule = run.schedule.model_copy(update={"decay_steps": STEPS})
+    return Run.model_validate(run.model_copy(update={"steps": STEPS, "checkpoint_every": EVERY, "early_checkpoints": 0, "schedule": schedule}).model_dump() | changes)
+
+
+def small_job(root: Path, shards: Path, name: str, attempts: int = 1, start: Start | None = None, **changes: object) -> JobSpec:
+    run = small_run(**changes)
+    fingerprint = f"{name}{os.getpid():010d}".ljust(32, "0")
+    config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=ROWS, checkpoints=str(root / "checkpoint" / name), start=start)
+    return JobSpec(
+        work_fingerprint=fingerprint,
+        title=f"pretraining/{name}",
+        program="training.pretrain",
+        ranks_per_node=run.ranks_per_node,
+        threads_per_rank=run.threads_per_rank,
+        max_attempts=attempts,
+        config=config.model_dump(),
+        inputs={"token_shards": str(shards)},
+        out=str(root / "checkpoint" / name),
+    )
+
+
+def checkpoint(job: JobSpec, step: int) -> Path:
+    return Path(job.out) / checkpoint_name(step, job.work_fingerprint)
+
+
+def outcome(job: JobSpec, step: int) -> dict[str, Any]:
+    """What must be equal in two runs that did the same, as a checkpoint's certificate has it."""
+    content = json.loads((checkpoint(job, step) / "certificate.json").read_text())
+    return {name: content[name] for name in OUTCOME}
+
+
+def kill(folder: JobFolder) -> None:
+    """SIGKILL to every process of a job at once."""
+    for pid in _processes_of(folder.fingerprint):
+        os.kill(pid, signal.SIGKILL)
