@@ -278,3 +278,52 @@ def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.Complete
     assert later.returncode != 0
     assert "clean_docs/zh" in later.stderr and "was refused by its checks" in later.stderr
     assert not (factory.folder / "store" / "builds" / "strict" / "exact_dedup" / "zh.json").exists()
+
+
+def test_steps_name_their_documents_and_documents_their_steps(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    seen = json.loads(factory.neo("saw", "main@3..4", "--json").stdout)
+    assert {row["step"] for row in seen} == {3, 4} and all(row["url"].startswith("http") for row in seen)
+    run = load("ci").runs["main"]
+    assert sum(row["tokens"] for row in seen) == 2 * run.tokens_per_step
+    page = seen[0]
+    when = json.loads(factory.neo("when", page["url"], "--run", "main", "--json").stdout)
+    assert sum(row["to_token"] - row["from_token"] for row in when if row["step"] == page["step"]) == page["tokens"]
+    assert {"main", "decay"} == {row["run"] for row in json.loads(factory.neo("when", page["doc_id"], "--json").stdout)}
+    held_out = json.loads(factory.neo("sample", "held_out", "-n", "1", "--json").stdout)[0]
+    assert "no step of main, decay saw it" in factory.neo("when", held_out["doc_id"]).stdout
+    assert factory.neo("saw", "main@19..21").stderr == "neo: run 'main' has 20 steps; 21 is after its end\n"
+    assert "steps are named RUN@FIRST..LAST" in factory.neo("saw", "main@0").stderr
+
+
+def test_a_checkpoint_is_verified_and_proved_by_one_command_each(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    verified = factory.neo("verify", "decay@last")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "trained tokens, counted again from the stream" in verified.stdout and "neo prove decay@6" in verified.stdout
+    proved = factory.neo("prove", "main@10")
+    assert proved.returncode == 0, proved.stdout + proved.stderr
+    assert "every step's loss" in proved.stdout
+    assert "\nproved " in factory.neo("verify", "main@10").stdout
+    assert "has no checkpoint of step 7; there are: 0, 1, 2, 10, 20" in factory.neo("verify", "main@7").stderr
+
+
+def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    extra = factory.another_recipe(tmp_path, "branched", "description: branches\n")
+    made = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)  # everything is there: the same store
+    assert made.returncode == 0, made.stderr[-4000:]
+    refused = factory.neo("continue", "main@10", "steps=5", "--as", "main_b", **extra)
+    assert "would end at step 5, but it starts from its parent's step 10" in refused.stderr and not (tmp_path / "branched.branches.yaml").exists()
+    done = factory.neo("continue", "main", "--without-steps", "13..14", "--as", "main_b", "--because", "a spike", "ranks_per_node=1", **extra)
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "branched.branches.yaml").read_text()
+    assert "because: " in written and "a spike" in written and "skip_samples" in written and "step: 10" in written
+    trained = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "pretrain", **extra)
+    assert trained.returncode == 0, trained.stderr[-4000:]
+    branch = next(store(factory).root.glob("checkpoint/main_b/0000020-*"))
+    certificate = json.loads((branch / "certificate.json").read_text())
+    assert certificate["origin"]["checkpoint"].startswith("0000010-") and certificate["origin"]["take"] == "everything"
+    assert certificate["next_sample"] == (20 + 2) * 8  # two steps' batches were left out
+    assert factory.neo("verify", "main_b@20", **extra).returncode == 0
+    before, after = (json.loads(factory.neo("saw", f"{run}@9..10", "--json", **extra).stdout) for run in ("main", "main_b"))
+    assert before == after  # what lies before the branch is its parent's
+    left_out = {row["doc_id"] for row in json.loads(factory.neo("saw", "main@13..14", "--json", **extra).stdout)}
+    assert {row["doc_id"] for row in json.loads(factory.neo("saw", "main_b@13..13", "--json", **extra).stdout)} != left_out
