@@ -6,6 +6,7 @@ compiler. It is told that the op cannot be built; plain gloo takes its place, at
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from typing import TYPE_CHECKING
@@ -65,12 +66,15 @@ def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = Fal
         "gradient_accumulation_steps": run.accumulation,
         "gradient_clipping": settings.grad_clip,
         "bf16": {"enabled": run.precision == "bf16"},
+        # Else DeepSpeed adds the micro-batches' gradients up in bf16, where every addition rounds to three digits.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "zero_optimization": {"stage": run.zero_stage},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
         "checkpoint": {"load_universal": load_universal},
     }
+    deepspeed.utils.logger.setLevel(logging.WARNING)  # its notes on memory would bury our own lines
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     return engine
 

@@ -11,7 +11,8 @@ import copy
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +70,10 @@ def copied(value: object) -> object:
     """A copy that training cannot change any more, its tensors on the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {k: copied(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [copied(v) for v in value] if isinstance(value, list) else tuple(copied(v) for v in value)
+    if type(value) in (dict, OrderedDict):
+        return type(value)((k, copied(v)) for k, v in value.items())  # type: ignore[attr-defined,call-arg]
+    if type(value) in (list, tuple):
+        return type(value)(copied(v) for v in value)  # type: ignore[call-arg,attr-defined]
     return copy.deepcopy(value)
 
 

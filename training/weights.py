@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -22,15 +22,38 @@ def master_weights(checkpoint: Path, tag: str = STATE) -> dict[str, torch.Tensor
     Raises:
         SystemExit: the folder does not exist.
     """
+    import torch
+
     folder = checkpoint / tag
     if not folder.is_dir():
         raise SystemExit(f"{folder} is not there: no DeepSpeed state to read")
     if not any(folder.glob("*_optim_states.pt")):
         return {name: weight.float() for name, weight in module_weights(folder).items()}
+    states = [torch.load(shard, map_location="cpu", weights_only=False)["optimizer_state_dict"] for shard in sorted(folder.glob("*_optim_states.pt"), key=_rank_of)]
+    if "zero_stage" not in states[0]:
+        return _from_bf16_optimizer(folder, states)
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     state: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag)
     return state
+
+
+def _rank_of(shard: Path) -> int:
+    return int(shard.name.partition("zero_pp_rank_")[2].partition("_")[0])
+
+
+def _from_bf16_optimizer(folder: Path, states: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Masters of ZeRO 1 with fp32 accumulation, whose shards DeepSpeed's own zero_to_fp32 does not read: each group is one flat tensor in equal pieces."""
+    import torch
+
+    shapes = torch.load(folder / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)["param_shapes"]
+    out: dict[str, torch.Tensor] = {}
+    for group, named in enumerate(shapes):
+        flat, at = torch.cat([state["single_partition_of_fp32_groups"][group] for state in states]), 0
+        for name, shape in named.items():
+            out[name] = flat[at : at + shape.numel()].reshape(shape).clone()
+            at += shape.numel()
+    return out
 
 
 def module_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -151,6 +151,8 @@ class Run(Section):
             raise ValueError(f"tensor_parallel ({self.tensor_parallel}) must divide the {self.ranks} ranks")
         if self.global_batch % share:
             raise ValueError(f"global_batch ({self.global_batch}) must be a multiple of data-parallel ranks x micro_batch ({self.data_parallel} x {self.micro_batch} = {share})")
+        if self.precision == "bf16" and self.zero_stage == 0:
+            raise ValueError("zero_stage 0 in bf16 would train bf16 weights without an fp32 master; stage 1 keeps one, and with one rank costs the same")
         if self.sequence_length > self.model.context:
             raise ValueError(f"sequence_length ({self.sequence_length}) is longer than the model's context ({self.model.context})")
         return self
