@@ -17,8 +17,8 @@ import torch.distributed as dist
 from neo_assets.core.recipe.run import Run
 from tests.training.runs import ROWS, small_run, write_shards
 from training.attention import available
-from training.batches import Batches, summed_loss
-from training.data_order import DataOrder, TokenStream
+from training.batches import Batches
+from training.data_order import IGNORED, DataOrder, TokenStream
 from training.engine import build_engine, seed_everything, start_process_group
 from training.model import build_model
 from training.pretrain import optimizer_step
@@ -43,7 +43,8 @@ def plain_loop(run: Run, stream: TokenStream, order: DataOrder, device: torch.de
             group["lr"] = learning_rate(run.schedule, step)
         sequences = batches.sequences(step)
         inputs, labels = batches.micro(sequences, 0)
-        loss = summed_loss(model, inputs, labels) / stream.trained_tokens(sequences)
+        logits = model(**inputs).logits.float()
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum") / stream.trained_tokens(sequences)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
         optimizer.step()

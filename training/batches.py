@@ -9,7 +9,7 @@ import torch
 
 from neo_assets.core.recipe.run import Run
 from training.attention import ModelInputs, model_inputs
-from training.data_order import IGNORED, DataOrder, Integers, TokenStream
+from training.data_order import DataOrder, Integers, TokenStream
 from training.spec import PretrainConfig
 from training.streams import open_order
 
@@ -30,21 +30,15 @@ class Batches:
         return self.order.sequences_of(self.samples(step))
 
     def micro(self, sequences: Integers, index: int) -> tuple[ModelInputs, torch.Tensor]:
-        """(model's arguments, labels) of this rank's micro-batch ``index`` of a step with these sequences."""
+        """(model's arguments, labels of the same shape as its ids) of this rank's micro-batch ``index`` of a step with these sequences."""
         begin = (index * self.run.data_parallel + self.rank) * self.run.micro_batch
         ids, labels, positions = self.stream.examples(sequences[begin : begin + self.run.micro_batch])
         if self.run.across_documents:
             positions = np.broadcast_to(np.arange(self.stream.length), positions.shape)
         inputs = model_inputs(self.attention, torch.from_numpy(ids), torch.from_numpy(np.ascontiguousarray(positions)), self.device)
-        return inputs, torch.from_numpy(labels).to(self.device, non_blocking=True)
+        return inputs, torch.from_numpy(labels).reshape(inputs["input_ids"].shape).to(self.device, non_blocking=True)
 
 
 def open_batches(shards: Path, config: PretrainConfig, rank: int, device: torch.device, attention: str) -> Batches:
     """The batches of a run over a ``token_shards`` folder."""
     return Batches(*open_order(shards, config), config.run, config.first_step, rank, device, attention)
-
-
-def summed_loss(model: torch.nn.Module, inputs: ModelInputs, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in nats, summed over labelled positions, in fp32."""
-    logits = model(**inputs).logits
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")

@@ -1,4 +1,4 @@
-"""The model: a recipe's shape as a Hugging Face Llama, so that the model that trains and the one that is published are one class.
+"""The model: a recipe's shape as a Hugging Face Llama, so that what trains is, layer by layer and name by name, what is published.
 
 Using the library's own class costs the freedom to change the block; in return an export is a copy of weights, and anybody can
 load it without our code. ``use_cache`` is off in every configuration: with it on, transformers does not notice that a
@@ -7,10 +7,13 @@ window holds several documents, and they see each other without any error.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from neo_assets.core.recipe.run import Model
+from training.loss import LossHead
 
 
 def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = None, eos_token_id: int | None = None) -> LlamaConfig:
@@ -47,7 +50,21 @@ def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = No
     )
 
 
-def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "sdpa") -> LlamaForCausalLM:
+class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
+    """transformers' Llama, with the same weights under the same names, that returns the summed loss when it is given labels."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__(config)
+        self.lm_head.__class__ = LossHead
+
+    def forward(self, *arguments: Any, labels: torch.Tensor | None = None, **named: Any) -> Any:
+        """transformers' output, or, with int64 ``labels`` of the shape of ``input_ids``, the loss in nats summed over them, in fp32."""
+        if labels is None:
+            return super().forward(*arguments, **named)
+        return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels)
+
+
+def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "sdpa") -> TrainedLlama:
     """A freshly initialised model in fp32 on the CPU; the same weights for the same seed, in any process.
 
     The caller's random state is left as it was.
@@ -56,5 +73,5 @@ def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "s
     config._attn_implementation = attention
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built: LlamaForCausalLM = LlamaForCausalLM(config).to(torch.float32)
+        built: TrainedLlama = TrainedLlama(config).to(torch.float32)
     return built

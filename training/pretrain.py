@@ -24,7 +24,7 @@ import torch.distributed as dist
 from neo_assets.core.jobs import STOPPED, JobFolder, JobSpec, Reporter
 from neo_assets.core.store import MANIFEST, Manifest
 from training import attention, recorder
-from training.batches import Batches, open_batches, summed_loss
+from training.batches import Batches, open_batches
 from training.certificate import chained, read_certificate, start_of_history
 from training.checkpoint import Checkpoints, MetricsRow, Progress, damage
 from training.control import HangWatch, StopRequests
@@ -56,7 +56,7 @@ def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int, rate: f
     set_rate(engine, rate)
     for index in range(batches.run.accumulation):
         inputs, labels = batches.micro(sequences, index)
-        loss = summed_loss(engine, inputs, labels)
+        loss = engine(**inputs, labels=labels)
         # DeepSpeed divides by accumulation steps and averages over ranks; this makes the gradient that of the mean over the step's tokens.
         engine.backward(loss * (batches.run.accumulation * batches.run.data_parallel / trained))
         engine.step()

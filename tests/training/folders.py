@@ -31,10 +31,13 @@ def save_tokenizer(folder: Path) -> Path:
 def save_model(folder: Path, shape: Model = SHAPE, rows: int = ROWS) -> Path:
     """A freshly initialised model with its tokenizer, as a Hugging Face folder."""
     import torch
+    from transformers import LlamaForCausalLM
 
     from training.model import build_model
 
-    model = build_model(shape, rows, seed=1)
+    trained = build_model(shape, rows, seed=1)
+    model = LlamaForCausalLM(trained.config)
+    model.load_state_dict(trained.state_dict())
     model.generation_config.use_cache = True
     model.to(torch.float32).save_pretrained(folder)
     return save_tokenizer(folder)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from neo_assets.core.recipe.run import Model
 from tests.training.runs import small_run, write_shards
 from training.attention import ONE_ROW, RUNGS, available, choose, model_inputs
-from training.batches import Batches, summed_loss
+from training.batches import Batches
 from training.data_order import DataOrder, TokenStream
 from training.model import build_model
 
@@ -157,7 +157,7 @@ def test_every_rung_has_the_same_loss_and_gradients(tmp_path: Path, across: bool
     for rung in HERE:
         made = build_model(SHAPE, 512, seed=3, attention=rung).train()
         inputs, labels = Batches(stream, DataOrder(stream.sequences, 1, "d"), run, 0, 0, CPU, rung).micro(np.arange(8), 0)
-        loss = summed_loss(made, inputs, labels)
+        loss = made(**inputs, labels=labels)
         loss.backward()
         found[rung] = (loss.item(), {n: p.grad for n, p in made.named_parameters()})
     for rung in HERE[1:]:

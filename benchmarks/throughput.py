@@ -1,0 +1,174 @@
+"""Tokens a second of the training job, with every certificate and ledger on, against a bare torch loop and Hugging Face's Trainer.
+
+``python -m benchmarks.throughput [PAIRS] [STEPS] [RANKS]``: the same model, tokens and batch in each, in turns (ours, bare, Trainer, ours, …), one process after
+another. Ours is the real job: torchrun, DeepSpeed, metrics, checkpoints, from its first step to its last commit. The others time
+their steps alone and save nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.run import Run
+from tests.training.runs import write_shards
+from training.spec import PretrainConfig
+
+ROWS = 6016
+CONTENDERS = ("ours", "bare", "trainer")
+
+
+def the_run(precision: str, steps: int, ranks: int) -> Run:
+    """The laptop recipe's run with two cores shared out among the ranks, a checkpoint every tenth of it."""
+    run = load("laptop").runs["main"]
+    changes = {
+        "precision": precision,
+        "steps": steps,
+        "ranks_per_node": ranks,
+        "threads_per_rank": 2 // ranks,
+        "zero_stage": 1 if precision == "bf16" else 0,
+        "checkpoint_every": max(1, steps // 10),
+    }
+    return Run.model_validate(run.model_dump() | changes)
+
+
+def ours(run: Run, shards: Path, folder: Path) -> float:
+    """Seconds from the first step to the last commit, as the job reports them."""
+    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints=str(folder / "checkpoint"))
+    spec = JobSpec(work_fingerprint="f" * 32, title="pretraining/r", program="training.pretrain", config=config.model_dump(), inputs={"token_shards": str(shards)}, out=str(folder))
+    job = JobFolder(folder / "job")
+    job.write_spec(spec)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(run.threads_per_rank)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={run.ranks}", "-m", "training.pretrain", str(job.path / "spec.json")]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    messages = job.messages()[0]
+    return messages[-1].at - next(m.at for m in messages if m.event == "checkpoint")
+
+
+def other(name: str, precision: str, steps: int, shards: Path) -> float:
+    done = subprocess.run([sys.executable, "-m", "benchmarks.throughput", "run", name, precision, str(steps), str(shards)], cwd=ROOT, check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def plain_model(run: Run):  # type: ignore[no-untyped-def]
+    """transformers' own class, with the weights that ours begins with."""
+    from transformers import LlamaForCausalLM
+
+    from training.model import build_model
+
+    trained = build_model(run.model, ROWS, seed=1)
+    model = LlamaForCausalLM(trained.config)
+    model.load_state_dict(trained.state_dict())
+    return model.train()
+
+
+def bare(run: Run, shards: Path) -> float:
+    """Seconds for the run's steps in a loop that a person would write: transformers' model, autocast, AdamW, no bookkeeping; documents kept apart as in ours."""
+    import torch
+
+    from training.batches import open_batches
+
+    model = plain_model(run)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints="")
+    batches = open_batches(shards, config, 0, torch.device("cpu"), "sdpa")
+    began = time.perf_counter()
+    for step in range(run.steps):
+        sequences = batches.sequences(step)
+        for index in range(run.accumulation):
+            inputs, labels = batches.micro(sequences, index)
+            with torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bf16"):
+                logits = model(**inputs).logits
+            loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
+            (loss / run.accumulation).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - began
+
+
+def trainer(run: Run, shards: Path) -> float:
+    """Seconds for the run's steps in transformers' Trainer, saving nothing."""
+    import torch
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    from training.streams import open_order
+
+    stream, _ = open_order(shards, PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints=""))
+
+    class Windows(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return stream.sequences
+
+        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+            ids, _, positions = stream.examples(np.array([index]))
+            return {"input_ids": torch.from_numpy(ids[0]), "labels": torch.from_numpy(ids[0]), "position_ids": torch.from_numpy(positions[0])}
+
+    clock: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: object, **__: object) -> None:
+            clock.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as out:
+        arguments = TrainingArguments(
+            output_dir=out,
+            max_steps=run.steps,
+            per_device_train_batch_size=run.micro_batch,
+            gradient_accumulation_steps=run.global_batch // run.micro_batch,
+            bf16=run.precision == "bf16",
+            use_cpu=True,
+            save_strategy="no",
+            report_to=[],
+            logging_strategy="no",
+            disable_tqdm=True,
+            learning_rate=1e-3,
+        )
+        Trainer(plain_model(run), arguments, train_dataset=Windows(), callbacks=[Clock()]).train()
+    return time.perf_counter() - clock[0]
+
+
+def compare(pairs: int, steps: int, ranks: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        shards = write_shards(Path(name) / "shards", tokens=400_000, documents=1200)
+        for precision in ("bf16", "fp32"):
+            run = the_run(precision, steps, ranks)
+            tokens = run.steps * run.tokens_per_step
+            rates: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
+            for pair in range(pairs):
+                for contender in CONTENDERS:
+                    folder = Path(name) / f"{precision}{pair}"
+                    seconds = ours(run, shards, folder) if contender == "ours" else other(contender, precision, steps, shards)
+                    rates[contender].append(tokens / seconds)
+            print(
+                f"{precision}, {run.model.parameters(ROWS):,} parameters, {run.steps} steps of {run.tokens_per_step:,} tokens, {ranks} rank(s) of {2 // ranks} thread(s); median of {pairs}"
+            )
+            for contender in CONTENDERS:
+                ratios = sorted(a / b for a, b in zip(rates["ours"], rates[contender], strict=True))
+                interval = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
+                print(
+                    f"  {contender:<8}{median(rates[contender]):10,.0f} tokens/s" + (f"   ours is {median(ratios):.3f} times as fast ({interval})" if contender != "ours" else ""),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["run"]:
+        import torch
+
+        torch.set_num_threads(2)
+        what, precision, steps, shards = sys.argv[2:]
+        print({"bare": bare, "trainer": trainer}[what](the_run(precision, int(steps), 1), Path(shards)))
+    else:
+        numbers = [int(a) for a in sys.argv[1:]]
+        compare(*(numbers + [5, 60, 1][len(numbers) :]))
