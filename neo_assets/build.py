@@ -11,6 +11,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.terminal import did_you_mean
 from neo_assets.declare import Declared, key, label
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
+from neo_assets.pretrain.sensors import watcher
 from neo_assets.release import assets as release
 from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
@@ -64,7 +65,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         jobs=jobs,
-        sensors=evaluation_sensors(recipe),
+        sensors=[*evaluation_sensors(recipe), watcher(recipe, declared(recipe))],
         schedules=[evaluation_schedule(recipe, reevaluate)],
         resources=resources(recipe),
         executor=dg.in_process_executor,

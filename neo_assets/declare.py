@@ -73,12 +73,14 @@ def artifact(
     after: Callable[[dg.AssetExecutionContext, Store, Artifact], None] | None = None,
     refine: Callable[[dg.AssetExecutionContext, Store, Mapping[str, Artifact]], BaseModel] | None = None,
     required_resources: Sequence[str] = (),
+    pool: str | None = None,
 ) -> dg.AssetsDefinition:
     """Declare one unpartitioned artifact.
 
     ``checks`` are the names of the checks its stage returns, all judged in the same step. ``call`` replaces the plain call of the stage
     where it needs more than inputs (a job); ``after`` runs once the artifact is there, made or found; ``refine`` gives the config where it
-    depends on what this Dagster run asks for. ``deps`` are further edges that the stage does not read through the store.
+    depends on what this Dagster run asks for. ``deps`` are further edges that the stage does not read through the store. ``pool`` names the
+    concurrency pool that an instance may limit; without a limit it means nothing.
     """
 
     @dg.multi_asset(
@@ -97,6 +99,7 @@ def artifact(
         ],
         check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=True, description=check_description(c)) for c in checks],
         required_resource_keys={"store", *required_resources},
+        pool=pool,
     )
     def body(context: dg.AssetExecutionContext) -> Any:
         store: Store = context.resources.store.open()
@@ -153,6 +156,7 @@ CHECKS = {
     "lossless": "decode(encode(text)) is the text, for English, Chinese, code and odd white space.",
     "same_ids": "The Hugging Face tokenizer gives the ids that SentencePiece gives.",
     "every_document_ends": "Every document of the stream is followed by the end-of-document token.",
+    "parameters_agree": "The formula that plans and the model that trains have the same number of parameters.",
     "one_sequence_at_least": "The stream is longer than one training sequence.",
     "loss_finite": "No step's loss was infinite or not a number.",
     "loss_falls": "The loss is lower over the last tenth of the steps than over the first.",

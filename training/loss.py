@@ -13,9 +13,7 @@ from typing import Any
 import torch
 
 from training.data_order import IGNORED
-
-CHUNK = {"cpu": 256, "cuda": 2048}
-"""Positions at once: what fits a CPU's cache with a vocabulary of some thousands, and what keeps a GPU busy."""
+from training.loss_chunks import CHUNK
 
 
 class _SummedLoss(torch.autograd.Function):

@@ -28,6 +28,7 @@ from training.batches import Batches, open_batches
 from training.certificate import chained, read_certificate, start_of_history
 from training.checkpoint import Checkpoints, MetricsRow, Progress, damage
 from training.control import HangWatch, StopRequests
+from training.energy import EnergyMeter
 from training.engine import build_engine, seed_everything, set_rate, start_process_group
 from training.ledger import RunLedger
 from training.machine import Machine, device_name, differences
@@ -94,7 +95,7 @@ def train(spec: JobSpec, job: JobFolder) -> None:
     save_at = set(run.checkpoint_steps()) | {config.last_step}
     black_box = recorder.FlightRecorder(run.on_trouble)
     step, tokens, history, rows = progress.step, progress.tokens, progress.history, list(progress.rows)
-    clock = _Clock(step, tokens)
+    clock = _Clock(step, tokens, EnergyMeter())
     while step < config.last_step:
         watch.alive()
         began = time.monotonic()
@@ -107,6 +108,7 @@ def train(spec: JobSpec, job: JobFolder) -> None:
         if trouble := black_box.judge(step, loss, norm):
             _report_trouble(trouble, config, shards, job, reporter, say, rank)
             if trouble.stops:
+                checkpoints.settle()  # the one before may still be on its way to the disk
                 raise SystemExit(_how_to_go_on(trouble, config))
         history = chained(history, row)
         clock.report(reporter, say, config.last_step, row)
@@ -266,7 +268,8 @@ def _leave(job: JobFolder, requests: StopRequests, step: int, reporter: Reporter
 class _Clock:
     """Sends progress at most every ``PROGRESS_SECONDS``."""
 
-    def __init__(self, step: int, tokens: int) -> None:
+    def __init__(self, step: int, tokens: int, meter: EnergyMeter) -> None:
+        self.meter = meter
         self.began = self.last = time.monotonic()
         self.step, self.tokens = step, tokens
 
@@ -277,7 +280,7 @@ class _Clock:
         self.last = now
         rate = (row["tokens"] - self.tokens) / (now - self.began)
         eta = (now - self.began) / (step - self.step) * (steps - step)
-        reporter.send("progress", steps=steps, eta_s=eta, **{**row, "tokens_per_s": rate})
+        reporter.send("progress", steps=steps, eta_s=eta, joules=self.meter.joules(), energy_from=self.meter.sources, **{**row, "tokens_per_s": rate})
         say(f"step {step}/{steps}  loss {row['loss']:.4f}  {rate:,.0f} tokens/s  {eta:.0f} s left")
 
 

@@ -17,6 +17,7 @@ from neo_assets.pretrain.partitions import partitions
 from neo_assets.pretrain.plan import ids
 
 GROUP = "evaluate"
+POOL = "evaluation"
 REPEAT_TAG = "neofoundry/repeat"
 LIBRARIES = ("torch", "transformers", "deepspeed", "lm-eval")
 TASKS = ("benchmark_items", "heldout_tasks")
@@ -97,6 +98,7 @@ def exported_checkpoint(recipe: Recipe, run: str) -> dg.AssetsDefinition:
         owners=[recipe.owner],
         metadata=code_reference(export_model),
         required_resource_keys={"store", "compute"},
+        pool=POOL,
     )
     def hf_model(context: dg.AssetExecutionContext) -> Any:
         guard_instance(context, recipe)
@@ -121,6 +123,7 @@ def scored_checkpoint(recipe: Recipe, run: str) -> dg.AssetsDefinition:
         owners=[recipe.owner],
         metadata=code_reference(Scorer.scored),
         required_resource_keys={"store", "compute"},
+        pool=POOL,
     )
     def eval_scores(context: dg.AssetExecutionContext) -> Any:
         guard_instance(context, recipe)
@@ -179,7 +182,7 @@ def _evaluation(recipe: Recipe, run: str, entry: Declared) -> dg.AssetsDefinitio
 
     checks = ["every_due_checkpoint_scored", "repeats_agree"]
     return artifact(
-        recipe, GROUP, entry, checks=checks, kinds=["json"], deps=[f"checkpoint/{run}"], call=call, after=announce, refine=with_attempts, required_resources=["compute"]
+        recipe, GROUP, entry, checks=checks, kinds=["json"], deps=[f"checkpoint/{run}"], call=call, after=announce, refine=with_attempts, required_resources=["compute"], pool=POOL
     )
 
 

@@ -9,9 +9,9 @@ import dagster as dg
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
-from neo_assets.pretrain.job import LIBRARIES, PROGRAM, PretrainInput, checkpoint_folders, pretrain
+from neo_assets.pretrain.job import LIBRARIES, PretrainInput, checkpoint_folders, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
-from neo_assets.pretrain.plan import PlanInput, plan_run
+from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
 
 GROUP = "pretrain"
 
@@ -33,7 +33,7 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     entries = declared(recipe)
     out: list[dg.AssetsDefinition | dg.AssetSpec] = []
     for name in recipe.runs:
-        out.append(artifact(recipe, GROUP, entries[f"run_plan/{name}"], checks=["one_sequence_at_least"], kinds=["json"]))
+        out.append(artifact(recipe, GROUP, entries[f"run_plan/{name}"], checks=["parameters_agree", "one_sequence_at_least"], kinds=["json"]))
         out.append(_training_job(recipe, name, entries[f"pretraining/{name}"]))
         out.append(
             dg.AssetSpec(
@@ -51,15 +51,15 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
 def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefinition:
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-        announcer = Announcer(context, store, name)
+        announcer = Announcer.of(context, store, name)
         return pretrain(entry.config, inputs, out, made_from=made_from, store=store, jobs=context.resources.compute.open(), report=announcer.handle)  # type: ignore[arg-type]
 
     def announce_all(context: dg.AssetExecutionContext, store: Store, made: Artifact) -> None:
-        announcer = Announcer(context, store, name)
+        announcer = Announcer.of(context, store, name)
         for folder in checkpoint_folders(store, name, recipe.runs[name], made.fingerprint):
             announcer.announce(folder.name)
 
     checks = ["every_step_recorded", "loss_finite", "loss_falls"]
     parent = recipe.runs[name].parent
     deps = [f"run_plan/{name}", *([f"checkpoint/{parent.run}"] if parent and parent.run != name else [])]
-    return artifact(recipe, GROUP, entry, checks=checks, kinds=["pytorch"], deps=deps, call=call, after=announce_all, required_resources=["compute"])
+    return artifact(recipe, GROUP, entry, checks=checks, kinds=["pytorch"], deps=deps, call=call, after=announce_all, required_resources=["compute"], pool="training")

@@ -12,12 +12,16 @@ from neo_assets.clean.lists import missing_lists
 from neo_assets.core.jobs import JobFolder, JobState, age, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.core.usage import usage
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.pretrain import run_commands
+from neo_assets.pretrain.job import job_spec
 from neo_assets.pretrain.plan import estimate, launch_command
 from resources.compute import open_compute
 from resources.compute.base import Compute
+from resources.compute.kubernetes import manifests
 
 JobArgument = Annotated[str, typer.Argument(help="a run of the recipe (its newest job), or a job's fingerprint or its first letters")]
 FOLLOW_SECONDS = 0.5
@@ -41,12 +45,13 @@ def _find(compute: Compute, job: str) -> JobFolder:
 
 def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all", help="finished ones too")] = False) -> None:
     """Jobs that run, or went wrong; --all lists finished ones too."""
-    compute = _compute()
+    recipe, compute = load(), _compute()
     rows = []
     for folder in job_folders(store_root()):
         state = compute.poll(folder)
         if state is JobState.SUCCEEDED and not everything:
             continue
+        used = usage(folder)
         rows.append(
             {
                 "job": folder.fingerprint[:12],
@@ -54,6 +59,9 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
                 "state": str(state),
                 "attempts": len(folder.attempts()),
                 "age": _age(folder),
+                "hours": round(used.seconds / 3600, 3),
+                "cost": f"{cost:,.2f} {recipe.compute.currency}" if (cost := used.cost(recipe.compute.gpu_hour_cost)) is not None else "",
+                "energy": f"{used.joules / 3.6e6:.3g} kWh" if used.joules is not None else "not measured",
                 "progress": _progress(folder),
             }
         )
@@ -109,14 +117,21 @@ def resume(job: JobArgument) -> None:
     print(f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}")
 
 
-def plan(run: Annotated[str | None, typer.Argument(help="a run of the recipe; all of them if left out")] = None, as_json: bool = JSON) -> None:
-    """From the recipe alone: what would be built, parameters, tokens, disk, time, and the command that would run."""
+def plan(
+    run: Annotated[str | None, typer.Argument(help="a run of the recipe; all of them if left out")] = None,
+    manifest: Annotated[bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")] = False,
+    as_json: bool = JSON,
+) -> None:
+    """From the recipe alone: what would be built; parameters, memory, tokens, disk, time, cost; and the command that would run."""
     recipe = load()
     names = [run] if run else list(recipe.runs)
     for name in names:
         if name not in recipe.runs:
             raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
-    plans = [{"run": name, **estimate(recipe.runs[name], recipe.tokenizer), "command": launch_command(recipe, name)} for name in names]
+    if manifest:
+        print_manifests(recipe, names)
+        return
+    plans = [{"run": name, **estimate(recipe.runs[name], recipe.tokenizer, recipe.compute), "command": launch_command(recipe, name)} for name in names]
     if as_json:
         show([{**p, "artifacts": _artifacts(recipe), "not_here": not_here(recipe)} for p in plans], as_json=True)
         return
@@ -128,6 +143,25 @@ def plan(run: Annotated[str | None, typer.Argument(help="a run of the recipe; al
     for entry in plans:
         print()
         show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
+    if len(plans) > 1:
+        sums = {what: sum(float(str(p[what])) for p in plans) for what in ("hours", "bytes of checkpoints")}
+        print(f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another; {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints")
+
+
+def print_manifests(recipe: Recipe, names: list[str]) -> None:
+    """The Kubernetes objects of these runs, whose token shards must be there: the job's folder is written, as for any backend."""
+    import yaml
+
+    from neo_assets.build import declared
+
+    store, compute = Store(store_root()), _compute()
+    for name in names:
+        entry = declared(recipe)[f"pretraining/{name}"]
+        inputs = {read: store.head(recipe.name, read) for read in entry.reads}
+        spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)  # type: ignore[arg-type]
+        folder = compute.folder(spec.work_fingerprint)
+        folder.write_spec(spec)
+        print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in manifests(spec, str(folder.path), recipe.compute)), end="")
 
 
 def not_here(recipe: Recipe) -> list[str]:

@@ -17,15 +17,15 @@ from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_fold
 from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.recipe.run import Run
-from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Store, Workspace
-from neo_assets.pretrain.plan import ids, save_svg
+from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
+from neo_assets.core.usage import usage
+from neo_assets.pretrain.plan import PROGRAM, estimate, ids, save_svg
 from training.recorder import kept
 from training.spec import PretrainConfig, Start, checkpoint_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = "training.pretrain"
 LIBRARIES = ("torch", "deepspeed", "transformers")
 LAST_SHARE = 10
 """The loss over the last and the first tenth of the steps are compared."""
@@ -182,7 +182,10 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
             "troubled_steps": len(troubles),
             "job": folder.fingerprint,
         },
-        tables={"troubled steps": [{n: t[n] for n in ("step", "kind", "value", "median")} | {"documents": len(t["documents"])} for t in troubles]},
+        tables={
+            "plan and outcome": plan_and_outcome(config, folder, folders, metrics),
+            "troubled steps": [{n: t[n] for n in ("step", "kind", "value", "median")} | {"documents": len(t["documents"])} for t in troubles],
+        },
         pictures={"loss": "loss.svg"},
         checks=[
             Check(
@@ -194,6 +197,28 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
             Check(name="loss_falls", passed=last < first, detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last"),
         ],
     )
+
+
+def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Path], metrics: pa.Table) -> list[Row]:
+    """What was planned before the run, and what came of it."""
+    planned, used = estimate(config.run, config.tokenizer), usage(folder)
+    size = sum(f.stat().st_size for checkpoint in folders for f in checkpoint.rglob("*") if f.is_file())
+    tokens = int(metrics.column("tokens").to_pylist()[-1]) - int(json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"])
+    rate = next(value for name, value in planned.items() if name.startswith("tokens/s a rank"))
+    energy = f"{used.joules / 3.6e6:.4g} kWh ({used.measured_by})" if used.joules is not None else used.measured_by
+    rows: list[tuple[str, object, object]] = [
+        ("tokens", planned["tokens"], tokens),
+        ("hours", planned["hours"], round(used.seconds / 3600, 4)),
+        ("rank-hours", round(float(str(planned["hours"])) * config.run.ranks, 4), round(used.rank_hours, 4)),
+        ("tokens/s a rank", rate, round(tokens / max(used.seconds, 1e-9) / config.run.ranks, 1)),
+        ("bytes of checkpoints", planned["bytes of checkpoints"], size),
+        ("energy", "not planned", energy),
+    ]
+    return [{"": name, "planned": _worded(plan), "outcome": _worded(outcome)} for name, plan, outcome in rows]
+
+
+def _worded(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def _draw_loss(metrics: pa.Table, target: Path) -> None:

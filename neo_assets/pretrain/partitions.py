@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -17,13 +18,17 @@ def partitions(run_name: str) -> dg.DynamicPartitionsDefinition:
 
 
 class Announcer:
-    """Puts a run's checkpoints into the event log, each once, whoever asks."""
+    """Puts a run's checkpoints into the event log, each once, whoever asks: a Dagster run that follows the job, or the sensor when none does."""
 
-    def __init__(self, context: dg.AssetExecutionContext, store: Store, run_name: str) -> None:
-        self.context, self.store, self.run_name = context, store, run_name
+    def __init__(self, instance: dg.DagsterInstance, emit: Callable[[dg.AssetMaterialization], None], log: Callable[[str], None], store: Store, run_name: str) -> None:
+        self.instance, self.emit, self.log, self.store, self.run_name = instance, emit, log, store, run_name
         self.asset = key(f"checkpoint/{run_name}")
-        self.known = set(context.instance.get_materialized_partitions(self.asset))
+        self.known = set(instance.get_materialized_partitions(self.asset))
         self.dynamic = f"checkpoint_{run_name}"
+
+    @classmethod
+    def of(cls, context: dg.AssetExecutionContext, store: Store, run_name: str) -> Announcer:
+        return cls(context.instance, context.log_event, context.log.info, store, run_name)
 
     def announce(self, name: str) -> None:
         """Record a committed checkpoint as a materialized partition, unless it is one already."""
@@ -31,11 +36,11 @@ class Announcer:
             return
         folder = self.store.root / "checkpoint" / self.run_name / name
         manifest = Manifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
-        self.context.instance.add_dynamic_partitions(self.dynamic, [name])
-        self.context.log_event(dg.AssetMaterialization(self.asset, partition=name, metadata=_metadata(manifest, folder), tags={"dagster/data_version": manifest.digest}))
+        self.instance.add_dynamic_partitions(self.dynamic, [name])
+        self.emit(dg.AssetMaterialization(self.asset, partition=name, metadata=_metadata(manifest, folder), tags={"dagster/data_version": manifest.digest}))
         self.known.add(name)
         loss = manifest.numbers.get("loss")
-        self.context.log.info(f"checkpoint {name}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
+        self.log(f"checkpoint {name}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
 
     def handle(self, message: Message) -> None:
         """Tell the console and the event log what a training job reports."""
@@ -43,9 +48,15 @@ class Announcer:
         if message.event == "checkpoint":
             self.announce(str(data["name"]))
         elif message.event == "progress":
-            self.context.log.info(
+            self.log(
                 f"step {data['step']}/{data['steps']}  loss {float(str(data['loss'])):.3f}  {float(str(data['tokens_per_s'])):,.0f} tokens/s  {float(str(data['eta_s'])):.0f} s left"
             )
+        elif message.event == "trouble":
+            self.log(
+                f"step {data['step']}: {str(data['kind']).replace('_', ' ')}, {data['value']} (usually {data['median']}); its {data['documents']} documents are kept beside the job"
+            )
+        elif message.event == "stopped":
+            self.log(f"asked to stop ({str(data['reason']).strip()}): saved at step {data['step']}")
 
 
 def _metadata(manifest: Manifest, folder: Path) -> dict[str, dg.MetadataValue]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from training.loss_chunks import CHUNK
 from training.schedule import learning_rate
 
-OPTIMIZER_BYTES = 12
-"""Bytes a parameter in a mixed-precision AdamW state: fp32 master, two fp32 moments."""
+TOKENS_PER_S_PER_GPU = {7_793_716_224: 7_200}
+"""Measured rates: MAP-Neo 7B on an H800 (paper, section 9)."""
 
-HOURS_AT_FLOPS = {"cpu": 1e11, "gpu": 337e12}
-"""Sustained FLOP/s a rank assumed for the estimate: a slow CPU core in bf16, and the paper's H800 (34 % of dense bf16)."""
+ASSUMED_FLOPS = {"cpu": 1e11, "gpu": 337e12}
+"""Sustained FLOP/s a rank assumed where no rate was measured: a slow CPU core in bf16, and the paper's H800 (34 % of dense bf16)."""
+
+GIB = 1 << 30
+PROGRAM = "training.pretrain"
 
 
 class PlanInput(Section):
@@ -32,30 +37,99 @@ def ids(tokenizer: Tokenizer) -> int:
     return tokenizer.vocab_size + len(tokenizer.special_tokens)
 
 
-def estimate(run: Run, tokenizer: Tokenizer) -> Row:
-    """Everything about a run that follows from the recipe alone. Bytes, FLOPs (6ND), hours as an estimate."""
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a rank holds, by component (ZeRO, arXiv 1910.02054, section 3; bf16 with fp32 masters and accumulation, or all fp32)."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
+
+
+def memory(run: Run, rows: int) -> Memory:
+    """What a rank needs at the end of a forward pass. Tensor parallelism divides the weights; activations are those a Llama block keeps for its backward pass.
+
+    Activations of a block, in values a token: the inputs of both norms, of attention (queries, keys, values, its output), and of the SwiGLU's three
+    products; the kernels used here hold no attention matrix. The loss is computed chunk by chunk: its logits are one chunk's.
+    """
+    model, share = run.model, run.data_parallel
+    parameters = model.parameters(rows) // run.tensor_parallel
+    width = 2 if run.precision == "bf16" else 4
+    weights = parameters * width // (share if run.zero_stage == 3 else 1)
+    gradients = parameters * 4 // (share if run.zero_stage >= 2 else 1)
+    # Under bf16 the fp32 master is part of the optimizer's state.
+    optimizer = parameters * (12 if run.precision == "bf16" else 8) // (share if run.zero_stage >= 1 else 1)
+    tokens = run.micro_batch * run.sequence_length
+    attention = model.head_dim * (2 * model.heads + 2 * model.kv_heads)
+    block = 4 * model.hidden + attention + 3 * model.ffn
+    activations = tokens * width * (model.layers * block + 2 * model.hidden) // run.tensor_parallel
+    return Memory(weights, gradients, optimizer, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2 // run.tensor_parallel)
+
+
+def on_gpus(run: Run) -> bool:
+    """Whether a run is planned for GPUs: nobody starts eight CPU processes for one model."""
+    return run.ranks >= 8
+
+
+def flops(run: Run, rows: int, tokens: int) -> float:
+    """Forward and backward: six a parameter and token (the embedding table is looked up, not multiplied), and attention's own products over the window."""
+    multiplied = run.model.parameters(rows) - rows * run.model.hidden
+    return 6.0 * multiplied * tokens + 6.0 * run.model.layers * run.model.heads * run.model.head_dim * run.sequence_length * tokens
+
+
+def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> Row:
+    """Everything about a run that follows from the recipe alone."""
     rows = run.model.vocab_rows(ids(tokenizer))
     parameters = run.model.parameters(rows)
-    tokens = run.steps * run.tokens_per_step
-    flops = 6 * parameters * tokens
-    bytes_a_checkpoint = parameters * ((2 if run.precision == "bf16" else 4) + OPTIMIZER_BYTES)
-    device = "gpu" if run.nodes * run.ranks_per_node >= 8 else "cpu"
-    return {
+    steps = run.steps - run.first_step
+    tokens = steps * run.tokens_per_step
+    held = memory(run, rows)
+    measured = TOKENS_PER_S_PER_GPU.get(parameters)
+    rate = float(measured) if measured else ASSUMED_FLOPS["gpu" if on_gpus(run) else "cpu"] / (flops(run, rows, 1) or 1)
+    hours = tokens / (run.ranks * rate) / 3600
+    checkpoint = parameters * (14 if run.precision == "bf16" else 12)
+    count = len(run.checkpoint_steps())
+    out: Row = {
         "parameters": parameters,
         "embedding parameters": 2 * rows * run.model.hidden,
         "vocabulary rows": rows,
+        "starts from": f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}" if run.parent else "scratch",
         "tokens a step": run.tokens_per_step,
-        "steps": run.steps,
+        "steps": steps,
         "tokens": tokens,
         "nodes": run.nodes,
         "ranks a node": run.ranks_per_node,
-        "micro-batches a step": run.global_batch // (run.micro_batch * run.data_parallel),
-        "FLOPs (6ND)": float(flops),
-        f"hours, at {HOURS_AT_FLOPS[device]:.3g} FLOP/s a rank": round(flops / (run.ranks * HOURS_AT_FLOPS[device]) / 3600, 3),
-        "checkpoints": len(run.checkpoint_steps()),
-        "bytes a checkpoint": bytes_a_checkpoint,
-        "bytes of checkpoints": bytes_a_checkpoint * len(run.checkpoint_steps()),
+        "micro-batches a step": run.accumulation,
+        "FLOPs": flops(run, rows, tokens),
+        "FLOPs (6ND)": 6.0 * parameters * tokens,
+        f"{'GPU' if on_gpus(run) else 'rank'}: GiB in all": round(held.total / GIB, 3),
+        **{f"  {name}, GiB": round(getattr(held, name) / GIB, 3) for name in ("weights", "gradients", "optimizer", "activations", "logits")},
+        f"tokens/s a rank, {'measured by the paper' if measured else 'assumed'}": round(rate, 1),
+        "hours": round(hours, 3),
+        "days": round(hours / 24, 2),
+        "checkpoints": count,
+        "bytes a checkpoint": checkpoint,
+        "bytes of checkpoints": checkpoint * count,
     }
+    if compute is not None and compute.gpu_hour_cost is not None:
+        out[f"cost, {compute.currency}"] = round(hours * run.ranks * compute.gpu_hour_cost, 2)
+    return out
+
+
+def instantiated_parameters(run: Run, tokenizer: Tokenizer) -> int:
+    """Parameters of the model itself, built on torch's meta device: no memory, no numbers, the real class."""
+    import torch
+
+    from training.model import TrainedLlama, llama_config
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in TrainedLlama(llama_config(run.model, run.model.vocab_rows(ids(tokenizer)))).parameters())
 
 
 def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -63,6 +137,7 @@ def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) 
     numbers = estimate(config.run, config.tokenizer)
     stream = inputs[f"token_shards/{config.run.phase}"].manifest.numbers
     available = int(str(stream["tokens"]))
+    built = instantiated_parameters(config.run, config.tokenizer)
     numbers["epochs"] = round(int(str(numbers["tokens"])) / max(1, available), 3)
     draw_schedule(config.run, out.path / "schedule.svg")
     out.write_text("plan.json", json.dumps(numbers, indent=1))
@@ -70,7 +145,10 @@ def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) 
         digest=digest_json(numbers),
         numbers=numbers,
         pictures={"learning rate": "schedule.svg"},
-        checks=[Check(name="one_sequence_at_least", passed=available > config.run.sequence_length, detail=f"{available:,} tokens for sequences of {config.run.sequence_length}")],
+        checks=[
+            Check(name="parameters_agree", passed=built == numbers["parameters"], detail=f"{built:,} in the model, {numbers['parameters']:,} by the formula"),
+            Check(name="one_sequence_at_least", passed=available > config.run.sequence_length, detail=f"{available:,} tokens for sequences of {config.run.sequence_length}"),
+        ],
     )
 
 
@@ -99,10 +177,12 @@ def save_svg(figure: object, target: Path) -> None:
 
 def launch_command(recipe: Recipe, name: str) -> str:
     """The command that starts a run's job on the recipe's backend, spec file aside."""
-    run = recipe.runs[name]
-    torchrun = f"torchrun --nnodes={run.nodes} --nproc-per-node={run.ranks_per_node}"
-    if recipe.compute.backend == "local":
-        return f"{torchrun} --standalone -m training.pretrain spec.json"
-    options = [f"--nodes={run.nodes}", "--ntasks-per-node=1", f"--gpus-per-node={run.ranks_per_node}", f"--cpus-per-task={run.ranks_per_node * run.threads_per_rank}"]
-    options += [f"--{flag}={value}" for flag, value in (("partition", recipe.compute.partition), ("account", recipe.compute.account), ("time", recipe.compute.time_limit)) if value]
-    return f"srun {' '.join(options)} {torchrun} --rdzv-backend=c10d --rdzv-endpoint=$HEAD_NODE:29500 -m training.pretrain spec.json"
+    run, settings = recipe.runs[name], recipe.compute
+    if settings.backend == "local":
+        return f"torchrun --standalone --nproc-per-node={run.ranks_per_node} -m {PROGRAM} spec.json"
+    if settings.backend == "kubernetes":
+        return f"neo plan {name} --manifest | kubectl apply -f -"
+    options = [f"--nodes={run.nodes}", f"--ntasks-per-node={run.ranks_per_node}", f"--cpus-per-task={run.threads_per_rank}", "--requeue", f"--signal=B:USR1@{settings.warn_s}"]
+    given = {"partition": settings.partition, "account": settings.account, "time": settings.time_limit, "mem": settings.memory, "gpus-per-node": settings.gpus_per_node}
+    options += [f"--{flag}={value}" for flag, value in given.items() if value is not None]
+    return f"sbatch {' '.join(options)} … srun python -m {PROGRAM} spec.json"

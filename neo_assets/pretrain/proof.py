@@ -15,7 +15,8 @@ from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import MANIFEST, Manifest, Row, Store
-from neo_assets.pretrain.job import LIBRARIES, PROGRAM, Jobs
+from neo_assets.pretrain.job import LIBRARIES, Jobs
+from neo_assets.pretrain.plan import PROGRAM
 from neo_assets.pretrain.runs import FoundRun
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start, checkpoint_name

@@ -12,6 +12,9 @@ from pathlib import Path
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
 
+FOLLOWERS = "followers"
+"""File of a job's folder on which whoever follows it holds a shared lock; the kernel frees it when they die."""
+
 STARTABLE = (JobState.NEW, JobState.FAILED, JobState.LOST, JobState.STOPPED)
 
 
@@ -89,14 +92,28 @@ class Compute(abc.ABC):
         return (self.observe(handle) or JobState.RUNNING) if handle else None
 
     def follow(self, folder: JobFolder) -> Iterator[Message]:
-        """See :func:`neo_assets.core.jobs.follow`."""
+        """See :func:`neo_assets.core.jobs.follow`. While it is followed, the job is :meth:`attended`."""
 
         def restart() -> None:
             with self._lock(folder):
                 if self.poll(folder) in STARTABLE:
                     self._next_attempt(folder)
 
-        return follow(folder, lambda: self.poll(folder), restart)
+        with (folder.path / FOLLOWERS).open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH)
+            yield from follow(folder, lambda: self.poll(folder), restart)
+
+    @staticmethod
+    def attended(folder: JobFolder) -> bool:
+        """Whether some process follows the job now."""
+        if not (folder.path / FOLLOWERS).is_file():
+            return False
+        with (folder.path / FOLLOWERS).open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def cancel(self, folder: JobFolder) -> None:
         """Stop the job and keep it stopped until :meth:`resume`."""
