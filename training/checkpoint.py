@@ -160,7 +160,7 @@ class Checkpoints:
                 sync(path)
                 entries[name] = FileEntry(size=path.stat().st_size, digest=digest_file(path))
         inputs = {f"pretraining/{config.run_name}": InputRef(fingerprint=config.run_fingerprint, digest=config.run_fingerprint)}
-        if start:
+        if start and not start.foreign:
             inputs[f"checkpoint/{Path(start.folder).parent.name}"] = InputRef(fingerprint=Path(start.folder).name, digest=start.digest)
         return Manifest(
             key=f"checkpoint/{config.run_name}",

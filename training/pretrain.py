@@ -30,6 +30,7 @@ from training.checkpoint import Checkpoints, MetricsRow, Progress, damage
 from training.control import HangWatch, StopRequests
 from training.energy import EnergyMeter
 from training.engine import build_engine, seed_everything, set_rate, start_process_group
+from training.foreign import content_digest, foreign_weights
 from training.ledger import RunLedger
 from training.machine import Machine, device_name, differences
 from training.model import build_model
@@ -143,13 +144,13 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
     run, start = config.run, config.start
     found = _newest(checkpoints, reporter, say)
     if start is not None and (found is None or found[0] == config.first_step):
-        _refuse_damaged(Path(start.folder), checkpoints.rank)
+        _refuse_damaged(start, checkpoints.rank)
     seed_everything(run.seed)
     model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
     model.train()
     if start is not None and start.take == "weights":
         # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's --finetune loads it.
-        model.load_state_dict(master_weights(Path(start.folder)), strict=True)
+        model.load_state_dict(foreign_weights(Path(start.folder)) if start.foreign else master_weights(Path(start.folder)), strict=True)
         say(f"weights of {Path(start.folder).name}")
     if found is not None and found[0] > config.first_step:
         engine = build_engine(model, run)
@@ -201,9 +202,14 @@ def _newest(checkpoints: Checkpoints, reporter: Reporter, say: Callable[[str], N
     return chosen[0]
 
 
-def _refuse_damaged(folder: Path, rank: int) -> None:
-    """Raises SystemExit on every rank where what the run starts from is not what was saved."""
-    problem = [damage(folder) if rank == 0 else None]
+def _refuse_damaged(start: Start, rank: int) -> None:
+    """Raises SystemExit on every rank where what the run starts from is not what it was when the run was asked for."""
+    folder = Path(start.folder)
+    problem: list[str | None] = [None]
+    if rank == 0 and start.foreign:
+        problem = [None if content_digest(folder) == start.digest else "its files have changed since the run was asked for"]
+    elif rank == 0:
+        problem = [damage(folder)]
     dist.broadcast_object_list(problem, src=0)
     if problem[0] is not None:
         raise SystemExit(f"{folder}, which this run starts from, is damaged: {problem[0]}")

@@ -10,15 +10,16 @@ from neo_assets.core.recipe.run import Run
 
 
 class Start(BaseModel):
-    """The checkpoint a run starts from, found and named."""
+    """The checkpoint, or the model folder of somebody else's, that a run starts from, found and named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str
-    digest: str  # of the checkpoint's manifest
+    digest: str  # of the checkpoint, as its manifest has it; of a model folder's content
     step: int
     next_sample: int  # of the data order; counts only where everything is taken over
     take: Literal["weights", "everything"]
+    foreign: bool = False  # a Hugging Face folder
 
 
 class PretrainConfig(BaseModel):

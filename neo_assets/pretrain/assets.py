@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ from neo_assets.declare import Declared, artifact, key
 from neo_assets.pretrain.job import LIBRARIES, PretrainInput, checkpoint_folders, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
+from training.foreign import quick_digest
 
 GROUP = "pretrain"
 
@@ -22,7 +24,8 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         shards = f"token_shards/{run.phase}"
         out[f"run_plan/{name}"] = Declared(f"run_plan/{name}", plan_run, PlanInput(name=name, run=run, tokenizer=recipe.tokenizer), reads=[shards])
         # The plan is made first, so that people see it before hours are spent, but it changes nothing about the run.
-        config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer)
+        imported = quick_digest(Path(run.from_model)) if run.from_model else None
+        config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported)
         parent = recipe.parent_of(name)
         reads = [shards, f"pretraining/{parent}"] if parent else [shards]
         out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, libraries=LIBRARIES, programs=[PROGRAM])

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from neo_assets.core import records
-from neo_assets.core.errors import NeoError
+from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
 from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
@@ -20,6 +20,7 @@ from neo_assets.core.recipe.run import Run
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
 from neo_assets.pretrain.plan import PROGRAM, estimate, ids, save_svg
+from training.foreign import content_digest, shape_differences
 from training.recorder import kept
 from training.spec import PretrainConfig, Start, checkpoint_name
 
@@ -43,6 +44,7 @@ class PretrainInput(Section):
     name: str
     run: Run
     tokenizer: Tokenizer
+    imported: str | None = None  # quick digest of the model folder it starts from
 
 
 def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Artifact], store: Store) -> JobSpec:
@@ -74,12 +76,18 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
 
 
 def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Store) -> Start | None:
-    """The checkpoint that the run's parent names.
+    """The checkpoint that the run's parent names, or the model folder it starts from.
 
     Raises:
-        NeoError: it is not in the store; says which are.
+        NeoError: the checkpoint is not in the store; says which are.
+        BadInput: the folder holds another model than the recipe's.
     """
     parent = config.run.parent
+    if config.run.from_model is not None:
+        folder = Path(config.run.from_model)
+        if wrong := shape_differences(folder, config.run.model, config.run.model.vocab_rows(ids(config.tokenizer))):
+            raise BadInput(f"runs.{config.name}.from_model: {folder} is not this recipe's model: {'; '.join(wrong)}")
+        return Start(folder=str(folder.resolve()), digest=content_digest(folder), step=0, next_sample=0, take="weights", foreign=True)
     if parent is None:
         return None
     made = inputs.get(f"pretraining/{parent.run}")

@@ -99,7 +99,7 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
         "parameters": parameters,
         "embedding parameters": 2 * rows * run.model.hidden,
         "vocabulary rows": rows,
-        "starts from": f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}" if run.parent else "scratch",
+        "starts from": f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}" if run.parent else run.from_model or "scratch",
         "tokens a step": run.tokens_per_step,
         "steps": steps,
         "tokens": tokens,

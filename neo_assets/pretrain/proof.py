@@ -18,6 +18,7 @@ from neo_assets.core.store import MANIFEST, Manifest, Row, Store
 from neo_assets.pretrain.job import LIBRARIES, Jobs
 from neo_assets.pretrain.plan import PROGRAM
 from neo_assets.pretrain.runs import FoundRun
+from training.foreign import content_digest
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start, checkpoint_name
 from training.streams import stream_facts
@@ -79,8 +80,14 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
         tokens += stream.trained_tokens(order.sequences_of(ledger.samples(first, min(step, first + 999))))
     claims.append(Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}"))
     if certificate.origin:
-        origin = Path(run.config.start.folder) / MANIFEST  # type: ignore[union-attr]
-        same = origin.is_file() and Manifest.model_validate_json(origin.read_text(encoding="utf-8")).digest == certificate.origin.digest
+        start = run.config.start
+        assert start is not None
+        origin = Path(start.folder) / MANIFEST
+        same = (
+            content_digest(Path(start.folder)) == certificate.origin.digest
+            if start.foreign
+            else origin.is_file() and Manifest.model_validate_json(origin.read_text(encoding="utf-8")).digest == certificate.origin.digest
+        )
         claims.append(Claim("the checkpoint it started from", same, f"{certificate.origin.checkpoint}, {certificate.origin.take}"))
     return claims
 

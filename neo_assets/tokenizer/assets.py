@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
+from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.recipe import Recipe
 from neo_assets.declare import Declared, artifact
 from neo_assets.tokenizer.stream import FertilityInput, StreamInput, measure_fertility, write_stream
-from neo_assets.tokenizer.train import TokenizerInput, train_tokenizer
+from neo_assets.tokenizer.train import TokenizerInput, model_file, train_tokenizer
 
 GROUP = "tokenizer"
 FERTILITY_SAMPLE = 500
@@ -15,7 +16,8 @@ FERTILITY_SAMPLE = 500
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
-    trained = TokenizerInput(languages=recipe.languages, tokenizer=recipe.tokenizer)
+    imported = digest_file(model_file(recipe.tokenizer)) if recipe.tokenizer.from_model else None
+    trained = TokenizerInput(languages=recipe.languages, tokenizer=recipe.tokenizer, imported=imported)
     out = {
         "tokenizer": Declared("tokenizer", train_tokenizer, trained, reads=["train_pool"], libraries=["sentencepiece", "tokenizers", "transformers"]),
         "fertility": Declared("fertility", measure_fertility, FertilityInput(sample_documents=FERTILITY_SAMPLE), reads=["tokenizer", "train_pool"], libraries=["sentencepiece"]),

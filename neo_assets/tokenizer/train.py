@@ -23,10 +23,20 @@ _PROBE_DOCUMENTS = 200
 class TokenizerInput(Section):
     languages: list[str]
     tokenizer: Tokenizer
+    imported: str | None = None  # digest of the model that is taken over
+
+
+def model_file(settings: Tokenizer) -> Path:
+    """The SentencePiece model that a recipe takes over. Raises BadInput when it is not there."""
+    path = Path(str(settings.from_model))
+    path = path / "tokenizer.model" if path.is_dir() else path
+    if not path.is_file():
+        raise BadInput(f"tokenizer.from_model: {path} is not there; it names a SentencePiece .model file, or a folder with tokenizer.model")
+    return path
 
 
 def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """One SentencePiece BPE model for both languages, trained on the training pool alone, and the same tokenizer for Hugging Face.
+    """One SentencePiece BPE model for both languages, trained on the training pool alone (or taken over as it is), and the same tokenizer for Hugging Face.
 
     Both give identical ids. Whether decode(encode(text)) returns the text, for English, Chinese, code and odd white space, is
     checked on probes and on real documents; the recipe says whether a loss stops the build.
@@ -34,6 +44,41 @@ def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out:
     settings = config.tokenizer
     budget = settings.sample_bytes // len(config.languages)
     by_lang = {lang: _sample(inputs["train_pool"], lang, budget) for lang in config.languages}
+    proto = model_file(settings).read_bytes() if settings.from_model else _train(settings, by_lang)
+    (out.path / "tokenizer.model").write_bytes(proto)
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    except RuntimeError as error:
+        raise BadInput(f"{settings.from_model}: not a SentencePiece model ({error})") from error
+    if processor.vocab_size() != settings.vocab_size:
+        raise BadInput(f"the SentencePiece model has {processor.vocab_size():,} pieces, tokenizer.vocab_size is {settings.vocab_size:,}")
+    hf = export(proto, settings, out.path / "hf")
+    documents = [text for texts in by_lang.values() for text in texts[:_PROBE_DOCUMENTS]]
+    differing, lossy = [], []
+    for name, text in [*PROBES.items(), *((f"document {i}", t) for i, t in enumerate(documents))]:
+        ids = processor.encode(text)
+        if hf.encode(text, add_special_tokens=False, split_special_tokens=True) != ids:
+            differing.append(name)
+        if processor.decode(ids) != text or hf.decode(ids) != text:
+            lossy.append(name)
+    total = len(PROBES) + len(documents)
+    sizes = {"pieces": processor.vocab_size(), "ids": processor.vocab_size() + len(settings.special_tokens)}
+    return Outcome(
+        digest=digest_json({"model": digest_file(out.path / "tokenizer.model"), "special": settings.special_tokens}),
+        numbers={
+            **sizes,
+            "end_of_document_id": end_of_document_id(settings, processor.vocab_size()),
+            "training_bytes": sum(len(t.encode()) for ts in by_lang.values() for t in ts),
+        },
+        checks=[
+            Check(name="same_ids", passed=not differing, detail=_tell(differing, total, "have other ids in the Hugging Face tokenizer")),
+            Check(name="lossless", passed=not lossy, detail=_tell(lossy, total, "do not survive decode(encode(text))"), blocking=settings.must_be_lossless),
+        ],
+    )
+
+
+def _train(settings: Tokenizer, by_lang: Mapping[str, list[str]]) -> bytes:
+    """A SentencePiece model trained on these texts. Raises BadInput with SentencePiece's reason."""
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -59,31 +104,7 @@ def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out:
         )
     except (RuntimeError, OSError) as error:
         raise BadInput(f"SentencePiece could not train on this pool: {error}. A smaller tokenizer.vocab_size often helps with little text.") from error
-    (out.path / "tokenizer.model").write_bytes(model.getvalue())
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    hf = export(model.getvalue(), settings, out.path / "hf")
-    documents = [text for texts in by_lang.values() for text in texts[:_PROBE_DOCUMENTS]]
-    differing, lossy = [], []
-    for name, text in [*PROBES.items(), *((f"document {i}", t) for i, t in enumerate(documents))]:
-        ids = processor.encode(text)
-        if hf.encode(text, add_special_tokens=False, split_special_tokens=True) != ids:
-            differing.append(name)
-        if processor.decode(ids) != text or hf.decode(ids) != text:
-            lossy.append(name)
-    total = len(PROBES) + len(documents)
-    sizes = {"pieces": processor.vocab_size(), "ids": processor.vocab_size() + len(settings.special_tokens)}
-    return Outcome(
-        digest=digest_json({"model": digest_file(out.path / "tokenizer.model"), "special": settings.special_tokens}),
-        numbers={
-            **sizes,
-            "end_of_document_id": end_of_document_id(settings, processor.vocab_size()),
-            "training_bytes": sum(len(t.encode()) for ts in by_lang.values() for t in ts),
-        },
-        checks=[
-            Check(name="same_ids", passed=not differing, detail=_tell(differing, total, "have other ids in the Hugging Face tokenizer")),
-            Check(name="lossless", passed=not lossy, detail=_tell(lossy, total, "do not survive decode(encode(text))"), blocking=settings.must_be_lossless),
-        ],
-    )
+    return model.getvalue()
 
 
 def end_of_document_id(settings: Tokenizer, pieces: int) -> int:

@@ -91,7 +91,9 @@ def test_submitted_twice_and_by_two_it_is_one_job(slurm: Slurm, compute: SlurmCo
 def test_a_preempted_job_saves_and_is_back_in_the_queue_under_its_id(slurm: Slurm, compute: SlurmCompute) -> None:
     job = sleeper(compute)
     folder = running(compute, job)
-    urgent = subprocess.run(["sbatch", "--parsable", "--partition=urgent", "--ntasks=2", "--mem=1000", "--wrap=sleep 1"], capture_output=True, text=True, check=True).stdout.strip()
+    urgent = subprocess.run(
+        ["sbatch", "--parsable", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     until(lambda: starts(job) == 2)
     assert urgent not in slurm.command("squeue", "--noheader", "--format=%i").split()
     assert [m.event for m in folder.messages()[0]] == ["note", "stopped", "note"]
@@ -205,7 +207,7 @@ def test_a_training_run_of_two_ranks_preempted_and_killed_has_the_bits_of_a_loca
     folder = compute.submit(job)
     messages = compute.follow(folder)
     next(m for m in messages if m.event == "checkpoint")
-    subprocess.run(["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--wrap=sleep 1"], check=True, capture_output=True)
+    subprocess.run(["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"], check=True, capture_output=True)
     resumed = next(m for m in messages if m.event in ("stopped", "done"))
     assert resumed.event == "stopped"
     next(m for m in messages if m.event in ("checkpoint", "progress"))

@@ -202,7 +202,7 @@ def _alike(runs: object, lines: dict[Location, str]) -> object:
         base = resolve(str(other), (*waiting, name))
         own = {k: v for k, v in run.items() if k != "like"}
         # Where a run starts from is its own affair, and so is when it is evaluated.
-        taken = {k: v for k, v in base.items() if k not in ("parent", "evaluate_at")} if isinstance(base, dict) else {}
+        taken = {k: v for k, v in base.items() if k not in ("parent", "from_model", "evaluate_at")} if isinstance(base, dict) else {}
         for where_base, line in list(lines.items()):
             if where_base[:2] == ("runs", other) and len(where_base) > 2:
                 lines.setdefault(("runs", name, *where_base[2:]), line)

@@ -13,6 +13,9 @@ from neo_assets.core.recipe.run import Run
 class Tokenizer(Section):
     """SentencePiece BPE. The flags' names are SentencePiece's own."""
 
+    from_model: str | None = Field(
+        None, description="a SentencePiece .model file, or a folder with tokenizer.model, that is taken instead of training one; its content counts", json_schema_extra=NOT_IDENTITY
+    )
     vocab_size: int = Field(ge=300, description="pieces in the .model file")
     character_coverage: float = Field(gt=0, le=1)
     normalization_rule_name: Literal["identity", "nfkc", "nmt_nfkc"]

@@ -119,6 +119,9 @@ class Run(Section):
 
     phase: Name = Field(description="which mixture it reads")
     parent: Parent | None = None
+    from_model: str | None = Field(
+        None, description="a Hugging Face folder (Llama, safetensors) whose weights it starts from; its content counts, not its place", json_schema_extra=NOT_IDENTITY
+    )
     model: Model
     sequence_length: int = Field(ge=2, description="tokens")
     global_batch: int = Field(ge=1, description="sequences a step")
@@ -159,6 +162,8 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _goes_on(self) -> Run:
+        if self.parent is not None and self.from_model is not None:
+            raise ValueError("a run starts from a parent or from a model folder, not from both")
         if self.first_step >= self.steps:
             raise ValueError(f"the run would end at step {self.steps}, but it starts from its parent's step {self.first_step}")
         before = 0
