@@ -1,7 +1,8 @@
 """Tokens a second of the training job, with every certificate and ledger on, against a bare torch loop and Hugging Face's Trainer.
 
 ``python -m benchmarks.throughput [PAIRS] [STEPS] [RANKS]``: the same model, tokens and batch in each, in turns (ours, bare, Trainer, ours, …), one process after
-another. Ours is the real job: torchrun, DeepSpeed, metrics, checkpoints, from its first step to its last commit. The others time
+another. ``python -m torch.distributed.run --standalone --nproc-per-node=2 -m benchmarks.throughput shares``: what of a step's time goes to data, metrics and
+checkpoints. Ours is the real job: torchrun, DeepSpeed, metrics, checkpoints, from its first step to its last commit. The others time
 their steps alone and save nothing.
 """
 
@@ -162,7 +163,77 @@ def compare(pairs: int, steps: int, ranks: int) -> None:
                 )
 
 
+def shares(steps: int = 30) -> None:
+    """What data loading, bookkeeping and saving take of a step, timed one by one in the training program's own parts. Collective."""
+    import torch
+    import torch.distributed as dist
+
+    from neo_assets.core.jobs import Reporter
+    from training.batches import open_batches
+    from training.certificate import chained, start_of_history
+    from training.checkpoint import Checkpoints, Progress
+    from training.engine import build_engine, start_process_group
+    from training.machine import Machine
+    from training.model import build_model
+    from training.pretrain import optimizer_step
+    from training.recorder import FlightRecorder
+
+    rank, world, device, _ = start_process_group()
+    run = the_run("bf16", steps, world)
+    torch.set_num_threads(run.threads_per_rank)
+    names: list[str] = [tempfile.mkdtemp()] if rank == 0 else [""]
+    dist.broadcast_object_list(names, src=0)
+    folder = Path(names[0])
+    if rank == 0:
+        write_shards(folder / "shards", tokens=400_000, documents=1200)
+    dist.barrier()
+    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints=str(folder / "checkpoint"))
+    engine = build_engine(build_model(run.model, ROWS, seed=1).train(), run)
+    batches = open_batches(folder / "shards", config, rank, device, "sdpa")
+    checkpoints = Checkpoints(config, rank, Machine("d", "sdpa", world, run.threads_per_rank), "s", folder / "rescue", lambda _: None)
+    reporter, recorder, history = Reporter(folder if rank == 0 else None), FlightRecorder(run.on_trouble), start_of_history()
+    spent: dict[str, list[float]] = {"step": [], "data": [], "bookkeeping": [], "save: standing still": [], "save: until committed": [], "step while one is written": []}
+
+    def timed(what: str, call):  # type: ignore[no-untyped-def]
+        began = time.perf_counter()
+        out = call()
+        spent[what].append(time.perf_counter() - began)
+        return out
+
+    rows = []
+    for step in range(steps):
+        timed("data", lambda step=step: [batches.micro(batches.sequences(step), i) for i in range(run.accumulation)])
+        saving = checkpoints.writing is not None and checkpoints.writing.busy()
+        loss, trained, _ = timed("step while one is written" if saving else "step", lambda step=step: optimizer_step(engine, batches, step, 1e-3))
+        row = {"step": step + 1, "loss": loss, "lr": 1e-3, "grad_norm": 1.0, "tokens": trained, "tokens_per_s": 1.0}
+        rows.append(row)
+
+        def keep(row=row):  # type: ignore[no-untyped-def]
+            nonlocal history
+            recorder.judge(row["step"], row["loss"], row["grad_norm"])
+            history = chained(history, row)
+            reporter.send("progress", **row)
+
+        timed("bookkeeping", keep)
+        if step % 10 == 9:
+            began = time.perf_counter()
+            timed("save: standing still", lambda step=step: checkpoints.save(engine, Progress(step + 1, 1, history, list(rows)), 1))
+            if step == steps - 1:
+                checkpoints.settle()
+                spent["save: until committed"].append(time.perf_counter() - began)
+    if rank == 0:
+        base = median(spent["step"])
+        print(f"{world} rank(s), {run.tokens_per_step:,} tokens a step")
+        for what, values in spent.items():
+            if values:
+                print(f"  {what:<26}{median(values) * 1000:9.1f} ms   {median(values) / base:7.2%} of a step")
+    dist.destroy_process_group()
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["shares"]:
+        shares()
+        sys.exit(0)
     if sys.argv[1:2] == ["run"]:
         import torch
 

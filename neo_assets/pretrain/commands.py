@@ -1,4 +1,4 @@
-"""`neo jobs`, `neo logs`, `neo cancel`, `neo pause`, `neo resume`: see, follow and stop jobs. `neo plan`: what a run would be."""
+"""`neo jobs`, `neo logs`, `neo watch`, `neo cancel`, `neo pause`, `neo resume`: see, follow and stop jobs. `neo plan`: what a run would be."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from neo_assets.crawl.catalogue import missing_places
 from neo_assets.pretrain import run_commands
 from neo_assets.pretrain.job import job_spec
 from neo_assets.pretrain.plan import estimate, launch_command
+from neo_assets.pretrain.watch import watch_job
 from resources.compute import open_compute
 from resources.compute.base import Compute
 from resources.compute.kubernetes import manifests
@@ -28,7 +29,7 @@ FOLLOW_SECONDS = 0.5
 
 
 def register(app: typer.Typer) -> None:
-    for command in (jobs, logs, cancel, pause, resume, plan):
+    for command in (jobs, logs, watch, cancel, pause, resume, plan):
         app.command()(command)
     run_commands.register(app)
 
@@ -85,6 +86,12 @@ def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow"
         if not (follow and running):
             return
         time.sleep(FOLLOW_SECONDS)
+
+
+def watch(job: JobArgument) -> None:
+    """A training job's loss, rate and progress, live, until it ends."""
+    compute = _compute()
+    watch_job(_find(compute, job), compute)
 
 
 def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", help="also give its finished steps up: the next run may start anew")] = False) -> None:

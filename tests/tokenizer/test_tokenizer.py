@@ -137,3 +137,17 @@ def test_a_stream_made_again_is_the_same(pool: tuple[Store, Artifact], tmp_path:
     a, *_ = stream(pool, tmp_path / "a", rounds)
     b, *_ = stream(pool, tmp_path / "b", rounds)
     assert a.digest == b.digest
+
+
+def test_a_model_is_taken_over_as_it_is_and_what_does_not_fit_is_named(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+    made = trained(pool)
+    taken = trained(pool, from_model=str(made.file("tokenizer.model").parent))
+    assert taken.file("tokenizer.model").read_bytes() == made.file("tokenizer.model").read_bytes()
+    assert taken.manifest.digest == made.manifest.digest and all(checks(taken).values())
+    with pytest.raises(BadInput, match=r"has 900 pieces, tokenizer\.vocab_size is 800"):
+        trained(pool, from_model=str(made.file("tokenizer.model")), vocab_size=800)
+    (tmp_path / "other.model").write_bytes(b"no model")
+    with pytest.raises(BadInput, match="not a SentencePiece model"):
+        trained(pool, from_model=str(tmp_path / "other.model"))
+    with pytest.raises(BadInput, match="is not there"):
+        trained(pool, from_model=str(tmp_path / "nowhere"))
