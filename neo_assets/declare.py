@@ -159,7 +159,7 @@ CHECKS = {
     "parameters_agree": "The formula that plans and the model that trains have the same number of parameters.",
     "one_sequence_at_least": "The stream is longer than one training sequence.",
     "loss_finite": "No step's loss was infinite or not a number.",
-    "loss_falls": "The loss is lower over the last tenth of the steps than over the first.",
+    "loss_falls": "The loss is lower over the last tenth of the steps than over the first (a warning where the run did not start from scratch).",
     "every_step_recorded": "Each step has its row in the metrics.",
     "logits_match": "The exported model's logits are those of the checkpoint.",
     "every_due_checkpoint_scored": "Every checkpoint the recipe wants evaluated has its scores.",

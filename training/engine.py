@@ -6,6 +6,8 @@ compiler. It is told that the op cannot be built; plain gloo takes its place, at
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import random
@@ -74,8 +76,9 @@ def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = Fal
         "steps_per_print": 10**9,
         "checkpoint": {"load_universal": load_universal},
     }
-    deepspeed.utils.logger.setLevel(logging.WARNING)  # its notes on memory would bury our own lines
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):  # its notes on memory would bury our own lines
+        engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     return engine
 
 

@@ -260,7 +260,7 @@ def _how_to_go_on(trouble: recorder.Trouble, config: PretrainConfig) -> str:
 
 
 def _leave(job: JobFolder, requests: StopRequests, step: int, reporter: Reporter, say: Callable[[str], None], rank: int) -> None:
-    """End on request. All ranks leave together, with the exit code that says: saved, run me again."""
+    """End on request. All ranks leave together; that they have saved and want to be run again, is said by the job's folder."""
     reason = requests.reason or "another rank was asked"
     say(f"asked to stop ({reason}): saved at step {step}, ending")
     if rank == 0:
@@ -268,7 +268,8 @@ def _leave(job: JobFolder, requests: StopRequests, step: int, reporter: Reporter
         job.mark_stopped(reporter.attempt, f"{reason}, step {step}")
     dist.barrier()
     sys.stdout.flush()
-    os._exit(STOPPED)
+    # torchrun would print a failure's traceback for any other code; elsewhere the code is a second word for the same.
+    os._exit(0 if "TORCHELASTIC_RUN_ID" in os.environ else STOPPED)
 
 
 class _Clock:

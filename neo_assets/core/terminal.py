@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -15,6 +17,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence that names the closest known words, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def program(name: str) -> str:
+    """How to call a program of this environment from here, as it can be typed."""
+    path = Path(sys.executable).with_name(name)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def counted(n: int, what: str) -> str:

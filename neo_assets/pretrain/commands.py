@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from neo_assets.clean.lists import missing_lists
+from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import JobFolder, JobState, age, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
@@ -41,6 +42,8 @@ def _compute() -> Compute:
 def _find(compute: Compute, job: str) -> JobFolder:
     """The job a person means: the newest of a run of the recipe, or one by its fingerprint."""
     mine = [folder for folder in job_folders(store_root()) if folder.spec().title == f"pretraining/{job}"]
+    if not mine and job in load().runs:
+        raise MissingUpstream(f"run '{job}' has not been started: there is no job of it")
     return mine[-1] if mine else compute.find(job)
 
 
@@ -60,7 +63,8 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
                 "state": str(state),
                 "attempts": len(folder.attempts()),
                 "age": _age(folder),
-                "hours": round(used.seconds / 3600, 3),
+                "spent": age(used.seconds),
+                "rank_hours": round(used.rank_hours, 4),
                 "cost": f"{cost:,.2f} {recipe.compute.currency}" if (cost := used.cost(recipe.compute.gpu_hour_cost)) is not None else "",
                 "energy": f"{used.joules / 3.6e6:.3g} kWh" if used.joules is not None else "not measured",
                 "progress": _progress(folder),
@@ -120,8 +124,14 @@ def resume(job: JobArgument) -> None:
     """Let a paused or cancelled job go on from where it saved last."""
     compute = _compute()
     folder = _find(compute, job)
+    before = compute.poll(folder)
+    if before in (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED):
+        print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already"))
+        return
     compute.resume(folder)
-    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}")
+    print(
+        f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; ask for {folder.spec().title} in Dagster to follow it and to gather what it made."
+    )
 
 
 def plan(
@@ -191,8 +201,11 @@ def _value(value: object) -> str:
 def _progress(folder: JobFolder) -> str:
     for message in reversed(folder.messages()[0]):
         data = message.data
+        if message.event == "stopped":
+            return f"saved at step {data['step']}"
         if message.event == "progress" and "step" in data:  # training
-            return f"step {data['step']}/{data['steps']}, loss {float(str(data['loss'])):.3f}, {float(str(data['eta_s'])):.0f} s left"
+            left = "" if data["step"] == data["steps"] else f", {float(str(data['eta_s'])):.0f} s left"
+            return f"step {data['step']}/{data['steps']}, loss {float(str(data['loss'])):.3f}{left}"
         if message.event == "progress" and "task" in data:  # evaluation
             return f"task {data['done']}/{data['tasks']}, {data['task']}"
     return ""

@@ -202,9 +202,16 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
                 detail=f"{len(losses)} of {config.run.steps - config.run.first_step} steps",
             ),
             Check(name="loss_finite", passed=finite, detail=f"{sum(not math.isfinite(v) for v in losses)} steps with a loss that is no number"),
-            Check(name="loss_falls", passed=last < first, detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last"),
+            # A run that starts from weights may begin at its lowest loss: there, this is a remark.
+            Check(
+                name="loss_falls", passed=last < first, detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last", blocking=from_scratch(config.run)
+            ),
         ],
     )
+
+
+def from_scratch(run: Run) -> bool:
+    return run.parent is None and run.from_model is None
 
 
 def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Path], metrics: pa.Table) -> list[Row]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from neo_assets.core import records
-from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import MANIFEST, Manifest, Row, Store
@@ -41,6 +43,7 @@ class Claim:
 
 def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     """Recompute every claim of a checkpoint that can be recomputed without training."""
+    quiet_deepspeed()
     from training.certificate import chain, file_state_digest, read_certificate, start_of_history
     from training.checkpoint import damage, read_metrics
 
@@ -122,14 +125,20 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
 
 
 def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> list[Claim]:
-    """Train from the checkpoint before to this one, compare bit by bit, and keep a record of it in the store.
+    """Train from the checkpoint before to this one, compare bit by bit with what its certificate says, and keep a record of it in the store.
+
+    The last claim is a note: whether code, libraries and machine are those it was trained with.
 
     Raises:
-        JobFailed: the training job did not get there.
-        NeoError: the job was cancelled or could not be started.
+        DamagedArtifact: the checkpoint's files are not what was saved: there is nothing to prove.
+        JobFailed: the training job did not get there, or was cancelled.
     """
+    quiet_deepspeed()
     from training.certificate import read_certificate
+    from training.checkpoint import damage
 
+    if problem := damage(folder):
+        raise DamagedArtifact(f"checkpoint {folder.name} is damaged: {problem}. Training again would prove what it was, not what it is.")
     spec, retrained = proof_spec(run, step, store)
     job = JobFolder(store.root / "jobs" / spec.work_fingerprint)
     if job.exists() and jobs.poll(job) is JobState.SUCCEEDED:
@@ -144,7 +153,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
     first = PretrainConfig.model_validate(spec.config).first_step
     losses = [[row["loss"] for row in pq.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)]
     claims.append(Claim("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
-    notes = [f"{module} has changed" for module, digest in was.code.items() if now.code.get(module) != digest]
+    notes = code_differences(was.code, now.code)
     notes += [f"{name} was {version}, is {now.versions.get(name)}" for name, version in was.versions.items() if now.versions.get(name) != version]
     notes += [f"{name.replace('_', ' ')} was {value}, is {now.machine.get(name)}" for name, value in was.machine.items() if now.machine.get(name) != value]
     held = all(c.holds for c in claims)
@@ -162,6 +171,16 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
     if held:
         shutil.rmtree(job.path)
     return [*claims, Claim("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained")]
+
+
+def code_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Modules whose code differs, in words. ``stage`` is the asset's name, no module."""
+    return [f"{module} has changed" for module in sorted({*was, *now} - {"stage"}) if was.get(module) != now.get(module)]
+
+
+def quiet_deepspeed() -> None:
+    """Keep DeepSpeed, which unpickling a checkpoint imports, from remarking on standard output that there is no GPU."""
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def last_proof(store: Store, run: str, checkpoint: str) -> str | None:

@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from neo_assets.core.errors import BadInput, MissingUpstream
+from neo_assets.core.fingerprint import code_reachable_from
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
 from neo_assets.core.store import Row, Store
-from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.core.terminal import JSON, counted, program, show
 from neo_assets.pretrain.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
-from neo_assets.pretrain.proof import Claim, last_proof, prove, verify_checkpoint
-from neo_assets.pretrain.runs import FoundRun, find_run, lineage, run_and_step, run_and_steps
+from neo_assets.pretrain.plan import PROGRAM
+from neo_assets.pretrain.proof import Claim, code_differences, last_proof, prove, verify_checkpoint
+from neo_assets.pretrain.runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, step_range
 from resources.compute import open_compute
 
 
@@ -51,8 +53,11 @@ def saw(
     table = pa.concat_tables(parts)
     if not tokens:
         table = table.append_column("tokens", pa.compute.subtract(table.column("to_token"), table.column("from_token")))
-        table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate([("tokens", "sum"), ("sequence", "count_distinct")])
-        table = table.rename_columns(["step", "doc_id", "source", "lang", "tokens", "sequences"])
+        table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate([("tokens", "sum"), ("sequence", "count_distinct"), ("place", "min")])
+        table = table.rename_columns(["step", "doc_id", "source", "lang", "tokens", "sequences", "place"]).sort_by(
+            [("step", "ascending"), ("place", "ascending"), ("doc_id", "ascending")]
+        )
+        table = table.drop_columns(["place"])
     urls = Ledger(store, recipe.name).urls_of(table.column("doc_id").unique().to_pylist())
     rows = [{**row, "url": urls.get(str(row["doc_id"]), "")} for row in table.to_pylist()]
     show(rows, as_json)
@@ -82,20 +87,20 @@ def when(
                 raise
             continue
         looked.append(name)
-        rows += _when(store, found, ids)
+        # Steps that a branch has from its parent are listed there, unless the branch alone is asked about.
+        rows += _when(found, lineage(store, found) if run else [found], ids)
     show(rows, as_json, empty=f"no step of {', '.join(looked) or 'any run'} saw it; `neo fate {page}` says why")
 
 
-def _when(store: Store, run: FoundRun, ids: list[str]) -> list[Row]:
+def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:
     rows: list[Row] = []
     end = run.config.last_step
-    for part in lineage(store, run):
+    for part in parts:
         for doc_id in ids:
-            table = part.ledger().when(doc_id, end)
-            rows += [{"run": run.name, "step": row["step"], "place": row["place"], "sequence": row["sequence"], "from_token": row["from_token"], "to_token": row["to_token"], "doc_id": doc_id} for row in table.to_pylist()]  # fmt: skip
+            for row in part.ledger().when(doc_id, end).to_pylist():
+                where = {name: row[name] for name in ("step", "place", "sequence", "from_token", "to_token")}
+                rows.append({"run": run.name, **where, "doc_id": doc_id, "inherited_from": "" if part is run else part.name})
         end = part.config.first_step
-        if end == 0:
-            break
     return sorted(rows, key=lambda row: (int(str(row["step"])), int(str(row["place"]))))
 
 
@@ -105,12 +110,14 @@ def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) ->
     run = find_run(store, recipe, name)
     at, folder = run.checkpoint(step)
     claims = verify_checkpoint(run, at, folder)
+    sound = all(c.holds for c in claims)
     _print_claims(f"checkpoint {folder.name} of run '{name}', step {at}", claims, as_json)
-    if not as_json and (proof := last_proof(store, name, folder.name)):
-        print(proof)
-    elif not as_json:
-        print(f"trained to once more: neo prove {name}@{at}")
-    raise typer.Exit(0 if all(c.holds for c in claims) else 1)
+    if not as_json and sound:
+        if proof := last_proof(store, name, folder.name):
+            print(f"\n{proof}")
+        elif at > run.config.first_step:
+            print(f"\nnot proved yet: `neo prove {name}@{at}` trains to it again and compares every bit")
+    raise typer.Exit(0 if sound else 1)
 
 
 def prove_checkpoint(checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@40, main@last")], as_json: bool = JSON) -> None:
@@ -120,8 +127,14 @@ def prove_checkpoint(checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP
     run = find_run(store, recipe, name)
     at, folder = run.checkpoint(step)
     claims = prove(run, at, folder, store, open_compute(recipe.compute, store.root))
-    _print_claims(f"run '{name}' trained again to step {at}", claims, as_json)
-    raise typer.Exit(0 if all(c.holds for c in claims[:-1]) else 1)
+    held, note = all(c.holds for c in claims[:-1]), claims[-1]
+    _print_claims(f"run '{name}' trained again to step {at}", claims if as_json else claims[:-1], as_json)
+    if not as_json:
+        print(
+            f"\n{'proved: bit for bit what its certificate says' if held else 'NOT reproduced'}; "
+            + ("code, libraries and machine as then" if note.holds else f"differs from then: {note.detail}")
+        )
+    raise typer.Exit(0 if held else 1)
 
 
 def _print_claims(title: str, claims: list[Claim], as_json: bool) -> None:
@@ -140,14 +153,20 @@ def continue_run(
     name, step = run_and_step(checkpoint)
     compute = open_compute(recipe.compute, store.root)
     run = find_run(store, recipe, name)
-    without = run_and_steps(f"x@{without_steps}")[1:] if without_steps else None
+    without = step_range(without_steps) if without_steps else None
     if without and step is None:
         step = max((s for s in run.checkpoints() if s < without[0]), default=None)
     at, folder = run.checkpoint(step)
     refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
+    if not (changes or without or because or code_differences(run.config.code, code_reachable_from([PROGRAM]))):
+        raise BadInput(
+            f"nothing would differ from run '{name}': `neo resume {name}` goes on with it. Name what differs (FIELD=VALUE, --without-steps), or say why (--because) where it is the machine"
+        )
     entry = branch_entry(run, at, changed_fields(changes or []), without, because)
     written = record_branch(recipe_file(), as_name or name, entry, name if as_name else None, load)
-    print(f"recorded in {written}: run '{as_name or name}' goes on from {folder.name} with everything. Start it:\n  dagster job execute -m definitions -j pretrain")
+    made = as_name or name
+    print(f"recorded in {written}: run '{made}' goes on from {folder.name} with everything. Start it:")
+    print(f'  {program("dagster")} asset materialize -m definitions --select \'key:"run_plan_{made}" or key:"pretraining_{made}"\'')
 
 
 def recipe_file() -> Path:

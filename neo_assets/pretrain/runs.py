@@ -120,8 +120,20 @@ def run_and_step(text: str) -> tuple[str, int | None]:
 
 def run_and_steps(text: str) -> tuple[str, int, int]:
     """'main@10..12' -> ('main', 10, 12); 'main@10' -> ('main', 10, 10). Raises BadInput."""
-    name, _, steps = text.partition("@")
-    first, _, last = steps.partition("..")
-    if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) < int(first) or int(first) < 1:
-        raise BadInput(f"'{text}': steps are named RUN@FIRST..LAST, counted from 1, as in main@10..12")
-    return name, int(first), int(last or first)
+    name, at, steps = text.partition("@")
+    if not at:
+        raise BadInput(f"'{text}': steps are named RUN@FIRST..LAST, as in main@10..12")
+    return name, *step_range(steps)
+
+
+def step_range(text: str) -> tuple[int, int]:
+    """'10..12' -> (10, 12); '10' -> (10, 10). Raises BadInput."""
+    first, _, last = text.partition("..")
+    if not first.isdecimal() or (last and not last.isdecimal()):
+        raise BadInput(f"'{text}': steps are named FIRST..LAST, as in 10..12")
+    begin, end = int(first), int(last or first)
+    if begin < 1:
+        raise BadInput(f"'{text}': steps are counted from 1; step 1 is the first update")
+    if end < begin:
+        raise BadInput(f"'{text}': the last step comes before the first")
+    return begin, end

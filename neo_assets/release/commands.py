@@ -122,8 +122,13 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     """The scores of this recipe's build, and where its report is."""
     recipe = load()
     store = Store(store_root())
-    rows = []
+    from neo_assets.build import declared
+
+    rows, waiting = [], []
     for run in recipe.runs:
+        if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
+            waiting.append(run)
+            continue
         scores = json.loads(store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8"))
         rows += [
             {"run": run, "step": r["step"], "task": r["task"], "metric": r["metric"], "value": r["value"], "stderr": r["stderr"], "n": r["n"], "chance": r["chance"]}
@@ -133,9 +138,13 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if as_json:
         show(rows, as_json=True)
         return
+    if waiting == list(recipe.runs):
+        store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
     show(rows, as_json=False, title="Scores")
+    if waiting:
+        print(f"not evaluated yet: {', '.join(waiting)}")
     report = store.head(recipe.name, "factory_report").file("report.html")
-    heads = [a for a in (store.find(*pointer) for name, pointer in store.heads(recipe.name).items() if "@" not in name) if a]
+    heads = [a for a in (store.find(*pointer) for name, pointer in store.heads(recipe.name).items() if name in declared(recipe)) if a]
     fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
     if since:
         print(f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused." + ("" if fresh else " Nothing was recomputed."))
@@ -245,7 +254,7 @@ def verify(
     """Check that artifacts on disk are what their manifests say; of a checkpoint (RUN@STEP), everything its certificate claims."""
     recipe = load()
     store = Store(store_root())
-    if asset is not None and asset.partition("@")[0] in recipe.runs and "@" in asset:
+    if asset is not None and "@" in asset and "/" not in asset:
         show_claims(recipe, store, asset, as_json)
     heads = store.heads(recipe.name)
     heads |= {

@@ -74,7 +74,7 @@ class Compute(abc.ABC):
         if folder.exit_code(attempt.number) is None and (live := self.observe(attempt.handle)):
             return live
         code = folder.exit_code(attempt.number)  # it may have ended between the two looks
-        if code == 0:
+        if code == 0 and not folder.stopped(attempt.number):
             return JobState.SUCCEEDED
         if held:
             return held

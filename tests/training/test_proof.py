@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neo_assets.core.errors import BadInput
+from neo_assets.core.errors import BadInput, DamagedArtifact
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.store import Manifest, Store
 from neo_assets.pretrain.proof import last_proof, prove, verify_checkpoint
@@ -103,6 +103,17 @@ def test_a_checkpoint_that_training_does_not_lead_to_is_not_proved(compute: Loca
     claims = {c.claim: c for c in prove(found(whole), 8, claimed, Store(compute.root), compute)}
     assert not claims["state digests"].holds and "the largest difference of a weight is" in claims["state digests"].detail
     assert not claims["every step's loss"].holds
+
+
+def test_a_damaged_checkpoint_is_not_proved(compute: LocalCompute, whole: JobSpec) -> None:
+    state = next((checkpoint(whole, 12) / "state").glob("*optim*.pt"))
+    kept = state.read_bytes()
+    state.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    try:
+        with pytest.raises(DamagedArtifact, match="not what it is"):
+            prove(found(whole), 12, checkpoint(whole, 12), Store(compute.root), compute)
+    finally:
+        state.write_bytes(kept)
 
 
 def test_a_branch_with_everything_is_the_run_itself(compute: LocalCompute, whole: JobSpec) -> None:
