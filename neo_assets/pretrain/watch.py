@@ -53,7 +53,9 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
     if troubles:
         table.add_row("troubled steps", str(len(troubles)), f"the last at step {troubles[-1].data['step']}: {str(troubles[-1].data['kind']).replace('_', ' ')}")
     left = f"{age(float(str(last['eta_s'])))} left" if state is JobState.RUNNING and step < total else ""
-    return Group(title, Text(f"step {step:,} of {total:,}  {left}"), ProgressBar(total=total, completed=step, width=WIDTH), table)
+    bar = Table.grid()  # a bar of its own ends no line
+    bar.add_row(ProgressBar(total=total, completed=step, width=WIDTH))
+    return Group(title, Text(f"step {step:,} of {total:,}  {left}"), bar, table)
 
 
 def watch_job(folder: JobFolder, compute: Compute) -> None:

@@ -28,6 +28,7 @@ def test_a_job_is_shown_as_far_as_it_has_come(tmp_path: Path) -> None:
     reporter.send("trouble", step=3, kind="loss_spike", value=1, median=1, stops=False, documents=3)
     text = shown(folder, JobState.RUNNING)
     assert all(part in text for part in ("step 3 of 10", "70 s left", "6.0000", "1,234", "written in 0.25 s", "the last at step 3: loss spike"))
+    assert any(line.startswith("loss ") for line in text.splitlines())
     assert "left" not in shown(folder, JobState.SUCCEEDED)
 
 
