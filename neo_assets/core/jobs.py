@@ -153,7 +153,7 @@ class JobFolder:
 
     def asked_to_stop(self) -> str | None:
         try:
-            return (self.path / "stop").read_text(encoding="utf-8") or "asked"
+            return (self.path / "stop").read_text(encoding="utf-8").strip() or "asked"
         except FileNotFoundError:
             return None
 

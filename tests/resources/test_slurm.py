@@ -109,7 +109,7 @@ def test_the_warning_before_the_time_limit_is_a_save_and_another_turn(slurm: Slu
     assert "--signal=B:USR1@120" in compute.options(folder, job)
     slurm.command("scancel", "--signal=USR1", "--batch", jobs_named(slurm, job)[0])  # what Slurm does then
     until(lambda: starts(job) == 2)
-    assert next(m for m in folder.messages()[0] if m.event == "stopped").data["reason"] == "time limit or preemption\n"
+    assert next(m for m in folder.messages()[0] if m.event == "stopped").data["reason"] == "time limit or preemption"
     tell(job, "end")
     list(compute.follow(folder))
     assert len(jobs_named(slurm, job)) == 1
