@@ -18,7 +18,7 @@ from neo_assets.core.errors import MissingUpstream, NeoError
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobState, age, job_folders
 from neo_assets.core.place import dagster_home, store_root
-from neo_assets.core.recipe import json_schema, load
+from neo_assets.core.recipe import Recipe, json_schema, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE
 from neo_assets.core.store import PARTIAL, Artifact, Store
 from neo_assets.core.terminal import JSON, counted, did_you_mean, show
@@ -122,8 +122,6 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     """The scores of this recipe's build, and where its report is."""
     recipe = load()
     store = Store(store_root())
-    from neo_assets.build import declared
-
     rows, waiting = [], []
     for run in recipe.runs:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
@@ -144,7 +142,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")
     report = store.head(recipe.name, "factory_report").file("report.html")
-    heads = [a for a in (store.find(*pointer) for name, pointer in store.heads(recipe.name).items() if name in declared(recipe)) if a]
+    heads = [a for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name) if a]
     fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
     if since:
         print(f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused." + ("" if fresh else " Nothing was recomputed."))
@@ -222,6 +220,14 @@ def gc(remove: Annotated[bool, typer.Option("--remove", help="really remove; wit
         print(f"\n{total:,} bytes in {counted(len(rows), 'folder')}" + (" removed" if remove else "; `neo gc --remove` removes them"))
 
 
+def current_heads(recipe: Recipe, store: Store) -> dict[str, tuple[str, str]]:
+    """What the recipe's build uses, without what the recipe no longer has (a branch or a run that was taken out)."""
+    from neo_assets.build import declared
+
+    known = {*declared(recipe), *(f"{stage}/{run}" for stage in ("hf_model", "eval_scores") for run in recipe.runs)}
+    return {name: pointer for name, pointer in store.heads(recipe.name).items() if name.split("@")[0] in known}
+
+
 def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
     """(key, folder) of every checkpoint of the training runs with these fingerprints."""
     short = {fingerprint[:8] for fingerprint in runs}
@@ -230,7 +236,8 @@ def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
 
 def unnamed(store: Store) -> list[tuple[str, str, Path]]:
     """(key, fingerprint, folder) that nothing uses: not named by a build, not a checkpoint of a named run, not being worked on."""
-    named = {pointer for recipe in store.recipes() for pointer in store.heads(recipe).values()}
+    mine = load()
+    named = {pointer for recipe in store.recipes() for pointer in (current_heads(mine, store) if recipe == mine.name else store.heads(recipe)).values()}
     runs = {fingerprint[:8] for key, fingerprint in named if key.startswith("pretraining/")}
     runs |= {folder.fingerprint[:8] for folder in job_folders(store.root) if _compute().poll(folder) in (JobState.RUNNING, JobState.QUEUED)}
     out = []
@@ -256,7 +263,7 @@ def verify(
     store = Store(store_root())
     if asset is not None and "@" in asset and "/" not in asset:
         show_claims(recipe, store, asset, as_json)
-    heads = store.heads(recipe.name)
+    heads = current_heads(recipe, store)
     heads |= {
         f"{key}@{folder.name}": (key, folder.name) for key, folder in checkpoints(store, {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")})
     }

@@ -333,3 +333,7 @@ def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(first_run: 
     assert before == after  # what lies before the branch is its parent's
     left_out = {row["doc_id"] for row in json.loads(factory.neo("saw", "main@13..14", "--json", **extra).stdout)}
     assert {row["doc_id"] for row in json.loads(factory.neo("saw", "main_b@13..13", "--json", **extra).stdout)} != left_out
+    # Taken out of the recipe again, it is nobody's: gc offers it, and nothing counts it as built.
+    (tmp_path / "branched.branches.yaml").unlink()
+    assert {row["asset"] for row in json.loads(factory.neo("gc", "--json", **extra).stdout)} >= {"checkpoint/main_b", "pretraining/main_b", "run_plan/main_b"}
+    assert factory.neo("verify", "pretraining/main_b", **extra).returncode == 2
