@@ -125,6 +125,7 @@ def train(spec: JobSpec, job: JobFolder) -> None:
         if stop and step < config.last_step:
             checkpoints.settle()
             _leave(job, requests, step, reporter, say, rank)
+    watch.alive()
     checkpoints.settle()
     say(f"done: step {step}, {tokens:,} trained tokens")
     reporter.send("done", step=step, tokens=tokens)

@@ -337,3 +337,11 @@ def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(first_run: 
     (tmp_path / "branched.branches.yaml").unlink()
     assert {row["asset"] for row in json.loads(factory.neo("gc", "--json", **extra).stdout)} >= {"checkpoint/main_b", "pretraining/main_b", "run_plan/main_b"}
     assert factory.neo("verify", "pretraining/main_b", **extra).returncode == 2
+
+    # Without a name of its own a branch takes the run's place: what the recipe calls main goes on from main's step 10.
+    assert factory.neo("continue", "main@10", "steps=14", **extra).returncode == 0
+    done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", 'key:"run_plan_main" or key:"pretraining_main"', **extra)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert factory.neo("verify", "main@14", **extra).returncode == 0
+    steps = {row["step"] for row in json.loads(factory.neo("saw", "main@9..12", "--json", **extra).stdout)}
+    assert steps == {9, 10, 11, 12}
