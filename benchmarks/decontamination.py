@@ -16,7 +16,8 @@ from benchmarks.common import best, megabytes, row, texts
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
-from neo_assets.quality.decontaminate import build_index, overlaps, read_items
+from neo_assets.quality.decontaminate import build_index, overlaps
+from neo_assets.text.searched import read_searched
 
 
 def full_width(text: str) -> str:
@@ -54,7 +55,7 @@ def main() -> None:
         generator = random.Random(1)
         pages = texts(lang)
         settings = recipe.decontaminated[lang]
-        shipped = [item for item in read_items(benchmarks) if item[0].startswith(f"general_{lang}/")]
+        shipped = [item for item in read_searched(benchmarks) if item[0].startswith(f"general_{lang}/")]
         sources = generator.sample([p for p in pages if len(p) > 600], 200)
         cut = []
         for i, page in enumerate(sources):

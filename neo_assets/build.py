@@ -51,7 +51,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     )
     external = dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetSpec)))
     runs = [key(f"{stage}/{name}") for name in recipe.runs for stage in ("run_plan", "pretraining")]
-    evaluations = dg.AssetSelection.assets(*(key(f"evaluation/{name}") for name in recipe.runs))
+    evaluations = dg.AssetSelection.assets(*(key(f"evaluation/{name}") for name in recipe.runs), *(key(name) for name in ("contamination", "score_matrix", "comparison")))
     reevaluate = dg.define_asset_job("reevaluate", evaluations, description="Scores whatever has no score under today's tasks; scheduled.", config=CONSOLE)
     jobs = [
         dg.define_asset_job(
@@ -59,7 +59,12 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         ),
         dg.define_asset_job("crawl_and_clean", dg.AssetSelection.groups(*DATA_GROUPS), description="From raw crawl to the mixture.", config=CONSOLE),
         dg.define_asset_job("pretrain", dg.AssetSelection.assets(*runs), description="Plan and train every run, on token shards that exist.", config=CONSOLE),
-        dg.define_asset_job("evaluate", evaluations, description="Export and score every due checkpoint that has no score yet.", config=CONSOLE),
+        dg.define_asset_job(
+            "evaluate",
+            evaluations,
+            description="Export and score every due checkpoint that has no score yet, gather all scores, and judge the last checkpoints: fails if a blocking gate refuses.",
+            config=CONSOLE,
+        ),
         reevaluate,
     ]
     return dg.Definitions(

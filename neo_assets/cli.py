@@ -10,11 +10,12 @@ from neo_assets.clean import commands as clean
 from neo_assets.core.errors import NeoError
 from neo_assets.corpus import commands as corpus
 from neo_assets.crawl import commands as crawl
+from neo_assets.evaluate import commands as evaluate
 from neo_assets.pretrain import commands as pretrain
 from neo_assets.release import commands as release
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="NeoFoundry: what exists, why, and what runs.")
-for stage in (crawl, clean, corpus, pretrain, release):
+for stage in (crawl, clean, corpus, pretrain, evaluate, release):
     stage.register(app)
 
 

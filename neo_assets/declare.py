@@ -47,6 +47,7 @@ class Declared:
     parts: Mapping[str, str] = field(default_factory=dict)  # input name -> the part of it that counts
     libraries: Sequence[str] = ()
     programs: Sequence[str] = ()
+    found: Sequence[str] = ()  # fields of the config that are filled in when it is made
 
     @property
     def code(self) -> dict[str, str]:
@@ -56,6 +57,11 @@ class Declared:
     @property
     def version(self) -> str:
         return code_version(identity(self.config), self.code, library_versions(self.libraries))
+
+    def expected(self, made: MadeFrom, inputs: Mapping[str, Artifact]) -> MadeFrom:
+        """What ``made`` would be made from now, if what is only found while making it were as it was then."""
+        now = self.made_from(inputs)
+        return now.model_copy(update={"config": now.config | {name: made.config[name] for name in self.found if name in made.config}})
 
     def made_from(self, inputs: Mapping[str, Artifact]) -> MadeFrom:
         return MadeFrom(config=identity(self.config), code=self.code, libraries=library_versions(self.libraries), inputs=input_refs(inputs, self.parts))
@@ -164,6 +170,12 @@ CHECKS = {
     "logits_match": "The exported model's logits are those of the checkpoint.",
     "every_due_checkpoint_scored": "Every checkpoint the recipe wants evaluated has its scores.",
     "repeats_agree": "A repeated evaluation gave the same scores (a warning).",
+    "searched": "The training text was searched for evaluation items (a warning where no language says how).",
+    "scores_there": "There are scores to be gathered (a warning).",
+    "no_regression": "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking where the recipe says so).",
+    "languages_in_step": "The gap between English and Chinese has not widened beyond the recipe's bound (blocking where the recipe says so).",
+    "no_contamination": "No score rests on items that stand in the training text (blocking where the recipe says so).",
+    "sane": "Scores are better than guessing and what is written does not repeat itself (blocking where the recipe says so).",
     "self_contained": "The report needs nothing outside its own file.",
 }
 """What a check claims, as the UI shows it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Postgres, Slurm
+from tests.servers import bubblewrap as find_bubblewrap
 
 PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 """Debian packages that servers of the tests are unpacked from; outside the clone, so that a fresh one finds them."""
@@ -52,3 +53,12 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> Path:
+    """The path of a bubblewrap that works here."""
+    try:
+        return find_bubblewrap(PACKAGES)
+    except RuntimeError as error:
+        pytest.skip(f"no program can be sandboxed here: {error}")

@@ -1,4 +1,4 @@
-"""A real one-node Slurm and a real PostgreSQL for tests, from the system or from unpacked Debian packages."""
+"""A real one-node Slurm, a real PostgreSQL and a real bubblewrap for tests, from the system or from unpacked Debian packages."""
 
 import hashlib
 import os
@@ -248,6 +248,15 @@ class Postgres(Server):
         self._end("postgres", signal.SIGINT)
         if hasattr(self, "_folder"):
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def bubblewrap(cache: Path) -> Path:
+    """bubblewrap's program, after it was seen to work; RuntimeError when this machine's kernel refuses it."""
+    program = shutil.which("bwrap") or str(unpacked(["bubblewrap"], cache.absolute()) / "usr/bin/bwrap")
+    done = subprocess.run([program, "--unshare-all", "--bind", "/", "/", "true"], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{program} says: {done.stderr.strip()}")
+    return Path(program)
 
 
 def library_path(root: Path) -> str:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from neo_assets.core import records
 from neo_assets.core.jobs import JobSpec, Reporter
 from neo_assets.core.recipe.run import Model
+from training.document_start import DOCUMENT_START, NOTHING
 from training.weights import master_weights, module_weights
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def export(spec: JobSpec, job_folder: Path) -> None:
         raise SystemExit(f"the tokenizer in {tokenizer_folder} has {len(tokenizer)} tokens, the model {config.vocab_rows} embedding rows: they do not belong together")
     masters = master_weights(checkpoint, config.tag)
     model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    setattr(model.config, DOCUMENT_START, NOTHING)
     # Training needs the cache off in the configuration; generating without it is slow.
     model.generation_config.use_cache = True
     model.save_pretrained(out)

@@ -85,13 +85,17 @@ class SplitInput(Section):
     split: Split
 
 
-def is_held_out(cluster_id: str, split: Split) -> bool:
-    """Whether a near-duplicate cluster is held out: its keyed hash falls into the recipe's share."""
-    return xxhash.xxh3_64_intdigest(cluster_id.encode(), seed=split.seed) < int(split.share * (1 << 64))
+def is_held_out(name: str, split: Split) -> bool:
+    """Whether a near-duplicate cluster, or a page with its translations, is held out: its keyed hash falls into the recipe's share."""
+    return xxhash.xxh3_64_intdigest(name.encode(), seed=split.seed) < int(split.share * (1 << 64))
 
 
 def hold_out(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Documents that nothing trains on, the tokenizer included; evaluation tasks are made from them. Whole near-duplicate clusters, chosen by a keyed hash."""
+    """Documents that nothing trains on, the tokenizer included; evaluation tasks are made from them.
+
+    Whole near-duplicate clusters, chosen by a keyed hash; where the recipe says which addresses are translations of one page (`heldout.together`),
+    the page with all its translations.
+    """
     return _side("heldout", "in_train_pool", config, inputs["matrix"], out)
 
 
@@ -110,7 +114,8 @@ def _side(stage: str, other: str, config: SplitInput, matrix: Artifact, out: Wor
 
 def _choose(split: Split, stage: str, other: str, documents: pa.Table, shard: Path) -> Decision:
     decision = Decision.keep(documents.num_rows)
-    held_out = np.array([is_held_out(c, split) for c in documents.column("cluster_id").to_pylist()], np.bool_)
+    clusters, urls = documents.column("cluster_id").to_pylist(), documents.column("url").to_pylist()
+    held_out = np.array([is_held_out(split.page(url) or cluster, split) for cluster, url in zip(clusters, urls, strict=True)], np.bool_)
     decision.dropped = held_out if stage == "train_pool" else ~held_out
     decision.rule[decision.dropped] = other
     return decision

@@ -27,7 +27,7 @@ def reader(source: Source) -> tuple[Callable[..., Outcome], tuple[str, ...]]:
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
-    out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks))}
+    out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages))}
     for name, source in recipe.sources.items():
         stage, libraries = reader(source)
         out[f"sources/{name}"] = Declared(f"sources/{name}", describe_source, source)

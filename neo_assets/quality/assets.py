@@ -9,6 +9,7 @@ from neo_assets.declare import Declared, artifact
 from neo_assets.quality.decontaminate import BENCHMARKS, DecontaminationInput, drop_contaminated
 from neo_assets.quality.pii import PiiInput, mask_personal_data
 from neo_assets.quality.recall import ClassifierInput, recall, recall_input, train_classifier
+from neo_assets.text.searched import SEARCHED
 
 GROUP = "quality"
 
@@ -22,7 +23,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
                 out[name] = Declared(name, mask_personal_data, PiiInput(lang=lang, settings=recipe.pii_masked[lang]), reads=[recipe.before(step, lang)])
             if step == "decontaminated":
                 config = DecontaminationInput(lang=lang, settings=recipe.decontaminated[lang])
-                out[name] = Declared(name, drop_contaminated, config, reads=[recipe.before(step, lang), BENCHMARKS], libraries=["numba", "numpy"])
+                out[name] = Declared(name, drop_contaminated, config, reads=[recipe.before(step, lang), BENCHMARKS], parts={BENCHMARKS: SEARCHED}, libraries=["numba", "numpy"])
     for lang, settings in recipe.high_quality.items():
         if lang in recipe.languages:
             classifier, found = f"hq_classifier/{lang}", f"hq_recall/{lang}"

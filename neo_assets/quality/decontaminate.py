@@ -9,7 +9,6 @@ share are the benchmark's own phrasing and count for none of them.
 from __future__ import annotations
 
 import functools
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.quality import kernels
 from neo_assets.text import kernels as text_kernels
 from neo_assets.text.characters import LIMIT, WORD, character_table
+from neo_assets.text.searched import read_searched
 from neo_assets.text.tokens import HashList, buffers, hash_list, token_hashes
 
 BENCHMARKS = "benchmark_items"
@@ -59,16 +59,6 @@ class Index:
     owners: Mapping[int, tuple[int, ...]]
     items: tuple[Item, ...]
     too_short: tuple[str, ...]
-
-
-def read_items(benchmarks: Artifact) -> list[tuple[str, str, str]]:
-    """(name, question, right answer) of every item of every benchmark."""
-    out = []
-    for path in benchmarks.files("", ".jsonl"):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            item = json.loads(line)
-            out.append((f"{path.stem}/{item['id']}", str(item["question"]), str(item["choices"][item["answer"]])))
-    return out
 
 
 def build_index(items: Iterable[tuple[str, str, str]], settings: Decontamination) -> Index:
@@ -106,6 +96,14 @@ def build_index(items: Iterable[tuple[str, str, str]], settings: Decontamination
 
 def overlaps(texts: pa.ChunkedArray | pa.Array, index: Index) -> list[tuple[float, str]]:
     """For every text, the largest share of an item's n-grams that it holds, and that item's name ("" where there is none)."""
+    out = [(0.0, "")] * len(texts)
+    for text, shares in held_items(texts, index).items():
+        out[text] = max((share, name) for name, share in shares.items())
+    return out
+
+
+def held_items(texts: pa.ChunkedArray | pa.Array, index: Index) -> dict[int, dict[str, float]]:
+    """By text that holds any: the share of each item's n-grams that it holds, by the item's name."""
     held, table = buffers(texts), character_table()
     n = len(held.offsets) - 1
     tokens, starts = np.empty(len(held.data) // 2 + n + 2, np.uint64), np.empty(n + 1, np.int64)
@@ -120,10 +118,10 @@ def overlaps(texts: pa.ChunkedArray | pa.Array, index: Index) -> list[tuple[floa
     by_text: dict[int, set[int]] = defaultdict(set)
     for text, gram in zip(where[:found].tolist(), hits[:found].tolist(), strict=True):
         by_text[text].add(gram)
-    out = [(0.0, "")] * n
+    out = {}
     for text, grams in by_text.items():
         counts = Counter(owner for gram in grams for owner in index.owners[gram])
-        out[text] = max((count / len(index.items[owner].grams), index.items[owner].name) for owner, count in counts.items())
+        out[text] = {index.items[owner].name: count / len(index.items[owner].grams) for owner, count in counts.items()}
     return out
 
 
@@ -134,7 +132,7 @@ def drop_contaminated(config: DecontaminationInput, inputs: Mapping[str, Artifac
     or trained from it.
     """
     before = next(artifact for name, artifact in inputs.items() if name != BENCHMARKS)
-    items = read_items(inputs[BENCHMARKS])
+    items = read_searched(inputs[BENCHMARKS])
     index = build_index(items, config.settings)
     outcome = run_step(f"decontaminated/{config.lang}", before.files(records.PART), partial(_drop, index, config.settings), out, expected=before.manifest.rows_kept or 0)
     searched, found = verbatim(sorted(out.path.glob(f"{records.PART}*.parquet")), items, index)

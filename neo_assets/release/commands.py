@@ -169,7 +169,7 @@ def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_
                 inputs[name] = store.head(recipe.name, name)
             except NeoError as error:
                 print(f"input {name}: {error}", file=sys.stderr)
-        lines = differences(made.manifest.made_from, entry.made_from(inputs)) if made else [f"{asset}: its folder {store.folder(*pointer)} is gone"]
+        lines = differences(made.manifest.made_from, entry.expected(made.manifest.made_from, inputs)) if made else [f"{asset}: its folder {store.folder(*pointer)} is gone"]
         lines += [f"refused: {c.name}: {c.detail}" for c in (made.refused_by if made else [])]
         if not lines:
             lines = _upstream(asset, recipe.name, store)
@@ -197,7 +197,7 @@ def _upstream(asset: str, recipe: str, store: Store) -> list[str]:
             continue
         if made is None:
             out.append(f"upstream {name} has never been made")
-        elif changed := differences(made.manifest.made_from, entry.made_from(inputs)):
+        elif changed := differences(made.manifest.made_from, entry.expected(made.manifest.made_from, inputs)):
             out += [f"upstream {name}: {line}" for line in changed]
     return out
 
@@ -242,7 +242,8 @@ def unnamed(store: Store) -> list[tuple[str, str, Path]]:
     runs |= {folder.fingerprint[:8] for folder in job_folders(store.root) if _compute().poll(folder) in (JobState.RUNNING, JobState.QUEUED)}
     out = []
     for key, fingerprint, folder in store.all():
-        if (key, fingerprint) in named or (key.startswith("checkpoint/") and fingerprint.split("-")[-1] in runs):
+        # Scores are small, dear, and what curves over a task's identities are drawn from: they are never thrown away.
+        if (key, fingerprint) in named or key.startswith("eval_scores/") or (key.startswith("checkpoint/") and fingerprint.split("-")[-1] in runs):
             continue
         out.append((key, fingerprint, folder))
     for folder in sorted(store.root.rglob(f"{PARTIAL}*")):

@@ -6,10 +6,10 @@ import pytest
 
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe import identity, json_schema, load
-from neo_assets.core.recipe.load import RECIPES
+from neo_assets.core.recipe.load import RECIPES, names
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize("name", names())
 def test_every_shipped_recipe_loads(name: str) -> None:
     assert load(name).runs
 
@@ -60,11 +60,12 @@ def test_a_mapping_is_taken_over_by_yamls_own_merge_key(tmp_path: Path) -> None:
 
 
 def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
-    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}, decay: null}\nruns: {decay: null}\nevaluation: {benchmarks: {general_zh: null}}\n"
+    text = "languages: [en]\nsources: {help_en: null, help_zh: null}\nmixture: {fundamental: {rounds: {zh: null}}, decay: null}\nruns: {decay: null}\nevaluation: {benchmarks: {mmlu: null}, suites: {base-en: null}}\n"
     recipe = load(write(tmp_path, text))
     assert list(recipe.sources) == ["handbook"]
     assert recipe.mixture["fundamental"].rounds == {"en": 1.0}
-    assert list(recipe.evaluation.benchmarks) == ["general_en"]
+    assert "mmlu" not in recipe.evaluation.benchmarks and "base-en" not in recipe.evaluation.suites
+    assert list(recipe.asked()) == ["bits_per_byte_en_30", "next_sentence_en_100", "general_en"]  # what is asked in other languages is left out
     assert list(recipe.runs) == ["main"]
 
 

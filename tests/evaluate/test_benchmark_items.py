@@ -10,16 +10,22 @@ import pytest
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.recipe.model import Benchmark
+from neo_assets.core.recipe.evaluation import Choice
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_benchmarks
-from training.tasks import read_tasks, task_identities
+from neo_assets.text.searched import SEARCHED
+from tests.training.folders import identities
+from training.tasks import read_absent, read_tasks
 
 GOOD = {"question": "Which is a colour?", "choices": ["red", "loud"], "answer": 0}
 
 
+def _choice(path: Path) -> Choice:
+    return Choice(kind="choice", path=str(path), lang="en", licence="CC0-1.0")
+
+
 def _collect(out: Path, **paths: Path) -> Outcome:
-    config = benchmark_items_input({name: Benchmark(path=str(path), lang="en", licence="CC0-1.0") for name, path in paths.items()})
+    config = benchmark_items_input({name: _choice(path) for name, path in paths.items()}, ["en", "zh"])
     return collect_benchmarks(config, {}, Workspace(out))
 
 
@@ -31,7 +37,7 @@ def _file(path: Path, *records: object) -> Path:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_our_own_benchmarks_are_sound_and_no_position_is_favoured(lang: str, tmp_path: Path) -> None:
     path = ROOT / "neo_assets" / "evaluate" / "items" / f"general_{lang}.jsonl"
-    config = benchmark_items_input({"general": Benchmark(path=path.relative_to(ROOT).as_posix(), lang=lang, licence="Apache-2.0")})
+    config = benchmark_items_input({"general": Choice(kind="choice", path=path.relative_to(ROOT).as_posix(), lang=lang, licence="Apache-2.0")}, ["en", "zh"])
     outcome = collect_benchmarks(config, {}, Workspace(tmp_path))
     items = [json.loads(line) for line in (tmp_path / "general.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(items) == outcome.rows_in == outcome.rows_kept == 40
@@ -66,9 +72,14 @@ def test_every_bad_line_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         _collect(tmp_path / "out", quiz=_file(tmp_path / "quiz.jsonl", "{}", GOOD, "[]"))
 
 
-def test_a_missing_file_and_one_that_is_not_text_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="benchmark 'quiz': there is no file"):
-        _collect(tmp_path / "out", quiz=tmp_path / "nowhere.jsonl")
+def test_a_benchmark_without_data_says_where_they_belong_and_stops_nothing(tmp_path: Path) -> None:
+    outcome = _collect(tmp_path, quiz=tmp_path / "nowhere.jsonl", other=_file(tmp_path / "other.jsonl", GOOD))
+    assert list(read_tasks([tmp_path])) == ["other"]
+    assert read_absent([tmp_path])["quiz"].message == f"data not here: put it at {tmp_path / 'nowhere.jsonl'}"
+    assert outcome.numbers["without_data"] == 1
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes(b"{}\n\xe9\n")
     with pytest.raises(BadInput, match="line 2: not UTF-8"):
         _collect(tmp_path / "out", quiz=tmp_path / "latin.jsonl")
@@ -78,7 +89,7 @@ def test_a_file_that_changes_is_another_input_and_a_moved_one_is_not(tmp_path: P
     from neo_assets.core.recipe import identity
 
     def made_of(path: Path) -> object:
-        return identity(benchmark_items_input({"quiz": Benchmark(path=str(path), lang="en", licence="CC0-1.0")}))
+        return identity(benchmark_items_input({"quiz": _choice(path)}, ["en", "zh"]))
 
     first = made_of(_file(tmp_path / "a.jsonl", GOOD))
     assert made_of(_file(tmp_path / "b.jsonl", GOOD)) == first
@@ -87,9 +98,9 @@ def test_a_file_that_changes_is_another_input_and_a_moved_one_is_not(tmp_path: P
 
 def test_a_file_that_changes_after_the_recipe_was_loaded_is_refused(tmp_path: Path) -> None:
     path = _file(tmp_path / "a.jsonl", GOOD)
-    config = benchmark_items_input({"quiz": Benchmark(path=str(path), lang="en", licence="CC0-1.0")})
+    config = benchmark_items_input({"quiz": _choice(path)}, ["en", "zh"])
     _file(path, {**GOOD, "answer": 1})
-    with pytest.raises(BadInput, match="has changed since"):
+    with pytest.raises(BadInput, match="have changed since"):
         collect_benchmarks(config, {}, Workspace(tmp_path / "out"))
 
 
@@ -98,10 +109,11 @@ def test_one_changed_record_changes_one_tasks_identity_and_the_digest(tmp_path: 
     before = _collect(tmp_path / "a", **files)
     _file(files["test"], {**GOOD, "answer": 1})
     after = _collect(tmp_path / "b", **files)
-    first, second = task_identities([tmp_path / "a"]), task_identities([tmp_path / "b"])
+    first, second = identities(tmp_path / "a"), identities(tmp_path / "b")
     assert [name for name in first if first[name] != second[name]] == ["test"]
     assert before.digest != after.digest
-    assert {n for n in before.parts if before.parts[n] != after.parts[n]} == {"test"}
+    # What training text must not hold is the question and, for a short one, its answer: both are looked for, so they count there too.
+    assert {n for n in before.parts if before.parts[n] != after.parts[n]} == {"test", SEARCHED}
 
 
 def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:

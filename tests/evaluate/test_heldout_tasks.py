@@ -12,16 +12,17 @@ import pytest
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.recipe.model import HeldoutTasks
+from neo_assets.core.recipe.data import Split
+from neo_assets.core.recipe.evaluation import HeldoutItems, HeldoutTasks
 from neo_assets.core.records import DOCUMENT, read_table, write_table
 from neo_assets.core.store import Artifact, FileEntry, MadeFrom, Manifest, Outcome, Workspace
-from neo_assets.evaluate.cloze import Limits, Text, make_items, sentence_spans
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
+from neo_assets.evaluate.next_sentence import Limits, Text, make_items, sentence_spans
 
 SETTINGS = HeldoutTasks(
     max_documents=6,
     max_document_chars=400,
-    cloze_items=24,
+    items=HeldoutItems(next_sentence=24, cloze=0, translation=0),
     choices=4,
     min_context_chars={"en": 40, "zh": 12},
     max_context_chars={"en": 160, "zh": 60},
@@ -56,7 +57,9 @@ def _heldout(folder: Path, documents: list[dict[str, object]]) -> Artifact:
 
 def _make(folder: Path, documents: list[dict[str, object]], settings: HeldoutTasks = SETTINGS, languages: list[str] = BOTH) -> Outcome:
     out = Workspace(folder / "out")
-    return make_heldout_tasks(HeldoutTasksInput(tasks=settings, languages=languages), {"heldout": _heldout(folder, documents)}, out)
+    return make_heldout_tasks(
+        HeldoutTasksInput(tasks=settings, languages=languages, split=Split(share=0.1, seed=1, together=[r"/(en|zh)(?=/)"])), {"heldout": _heldout(folder, documents)}, out
+    )
 
 
 def _lines(folder: Path, name: str) -> list[dict[str, object]]:
@@ -68,7 +71,7 @@ def test_tasks_do_not_depend_on_the_order_of_the_documents(tmp_path: Path) -> No
     shuffled = random.Random(1).sample(DOCUMENTS, len(DOCUMENTS))
     second = _make(tmp_path / "b", shuffled)
     assert first.digest == second.digest
-    for name in ("tasks.json", "cloze_en.jsonl", "cloze_zh.jsonl", "bits_per_byte_en.jsonl", "bits_per_byte_zh.jsonl"):
+    for name in ("tasks.json", "next_sentence_en.jsonl", "next_sentence_zh.jsonl", "bits_per_byte_en.jsonl", "bits_per_byte_zh.jsonl"):
         assert (tmp_path / "a" / "out" / name).read_bytes() == (tmp_path / "b" / "out" / name).read_bytes()
 
 
@@ -81,8 +84,8 @@ def test_another_seed_makes_other_items(tmp_path: Path) -> None:
 def test_an_item_is_the_documents_own_text_and_its_distractors_are_not(tmp_path: Path, lang: str) -> None:
     _make(tmp_path, DOCUMENTS)
     texts = {d["doc_id"]: str(d["text"]) for d in DOCUMENTS}
-    items = _lines(tmp_path, f"cloze_{lang}.jsonl")
-    assert len(items) == SETTINGS.cloze_items
+    items = _lines(tmp_path, f"next_sentence_{lang}.jsonl")
+    assert len(items) == SETTINGS.items.next_sentence
     gap = " " if lang == "en" else ""
     others = Counter(s for d in DOCUMENTS if d["lang"] == lang for s in _sentences(str(d["text"]), lang))
     for item in items:
@@ -105,8 +108,8 @@ def _sentences(text: str, lang: str) -> list[str]:
 @pytest.mark.parametrize("lang", BOTH)
 def test_neither_position_nor_length_gives_the_answer_away(tmp_path: Path, lang: str) -> None:
     _make(tmp_path, DOCUMENTS)
-    items = _lines(tmp_path, f"cloze_{lang}.jsonl")
-    assert set(Counter(i["answer"] for i in items).values()) == {SETTINGS.cloze_items // SETTINGS.choices}
+    items = _lines(tmp_path, f"next_sentence_{lang}.jsonl")
+    assert set(Counter(i["answer"] for i in items).values()) == {SETTINGS.items.next_sentence // SETTINGS.choices}
     for item in items:
         lengths = [len(c) for c in item["choices"]]
         # The nearest in length of some 200 sentences differ by a few characters at most.
@@ -115,9 +118,9 @@ def test_neither_position_nor_length_gives_the_answer_away(tmp_path: Path, lang:
 
 def test_documents_take_turns(tmp_path: Path) -> None:
     _make(tmp_path, DOCUMENTS)
-    per_document = Counter(i["doc_id"] for i in _lines(tmp_path, "cloze_en.jsonl"))
+    per_document = Counter(i["doc_id"] for i in _lines(tmp_path, "next_sentence_en.jsonl"))
     assert len(per_document) == 10
-    assert max(per_document.values()) <= 3  # ceil(24 / 10)
+    assert max(per_document.values()) <= 3  # ceil(24 / 10), the spare not needed
 
 
 def test_documents_of_one_near_duplicate_cluster_lend_each_other_no_distractors(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_documents_of_one_near_duplicate_cluster_lend_each_other_no_distractors(
     same = {d["doc_id"]: set(_sentences(str(d["text"]), "en")) for d in twins if d["cluster_id"] == "same"}
     everything = set().union(*same.values())
     asked = 0
-    for item in _lines(tmp_path, "cloze_en.jsonl"):
+    for item in _lines(tmp_path, "next_sentence_en.jsonl"):
         if item["doc_id"] in same:
             asked += 1
             assert not everything & {c for i, c in enumerate(item["choices"]) if i != item["answer"]}
@@ -143,7 +146,7 @@ def test_long_documents_are_cut_and_as_many_as_asked_are_used(tmp_path: Path) ->
 
 
 def test_too_few_items_is_said_and_none_at_all_refuses(tmp_path: Path) -> None:
-    few = {c.name: c for c in _make(tmp_path / "a", DOCUMENTS, SETTINGS.model_copy(update={"cloze_items": 500})).checks}
+    few = {c.name: c for c in _make(tmp_path / "a", DOCUMENTS, SETTINGS.model_copy(update={"items": HeldoutItems(next_sentence=500, cloze=0, translation=0)})).checks}
     assert not few["enough_items_en"].passed and not few["enough_items_en"].blocking
     assert "of the 500" in few["enough_items_en"].detail
     assert few["has_items_en"].passed

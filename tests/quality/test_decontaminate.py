@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import textwrap
 from pathlib import Path
@@ -13,7 +12,8 @@ import pytest
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.quality import decontaminate
-from neo_assets.quality.decontaminate import DecontaminationInput, build_index, drop_contaminated, overlaps, read_items
+from neo_assets.quality.decontaminate import DecontaminationInput, build_index, drop_contaminated, overlaps
+from neo_assets.text.searched import read_searched, write_searched
 from tests.corpora import document, left_by_a_step, text, texts_of, verdicts_of
 
 RECIPE = load("laptop")
@@ -30,9 +30,7 @@ CHINESE = [
 
 def benchmark(folder: Path) -> Artifact:
     def work(out: Workspace) -> Outcome:
-        for name, items in (("en", ENGLISH), ("zh", CHINESE)):
-            lines = [json.dumps({"id": f"{name}-{i}", "question": q, "choices": ["no", a], "answer": 1}, ensure_ascii=False) for i, (q, a) in enumerate(items)]
-            out.write_text(f"{name}.jsonl", "\n".join(lines) + "\n")
+        write_searched({name: [(f"{name}-{i}", q, a) for i, (q, a) in enumerate(items)] for name, items in (("en", ENGLISH), ("zh", CHINESE))}, ["en", "zh"], out)
         return Outcome(digest="b")
 
     return Store(folder).build("benchmark_items", MadeFrom(config={"b": 1}, code={}, libraries={}, inputs={}), work)[0]
@@ -110,4 +108,4 @@ def test_the_gate_refuses_what_the_search_missed(tmp_path: Path, monkeypatch: py
 
 
 def test_items_are_read_with_their_right_answer(tmp_path: Path) -> None:
-    assert read_items(benchmark(tmp_path))[0] == ("en/en-0", ENGLISH[0][0], "the stone bridge")
+    assert read_searched(benchmark(tmp_path))[0] == ("en/en-0", ENGLISH[0][0], "the stone bridge")

@@ -10,6 +10,7 @@ from pathlib import Path
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe.run import Model
+from training.tasks import read_tasks, task_identity
 
 SHAPE = Model(layers=2, hidden=64, heads=4, kv_heads=1, head_dim=16, ffn=128, context=128, rope_theta=10_000, norm_eps=1e-5, init_std=0.02, vocab_multiple=64)
 ROWS = 320
@@ -33,12 +34,14 @@ def save_model(folder: Path, shape: Model = SHAPE, rows: int = ROWS) -> Path:
     import torch
     from transformers import LlamaForCausalLM
 
+    from training.document_start import DOCUMENT_START, NOTHING
     from training.model import build_model
 
     trained = build_model(shape, rows, seed=1)
     model = LlamaForCausalLM(trained.config)
     model.load_state_dict(trained.state_dict())
     model.generation_config.use_cache = True
+    setattr(model.config, DOCUMENT_START, NOTHING)
     model.to(torch.float32).save_pretrained(folder)
     return save_tokenizer(folder)
 
@@ -54,3 +57,8 @@ def write_spec(folder: Path, program: str, config: dict[str, object], inputs: di
 def run_program(spec: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     program = JobSpec.model_validate_json(spec.read_text(encoding="utf-8")).program
     return subprocess.run([sys.executable, "-m", program, str(spec)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)
+
+
+def identities(folder: Path) -> dict[str, str]:
+    """Identity of every task of a folder, by name."""
+    return {name: task_identity(task) for name, (task, _) in read_tasks([folder]).items()}

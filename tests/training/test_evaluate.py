@@ -12,12 +12,14 @@ import pytest
 
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.jobs import JobSpec
-from tests.training.folders import ROWS, SHAPE, run_program, save_model, write_spec
-from training.evaluate import EvaluateConfig, evaluate, load, ratio, score, stream_model
-from training.tasks import TASKS_FILE, Task, task_identities, write_tasks
+from tests.training.folders import ROWS, SHAPE, identities, run_program, save_model, write_spec
+from training.evaluate import EvaluateConfig, evaluate, load
+from training.harness import ratio, score, stream_model
+from training.tasks import TASKS_FILE, Task, write_tasks
 
 CONFIG: dict[str, object] = {
-    "tasks": ["bpb", "cloze", "quiz"],
+    "tasks": {name: {"task": name} for name in ("bpb", "cloze", "quiz")},
+    "folders": dict.fromkeys(("bpb", "cloze", "quiz", "samples"), "x"),
     "batch_size": 4,
     "threads": 1,
     "device": "cpu",
@@ -70,7 +72,7 @@ def evaluated(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _rows(job: Path, task: str) -> dict[str, dict[str, Any]]:
-    return {r["metric"]: r for r in json.loads((job / "out" / f"{task}.json").read_text())}
+    return {r["metric"]: r for r in json.loads((job / "out" / "x" / f"{task}.json").read_text())}
 
 
 # ------------------------------------------------------------------ does a task score right?
@@ -92,6 +94,9 @@ def _oracle(right: bool, bits_per_byte: float) -> Any:
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
             raise NotImplementedError
 
+        def tok_encode(self, text: str) -> list[str]:
+            return list(text)
+
     return Oracle()
 
 
@@ -104,9 +109,9 @@ def test_an_all_knowing_model_scores_1_and_its_opposite_0(tmp_path: Path, right:
     folder = write_folder(tmp_path / "tasks")
     for name, lines in (("quiz", QUIZ), ("cloze", CLOZE)):
         task = next(t for t in _read(folder) if t.name == name)
-        rows, items = score(_oracle(right, 0), task, folder / task.file, tmp_path / "scratch", 0, len)
+        rows, items = score(_oracle(right, 0), task, folder / task.file, tmp_path / "scratch", 0)
         assert {r["metric"]: r["value"] for r in rows} == {"acc": expected, "acc_norm": expected, "acc_bytes": expected}
-        assert [i["correct"] for i in items] == [right] * len(lines)
+        assert [i["value"] for i in items] == [float(right)] * len(lines)
         assert [(i["chosen"] == i["answer"]) for i in items] == [right] * len(lines)
         assert [r["metric"] for r in rows if r["main"]] == ["acc_norm"]
 
@@ -114,14 +119,14 @@ def test_an_all_knowing_model_scores_1_and_its_opposite_0(tmp_path: Path, right:
 def test_bits_per_byte_is_what_the_model_spent(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tasks")
     task = next(t for t in _read(folder) if t.name == "bpb")
-    rows, items = score(_oracle(True, 2.5), task, folder / task.file, tmp_path / "scratch", 0, len)
+    rows, items = score(_oracle(True, 2.5), task, folder / task.file, tmp_path / "scratch", 0)
     scores = {r["metric"]: r for r in rows}
     assert scores["bits_per_byte"]["value"] == pytest.approx(2.5)
     assert scores["bits_per_byte"]["stderr"] == pytest.approx(0, abs=1e-9)
     assert scores["bits_per_byte"]["higher_is_better"] is False
     spent = sum(2.5 * math.log(2) * len(d["text"].encode()) for d in DOCUMENTS)
     assert scores["nats_per_token"]["value"] == pytest.approx(spent / sum(len(d["text"]) for d in DOCUMENTS))
-    assert [i["bytes"] for i in items] == [len(d["text"].encode()) for d in DOCUMENTS]
+    assert [i["size"] for i in items] == [len(d["text"].encode()) for d in DOCUMENTS]
 
 
 def _read(folder: Path) -> list[Task]:
@@ -144,7 +149,7 @@ def test_log_likelihoods_of_documents_are_the_models_own(model: Path) -> None:
 
     config = EvaluateConfig.model_validate(CONFIG)
     loaded, tokenizer = load(model, config)
-    lm = stream_model(loaded, tokenizer, config)
+    lm = stream_model(loaded, tokenizer, config.batch_size, config.device)
     text = "Short enough for one window. <|end|>"
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
     assert tokenizer.eos_token_id not in ids.tolist()[0], "text that spells a special token is text"
@@ -168,18 +173,18 @@ def _run_here(spec: Path) -> int:
 
 def test_every_metric_is_a_row_with_all_that_a_table_needs(evaluated: Path) -> None:
     quiz = _rows(evaluated, "quiz")["acc_norm"]
-    assert quiz["n"] == 3 and quiz["chance"] == 0.5 and quiz["filter"] == "none" and quiz["lm_eval"] and quiz["main"]
-    assert quiz["identity"] == task_identities([evaluated / "tasks"])["quiz"]
+    assert quiz["n"] == 3 and quiz["chance"] == 0.5 and quiz["shots"] == 0 and quiz["subset"] is None and quiz["lm_eval"] and quiz["main"]
+    assert quiz["identity"] == identities(evaluated / "tasks")["quiz"]
     assert 0 <= quiz["value"] <= 1 and quiz["stderr"] is not None
     assert set(_rows(evaluated, "bpb")) == {"bits_per_byte", "nats_per_token"}
     assert _rows(evaluated, "bpb")["bits_per_byte"]["value"] > 0
-    samples = json.loads((evaluated / "out" / "samples.json").read_text())
+    samples = json.loads((evaluated / "out" / "x" / "samples.json").read_text())
     assert [s["lang"] for s in samples["samples"]] == ["en", "zh"]
 
 
 def test_nothing_is_left_in_the_home_folder_or_the_scratch_folder(evaluated: Path) -> None:
     assert [p.name for p in (evaluated / "home").rglob("*") if p.is_file() and "huggingface" in p.as_posix()] == []
-    assert not (evaluated / "out" / ".logs" / "lm_eval").exists()
+    assert not (evaluated / ".lm_eval").exists()
 
 
 def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same_items(evaluated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,22 +195,22 @@ def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same
     (folder / "cloze.jsonl").write_text('{"id": "c0", "context": "', encoding="utf-8")
     spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": folder})
     assert _run_here(spec) == 3
-    out = tmp_path / "job" / "out"
+    out = tmp_path / "job" / "out" / "x"
     assert "JSONDecodeError" in (out / "cloze.error.txt").read_text()
     assert not (out / "cloze.json").exists()
     for name in ("bpb.items.jsonl", "quiz.items.jsonl", "samples.json"):
-        assert (out / name).read_bytes() == (evaluated / "out" / name).read_bytes(), name
+        assert (out / name).read_bytes() == (evaluated / "out" / "x" / name).read_bytes(), name
 
     # Mended and started again: only the missing task is run.
     shutil.copy(evaluated / "tasks" / "cloze.jsonl", folder / "cloze.jsonl")
     before = (out / "quiz.json").stat().st_mtime_ns
     assert _run_here(spec) == 0
     assert (out / "quiz.json").stat().st_mtime_ns == before
-    assert (out / "cloze.items.jsonl").read_bytes() == (evaluated / "out" / "cloze.items.jsonl").read_bytes()
+    assert (out / "cloze.items.jsonl").read_bytes() == (evaluated / "out" / "x" / "cloze.items.jsonl").read_bytes()
     assert not (out / "cloze.error.txt").exists()
 
 
 def test_a_changed_item_changes_only_its_own_tasks_identity(tmp_path: Path) -> None:
-    before = task_identities([write_folder(tmp_path / "a")])
-    after = task_identities([write_folder(tmp_path / "b", quiz=[*QUIZ[:2], {**QUIZ[2], "answer": 0}])])
+    before = identities(write_folder(tmp_path / "a"))
+    after = identities(write_folder(tmp_path / "b", quiz=[*QUIZ[:2], {**QUIZ[2], "answer": 0}]))
     assert [name for name in before if before[name] != after[name]] == ["quiz"]

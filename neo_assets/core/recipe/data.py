@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
 
@@ -298,6 +300,31 @@ class Split(Section):
 
     share: Share
     seed: int
+    together: list[str] = Field(
+        default_factory=list, description="patterns of what differs between the addresses of translations: pages that are one address without it are held out together"
+    )
+
+    @field_validator("together")
+    @classmethod
+    def _patterns(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return patterns
+
+    def page(self, url: str | None) -> str | None:
+        """What a page and its translations have in common: the address without all that ``together`` matches; None where nothing matches."""
+        page = url
+        for pattern in map(_compiled, self.together):
+            page = pattern.sub("", page) if page else page
+        return page if page != url else None
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 class Mixture(Section):

@@ -1,6 +1,6 @@
 """Read a recipe file: inheritance, variables, validation with the line of the mistake, and a JSON schema for editors.
 
-``extends: other`` names a recipe beside the file; mappings merge key by key, anything else replaces. ``like: other`` does the same
+``extends: other`` names a recipe beside the file, or one that is shipped; mappings merge key by key, anything else replaces. ``like: other`` does the same
 between two runs of one recipe. ``‹recipe›.branches.yaml``, which ``neo continue`` writes, lies over the recipe's runs. ``${VAR}`` and
 ``${VAR:-default}`` are filled in inside strings; only fields that are no part of an identity (paths) should use them.
 """
@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
 from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, HighQuality, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
-from neo_assets.core.recipe.model import Compute, Evaluation, Tokenizer
+from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
+from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
@@ -28,7 +29,7 @@ RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 DEFAULT_RECIPE = "laptop"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
-_TAGS = ("crawl", "html_folder", "warc", "documents", "cosine", "exponential")
+_TAGS = ("crawl", "html_folder", "warc", "documents", "cosine", "exponential", "choice", "harness", "code", "translation", "poems", "arithmetic")
 
 Location = tuple[str | int, ...]
 _MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is missing", "union_tag_not_found": "its kind is missing", "model_attributes_type": "must be a section"}
@@ -81,6 +82,12 @@ class Recipe(Section):
         for name, run in self.runs.items():
             if run.phase not in self.mixture:
                 raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
+        for suite, entry in self.evaluation.entries(list(self.evaluation.suites)):
+            task = entry if isinstance(entry, str) else entry.task
+            if languages_of(task, self.evaluation) is None:
+                raise ValueError(
+                    f"evaluation.suites.{suite} names '{task}': no benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
+                )
         return self
 
     @model_validator(mode="after")
@@ -113,6 +120,18 @@ class Recipe(Section):
             found.append(at)
             at = self.parent_of(at)
         return found
+
+    def asked(self, suites: list[str] | None = None) -> dict[str, First | None]:
+        """Tasks of these suites (those that every due checkpoint is asked, if left out) by the name their scores get, each once, in the recipe's languages.
+
+        The value says how many items are asked, where not all.
+        """
+        out: dict[str, First | None] = {}
+        for _, entry in self.evaluation.entries(suites):
+            task, name = (entry, entry) if isinstance(entry, str) else (entry.task, entry.name)
+            if set(languages_of(task, self.evaluation) or []) <= set(self.languages):
+                out[name] = None if isinstance(entry, str) else entry
+        return out
 
     def before(self, step: Step, lang: str) -> str:
         """The artifact that a cleaning step of a language reads."""
@@ -156,8 +175,8 @@ def load(name: str | None = None) -> Recipe:
 
 
 def names() -> list[str]:
-    """Recipes that are there, by name."""
-    return sorted(p.stem for p in RECIPES.glob("*.yaml") if not p.name.endswith(BRANCHES))
+    """Recipes that are there, by name. A file that begins with ``_`` is a part for others to extend."""
+    return sorted(p.stem for p in RECIPES.glob("*.yaml") if not p.name.endswith(BRANCHES) and not p.name.startswith("_"))
 
 
 def json_schema() -> dict[str, object]:
@@ -232,7 +251,7 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, object], dict
     if parent is None:
         return content, lines
     content.setdefault("description", f"{path.stem}, on top of {parent}")
-    parent_path = path.parent / f"{parent}.yaml"
+    parent_path = next((p for p in (path.parent / f"{parent}.yaml", RECIPES / f"{parent}.yaml") if p.is_file()), path.parent / f"{parent}.yaml")
     if not parent_path.is_file():
         raise RecipeError(f"{lines[('extends',)]}: extends '{parent}', but {parent_path.name} is not there")
     base, base_lines = _merged(parent_path, (*seen, path))

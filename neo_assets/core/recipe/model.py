@@ -1,13 +1,12 @@
-"""Recipe sections of the model half, runs aside: tokenizer, evaluation, compute."""
+"""Recipe sections of the model half: tokenizer and compute. Runs and evaluation have files of their own."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section
-from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 
 
 class Tokenizer(Section):
@@ -29,60 +28,6 @@ class Tokenizer(Section):
     special_tokens: list[str] = Field(description="appended after the pieces, in this order")
     end_of_document: str = Field(description="the special token that ends every document in the stream")
     must_be_lossless: bool = Field(description="decode(encode(x)) == x is a blocking check")
-
-
-class Benchmark(Section):
-    """A multiple-choice benchmark: JSON lines with ``question``, ``choices`` and ``answer`` (index)."""
-
-    path: str = Field(json_schema_extra=NOT_IDENTITY)
-    lang: Lang
-    licence: str
-
-
-class HeldoutTasks(Section):
-    """Tasks made from held-out documents: bits per byte, and which of four sentences comes next."""
-
-    max_documents: int = Field(ge=1, description="documents a language for bits per byte")
-    max_document_chars: int = Field(ge=100)
-    cloze_items: int = Field(ge=1, description="items a language")
-    choices: int = Field(4, ge=2)
-    min_context_chars: dict[Lang, int]
-    max_context_chars: dict[Lang, int]
-    min_choice_chars: dict[Lang, int]
-    max_choice_chars: dict[Lang, int]
-    seed: int
-
-
-class Reevaluate(Section):
-    cron: str = Field(description="when the schedule ticks, in cron form, UTC")
-    repeat: bool = Field(description="score again what has a score, as a numbered attempt")
-
-
-class Evaluation(Section):
-    evaluate_at: list[float] = Field(min_length=1, description="shares of the run, 0 to 1; the nearest checkpoint at or after each is evaluated")
-    benchmarks: Named[Benchmark] = Field(default_factory=dict)
-    heldout: HeldoutTasks
-    batch_size: int = Field(ge=1)
-    device: Literal["cpu", "cuda"]
-    dtype: Literal["bf16", "fp32"]
-    seed: int
-    threads: int = Field(ge=1, json_schema_extra=NOT_IDENTITY)
-    samples: dict[Lang, list[str]] = Field(description="prompts that the report shows continuations of")
-    sample_tokens: int = Field(ge=1)
-    repetition_penalty: float = Field(ge=1, description="of the samples; 1 = none")
-    reevaluate: Reevaluate = Field(json_schema_extra=NOT_IDENTITY)
-
-    @model_validator(mode="after")
-    def _shares(self) -> Evaluation:
-        if any(not 0 <= share <= 1 for share in self.evaluate_at):
-            raise ValueError("evaluate_at holds shares of the run, between 0 and 1")
-        return self
-
-    def due(self, run: Run) -> list[int]:
-        """Checkpoint steps of ``run`` that are evaluated: at the run's own shares, or at those of the recipe."""
-        steps, length = run.checkpoint_steps(), run.steps - run.first_step
-        shares = self.evaluate_at if run.evaluate_at is None else run.evaluate_at
-        return sorted({min((s for s in steps if s >= run.first_step + share * length - 1e-9), default=steps[-1]) for share in shares})
 
 
 class Compute(Section):

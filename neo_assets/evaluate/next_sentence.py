@@ -9,19 +9,19 @@ task easier than a human-written one: it measures whether a model follows a text
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from neo_assets.evaluate.drawing import keyed
+from neo_assets.evaluate.turns import even_positions, placed, take_turns
 
 _CLOSERS = "\"'”’»)\\]」』）》"
 _END_LATIN = re.compile(rf"[.!?]+[{_CLOSERS}]*(?=\s|$)")
 _END_HAN = re.compile(rf"[。！？!?]+[{_CLOSERS}]*")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"“])(?:[A-Za-z]|[A-Za-z]\.[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|cf|Fig|No|Vol|pp|al|approx|Inc|Ltd|Jr|Sr)\.$")
 _WITHOUT_SPACES = frozenset({"zh", "ja"})
-_SPARE_PER_DOCUMENT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class ClozeItem:
+class ChoiceItem:
     id: str
     doc_id: str
     context: str
@@ -63,11 +63,6 @@ class _Candidate:
 def delimiter(lang: str) -> str:
     """What stands between two sentences of a line."""
     return "" if lang in _WITHOUT_SPACES else " "
-
-
-def keyed(seed: int, *parts: object) -> str:
-    """128-bit hash that orders things at random, the same way everywhere."""
-    return hashlib.blake2b("\x1f".join(str(p) for p in (seed, *parts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def sentence_spans(text: str, lang: str) -> Iterator[list[tuple[int, int]]]:
@@ -137,32 +132,24 @@ class _Pool:
         return chosen
 
 
-def make_items(docs: Sequence[Text], lang: str, limits: Limits, *, items: int, choices: int, seed: int) -> list[ClozeItem]:
+def make_items(docs: Sequence[Text], lang: str, limits: Limits, *, items: int, choices: int, seed: int) -> list[ChoiceItem]:
     """At most ``items`` items with ``choices`` choices each, in id order; a function of the set of documents, not of their order.
 
-    Documents take turns, one item a round, in an order keyed by ``seed``; none gives more than ``ceil(items / documents) + 2``.
+    Documents take turns, one item a round, in an order keyed by ``seed``; none gives more than ``ceil(items / documents) + 4``.
     The answer's position is spread evenly: over all items no position is used more than once more often than another.
     """
     pool = _Pool(docs, lang, limits)
-    waiting = [c for c in (_candidates(d, lang, limits, seed) for d in sorted(docs, key=lambda d: keyed(seed, "document", d.doc_id))) if c]
-    per_document = math.ceil(items / len(waiting)) + _SPARE_PER_DOCUMENT if waiting else 0
-    taken: dict[str, tuple[_Candidate, list[str]]] = {}
     truths: set[str] = set()
-    given: dict[str, int] = defaultdict(int)
-    while waiting and len(taken) < items:
-        for candidates in waiting:
-            while candidates and len(taken) < items and given[candidates[0].doc.doc_id] < per_document:
-                candidate = candidates.pop(0)
-                wrong = pool.nearest(candidate, choices - 1, seed)
-                if len(wrong) == choices - 1 and candidate.truth not in truths:
-                    taken[candidate.id] = (candidate, wrong)
-                    truths.add(candidate.truth)
-                    given[candidate.doc.doc_id] += 1
-                    break
-        waiting = [c for c in waiting if c and given[c[0].doc.doc_id] < per_document]
-    order = sorted(taken, key=lambda i: keyed(seed, "position", i))
-    return sorted((_item(*taken[i], position=k % choices) for k, i in enumerate(order)), key=lambda item: item.id)
 
+    def ask(candidate: _Candidate) -> tuple[_Candidate, list[str]] | None:
+        wrong = pool.nearest(candidate, choices - 1, seed)
+        if len(wrong) < choices - 1 or candidate.truth in truths:
+            return None
+        truths.add(candidate.truth)
+        return candidate, wrong
 
-def _item(candidate: _Candidate, wrong: list[str], *, position: int) -> ClozeItem:
-    return ClozeItem(candidate.id, candidate.doc.doc_id, candidate.context, [*wrong[:position], candidate.truth, *wrong[position:]], position)
+    ordered = sorted(docs, key=lambda d: keyed(seed, "document", d.doc_id))
+    asked = take_turns([_candidates(d, lang, limits, seed) for d in ordered], ask, items=items)
+    position = even_positions([c.id for c, _ in asked], choices, seed)
+    made = [ChoiceItem(c.id, c.doc.doc_id, c.context, placed(c.truth, wrong, position[c.id]), position[c.id]) for c, wrong in asked]
+    return sorted(made, key=lambda item: item.id)

@@ -1,0 +1,106 @@
+"""Two models on the same items: is the difference more than chance?
+
+Pairing removes what makes an item hard for both, which is most of the variance: two checkpoints are told apart on far fewer items than
+their standard errors suggest. Right-or-wrong items: McNemar's exact test on those that only one of them got right. Anything else (bits per byte,
+F1): a permutation test that flips the sign of each item's difference. Intervals: percentiles of a paired bootstrap. Several tasks at
+once are corrected by Holm's method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neo_assets.core.errors import BadInput
+
+RESAMPLES = 10_000
+"""Of the bootstrap and of the permutation test: p-values below 0.0001 are not told apart."""
+CELLS = 4_000_000
+"""Random numbers held at once."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``b`` against ``a`` on the items both have: values, ``b - a`` with its 95 % interval, and the chance of such a difference between equals."""
+
+    n: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    only_a: int | None
+    only_b: int | None
+
+    def worse(self, higher_is_better: bool) -> float:
+        """By how much ``b`` is worse than ``a``; negative where it is better."""
+        return -self.difference if higher_is_better else self.difference
+
+
+def paired(a: Mapping[str, tuple[float, int]], b: Mapping[str, tuple[float, int]]) -> Difference:
+    """Compare two models' items, (value, size) by id; items that only one of them has are left out.
+
+    Raises:
+        BadInput: no item in common, or one has another size for one of them (another text).
+    """
+    ids = sorted(a.keys() & b.keys())
+    if not ids:
+        raise BadInput("they have no item in common")
+    if other := [i for i in ids if a[i][1] != b[i][1]]:
+        raise BadInput(f"item {other[0]} is {a[other[0]][1]} long for one and {b[other[0]][1]} for the other")
+    va, vb = (np.array([side[i][0] for i in ids], np.float64) for side in (a, b))
+    size = np.array([a[i][1] for i in ids], np.float64)
+    total = float(size.sum())
+    binary = bool((size == 1).all() and np.isin(va, (0, 1)).all() and np.isin(vb, (0, 1)).all())
+    only_a, only_b = int((va > vb).sum()), int((vb > va).sum())
+    p = _mcnemar(only_a, only_b) if binary else _sign_flips(vb - va)
+    low, high = _interval(vb - va, size)
+    pair = (only_a, only_b) if binary else (None, None)
+    return Difference(len(ids), float(va.sum()) / total, float(vb.sum()) / total, float((vb - va).sum()) / total, low, high, p, *pair)
+
+
+def _mcnemar(only_a: int, only_b: int) -> float:
+    from scipy.stats import binomtest  # takes a second to import, and definitions load without it
+
+    return float(binomtest(only_b, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+
+
+def _blocks(n: int) -> list[int]:
+    rows = max(1, CELLS // n)
+    return [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+
+
+def _interval(differences: npt.NDArray[np.float64], size: npt.NDArray[np.float64]) -> tuple[float, float]:
+    rng, n = np.random.default_rng(SEED), len(size)
+    found = []
+    for rows in _blocks(n):
+        drawn = rng.integers(n, size=(rows, n))
+        found.append(differences[drawn].sum(1) / size[drawn].sum(1))
+    low, high = np.percentile(np.concatenate(found), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _sign_flips(differences: npt.NDArray[np.float64]) -> float:
+    rng, n = np.random.default_rng(SEED), len(differences)
+    seen = abs(differences.sum()) * (1 - 1e-12)
+    extreme = 0
+    for rows in _blocks(n):
+        signs = rng.integers(2, size=(rows, n), dtype=np.int8) * 2 - 1
+        extreme += int((abs(signs @ differences) >= seen).sum())
+    return (extreme + 1) / (RESAMPLES + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for how many there are (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    out = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        out[i] = largest
+    return out

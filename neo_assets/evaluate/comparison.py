@@ -1,0 +1,166 @@
+"""``comparison``: the gates, the comparisons behind them, published scores, and the page on which all of it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from neo_assets.core.errors import NeoError
+from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.evaluation import Gates
+from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
+from neo_assets.evaluate.gates import Finding, Items, Judged, Reference, best, by_checkpoint, judge
+from neo_assets.evaluate.index import read_items, read_scores, written
+from neo_assets.evaluate.models import from_elsewhere
+from neo_assets.evaluate.page import SOURCES, ScorePage, write_page
+from neo_assets.evaluate.published import read_published
+from neo_assets.evaluate.score import SAMPLES
+from neo_assets.evaluate.score_matrix import CLEAN, FILE
+from training.tasks import read_absent
+
+PAGE = "scores.html"
+PARTS = 12
+"""Hex digits of an identity that people see."""
+
+
+class ComparisonInput(Section):
+    """What this stage reads of the recipe. ``parents``: the run each starts from, and its step, None for the last."""
+
+    recipe: str
+    description: str
+    parents: dict[str, tuple[str, int | None]]
+    suites: dict[str, list[str]]
+    gates: Gates
+    published: list[str]
+    files_digest: str = Field(description="of the published scores and of the page's own parts")
+    baseline: str = ""
+
+
+def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, baseline: Path | None) -> Outcome:
+    """Gates on each run's last evaluated checkpoint, item by item against its parent, the best checkpoint and the baseline; and the page of all scores.
+
+    A blocking gate that refuses stops what is released after it. Published scores of other models are shown beside, marked "other harness".
+    """
+    rows: list[Row] = inputs["score_matrix"].table(FILE).to_pylist()
+    today = [r for r in rows if r["current"] and r["task"] != SAMPLES and r["attempt"] == 1]
+    checkpoints = by_checkpoint(today)
+    elsewhere = _baseline(store, baseline, {str(r["identity"]) for r in today}) if baseline else None
+    continuations = {(str(r["run"]), str(r["checkpoint"])): written(store, str(r["samples"])) for r in rows if r["task"] == SAMPLES and r["attempt"] == 1}
+    judged = [_judged(config, run, checkpoints, continuations, elsewhere) for run in checkpoints]
+    clean = [r for r in today if r["subset"] == CLEAN]
+    checks, findings = judge(config.gates, judged, _reader(store), clean)
+    page = _page(config, rows, continuations, inputs, [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks])
+    write_page(page, out.path / PAGE)
+    shown = [_finding(f) for f in findings]
+    out.write_text("comparisons.json", json.dumps(shown, ensure_ascii=False, indent=1))
+    return Outcome(
+        digest=digest_json([shown, [c.model_dump() for c in checks], inputs["score_matrix"].manifest.digest, config.files_digest]),
+        numbers={"comparisons": len(shown), "worse": sum(f.regressed for f in findings), "page": PAGE},
+        tables={"last checkpoints compared": shown, "other models, as published": [r for r in read_published(published_files(config.published)) if r["task"] in _tasks(config)]},
+        checks=checks,
+    )
+
+
+def files_digest(published: Sequence[str]) -> str:
+    """Digest of what the page is made of besides modules and scores."""
+    return digest_json([digest_file(f) for f in (*published_files(published), *SOURCES) if f.is_file()])
+
+
+def published_files(names: Sequence[str]) -> list[Path]:
+    return [ROOT / name for name in names]
+
+
+def _tasks(config: ComparisonInput) -> set[str]:
+    return {task for tasks in config.suites.values() for task in tasks}
+
+
+def _baseline(store: Store, folder: Path, identities: set[str]) -> Reference:
+    subject = from_elsewhere(folder)
+    rows = [r for r in read_scores(store, {subject.run: {subject.name}}).to_pylist() if r["identity"] in identities]
+    if not rows:
+        raise NeoError(f"the baseline {folder} has no scores under today's tasks. Run `neo eval {folder}` first.")
+    return Reference("baseline", folder.name, next(iter(by_checkpoint(rows)[subject.run].values())))
+
+
+def _judged(
+    config: ComparisonInput,
+    run: str,
+    checkpoints: Mapping[str, Mapping[str, Mapping[str, Row]]],
+    continuations: Mapping[tuple[str, str], list[dict[str, object]]],
+    baseline: Reference | None,
+) -> Judged:
+    mine = checkpoints[run]
+    names = list(mine)
+    references: list[Reference] = []
+    parent = config.parents.get(run)
+    if parent and parent[0] in checkpoints:
+        there = checkpoints[parent[0]]
+        start = next((n for n in there if parent[1] is not None and int(n.split("-")[0]) == parent[1]), list(there)[-1])
+        references.append(Reference("parent", f"{parent[0]} {start}", there[start]))
+    elif len(names) > 1:
+        references.append(Reference("parent", f"{run} {names[-2]}", mine[names[-2]]))
+    earlier = {n: mine[n] for n in names[:-1]} | ({f"{parent[0]} {n}": rows for n, rows in checkpoints[parent[0]].items()} if parent and parent[0] in checkpoints else {})
+    if earlier:
+        references.append(Reference("best", "earlier checkpoint", best(earlier)))
+    if baseline:
+        references.append(baseline)
+    texts = continuations.get((run, names[-1]))
+    repetition = sum(float(str(t["repetition"])) for t in texts) / len(texts) if texts else None
+    return Judged(run, names[-1], mine[names[-1]], mine[names[0]], repetition, references)
+
+
+def _reader(store: Store) -> Callable[[Row], Items]:
+    kept: dict[str, Items] = {}
+
+    def read(row: Row) -> Items:
+        file = str(row["samples"])
+        if file not in kept:
+            kept[file] = read_items(store, file)
+        return kept[file]
+
+    return read
+
+
+def _finding(f: Finding) -> Row:
+    d = f.difference
+    said = "worse" if f.regressed else "better" if d.worse(f.higher_is_better) < 0 and f.p < 0.05 else "no difference found" if f.p >= 0.05 else "worse, within tolerance"
+    return {
+        "run": f.run,
+        "task": f.task,
+        "against": f.against,
+        "then": d.a,
+        "now": d.b,
+        "difference": d.difference,
+        "low": d.low,
+        "high": d.high,
+        "p": f.p,
+        "items": d.n,
+        "verdict": said,
+    }
+
+
+def _page(
+    config: ComparisonInput, rows: Sequence[Row], continuations: Mapping[tuple[str, str], list[dict[str, object]]], inputs: Mapping[str, Artifact], gates: list[Row]
+) -> ScorePage:
+    absent = read_absent(inputs[name].path for name in ("benchmark_items", "heldout_tasks"))
+    steps = {(str(r["run"]), str(r["checkpoint"])): int(str(r["step"])) for r in rows if r["task"] == SAMPLES}
+    asked = _tasks(config)
+    shown = [r | {"identity": str(r["identity"])[:PARTS]} for r in rows if r["task"] != SAMPLES and r["value"] is not None and (r["main"] or r["subset"])]
+    return ScorePage(
+        title=f"Scores of {config.recipe}",
+        description=config.description,
+        rows=shown,  # type: ignore[arg-type]
+        suites=config.suites,
+        comparators=[r for r in read_published(published_files(config.published)) if r["task"] in asked],  # type: ignore[misc]
+        generations=[
+            {"run": run, "step": steps[run, name], "checkpoint": name, "lang": str(t["lang"]), "prompt": str(t["prompt"]), "continuation": str(t["continuation"])}
+            for (run, name), texts in continuations.items()
+            for t in texts
+        ],
+        gates=gates,  # type: ignore[arg-type]
+        absent=[{"task": a.name, "message": a.message} for a in absent.values() if a.name in asked],
+    )

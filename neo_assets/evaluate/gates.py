@@ -1,0 +1,167 @@
+"""Gates: what a run's last evaluated checkpoint must not be.
+
+Each gate says what it looked at and every reason it found. What it could not look at (a reference without scores, a task without data) is told too,
+and lets no blocking gate pass: a gate that was not asked has not answered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, ParityGate, RegressionGate, SanityGate
+from neo_assets.core.store import Check, Row
+from neo_assets.evaluate.compare import Difference, holm, paired
+
+STANDARD_ERRORS = 2.0
+"""Beyond which a difference between two scores is taken for one."""
+
+NAMES = ("no_regression", "languages_in_step", "no_contamination", "sane")
+Items = Mapping[str, tuple[float, int]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that a run's last checkpoint is held against, by what it is called; ``rows`` are its main scores by task, without those that are missing."""
+
+    kind: str
+    name: str
+    rows: Mapping[str, Row]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run's last evaluated checkpoint: its main scores by task, its first checkpoint's, its continuations, and what it is held against."""
+
+    run: str
+    checkpoint: str
+    rows: Mapping[str, Row]
+    first: Mapping[str, Row]
+    repetition: float | None
+    references: Sequence[Reference]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison of the regression gate."""
+
+    run: str
+    task: str
+    against: str
+    difference: Difference
+    higher_is_better: bool
+    p: float  # corrected
+    regressed: bool
+
+
+def judge(gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], clean: Sequence[Row]) -> tuple[list[Check], list[Finding]]:
+    """Every gate's verdict, and the comparisons behind the first. ``items`` reads the per-item results of a score; ``clean`` are scores without contaminated items."""
+    regression, findings = _regression(gates.regression, runs, items)
+    return [regression, _parity(gates.parity, runs), _contamination(gates.contamination, runs, clean), _sanity(gates.sanity, runs)], findings
+
+
+def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: str, blocking: bool) -> Check:
+    said = "; ".join([*reasons, *(f"not asked: {u}" for u in unasked)])
+    return Check(name=name, passed=not reasons and not unasked, detail=said or passed, blocking=blocking)
+
+
+def _regression(gate: RegressionGate, runs: Sequence[Judged], items: Callable[[Row], Items]) -> tuple[Check, list[Finding]]:
+    findings: list[Finding] = []
+    reasons: list[str] = []
+    unasked: list[str] = []
+    for run in runs:
+        pairs = []
+        for reference in run.references:
+            if reference.kind not in gate.against:
+                continue
+            for task, row in sorted(run.rows.items()):
+                other = reference.rows.get(task)
+                if other is None:
+                    unasked.append(f"{reference.kind} {reference.name} has no score of {task} as it is asked today")
+                elif (other["checkpoint"], other["run"]) != (row["checkpoint"], row["run"]):
+                    pairs.append((task, reference, bool(row["higher_is_better"]), paired(items(other), items(row))))
+        for (task, reference, higher, difference), p in zip(pairs, holm([d.p for *_, d in pairs]), strict=True):
+            regressed = p < gate.alpha and difference.worse(higher) > gate.tolerance
+            findings.append(Finding(run.run, task, f"{reference.kind} {reference.name}", difference, higher, p, regressed))
+            if regressed:
+                reasons.append(f"{run.run} {run.checkpoint}: {task} {difference.b:.4f}, {reference.kind} {reference.name} {difference.a:.4f} (p {p:.2g}, {difference.n} items)")
+    return _check("no_regression", reasons, unasked, f"{len(findings)} comparisons, none worse beyond {gate.tolerance:g} at {gate.alpha:g}", gate.blocking), findings
+
+
+def _better(row: Row) -> float:
+    value = float(str(row["value"]))
+    return value if row["higher_is_better"] else -value
+
+
+def _error(*rows: Row) -> float:
+    return math.sqrt(sum(float(str(r["stderr"])) ** 2 for r in rows if r["stderr"] is not None))
+
+
+def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, looked = [], [], 0
+    for run in runs:
+        for english, chinese in gate.pairs:
+            if not {english, chinese} <= run.rows.keys() or not {english, chinese} <= run.first.keys():
+                unasked.append(f"{run.run}: {english} and {chinese} have no scores at its first and last checkpoint")
+                continue
+            looked += 1
+            before, now = (abs(_better(side[english]) - _better(side[chinese])) for side in (run.first, run.rows))
+            allowed = gate.max_widening + STANDARD_ERRORS * _error(run.rows[english], run.rows[chinese], run.first[english], run.first[chinese])
+            if now - before > allowed:
+                reasons.append(f"{run.run} {run.checkpoint}: the gap between {english} and {chinese} went from {before:.4f} to {now:.4f}, {allowed:.4f} is let pass")
+    return _check("languages_in_step", reasons, unasked, f"{looked} gaps, none wider by more than {gate.max_widening:g}", gate.blocking)
+
+
+def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Sequence[Row]) -> Check:
+    without = {(r["run"], r["checkpoint"], r["task"]): r for r in clean}
+    reasons = []
+    for run in runs:
+        for task, row in sorted(run.rows.items()):
+            part = without.get((run.run, run.checkpoint, task))
+            if part is None:
+                continue
+            share = 1 - int(str(part["n"])) / int(str(row["n"]))
+            if share > gate.max_items:
+                reasons.append(f"{task}: {share:.1%} of its items stand in the training text, {gate.max_items:.1%} is let pass")
+            inflation = _better(row) - _better(part) if part["value"] is not None else math.inf
+            if inflation > gate.max_inflation + STANDARD_ERRORS * _error(row, part):
+                reasons.append(f"{run.run} {run.checkpoint}: {task} is {float(str(row['value'])):.4f} on all items and {part['value']} on clean ones")
+    return _check("no_contamination", list(dict.fromkeys(reasons)), [], f"{len(clean)} scores told without items found in the training text", gate.blocking)
+
+
+def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, looked = [], [], 0
+    for run in runs:
+        for task in gate.tasks:
+            row = run.rows.get(task)
+            if row is None or row["chance"] is None:
+                unasked.append(f"{run.run}: {task} has no score")
+                continue
+            looked += 1
+            ahead = (_better(row) - _better(row | {"value": row["chance"]})) / (_error(row) or math.inf)
+            if ahead <= STANDARD_ERRORS:
+                reasons.append(f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing ({row['chance']:.4g}): {ahead:.1f} standard errors")
+        if run.repetition is not None and run.repetition > gate.max_repetition:
+            reasons.append(f"{run.run} {run.checkpoint}: {run.repetition:.0%} of what it writes repeats itself, {gate.max_repetition:.0%} is let pass")
+    return _check("sane", reasons, unasked, f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors", gate.blocking)
+
+
+def by_checkpoint(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Row]]]:
+    """Main scores of whole tasks by run, checkpoint (in step order) and task; of several attempts the first."""
+    out: dict[str, dict[str, dict[str, Row]]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda r: (str(r["run"]), int(str(r["step"])), int(str(r["attempt"])))):
+        if row["main"] and row["subset"] is None:
+            out[str(row["run"])].setdefault(str(row["checkpoint"]), {}).setdefault(str(row["task"]), row)
+    return dict(out)
+
+
+def best(checkpoints: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+    """The best score of every task over these checkpoints."""
+    out: dict[str, Row] = {}
+    for rows in checkpoints.values():
+        for task, row in rows.items():
+            if task not in out or _better(row) > _better(out[task]):
+                out[task] = row
+    return out

@@ -1,0 +1,81 @@
+"""Models that can be asked: checkpoints of a run, exported first, and Hugging Face folders from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
+from neo_assets.core.recipe import Recipe, identity
+from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
+from neo_assets.evaluate.score import Subject
+from neo_assets.pretrain.export import ExportInput, export_model
+from neo_assets.pretrain.job import Jobs
+from neo_assets.pretrain.plan import ids
+
+EXPORT_LIBRARIES = ("torch", "transformers", "deepspeed")
+ELSEWHERE = "model"
+"""First part of the name that stands for the run of a model from elsewhere."""
+
+
+def export_input(recipe: Recipe, run: str) -> ExportInput:
+    model = recipe.runs[run].model
+    return ExportInput(run=run, model=model, vocab_rows=model.vocab_rows(ids(recipe.tokenizer)))
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Turns checkpoints of one run into Hugging Face folders, each once."""
+
+    store: Store
+    jobs: Jobs
+    recipe: str
+    export: ExportInput
+    tokenizer: Artifact
+    log: Callable[[str], None]
+
+    def _inputs(self, checkpoint: Artifact) -> dict[str, Artifact]:
+        return {f"checkpoint/{self.export.run}": checkpoint, "tokenizer": self.tokenizer}
+
+    def _made_from(self, checkpoint: Artifact) -> MadeFrom:
+        inputs = input_refs(self._inputs(checkpoint), {})
+        return MadeFrom(config=identity(self.export), code=code_reachable_from(["training.export"]), libraries=library_versions(EXPORT_LIBRARIES), inputs=inputs)
+
+    def find(self, checkpoint: Artifact) -> Artifact | None:
+        """The checkpoint's folder, if it has been exported."""
+        return self.store.find(f"hf_model/{self.export.run}", self._made_from(checkpoint).fingerprint)
+
+    def exported(self, checkpoint: Artifact) -> tuple[Artifact, bool]:
+        """The checkpoint's Hugging Face folder; made by a job if it is not there. Returns (artifact, reused)."""
+        made_from, inputs = self._made_from(checkpoint), self._inputs(checkpoint)
+
+        def work(out: Workspace) -> Outcome:
+            self.log(f"exporting {checkpoint.path.name}")
+            return export_model(self.export, inputs, out, fingerprint=made_from.fingerprint, store=self.store, jobs=self.jobs)
+
+        key = f"hf_model/{self.export.run}"
+        made, reused = self.store.build(key, made_from, work, self.log)
+        self.store.set_head(self.recipe, f"{key}@{checkpoint.path.name}", key, made.fingerprint)
+        return self.store.require(key, made.fingerprint), reused
+
+
+def from_elsewhere(folder: Path) -> Subject:
+    """A Hugging Face folder that was not made here, by its whole content. Only safetensors: weights in other forms can run code.
+
+    Raises:
+        BadInput: no such folder, no configuration, no tokenizer, or weights in another form.
+    """
+    folder = folder.expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"{folder} is no Hugging Face folder: it has no config.json")
+    if not list(folder.glob("*.safetensors")):
+        raise BadInput(f"{folder} has no *.safetensors; weights in other forms are not read, since those can run code")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise BadInput(f"{folder} has no tokenizer (tokenizer.json, tokenizer.model or vocab.json)")
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"))
+    digest = digest_json([[p.name, digest_file(p)] for p in files])
+    name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "model"
+    return Subject(run=f"{ELSEWHERE}.{name[:40]}", name=digest[:12], step=0, tokens=0, folder=folder, fingerprint=digest, digest=digest)

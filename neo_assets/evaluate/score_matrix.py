@@ -1,0 +1,116 @@
+"""``score_matrix``: every score of a recipe's runs in one table, under every identity they were ever asked under, and told apart.
+
+Scores are comparable under one identity (task, data and harness) and no further. The table says of each row whether its identity is today's;
+nothing downstream draws a line or takes a difference across two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+from pydantic import Field
+
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
+from neo_assets.evaluate.index import SCORES, read_scores, recipe_checkpoints
+from neo_assets.evaluate.pictures import draw_curves, draw_heat_map
+from neo_assets.evaluate.score import SAMPLES
+from neo_assets.text.searched import FLAGGED
+from training.harness import POWER, item_score
+
+FILE = "scores.parquet"
+CLEAN = "clean"
+MATRIX = SCORES.append(pa.field("current", pa.bool_()))
+
+
+class ScoreMatrixInput(Section):
+    """Which scores, under which identities. What there is to gather is found when it is gathered."""
+
+    runs: list[str]
+    asked: list[str]
+    scores: str = ""
+    identities: dict[str, str] = Field(default_factory=dict)
+
+
+def gathered(config: ScoreMatrixInput, store: Store, recipe: str, identities: Mapping[str, str]) -> ScoreMatrixInput:
+    """The input with the scores that are there now."""
+    table = _table(config, store, recipe)
+    return config.model_copy(update={"scores": digest_json(sorted(set(table.column("fingerprint").to_pylist()))), "identities": dict(sorted(identities.items()))})
+
+
+def _table(config: ScoreMatrixInput, store: Store, recipe: str) -> pa.Table:
+    return read_scores(store, recipe_checkpoints(store, recipe, config.runs))
+
+
+def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, recipe: str) -> Outcome:
+    """Every score of every checkpoint: value, standard error, smallest difference it can show, items, shots, and the identity of what was asked.
+
+    Per-item results are beside each score in the store. Where items of a task stand in the training text, its score without them is a row of its own.
+    """
+    rows: list[Row] = [row | {"current": config.identities.get(str(row["task"])) == row["identity"]} for row in _table(config, store, recipe).to_pylist()]
+    flagged = json.loads(inputs["contamination"].file(FLAGGED).read_text(encoding="utf-8"))
+    clean = [part for row in rows if row["main"] and row["subset"] is None and row["current"] if (part := without(row, flagged, store))]
+    rows += clean
+    out.write(FILE, pa.Table.from_pylist(rows, schema=MATRIX))
+    main = [r for r in rows if r["main"] and r["subset"] is None and r["attempt"] == 1]
+    pictures = {"scores over tokens": "curves.svg", "checkpoints and tasks": "heat_map.svg"} if main else {}
+    if main:
+        draw_curves(main, out.path / "curves.svg")
+        draw_heat_map([r for r in main if r["current"]], out.path / "heat_map.svg")
+    scores = [r for r in rows if r["task"] != SAMPLES]
+    return Outcome(
+        digest=digest_json([{k: v for k, v in r.items() if k not in ("fingerprint", "samples", "made_at")} for r in rows]),
+        numbers={"scores": len(scores), "checkpoints": len({(r["run"], r["checkpoint"]) for r in scores}), "tasks": len({r["task"] for r in scores})},
+        tables={"newest scores": newest(main), "identities": identities_table(main)},
+        pictures=pictures,
+        checks=[Check(name="scores_there", passed=bool(main), detail=f"{len(scores)} scores", blocking=False)],
+    )
+
+
+def base_task(task: str, flagged: Mapping[str, Sequence[str]]) -> str | None:
+    """The task whose items a score is about: itself, or the one whose first items it asks; None for one that was not searched."""
+    if task in flagged:
+        return task
+    whole, _, first = task.rpartition("_")
+    return whole if first.isdigit() and whole in flagged else None
+
+
+def without(row: Row, flagged: Mapping[str, Sequence[str]], store: Store) -> Row | None:
+    """The score without the items that stand in the training text; None where there are none."""
+    task = base_task(str(row["task"]), flagged)
+    names = set(flagged[task]) if task else set()
+    if not names:
+        return None
+    lines = (store.root / str(row["samples"])).read_text(encoding="utf-8").split("\n")
+    items = [item for line in lines if line if (item := json.loads(line))["value"] is not None]
+    left = [item for item in items if str(item["id"]) not in names and item.get("question") not in names]
+    if len(left) == len(items):
+        return None
+    value, stderr = item_score(left) if left else (None, None)
+    return row | {"subset": CLEAN, "main": False, "n": len(left), "value": value, "stderr": stderr, "detectable": POWER * 2**0.5 * stderr if stderr is not None else None}
+
+
+def newest(main: Sequence[Row]) -> list[Row]:
+    """Main scores of each run's last checkpoint under today's identities."""
+    last: dict[str, int] = defaultdict(int)
+    for row in main:
+        last[str(row["run"])] = max(last[str(row["run"])], int(str(row["step"])))
+    shown = ("run", "step", "task", "metric", "value", "stderr", "detectable", "n", "shots", "chance")
+    return [{k: r[k] for k in shown} | {"identity": str(r["identity"])[:12]} for r in main if r["current"] and r["step"] == last[str(r["run"])]]
+
+
+def identities_table(main: Sequence[Row]) -> list[Row]:
+    """Tasks that were asked under more than one identity."""
+    seen: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in main:
+        seen[str(row["task"])][str(row["identity"])].append(row)
+    return [
+        {"task": task, "identity": identity[:12], "today's": bool(rows[0]["current"]), "scores": len(rows), "lm_eval": rows[0]["lm_eval"]}
+        for task, by_identity in seen.items()
+        if len(by_identity) > 1
+        for identity, rows in by_identity.items()
+    ]
