@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neo_assets.core import records
+from neo_assets.core.errors import BadInput
 from neo_assets.core.store import MANIFEST, PARTIAL, Store
 
 EVAL_SCORES = "eval_scores"
@@ -83,7 +84,7 @@ def _known(store: Store) -> pa.Table:
         return SCORES.empty_table()
     try:
         return records.read_table(file, SCORES)
-    except (OSError, ValueError, pa.ArrowException):
+    except BadInput:
         return SCORES.empty_table()  # torn or of an older form: everything is read again
 
 

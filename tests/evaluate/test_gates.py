@@ -1,0 +1,105 @@
+"""Each gate refuses what it is there for, lets pass what it should, and says when it was not asked."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, ParityGate, RegressionGate, SanityGate
+from neo_assets.core.store import Check, Row
+from neo_assets.evaluate.gates import Judged, Reference, best, by_checkpoint, judge
+
+GATES = Gates(
+    regression=RegressionGate(against=["parent", "best", "baseline"], alpha=0.01, tolerance=0.0, blocking=True),
+    parity=ParityGate(pairs=[("next_en", "next_zh")], max_widening=0.05, blocking=True),
+    contamination=ContaminationGate(max_items=0.1, max_inflation=0.0, blocking=True),
+    sanity=SanityGate(tasks=["next_en"], max_repetition=0.5, blocking=True),
+)
+N = 400
+
+
+def row(task: str, checkpoint: str, value: float, *, higher: bool = True, stderr: float = 0.02, step: int = 0, **more: object) -> Row:
+    common: Row = {"run": "main", "task": task, "checkpoint": checkpoint, "step": step, "value": value, "stderr": stderr, "n": N, "chance": 0.25, "main": True}
+    return common | {"subset": None, "attempt": 1, "higher_is_better": higher} | more  # type: ignore[return-value]
+
+
+def items(r: Row) -> dict[str, tuple[float, int]]:
+    """As many right answers as the score says; which ones is a model's own."""
+    order = random.Random(str(r["checkpoint"])).sample(range(N), N)
+    return {str(i): (float(place < round(float(str(r["value"])) * N)), 1) for place, i in enumerate(order)}
+
+
+def scores(checkpoint: str, en: float, zh: float, step: int = 0) -> dict[str, Row]:
+    return {"next_en": row("next_en", checkpoint, en, step=step), "next_zh": row("next_zh", checkpoint, zh, step=step)}
+
+
+def judged(now: dict[str, Row], *, then: dict[str, Row] | None = None, repetition: float = 0.1) -> Judged:
+    before = then or scores("before", 0.5, 0.5)
+    return Judged("main", "now", now, before, repetition, [Reference("parent", "main before", before)])
+
+
+def checks(run: Judged, clean: list[Row] | None = None, gates: Gates = GATES) -> dict[str, Check]:
+    found, _ = judge(gates, [run], items, clean or [])
+    return {c.name: c for c in found}
+
+
+def test_a_model_that_is_no_worse_passes_every_gate() -> None:
+    assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 4
+
+
+def test_a_worse_model_is_refused_with_task_reference_and_chance() -> None:
+    refused = checks(judged(scores("now", 0.3, 0.5)))["no_regression"]
+    assert not refused.passed and refused.blocking
+    assert "next_en 0.3000, parent main before 0.5000" in refused.detail and "next_zh" not in refused.detail
+
+
+def test_a_loss_within_tolerance_or_by_chance_passes() -> None:
+    assert checks(judged(scores("now", 0.48, 0.5)))["no_regression"].passed
+    lenient = GATES.model_copy(update={"regression": GATES.regression.model_copy(update={"tolerance": 0.25})})
+    assert checks(judged(scores("now", 0.3, 0.5)), gates=lenient)["no_regression"].passed
+
+
+def test_lower_is_better_is_turned_round() -> None:
+    then = {"bpb": row("bpb", "before", 0.4, higher=False)}
+    worse = Judged("main", "now", {"bpb": row("bpb", "now", 0.7, higher=False)}, then, None, [Reference("parent", "p", then)])
+    better = Judged("main", "now", {"bpb": row("bpb", "now", 0.1, higher=False)}, then, None, [Reference("parent", "p", then)])
+    assert not checks(worse)["no_regression"].passed
+    assert checks(better)["no_regression"].passed
+
+
+def test_a_reference_without_a_score_is_told_and_does_not_pass() -> None:
+    run = Judged("main", "now", scores("now", 0.5, 0.5), scores("now", 0.5, 0.5), None, [Reference("baseline", "theirs", {})])
+    refused = checks(run)["no_regression"]
+    assert not refused.passed and "not asked: baseline theirs has no score of next_en" in refused.detail
+
+
+def test_the_gap_between_the_languages_may_not_widen() -> None:
+    refused = checks(judged(scores("now", 0.8, 0.5)))["languages_in_step"]
+    assert not refused.passed and "went from 0.0000 to 0.3000" in refused.detail
+    assert checks(judged(scores("now", 0.5, 0.5)))["languages_in_step"].passed
+    wide = scores("before", 0.9, 0.5)
+    assert checks(judged(scores("now", 0.8, 0.5), then=wide))["languages_in_step"].passed, "it has become narrower"
+
+
+def test_a_pair_without_scores_is_told() -> None:
+    only = {"next_en": row("next_en", "now", 0.5)}
+    assert "have no scores" in checks(judged(only))["languages_in_step"].detail
+
+
+@pytest.mark.parametrize(("clean_value", "n", "passes"), [(0.49, 390, True), (0.49, 300, False), (0.2, 390, False), (None, 0, False)])
+def test_a_score_that_rests_on_items_of_the_training_text_is_refused(clean_value: float | None, n: int, passes: bool) -> None:
+    clean = row("next_en", "now", 0.0) | {"value": clean_value, "n": n, "subset": "clean", "main": False}
+    assert checks(judged(scores("now", 0.5, 0.5)), [clean])["no_contamination"].passed is passes
+
+
+def test_guessing_and_repeating_are_refused() -> None:
+    assert "not better than guessing" in checks(judged(scores("now", 0.27, 0.27), then=scores("before", 0.27, 0.27)))["sane"].detail
+    refused = checks(judged(scores("now", 0.5, 0.5), repetition=0.9))["sane"]
+    assert not refused.passed and "90% of what it writes repeats itself" in refused.detail
+
+
+def test_the_best_score_of_each_task_may_be_of_different_checkpoints() -> None:
+    rows = [*scores("a", 0.5, 0.9, step=1).values(), *scores("b", 0.7, 0.6, step=2).values()]
+    found = best(by_checkpoint(rows)["main"])
+    assert (found["next_en"]["checkpoint"], found["next_zh"]["checkpoint"]) == ("b", "a")
