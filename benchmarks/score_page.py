@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -27,13 +28,13 @@ SUITES = {"en": "English", "zh": "中文", "mul": "translation"}
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """The system's Chromium. Raises ``RuntimeError`` where there is none."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
+def chromium(program: str | None = None, environment: Mapping[str, str] | None = None) -> Iterator[Browser]:
+    """A Chromium: ``program``, or the system's. Raises ``RuntimeError`` where there is none."""
+    program = program or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         raise RuntimeError("no chromium on the PATH")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"], env={**os.environ, **(environment or {})})
         try:
             yield browser
         finally:

@@ -1,4 +1,4 @@
-"""A real one-node Slurm, a real PostgreSQL and a real bubblewrap for tests, from the system or from unpacked Debian packages."""
+"""A real one-node Slurm, a real PostgreSQL, a real bubblewrap and a real browser for tests, from the system or from unpacked Debian packages."""
 
 import hashlib
 import os
@@ -271,3 +271,15 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def browser(cache: Path) -> tuple[str, dict[str, str]]:
+    """A Chromium and the environment it needs: the system's, or one from unpacked packages."""
+    if system := shutil.which("chromium") or shutil.which("chromium-browser"):
+        return system, {}
+    root = unpacked(["chromium", "fonts-wqy-zenhei"], cache)
+    pulse = [str(folder) for folder in root.glob("usr/lib/*-linux-gnu/pulseaudio")]
+    environment = {"LD_LIBRARY_PATH": os.pathsep.join([library_path(root), *pulse]), "XDG_DATA_DIRS": f"{root}/usr/share"}
+    if (fonts := root / "etc/fonts/fonts.conf").is_file():
+        environment["FONTCONFIG_FILE"] = str(fonts)
+    return str(root / "usr/lib/chromium/chromium"), environment

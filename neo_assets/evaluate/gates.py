@@ -73,6 +73,7 @@ def _regression(gate: RegressionGate, runs: Sequence[Judged], items: Callable[[R
     unasked: list[str] = []
     for run in runs:
         pairs = []
+        seen = set()
         for reference in run.references:
             if reference.kind not in gate.against:
                 continue
@@ -80,7 +81,8 @@ def _regression(gate: RegressionGate, runs: Sequence[Judged], items: Callable[[R
                 other = reference.rows.get(task)
                 if other is None:
                     unasked.append(f"{reference.kind} {reference.name} has no score of {task} as it is asked today")
-                elif (other["checkpoint"], other["run"]) != (row["checkpoint"], row["run"]):
+                elif (where := (task, other["run"], other["checkpoint"])) not in seen and where[1:] != (row["run"], row["checkpoint"]):
+                    seen.add(where)  # the best checkpoint is often the parent
                     pairs.append((task, reference, bool(row["higher_is_better"]), paired(items(other), items(row))))
         for (task, reference, higher, difference), p in zip(pairs, holm([d.p for *_, d in pairs]), strict=True):
             regressed = p < gate.alpha and difference.worse(higher) > gate.tolerance

@@ -28,6 +28,10 @@ from resources.compute import open_compute
 from resources.compute.base import Compute
 
 
+LONGEST_REASON = 150
+"""Characters of a gate's reasons that `neo summary` prints; the report has them all."""
+
+
 def register(app: typer.Typer) -> None:
     for command in (demo, ui, summary, why, gc, verify, home, schema):
         app.command()(command)
@@ -146,7 +150,12 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
     if since:
         print(f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused." + ("" if fresh else " Nothing was recomputed."))
-    print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
+    comparison = store.head(recipe.name, "comparison")
+    for check in comparison.verdict:
+        print(
+            f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {check.name}: {check.detail if len(check.detail) < LONGEST_REASON else check.detail[:LONGEST_REASON] + ' …'}"
+        )
+    print(f"\nReport: {report}\nScores: {comparison.file('scores.html')}\nWeb UI: make ui\nThe story of one page: neo fate URL")
 
 
 def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)")], as_json: bool = JSON) -> None:

@@ -127,11 +127,16 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
     """What is asked, then per run and task: the verdict on the last checkpoint, a curve over tokens, a table."""
     blocks: list[Block] = []
     for name, caption, title in (
-        ("heldout_tasks", "Tasks made from held-out documents.", "languages"),
+        ("heldout_tasks", "Tasks made from held-out documents.", "tasks"),
         ("benchmark_items", "Benchmarks that the recipe names.", "benchmarks"),
     ):
         if name in inputs:
             blocks += table(caption, inputs[name].manifest.tables.get(title, []), [inputs[name]])
+    if "comparison" in inputs:
+        gates: list[Row] = [{"gate": c.name, "verdict": "pass" if c.passed else "REFUSED" if c.blocking else "warning", "why": c.detail} for c in inputs["comparison"].verdict]
+        blocks += table(
+            "Gates on each run's last evaluated checkpoint. All scores, curves and generations with filters: scores.html of `comparison`.", gates, [inputs["comparison"]]
+        )
     for run, artifact in _evaluations(inputs).items():
         grouped = read_scores(artifact)
         if not grouped:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.fingerprint import ROOT, digest_bytes
 from neo_assets.core.jobs import JobSpec
 from tests.training.folders import ROWS, SHAPE, identities, run_program, save_model, write_spec
-from training.evaluate import EvaluateConfig, evaluate, load
+from training.evaluate import EvaluateConfig, evaluate, load, repetition
 from training.harness import ratio, score, stream_model
-from training.tasks import TASKS_FILE, Task, write_tasks
+from training.sandbox import SandboxUnavailable
+from training.tasks import TASKS_FILE, CodeLimits, Task, write_tasks
 
 CONFIG: dict[str, object] = {
     "tasks": {name: {"task": name} for name in ("bpb", "cloze", "quiz")},
@@ -208,6 +213,73 @@ def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same
     assert (out / "quiz.json").stat().st_mtime_ns == before
     assert (out / "cloze.items.jsonl").read_bytes() == (evaluated / "out" / "x" / "cloze.items.jsonl").read_bytes()
     assert not (out / "cloze.error.txt").exists()
+
+
+def test_a_killed_evaluation_goes_on_with_the_next_task_and_the_results_are_the_same(evaluated: Path, model: Path, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
+    first = tmp_path / "job" / "out" / "x" / "bpb.json"
+    process = subprocess.Popen([sys.executable, "-m", "training.evaluate", str(spec)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not first.is_file():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    written = first.stat().st_mtime_ns
+    again = run_program(spec)
+    assert again.returncode == 0 and "bpb: already scored" in again.stdout
+    assert first.stat().st_mtime_ns == written
+    for name in ("bpb.items.jsonl", "cloze.items.jsonl", "quiz.items.jsonl", "samples.json"):
+        assert (first.parent / name).read_bytes() == (evaluated / "out" / "x" / name).read_bytes(), name
+
+
+def test_an_evaluation_needs_no_network(evaluated: Path, model: Path, tmp_path: Path) -> None:
+    alone = ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here (unshare --map-root-user --net)")
+    spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
+    done = subprocess.run([*alone, sys.executable, "-m", "training.evaluate", str(spec)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "job" / "out" / "x" / "quiz.items.jsonl").read_bytes() == (evaluated / "out" / "x" / "quiz.items.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(("tokens", "share"), [([], 1.0), ([1], 0.0), ([1, 2, 3, 4, 5, 6], 0.0), ([7] * 8, 0.8), ([1, 2] * 4, 0.6)])
+def test_repetition_is_the_share_of_runs_of_four_that_came_before(tokens: list[int], share: float) -> None:
+    assert repetition(tokens) == pytest.approx(share)
+
+
+def test_a_program_that_is_right_passes_and_one_that_is_wrong_does_not(bubblewrap: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that knows the first function and not the second, through the whole path: asked by the harness, cut, run in the sandbox."""
+    from lm_eval.api.model import LM
+
+    monkeypatch.setenv("NEO_BWRAP", str(bubblewrap))
+    items = [{"id": f"c{i}", "prompt": f"def double{i}(x):\n", "test": f"def double{i}(x):\n{{completion}}\nassert double{i}(4) == 8\n"} for i in range(2)]
+    made, text = _task("code", "code", items, metric="pass@1", chance=0.0, stop=("\ndef",), max_tokens=20, limits=CodeLimits(cpu_s=2, memory_mb=256))
+    (tmp_path / "code.jsonl").write_text(text)
+
+    class Programmer(LM):  # type: ignore[misc]
+        max_length = 128
+
+        def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+            raise NotImplementedError
+
+        def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+            raise NotImplementedError
+
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+            assert all(r.args[1]["until"] == ["\ndef"] and r.args[1]["max_gen_toks"] == 20 for r in requests)
+            return ["    return 2 * x" if "double0" in r.args[0] else "    return x + 1" for r in requests]
+
+    rows, scored = score(Programmer(), made, tmp_path / "code.jsonl", tmp_path / "scratch", 0)
+    assert [(r["metric"], r["value"], r["n"]) for r in rows] == [("pass@1", 0.5, 2)]
+    assert [i["value"] for i in scored] == [1.0, 0.0] and "AssertionError" in str(scored[1]["detail"])
+
+
+def test_without_a_sandbox_no_program_is_run_and_the_reason_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO_BWRAP", str(tmp_path / "nowhere"))
+    made, _ = _task("code", "code", [{"id": "c", "prompt": "", "test": "{completion}"}], metric="pass@1", limits=CodeLimits(cpu_s=2, memory_mb=256))
+    with pytest.raises(SandboxUnavailable, match="bubblewrap"):
+        score(object(), made, tmp_path / "code.jsonl", tmp_path, 0)
 
 
 def test_a_changed_item_changes_only_its_own_tasks_identity(tmp_path: Path) -> None:
