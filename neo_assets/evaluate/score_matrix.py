@@ -20,7 +20,7 @@ from neo_assets.evaluate.index import SCORES, read_scores, recipe_checkpoints
 from neo_assets.evaluate.pictures import draw_curves, draw_heat_map
 from neo_assets.evaluate.score import SAMPLES
 from neo_assets.text.searched import FLAGGED
-from training.harness import POWER, item_score
+from training.harness import detectable, item_score
 
 FILE = "scores.parquet"
 CLEAN = "clean"
@@ -91,7 +91,14 @@ def without(row: Row, flagged: Mapping[str, Sequence[str]], store: Store) -> Row
     if len(left) == len(items):
         return None
     value, stderr = item_score(left) if left else (None, None)
-    return row | {"subset": CLEAN, "main": False, "n": len(left), "value": value, "stderr": stderr, "detectable": POWER * 2**0.5 * stderr if stderr is not None else None}
+    return row | {
+        "subset": CLEAN,
+        "main": False,
+        "n": len(left),
+        "value": value,
+        "stderr": stderr,
+        "detectable": detectable(value, stderr, len(left)) if value is not None else None,
+    }
 
 
 def newest(main: Sequence[Row]) -> list[Row]:

@@ -27,7 +27,6 @@ from neo_assets.pretrain.run_commands import show_claims
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
-
 LONGEST_REASON = 150
 """Characters of a gate's reasons that `neo summary` prints; the report has them all."""
 
@@ -145,17 +144,19 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     show(rows, as_json=False, title="Scores")
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")
+    if (pointer := store.head_pointer(recipe.name, "comparison")) and (comparison := store.find(*pointer)):
+        print()
+        for check in comparison.verdict:
+            said = check.detail if len(check.detail) <= LONGEST_REASON else check.detail[:LONGEST_REASON] + " …"
+            print(f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {check.name}: {said}")
+        print(f"Scores, curves, what was written: {comparison.file('scores.html')}")
+        store.head(recipe.name, "comparison")  # a refused one ends it here
     report = store.head(recipe.name, "factory_report").file("report.html")
     heads = [a for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name) if a]
     fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
     if since:
         print(f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused." + ("" if fresh else " Nothing was recomputed."))
-    comparison = store.head(recipe.name, "comparison")
-    for check in comparison.verdict:
-        print(
-            f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {check.name}: {check.detail if len(check.detail) < LONGEST_REASON else check.detail[:LONGEST_REASON] + ' …'}"
-        )
-    print(f"\nReport: {report}\nScores: {comparison.file('scores.html')}\nWeb UI: make ui\nThe story of one page: neo fate URL")
+    print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
 
 
 def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)")], as_json: bool = JSON) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,8 @@ class Factory:
         mine = {"NEO_RECIPE": "ci", "NEO_STORE": str(self.folder / "store"), "NEO_CI_SITE": str(self.folder / "site"), "DAGSTER_HOME": str(self.folder / "home")}
         return {**kept, **mine, "PYTHONWARNINGS": "ignore", "CI": "true"}
 
-    def run(self, *command: str, timeout: float = 1200, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env={**self.environment, **extra}, text=True, capture_output=True, timeout=timeout, check=False)
+    def run(self, *command: str, timeout: float = 1200, before: Sequence[str] = (), **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*before, sys.executable, "-m", *command], cwd=ROOT, env={**self.environment, **extra}, text=True, capture_output=True, timeout=timeout, check=False)
 
     def factory(self, **extra: str) -> subprocess.CompletedProcess[str]:
         return self.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)

@@ -18,6 +18,7 @@ from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_b
 from tests.training.folders import SHAPE, identities, run_program, save_model, write_spec
 from tests.training.hub_data import write_hub_folder
 from training.document_start import DOCUMENT_START
+from training.harness import detectable
 from training.tasks import lm_eval_config, lm_eval_record, read_absent, read_tasks
 
 LONGEST = 640
@@ -191,3 +192,9 @@ def test_translations_and_poems_have_even_positions_and_different_choices(tmp_pa
         assert {sum(i["answer"] == p for i in items) for p in range(4)} == {n // 4}
         assert all(len(set(i["choices"])) == 4 for i in items)
     assert all(len({len(c) for c in i["choices"]}) == 1 for i in items), "lines of a poem are told apart by nothing but their words"
+
+
+def test_no_right_answer_of_many_still_has_a_smallest_difference_that_shows() -> None:
+    assert detectable(0.0, 0.0, 164) == pytest.approx(2.8 * 2**0.5 * (2 / 168 * 166 / 168 / 168) ** 0.5)
+    assert detectable(0.5, 0.04, 100) == pytest.approx(2.8 * 2**0.5 * 0.04)
+    assert detectable(0.5, None, 100) is None

@@ -1,0 +1,64 @@
+"""Scores as the factory makes them: gathered, judged, made without a network, and a worse model stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from neo_assets.core.store import Store
+from neo_assets.declare import key
+from tests.factory.conftest import Factory
+
+ALONE = ["unshare", "--map-root-user", "--net"]
+
+
+def test_gates_are_checks_and_all_scores_are_on_one_page(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    store = Store(factory.folder / "store")
+    made = store.head("ci", "comparison")
+    assert [c.name for c in made.verdict] == ["no_regression", "languages_in_step", "no_contamination", "sane"]
+    assert not any(c.blocking for c in made.verdict), "in ci and laptop gates warn"
+    assert store.head("ci", "score_matrix").manifest.numbers["checkpoints"] == 2
+    page = made.file("scores.html").read_text(encoding="utf-8")
+    assert "general_zh" in page and "data not here: put it at" in page
+    with dg.DagsterInstance.from_config(str(factory.folder / "home")) as instance:
+        evaluations = instance.event_log_storage.get_asset_check_summary_records([dg.AssetCheckKey(key("comparison"), "no_regression")])
+        assert len(evaluations) == 1
+
+
+def test_a_task_that_was_changed_is_asked_again_alone_and_without_a_network(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here (unshare --map-root-user --net)")
+    text = "evaluation:\n  suites:\n    smoke: [general_en, {task: general_zh, first: 20}, {task: arithmetic, first: 8}]\n"
+    extra = factory.another_recipe(tmp_path, "offline", text)
+    prepared = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", '+key:"pretraining_decay" or +key:"heldout_tasks" or key:"contamination"', **extra)
+    assert prepared.returncode == 0, prepared.stderr[-3000:]
+    done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "evaluate", before=ALONE, **extra)
+    assert done.returncode == 0, done.stderr[-4000:]
+    asked = [line.split(": ", 1)[1] for line in done.stderr.splitlines() if " scoring " in line]
+    assert asked == ["general_zh_20, arithmetic_8"] * 2, "general_en and what was written are as they were"
+    rows = json.loads(factory.neo("scores", "decay", "--json", **extra).stdout)
+    assert {"general_en", "general_zh", "general_zh_20", "arithmetic_8"} <= {row["task"] for row in rows}
+
+
+def test_a_worsened_model_is_stopped_by_exit_code_and_nothing_is_released(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    """The second phase at a hundred times its learning rate: its last checkpoint is worse than the first phase's."""
+    text = "runs:\n  decay: {schedule: {peak_lr: 0.3}}\nevaluation:\n  gates: {regression: {alpha: 0.2, blocking: true}}\n"
+    extra = factory.another_recipe(tmp_path, "worse", text)
+    done = factory.factory(**extra)
+    assert done.returncode != 0 and "no_regression" in done.stderr
+    store = Store(factory.folder / "store")
+    pointer = store.head_pointer("worse", "comparison")
+    assert pointer is not None
+    refused = store.find(*pointer)
+    assert refused is not None and [c.name for c in refused.refused_by] == ["no_regression"]
+    assert "bits_per_byte_en_30" in refused.refused_by[0].detail
+    assert store.head_pointer("worse", "factory_report") is None
+    said = factory.neo("summary", **extra)
+    assert said.returncode == 2 and "was refused by its checks (no_regression: decay" in said.stderr
+    compared = factory.neo("compare", "main@20", "decay@6", "--fail-if-worse", "--alpha", "0.2", **extra)
+    assert compared.returncode == 1 and "B is worse" in compared.stdout
