@@ -54,23 +54,26 @@ def draw_heat_map(rows: Sequence[Row], file: Path) -> None:
     tasks = list(dict.fromkeys(str(r["task"]) for r in rows))
     values = {(str(r["run"]), int(str(r["step"])), str(r["task"])): float(str(r["value"])) for r in rows}
     better = {str(r["task"]): 1 if r["higher_is_better"] else -1 for r in rows}
+    columns: dict[str, list[float]] = defaultdict(list)
+    for (_, _, task), value in values.items():
+        columns[task].append(better[task] * value)
+    ends = {task: (min(column), max(column)) for task, column in columns.items()}
     grid = []
     for run, step in shown:
         line = []
         for task in tasks:
-            column = [better[task] * v for (_, _, t), v in values.items() if t == task]
-            low, high = min(column), max(column)
-            value = values.get((run, step, task))
-            line.append(float("nan") if value is None else (better[task] * value - low) / ((high - low) or 1))
+            low, high = ends[task]
+            found = values.get((run, step, task))
+            line.append(float("nan") if found is None else (better[task] * found - low) / ((high - low) or 1))
         grid.append(line)
     figure = Figure(figsize=(1.6 + 0.9 * len(tasks), 1.2 + 0.22 * len(shown)), layout="constrained")
     axis = figure.subplots()
     axis.imshow(grid, aspect="auto", cmap="viridis", vmin=0, vmax=1)
     for i, (run, step) in enumerate(shown):
         for j, task in enumerate(tasks):
-            value = values.get((run, step, task))
-            if value is not None:
-                axis.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=7, color="white" if grid[i][j] < 0.6 else "black")
+            here = values.get((run, step, task))
+            if here is not None:
+                axis.text(j, i, f"{here:.3g}", ha="center", va="center", fontsize=7, color="white" if grid[i][j] < 0.6 else "black")
     axis.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right", fontsize=7)
     axis.set_yticks(range(len(shown)), [f"{run} {step:,}" for run, step in shown], fontsize=7)
     if every > 1:
