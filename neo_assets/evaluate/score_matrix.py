@@ -51,7 +51,7 @@ def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], 
 
     Per-item results are beside each score in the store. Where items of a task stand in the training text, its score without them is a row of its own.
     """
-    rows: list[Row] = [row | {"current": config.identities.get(str(row["task"])) == row["identity"]} for row in _table(config, store, recipe).to_pylist()]
+    rows: list[Row] = [row | {"current": config.identities.get(str(row["task"])) == row["identity"]} for row in last_made(_table(config, store, recipe).to_pylist())]
     flagged = json.loads(inputs["contamination"].file(FLAGGED).read_text(encoding="utf-8"))
     clean = [part for row in rows if row["main"] and row["subset"] is None and row["current"] if (part := without(row, flagged, store))]
     rows += clean
@@ -69,6 +69,11 @@ def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], 
         pictures=pictures,
         checks=[Check(name="scores_there", passed=bool(main), detail=f"{len(scores)} scores", blocking=False)],
     )
+
+
+def last_made(rows: Sequence[Row]) -> list[Row]:
+    """Of scores that differ only in the programs that made them, the newest: ``rows`` are in the order in which they were made."""
+    return list({tuple(row[name] for name in ("run", "checkpoint", "task", "metric", "subset", "attempt", "identity")): row for row in rows}.values())
 
 
 def base_task(task: str, flagged: Mapping[str, Sequence[str]]) -> str | None:

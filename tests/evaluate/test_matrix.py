@@ -12,7 +12,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store
 from neo_assets.evaluate.comparison import ComparisonInput, compare_runs, files_digest
 from neo_assets.evaluate.published import read_published
-from neo_assets.evaluate.score_matrix import FILE, ScoreMatrixInput, gathered, make_score_matrix
+from neo_assets.evaluate.score_matrix import FILE, ScoreMatrixInput, gathered, last_made, make_score_matrix
 from neo_assets.text.searched import FLAGGED
 from tests.evaluate.scoring import Answering, scorer, subject, task, tasks_artifact
 from training.tasks import task_identity
@@ -68,6 +68,12 @@ def test_scores_of_a_changed_task_stand_beside_the_new_ones_and_are_marked(tmp_p
     assert sorted(quiz) == [(1, False), (1, True), (2, False), (2, True)]
     assert all(r["current"] for r in rows if r["task"] == "test")
     assert len({r["identity"] for r in rows if r["task"] == "quiz"}) == 2
+
+
+def test_of_scores_that_another_version_of_the_programs_made_only_the_newest_counts() -> None:
+    common = {"run": "main", "checkpoint": "c", "task": "quiz", "metric": "acc", "subset": None, "attempt": 1, "identity": "i"}
+    rows = [common | {"value": 0.1}, common | {"value": 0.2}, common | {"value": 0.3, "identity": "j"}]
+    assert [r["value"] for r in last_made(rows)] == [0.2, 0.3]
 
 
 def test_only_the_runs_own_checkpoints_are_gathered(tmp_path: Path) -> None:
