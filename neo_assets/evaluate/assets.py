@@ -19,7 +19,7 @@ from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_ta
 from neo_assets.evaluate.index import read_scores
 from neo_assets.evaluate.models import Exporter, export_input
 from neo_assets.evaluate.score import LIBRARIES as ASKING
-from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows
+from neo_assets.evaluate.score import TASKS, Scorer, Subject, asked_tasks, called, headline, score_input, score_rows
 from neo_assets.evaluate.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
 from neo_assets.pretrain.export import export_model
 from neo_assets.pretrain.job import checkpoint_folders
@@ -54,11 +54,12 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
             found=["attempts"],
         )
     evaluations = [f"evaluation/{name}" for name in recipe.runs]
-    matrix = ScoreMatrixInput(runs=list(recipe.runs), asked=list(recipe.asked()))
+    matrix = ScoreMatrixInput(runs=list(recipe.runs))
     compared = ComparisonInput(
         recipe=recipe.name,
         description=recipe.description,
         parents={run: (p.run, p.step) for run in recipe.runs if (p := recipe.runs[run].parent) and recipe.parent_of(run)},
+        asked=list(recipe.asked()),
         suites={suite: list(recipe.asked([suite])) for suite in settings.suites},
         gates=settings.gates,
         published=settings.published,
@@ -93,8 +94,10 @@ def scorer(context: dg.AssetExecutionContext, recipe: Recipe, store: Store) -> S
     return Scorer(store, context.resources.compute.open(), score_input(recipe), recipe.evaluation.threads, tasks, context.log.info)
 
 
-def todays_identities(scorer: Scorer) -> dict[str, str]:
-    return {name: task_identity(task) for name, task in scorer.tasks().items()}
+def todays_identities(recipe: Recipe, store: Store) -> dict[str, str]:
+    """Identity of every task of every suite, by the name its scores get."""
+    tasks = asked_tasks(score_input(recipe, list(recipe.evaluation.suites)), [store.head(recipe.name, name) for name in TASKS])
+    return {name: task_identity(task) for name, task in tasks.items()}
 
 
 def wants_repeat(context: dg.AssetExecutionContext) -> bool:
@@ -240,12 +243,12 @@ def _score_matrix(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     config: ScoreMatrixInput = entry.config  # type: ignore[assignment]
 
     def with_scores(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> ScoreMatrixInput:
-        return gathered(config, store, recipe.name, todays_identities(scorer(context, recipe, store)))
+        return gathered(config, store, recipe.name, todays_identities(recipe, store))
 
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         return make_score_matrix(ScoreMatrixInput.model_validate(made_from.config), inputs, out, store=store, recipe=recipe.name)
 
-    return artifact(recipe, GROUP, entry, checks=["scores_there"], kinds=["parquet"], call=call, refine=with_scores, required_resources=["compute"])
+    return artifact(recipe, GROUP, entry, checks=["scores_there"], kinds=["parquet"], call=call, refine=with_scores)
 
 
 def _comparison(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:

@@ -33,6 +33,7 @@ class ComparisonInput(Section):
     recipe: str
     description: str
     parents: dict[str, tuple[str, int | None]]
+    asked: list[str] = Field(description="tasks that every due checkpoint is asked: those that gates look at")
     suites: dict[str, list[str]]
     gates: Gates
     published: list[str]
@@ -47,11 +48,11 @@ def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: W
     """
     rows: list[Row] = inputs["score_matrix"].table(FILE).to_pylist()
     today = [r for r in rows if r["current"] and r["task"] != SAMPLES and r["attempt"] == 1]
-    checkpoints = by_checkpoint(today)
+    checkpoints = by_checkpoint([r for r in today if r["task"] in config.asked])
     elsewhere = _baseline(store, baseline, {str(r["identity"]) for r in today}) if baseline else None
     continuations = {(str(r["run"]), str(r["checkpoint"])): written(store, str(r["samples"])) for r in rows if r["task"] == SAMPLES and r["attempt"] == 1}
     judged = [_judged(config, run, checkpoints, continuations, elsewhere) for run in checkpoints]
-    clean = [r for r in today if r["subset"] == CLEAN]
+    clean = [r for r in today if r["subset"] == CLEAN and r["task"] in config.asked]
     checks, findings = judge(config.gates, judged, _reader(store), clean)
     page = _page(config, rows, continuations, inputs, [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks])
     write_page(page, out.path / PAGE)

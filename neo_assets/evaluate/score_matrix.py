@@ -31,7 +31,6 @@ class ScoreMatrixInput(Section):
     """Which scores, under which identities. What there is to gather is found when it is gathered."""
 
     runs: list[str]
-    asked: list[str]
     scores: str = ""
     identities: dict[str, str] = Field(default_factory=dict)
 

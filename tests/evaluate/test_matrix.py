@@ -48,17 +48,21 @@ class Built:
 
     def matrix(self) -> Artifact:
         identities = {name: task_identity(t) for name, t in self.scorer.tasks().items()}
-        config = gathered(ScoreMatrixInput(runs=["main"], asked=["quiz", "test"]), self.store, "mine", identities)
+        config = gathered(ScoreMatrixInput(runs=["main"]), self.store, "mine", identities)
         return self.make(
             "score_matrix", lambda out: make_score_matrix(config, {"contamination": self.contamination}, out, store=self.store, recipe="mine"), of=config.scores, now=identities
         )
 
-    def comparison(self, baseline: Path | None = None, **regression: object) -> Artifact:
+    def comparison(self, baseline: Path | None = None, asked: tuple[str, ...] = ("quiz", "test"), **regression: object) -> Artifact:
         gates = RECIPE.evaluation.gates
         gates = gates.model_copy(update={"regression": gates.regression.model_copy(update={"blocking": True, **regression})})
-        config = ComparisonInput(recipe="mine", description="d", parents={}, suites={"all": ["quiz", "test"]}, gates=gates, published=[], files_digest=files_digest([]))
+        config = ComparisonInput(
+            recipe="mine", description="d", parents={}, asked=list(asked), suites={"all": ["quiz", "test"]}, gates=gates, published=[], files_digest=files_digest([])
+        )
         inputs = {"score_matrix": self.matrix(), "benchmark_items": self.tasks, "heldout_tasks": self.tasks}
-        return self.make("comparison", lambda out: compare_runs(config, inputs, out, store=self.store, baseline=baseline), m=inputs["score_matrix"].fingerprint, r=regression)
+        return self.make(
+            "comparison", lambda out: compare_runs(config, inputs, out, store=self.store, baseline=baseline), m=inputs["score_matrix"].fingerprint, r=regression, asked=asked
+        )
 
 
 def test_scores_of_a_changed_task_stand_beside_the_new_ones_and_are_marked(tmp_path: Path) -> None:
@@ -114,6 +118,13 @@ def test_a_better_one_passes_and_says_what_it_was_held_against(tmp_path: Path) -
     assert made.refused_by == []
     rows = json.loads(made.file("comparisons.json").read_text())
     assert {(r["task"], r["against"], r["verdict"]) for r in rows} == {(t, f"parent main {checkpoint(1)}", "better") for t in ("quiz", "test")}
+
+
+def test_gates_look_at_what_every_checkpoint_is_asked_and_the_page_shows_the_rest(tmp_path: Path) -> None:
+    made = Built(tmp_path, {1: 0.8, 2: 0.3}).comparison(asked=("quiz",))
+    assert "quiz 0.3000" in made.refused_by[0].detail and "test" not in made.refused_by[0].detail
+    assert {r["task"] for r in json.loads(made.file("comparisons.json").read_text())} == {"quiz"}
+    assert '"test"' in made.file("scores.html").read_text(encoding="utf-8")
 
 
 def test_a_baseline_without_scores_is_asked_for_by_name(tmp_path: Path) -> None:
