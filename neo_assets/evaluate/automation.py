@@ -69,7 +69,7 @@ def scored_under(store: Store, run: str, identities: Mapping[str, str]) -> set[s
     table = table.filter(pc.equal(table.column("run"), run)).select(["checkpoint", "task", "identity"])
     found: dict[str, set[str]] = {}
     for checkpoint, task, identity in zip(*(table.column(n).to_pylist() for n in table.column_names), strict=True):
-        if identities.get(task) == identity:
+        if task in identities and identities[task] == identity:
             found.setdefault(checkpoint, set()).add(task)
     return {checkpoint for checkpoint, tasks in found.items() if len(tasks) == len(identities)}
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Arithmetic, Benchmark, Code, Harness, Poems, Translation
 from neo_assets.core.store import Workspace
 from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_benchmarks
@@ -168,6 +169,35 @@ def test_humaneval_is_made_from_its_package_and_its_solutions_fit(tmp_path: Path
     task, data = read_tasks([tmp_path])["humaneval"]
     assert (task.items, task.metric, task.kind) == (164, "pass@1", "code")
     assert all(json.loads(line)["test"].count("{completion}") == 1 for line in data.read_text().splitlines())
+
+
+def mbpp(folder: Path, ids: range) -> Code:
+    problems = [
+        {"task_id": i, "text": f"Write a function to add {i}.", "code": f"def add(x):\n    return x + {i}", "test_list": [f"assert add({k}) == {k + i}" for k in range(3)]}
+        for i in ids
+    ]
+    (folder / "mbpp.jsonl").write_text("".join(json.dumps(p) + "\n" for p in problems))
+    return Code(kind="code", format="mbpp", path=str(folder / "mbpp.jsonl"), lang="en", licence="ours", shots=3, max_tokens=64, cpu_s=2, memory_mb=256)
+
+
+def test_mbpp_shows_its_solved_examples_and_asks_the_others(tmp_path: Path) -> None:
+    collect_benchmarks(benchmark_items_input({"mbpp": mbpp(tmp_path, range(2, 8))}, ["en"]), {}, Workspace(tmp_path / "out"))
+    items = [json.loads(line) for line in (tmp_path / "out" / "mbpp.jsonl").read_text().splitlines()]
+    assert [i["id"] for i in items] == ["mbpp-5", "mbpp-6", "mbpp-7"]
+    assert items[0]["prompt"].count("[BEGIN]") == 4 and items[0]["prompt"].count("[DONE]") == 3 and items[0]["prompt"].endswith("[BEGIN]\n")
+    program = items[0]["test"].replace("{completion}", "def add(x):\n    return x + 5")
+    exec(compile(program, "mbpp", "exec"), {})
+    with pytest.raises(AssertionError):
+        exec(compile(items[0]["test"].replace("{completion}", "def add(x):\n    return x"), "mbpp", "exec"), {})
+
+
+def test_a_set_of_programs_without_its_examples_or_with_a_torn_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"mbpp\.jsonl: the solved examples are tasks 2, 3, 4, and 2 is not there"):
+        collect_benchmarks(benchmark_items_input({"mbpp": mbpp(tmp_path, range(5, 8))}, ["en"]), {}, Workspace(tmp_path / "a"))
+    (tmp_path / "mbpp.jsonl").write_text('{"task_id": 2, "te')
+    torn = Code(kind="code", format="mbpp", path=str(tmp_path / "mbpp.jsonl"), lang="en", licence="ours", shots=0, max_tokens=64, cpu_s=2, memory_mb=256)
+    with pytest.raises(BadInput, match=r"mbpp\.jsonl: line 1"):
+        collect_benchmarks(benchmark_items_input({"mbpp": torn}, ["en"]), {}, Workspace(tmp_path / "b"))
 
 
 def test_translations_and_poems_have_even_positions_and_different_choices(tmp_path: Path) -> None:
