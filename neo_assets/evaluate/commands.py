@@ -88,8 +88,14 @@ def _subject(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject:
 def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
     """(run, checkpoint's name) of ``main@40``. Raises BadInput that says what there is."""
     run, at, step = model.partition("@")
-    if not at or not step.isdigit() or run not in recipe.runs:
+    if "/" in model:
+        raise BadInput(f"there is no folder {model}")
+    if not at:
         raise BadInput(f"'{model}' is neither a folder nor RUN@STEP; the recipe's runs: {', '.join(recipe.runs)}")
+    if run not in recipe.runs:
+        raise BadInput(f"the recipe has no run '{run}'; there are: {', '.join(recipe.runs)}")
+    if not step.isdigit():
+        raise BadInput(f"'{step}' in {model} is no step: write {run}@40")
     pointer = store.head_pointer(recipe.name, f"pretraining/{run}")
     if pointer is None:
         raise MissingUpstream(f"run '{run}' has not been trained for recipe '{recipe.name}'")
@@ -102,30 +108,30 @@ def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
 # ------------------------------------------------------------------ read
 
 
-def tasks(as_json: bool = JSON) -> None:
+def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON) -> None:
     """Every task of every suite: items, shots, and for those without data what to do."""
     from neo_assets.evaluate.score import TASKS
-    from training.tasks import read_absent, read_tasks, task_identity
+    from training.tasks import limited, read_absent, read_tasks, task_identity
 
     recipe, store = load(), Store(store_root())
+    _known_suites(recipe, suite)
     folders = [store.head(recipe.name, name).path for name in TASKS]
     known, absent = read_tasks(folders), read_absent(folders)
     rows: list[Row] = []
-    for suite in recipe.evaluation.suites:
-        for name, first in recipe.asked([suite]).items():
+    for shown in suite or recipe.evaluation.suites:
+        for name, first in recipe.asked([shown]).items():
             base = first.task if first else name
-            task = known.get(base)[0] if base in known else None  # type: ignore[index]
-            row: Row = {"suite": suite, "task": name, "lang": task.lang if task else None, "metric": task.metric if task else None}
-            items = min(first.first, task.items or first.first) if task and first else task.items if task else None
-            row |= {"items": items, "shots": task.shots if task else None, "chance": task.chance if task else None, "licence": task.licence if task else None}
+            task = limited(known[base][0], name, first.first if first else None) if base in known else None
+            row: Row = {"suite": shown, "task": name, "lang": task.lang if task else None, "metric": task.metric if task else None, "items": task.items if task else None}
+            row |= {"shots": task.shots if task else None, "chance": task.chance if task else None, "licence": task.licence if task else None}
             note = "" if task else absent[base].message if base in absent else "the held-out documents gave no such items"
-            rows.append(row | {"identity": task_identity(task)[:SHORT] if task and not first else None, "note": note})
+            rows.append(row | {"identity": task_identity(task)[:SHORT] if task else None, "note": note})
     show(rows, as_json)
 
 
 def scores(
     run: Annotated[str | None, typer.Argument(help="a run of the recipe, or what `neo eval FOLDER` called a folder; all if left out")] = None,
-    suite: Annotated[list[str] | None, SUITE] = None,
+    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="a suite of the recipe; again for more; every task if left out")] = None,
     history: Annotated[bool, typer.Option("--history", help="every checkpoint, identity, metric, subset and attempt instead of the newest main scores")] = False,
     as_json: bool = JSON,
 ) -> None:
@@ -138,7 +144,11 @@ def scores(
     table = read_scores(store)
     rows: list[Row] = [r for r in table.to_pylist() if r["value"] is not None and (run is None or r["run"] == run) and (wanted is None or r["task"] in wanted)]
     if run is not None and not rows:
-        raise BadInput(f"there is no score of '{run}'. {did_you_mean(run, set(table.column('run').to_pylist()))}")
+        there = sorted(set(table.column("run").to_pylist()))
+        if run in there:
+            raise BadInput(f"'{run}' has no score of a task of {', '.join(suite or [])}; `neo eval` makes some")
+        at = " A run without its step is asked for here." if "@" in run else ""
+        raise BadInput(f"there is no score of '{run}'.{at} There are scores of: {', '.join(there) or 'nothing yet'}")
     if not history:
         newest: dict[tuple[str, str], Row] = {}
         for row in rows:
@@ -159,7 +169,7 @@ def compare(
     a: Annotated[str, typer.Argument(help=MODEL)],
     b: Annotated[str, typer.Argument(help=MODEL)],
     suite: Annotated[list[str] | None, SUITE] = None,
-    alpha: Annotated[float, typer.Option(help="chance of calling equals different, over all tasks shown")] = 0.05,
+    alpha: Annotated[float, typer.Option(min=0.0, max=1.0, help="chance of calling equals different, over all tasks shown")] = 0.05,
     fail_if_worse: Annotated[bool, typer.Option("--fail-if-worse", help="exit with 1 if B is worse than A on any task")] = False,
     as_json: bool = JSON,
 ) -> None:
@@ -209,7 +219,7 @@ def fetch_benchmarks(names: Annotated[list[str] | None, typer.Argument(help="ben
     known = recipe.evaluation.benchmarks
     for name in names or []:
         if name not in known:
-            raise BadInput(f"the recipe has no benchmark '{name}'. {did_you_mean(name, known)}")
+            raise BadInput(f"the recipe has no benchmark '{name}'. {did_you_mean(name, known) or 'There are: ' + ', '.join(known)}")
     failed = 0
     for name in names or [n for n, b in known.items() if b.url]:
         try:

@@ -149,7 +149,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         for check in comparison.verdict:
             said = check.detail if len(check.detail) <= LONGEST_REASON else check.detail[:LONGEST_REASON] + " …"
             print(f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {check.name}: {said}")
-        print(f"Scores, curves, what was written: {comparison.file('scores.html')}")
+        print(f"Scores, curves, what was written, every gate's reasons in full: {comparison.file('scores.html')}")
         store.head(recipe.name, "comparison")  # a refused one ends it here
     report = store.head(recipe.name, "factory_report").file("report.html")
     heads = [a for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name) if a]
