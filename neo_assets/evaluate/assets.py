@@ -17,14 +17,13 @@ from neo_assets.evaluate.gates import NAMES as GATES
 from neo_assets.evaluate.gates import best, by_checkpoint
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 from neo_assets.evaluate.index import read_scores
-from neo_assets.evaluate.models import Exporter, export_input
+from neo_assets.evaluate.models import Exporter, export_input, from_elsewhere
 from neo_assets.evaluate.score import LIBRARIES as ASKING
-from neo_assets.evaluate.score import TASKS, Scorer, Subject, asked_tasks, called, headline, score_input, score_rows
+from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows, todays_identities
 from neo_assets.evaluate.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
 from neo_assets.pretrain.export import export_model
 from neo_assets.pretrain.job import checkpoint_folders
 from neo_assets.pretrain.partitions import partitions
-from training.tasks import task_identity
 
 GROUP = "evaluate"
 POOL = "evaluation"
@@ -64,12 +63,13 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         gates=settings.gates,
         published=settings.published,
         files_digest=files_digest(settings.published),
-        baseline=settings.baseline.path if settings.baseline else "",
     )
     out["score_matrix"] = Declared(
         "score_matrix", make_score_matrix, matrix, reads=[*evaluations, "contamination", *TASKS], libraries=["matplotlib"], found=["scores", "identities"]
     )
-    out["comparison"] = Declared("comparison", compare_runs, compared, reads=["score_matrix", *TASKS], libraries=["numpy", "scipy", "vl-convert-python", "jinja2"])
+    out["comparison"] = Declared(
+        "comparison", compare_runs, compared, reads=["score_matrix", *TASKS], libraries=["numpy", "scipy", "vl-convert-python", "jinja2"], found=["baseline"]
+    )
     return out
 
 
@@ -92,12 +92,6 @@ def scorer(context: dg.AssetExecutionContext, recipe: Recipe, store: Store) -> S
     """What asks the recipe's tasks, over what this recipe's build holds."""
     tasks = [store.head(recipe.name, name) for name in TASKS]
     return Scorer(store, context.resources.compute.open(), score_input(recipe), recipe.evaluation.threads, tasks, context.log.info)
-
-
-def todays_identities(recipe: Recipe, store: Store) -> dict[str, str]:
-    """Identity of every task of every suite, by the name its scores get."""
-    tasks = asked_tasks(score_input(recipe, list(recipe.evaluation.suites)), [store.head(recipe.name, name) for name in TASKS])
-    return {name: task_identity(task) for name, task in tasks.items()}
 
 
 def wants_repeat(context: dg.AssetExecutionContext) -> bool:
@@ -243,7 +237,7 @@ def _score_matrix(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     config: ScoreMatrixInput = entry.config  # type: ignore[assignment]
 
     def with_scores(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> ScoreMatrixInput:
-        return gathered(config, store, recipe.name, todays_identities(recipe, store))
+        return gathered(config, store, recipe.name, todays_identities(recipe, store, list(recipe.evaluation.suites)))
 
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         return make_score_matrix(ScoreMatrixInput.model_validate(made_from.config), inputs, out, store=store, recipe=recipe.name)
@@ -255,7 +249,10 @@ def _comparison(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     config: ComparisonInput = entry.config  # type: ignore[assignment]
     baseline = Path(recipe.evaluation.baseline.path) if recipe.evaluation.baseline else None
 
+    def with_baseline(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> ComparisonInput:
+        return config.model_copy(update={"baseline": from_elsewhere(baseline).digest}) if baseline else config
+
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         return compare_runs(config, inputs, out, store=store, baseline=baseline)
 
-    return artifact(recipe, GROUP, entry, checks=list(GATES), kinds=["html"], call=call)
+    return artifact(recipe, GROUP, entry, checks=list(GATES), kinds=["html"], call=call, refine=with_baseline)

@@ -13,8 +13,7 @@ from neo_assets.core.store import Store
 from neo_assets.declare import key
 from neo_assets.evaluate.assets import REEVALUATION_TAG, REPEAT_TAG
 from neo_assets.evaluate.index import read_scores
-from neo_assets.evaluate.score import TASKS, asked_tasks, score_input
-from training.tasks import task_identity
+from neo_assets.evaluate.score import todays_identities
 
 ONE_AT_A_TIME = {"neofoundry/work": "evaluation"}
 """Tag of runs that the instance's queue starts one after another (``dagster.yaml``): each uses every core."""
@@ -39,7 +38,7 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
     def evaluate_checkpoints(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         store: Store = context.resources.store.open()
         try:
-            identities = asked_today(recipe, store)
+            identities = todays_identities(recipe, store)
         except NeoError as error:
             yield dg.SkipReason(str(error))
             return
@@ -55,12 +54,6 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
             yield dg.RunRequest(run_key=f"{partition}/{today}", partition_key=partition, asset_selection=target, tags=ONE_AT_A_TIME)
 
     return evaluate_checkpoints
-
-
-def asked_today(recipe: Recipe, store: Store) -> dict[str, str]:
-    """Identity of every task that a due checkpoint is asked, by the name its scores get."""
-    tasks = [store.head(recipe.name, name) for name in TASKS]
-    return {name: task_identity(task) for name, task in asked_tasks(score_input(recipe), tasks).items()}
 
 
 def scored_under(store: Store, run: str, identities: Mapping[str, str]) -> set[str]:

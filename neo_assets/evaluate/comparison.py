@@ -38,7 +38,7 @@ class ComparisonInput(Section):
     gates: Gates
     published: list[str]
     files_digest: str = Field(description="of the published scores and of the page's own parts")
-    baseline: str = ""
+    baseline: str = Field(default="", description="content of the baseline's folder, found when it is compared")
 
 
 def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, baseline: Path | None) -> Outcome:
@@ -56,7 +56,7 @@ def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: W
     checks, findings = judge(config.gates, judged, _reader(store), clean)
     page = _page(config, rows, continuations, inputs, [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks])
     write_page(page, out.path / PAGE)
-    shown = [_finding(f) for f in findings]
+    shown = [_finding(f, config.gates.regression.alpha) for f in findings]
     out.write_text("comparisons.json", json.dumps(shown, ensure_ascii=False, indent=1))
     return Outcome(
         digest=digest_json([shown, [c.model_dump() for c in checks], inputs["score_matrix"].manifest.digest, config.files_digest]),
@@ -126,9 +126,9 @@ def _reader(store: Store) -> Callable[[Row], Items]:
     return read
 
 
-def _finding(f: Finding) -> Row:
+def _finding(f: Finding, alpha: float) -> Row:
     d = f.difference
-    said = "worse" if f.regressed else "better" if d.worse(f.higher_is_better) < 0 and f.p < 0.05 else "no difference found" if f.p >= 0.05 else "worse, within tolerance"
+    said = "worse" if f.regressed else "no difference found" if f.p >= alpha else "better" if d.worse(f.higher_is_better) < 0 else "worse, within tolerance"
     return {
         "run": f.run,
         "task": f.task,

@@ -22,7 +22,7 @@ from neo_assets.core.recipe.base import Lang, Section
 from neo_assets.core.recipe.data import Split
 from neo_assets.core.recipe.evaluation import HeldoutTasks
 from neo_assets.core.records import DROPPED, KEPT, Verdict, verdict_table
-from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.evaluate.benchmarks.built import write_lines
 from neo_assets.evaluate.benchmarks.translations import PROMPTS
 from neo_assets.evaluate.drawing import keyed
@@ -102,7 +102,6 @@ class _Language:
 
     tasks: list[Task]
     used: set[str]
-    numbers: Row
     checks: list[Check]
 
 
@@ -125,7 +124,6 @@ def _make_language(lang: str, documents: Sequence[_Heldout], settings: HeldoutTa
     return _Language(
         tasks=tasks,
         used={d.doc_id for d in rolling} | {i.doc_id for i in (*following, *missing)},
-        numbers={"lang": lang, "documents": len(docs), "bits_per_byte_documents": len(rolling), "next_sentence_items": len(following), "cloze_items": len(missing)},
         checks=[
             Check(name=f"has_items_{lang}", passed=bool(rolling and following), detail=f"{len(rolling)} documents and {len(following)} next sentences from {len(docs)} documents"),
             Check(name=f"enough_items_{lang}", passed=all(got >= asked for got, asked in wanted.values()) and len(rolling) > 0, detail=short, blocking=False),

@@ -99,6 +99,12 @@ def asked_tasks(score: ScoreInput, task_artifacts: Sequence[Artifact]) -> dict[s
     return {name: limited(known[base][0], name, first.first if first else None) for name, first, base in _asked(score) if base in known}
 
 
+def todays_identities(recipe: Recipe, store: Store, suites: list[str] | None = None) -> dict[str, str]:
+    """Identity of every task of these suites (those that every due checkpoint is asked, if left out), by the name its scores get."""
+    tasks = asked_tasks(score_input(recipe, suites), [store.head(recipe.name, name) for name in TASKS])
+    return {name: task_identity(task) for name, task in tasks.items()}
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Everything needed to ask models the tasks of a recipe."""

@@ -55,8 +55,3 @@ def nearest_in_length(truth: str, others: Sequence[str], wanted: int, seed: int,
     """As many of ``others`` as wanted, the nearest to ``truth`` in characters, ties settled by a keyed hash; none equal to it or to each other."""
     distinct = sorted(set(others) - {truth}, key=lambda o: (abs(len(o) - len(truth)), keyed(seed, "distractor", item, o)))
     return distinct[:wanted]
-
-
-def placed(truth: str, wrong: Sequence[str], position: int) -> list[str]:
-    """The choices of an item, the right one at ``position``."""
-    return [*wrong[:position], truth, *wrong[position:]]

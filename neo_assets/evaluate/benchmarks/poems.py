@@ -13,8 +13,9 @@ from pathlib import Path
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Poems
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, placed, write_lines
+from neo_assets.evaluate.benchmarks.built import Built, write_lines
 from neo_assets.evaluate.drawing import keyed
+from neo_assets.evaluate.turns import placed
 from training.tasks import Task
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

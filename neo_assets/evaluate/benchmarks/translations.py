@@ -11,8 +11,9 @@ from pathlib import Path
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Translation
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, nearest_in_length, placed, write_lines
+from neo_assets.evaluate.benchmarks.built import Built, nearest_in_length, write_lines
 from neo_assets.evaluate.drawing import keyed
+from neo_assets.evaluate.turns import placed
 from training.tasks import Task
 
 PROMPTS = {"zh": ("英文：{source}\n中文：", ""), "en": ("Chinese: {source}\nEnglish:", " ")}
