@@ -77,7 +77,7 @@ def score(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Ro
     if task.kind == "code":
         from training.sandbox import Sandbox
 
-        Sandbox.open()  # before an hour is spent on writing programs that may not be run
+        Sandbox.open(task.limits.packages if task.limits else ())  # before an hour is spent on writing programs that may not be run
     _set_seeds(seed)
     rows, items = _shipped(lm, task, data, seed) if task.shipped else _own(lm, task, data, scratch, seed)
     common: dict[str, Scalar] = {"task": task.name, "identity": task_identity(task), "lang": task.lang, "n": len(items), "shots": task.shots}

@@ -28,7 +28,7 @@ def run_programs(task: Task, items: Sequence[dict[str, object]], written: Sequen
         SandboxUnavailable: this machine has no sandbox; nothing was run.
     """
     assert task.limits is not None
-    sandbox = Sandbox.open()
+    sandbox = Sandbox.open(task.limits.packages)
     limits = Limits(
         cpu_s=task.limits.cpu_s,
         wall_s=task.limits.cpu_s * WALL_PER_CPU,

@@ -12,6 +12,7 @@ none can see what another left. What remains possible is written here, so that n
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -94,7 +95,8 @@ def run(program, nonce, report, limits, getpid, read, write, leave):
         write(report, answer)
     leave(0)
 
-program, nonce, report, *limits = map(int, sys.argv[2:])
+sys.path += filter(None, sys.argv[2].split(os.pathsep))
+program, nonce, report, *limits = map(int, sys.argv[3:])
 os.write(report, b"+")
 child = os.fork()
 if child:
@@ -210,11 +212,15 @@ class Sandbox:
     bwrap: Path
     python: Path
     shown: tuple[Path, ...]
-    """All that a program sees of this machine, read-only: the interpreter, its standard library, the system's shared libraries."""
+    """All that a program sees of this machine, read-only: the interpreter, its standard library, the system's shared libraries, the packages."""
+    search: tuple[Path, ...] = ()
+    """Folders in which the interpreter finds the packages."""
 
     @classmethod
-    def open(cls) -> Self:
+    def open(cls, packages: Sequence[str] = ()) -> Self:
         """Looks for bubblewrap on PATH or in NEO_BWRAP, and runs a program in it that tries what must not be possible.
+
+        Programs can import these ``packages`` of this environment and no other.
 
         Raises SandboxUnavailable, which names what is missing.
         """
@@ -224,8 +230,10 @@ class Sandbox:
             why = f"NEO_BWRAP names {named}, which is no program" if named else "bubblewrap is not installed"
             raise SandboxUnavailable(f"{why}: apt install bubblewrap (Linux only, 0.8 or newer), or name its bwrap in NEO_BWRAP.")
         prefix, python = Path(sys.base_prefix).resolve(), Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-        wanted = (python, prefix / "lib", prefix / "lib64", *SYSTEM_LIBRARIES)
-        sandbox = cls(Path(found).resolve(), python, tuple(dict.fromkeys(path for path in wanted if path.exists())))
+        places = [_package(name) for name in packages]
+        wanted = (python, prefix / "lib", prefix / "lib64", *SYSTEM_LIBRARIES, *(p for place in places for p in (place, place.with_name(f"{place.name}.libs"))))
+        shown = tuple(dict.fromkeys(path for path in wanted if path.exists()))
+        sandbox = cls(Path(found).resolve(), python, shown, tuple(dict.fromkeys(place.parent for place in places)))
         sandbox._probe()
         return sandbox
 
@@ -235,7 +243,7 @@ class Sandbox:
             return list(pool.map(lambda program: self.run(program, limits), programs))
 
     def run(self, program: str, limits: Limits) -> Verdict:
-        """Runs ``program`` as ``__main__`` of an isolated interpreter that has the standard library only.
+        """Runs ``program`` as ``__main__`` of an isolated interpreter that has the standard library, and the packages it was opened with.
 
         When it returns, no process of the program is left. Raises SandboxUnavailable when bubblewrap or the interpreter did not start: that says
         nothing about the program.
@@ -281,10 +289,22 @@ class Sandbox:
             command += ["--", str(setpriv), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
         command += [str(self.bwrap), "--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
         command += ["--as-pid-1", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv"]
-        command += ["--setenv", "LD_LIBRARY_PATH", str(self.python.parents[1] / "lib"), "--setenv", "HOME", "/tmp"]
+        command += ["--setenv", "LD_LIBRARY_PATH", str(self.python.parents[1] / "lib"), "--setenv", "HOME", "/tmp", "--setenv", "OPENBLAS_NUM_THREADS", "1"]
         command += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", *_read_only(self.shown), "--proc", "/proc", *devices]
         command += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/tmp", "--"]
-        command += [str(self.python), "-I", "-S", "-B", "-X", "utf8", "-c", BOOTSTRAP, *map(str, (limits.wall_s, source, nonce, report))]
+        command += [
+            str(self.python),
+            "-I",
+            "-S",
+            "-B",
+            "-X",
+            "utf8",
+            "-c",
+            BOOTSTRAP,
+            str(limits.wall_s),
+            os.pathsep.join(map(str, self.search)),
+            *map(str, (source, nonce, report)),
+        ]
         # One process more than the program's: its guard.
         numbers = (limits.cpu_s, limits.memory_bytes, limits.file_bytes, limits.processes + 1, OPEN_FILES, 0)
         return [*command, *map(str, numbers)]
@@ -317,6 +337,14 @@ class Sandbox:
         if "setpriv" in said:
             return f"The program setpriv, which root needs to become nobody, does not work: {said}. It belongs to the package util-linux."
         return f"{self.bwrap} cannot start a program here. It says: {said}. {ALLOW_NAMESPACES}"
+
+
+def _package(name: str) -> Path:
+    """Folder of an installed package."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise SandboxUnavailable(f"the tests import the package {name}, which is not installed: pip install {name}.")
+    return Path(spec.submodule_search_locations[0])
 
 
 def _watch(child: subprocess.Popen[bytes], report_out: int, errors_out: int, limits: Limits) -> tuple[bytes, bytes, float, bool]:

@@ -45,6 +45,7 @@ class CodeLimits(BaseModel):
 
     cpu_s: int
     memory_mb: int
+    packages: tuple[str, ...] = ()  # that its tests import, besides the standard library
 
 
 class Shipped(BaseModel):

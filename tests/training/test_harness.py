@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -20,6 +22,7 @@ from tests.training.folders import SHAPE, identities, run_program, save_model, w
 from tests.training.hub_data import write_hub_folder
 from training.document_start import DOCUMENT_START
 from training.harness import detectable
+from training.programs import run_programs
 from training.tasks import lm_eval_config, lm_eval_record, read_absent, read_tasks
 
 LONGEST = 640
@@ -198,6 +201,53 @@ def test_a_set_of_programs_without_its_examples_or_with_a_torn_record_is_named(t
     torn = Code(kind="code", format="mbpp", path=str(tmp_path / "mbpp.jsonl"), lang="en", licence="ours", shots=0, max_tokens=64, cpu_s=2, memory_mb=256)
     with pytest.raises(BadInput, match=r"mbpp\.jsonl: line 1"):
         collect_benchmarks(benchmark_items_input({"mbpp": torn}, ["en"]), {}, Workspace(tmp_path / "b"))
+
+
+def test_of_mbpp_only_the_ids_the_recipe_names_are_asked(tmp_path: Path) -> None:
+    some = mbpp(tmp_path, range(1, 20)).model_copy(update={"task_ids": (11, 15)})
+    collect_benchmarks(benchmark_items_input({"mbpp": some}, ["en"]), {}, Workspace(tmp_path / "out"))
+    assert [json.loads(line)["id"] for line in (tmp_path / "out" / "mbpp.jsonl").read_text().splitlines()] == [f"mbpp-{i}" for i in range(11, 16)]
+
+
+LARGER_TESTS = """import numpy as np
+
+def assertion(out, exp, atol):
+    assert out == exp or np.allclose(out, exp, rtol=1e-07, atol=atol)
+"""
+
+
+def plus(root: Path, form: str) -> Code:
+    """A set of EvalPlus's form, as its hub folder has it: Parquet, beside a description in another form."""
+    judged = "    for inp, exp in zip([[1], [2], [-7]], [3.0, 4.0, -5.0]):\n        assertion({}(*inp), exp, 1e-6)\n"
+    if form == "humaneval":
+        record = {"prompt": "def add(x):\n", "canonical_solution": "    return x + 2.0\n", "entry_point": "add"}
+        records = [record | {"task_id": f"HumanEval/{i}", "test": LARGER_TESTS + "\ndef check(candidate):\n" + judged.format("candidate")} for i in range(3)]
+    else:
+        record = {"prompt": "Write a function to add 2.", "code": "def add(x):\n    return x + 2.0", "test_imports": ["import math"], "test_list": ["assert add(1) == 3"] * 3}
+        records = [record | {"task_id": i, "test": LARGER_TESTS + "\nif True:\n" + judged.format("add")} for i in range(2, 7)]
+    data = root / form / "data"
+    data.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(records), data / "test-00000-of-00001-abc.parquet")
+    (root / form / "dataset_infos.json").write_text('{"default": {"description": "no record"}}')
+    more = {"shots": 3} if form == "mbpp" else {}
+    return Code.model_validate(
+        {"kind": "code", "format": form, "path": str(root / form), "lang": "en", "licence": "ours", "max_tokens": 64, "cpu_s": 5, "memory_mb": 512, "packages": ["numpy"]} | more
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "passes_few_tests"), [("humaneval", "    return x + 2.0\n", "    return 3\n"), ("mbpp", "def add(x):\n    return x + 2.0", "def add(x):\n    return 3")]
+)
+def test_larger_sets_of_tests_judge_by_all_their_tests_with_numpy(
+    form: str, right: str, passes_few_tests: str, tmp_path: Path, bubblewrap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEO_BWRAP", str(bubblewrap))
+    collect_benchmarks(benchmark_items_input({"plus": plus(tmp_path, form)}, ["en"]), {}, Workspace(tmp_path / "out"))
+    task, data = read_tasks([tmp_path / "out"])["plus"]
+    items = [json.loads(line) for line in data.read_text().splitlines()]
+    assert len(items) == (3 if form == "humaneval" else 2), "solved examples are not asked"
+    judged = run_programs(task, items[:2], [right, passes_few_tests])
+    assert judged[0] == [True, False], judged[1]
 
 
 def test_translations_and_poems_have_even_positions_and_different_choices(tmp_path: Path) -> None:

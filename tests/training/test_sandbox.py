@@ -52,6 +52,17 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def test_a_program_sees_the_packages_that_were_asked_for_and_no_other(sandbox: Sandbox, bubblewrap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO_BWRAP", str(bubblewrap))
+    with_numpy = Sandbox.open(["numpy"])
+    program = "import numpy\nassert numpy.ones((64, 64)).dot(numpy.ones(64))[0] == 64\n"
+    assert with_numpy.run(program, LIMITS).status == "passed"
+    assert "No module named 'numpy'" in sandbox.run(program, LIMITS).detail
+    assert "No module named 'torch'" in with_numpy.run("import torch\n", LIMITS).detail
+    with pytest.raises(SandboxUnavailable, match="the tests import the package nonesuch, which is not installed"):
+        Sandbox.open(["nonesuch"])
+
+
 def test_a_program_passes_when_it_reaches_its_end(sandbox: Sandbox) -> None:
     verdict = sandbox.run("def add(a, b):\n    return a + b\n\nassert add(1, 2) == 3\n", LIMITS)
     assert (verdict.status, verdict.detail) == ("passed", "")

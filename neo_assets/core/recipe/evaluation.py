@@ -54,6 +54,8 @@ class Code(_Benchmark):
     max_tokens: int = Field(ge=1, description="of a completion")
     cpu_s: int = Field(ge=1, description="processor seconds of one program")
     memory_mb: int = Field(ge=64)
+    packages: list[str] = Field(default_factory=list, description="installed packages that its tests import; a program in the sandbox sees these and no other")
+    task_ids: tuple[int, int] | None = Field(None, description="first and last id asked, of MBPP, whose file holds its training and validation problems as well")
 
 
 class Translation(_Benchmark):

@@ -6,7 +6,7 @@ import random
 
 from neo_assets.core.recipe.evaluation import Arithmetic
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, write_lines
+from neo_assets.evaluate.benchmarks.built import Built, written
 from training.tasks import Task
 
 _SHOTS_APART = 1_000_003
@@ -35,15 +35,9 @@ def build(name: str, benchmark: Arithmetic, out: Workspace) -> Built:
             if example[0] != question:
                 examples.append(f"{example[0]} {example[1]}\n")
         items.append({"id": f"{name}-{number}", "prompt": "".join(examples) + question, "target": str(answer)})
-    file, digest = write_lines(out, name, items)
     task = Task(
-        name=name,
+        **written(name, benchmark, items, out),
         kind="generate",
-        file=file,
-        data_digest=digest,
-        lang=benchmark.lang,
-        licence=benchmark.licence,
-        items=len(items),
         chance=0.0,
         metric="exact_match",
         shots=benchmark.shots,

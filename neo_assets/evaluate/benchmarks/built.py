@@ -1,15 +1,21 @@
-"""What every kind of benchmark gives: a task, the texts that training must not hold, and a row for the table. And how benchmarks draw and find things."""
+"""What every kind of benchmark gives: a task, and the texts that training must not hold. And how benchmarks find, read and draw things."""
 
 from __future__ import annotations
 
+import csv
+import gzip
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
+
+from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_file, digest_json
-from neo_assets.core.recipe.evaluation import PACKAGE
+from neo_assets.core.recipe.evaluation import PACKAGE, Benchmark
 from neo_assets.core.store import Workspace
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.text.searched import Item
@@ -42,6 +48,57 @@ def quick_digest(path: Path) -> str:
     if sum(p.stat().st_size for p in files) > FULLY_HASHED_BYTES:
         return digest_json([[p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
     return digest_json([[p.relative_to(path).as_posix(), digest_file(p)] for p in files])
+
+
+FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv")
+"""Data files that are read, by ending; of a folder those of the first ending it has, because a hub folder holds descriptions in other forms beside its data."""
+
+
+def data_files(data: Path) -> list[Path]:
+    """The data files of a folder, or the file itself. Raises BadInput for a folder without any."""
+    if data.is_file():
+        return [data]
+    for form in FORMS:
+        if found := sorted(p for p in data.rglob(f"*{form}") if p.is_file()):
+            return found
+    raise BadInput(f"{data}: no file in it ends with {', '.join(FORMS)}")
+
+
+def read_records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every record of a data file, with what to call it in a message; a file of another ending has none.
+
+    Raises:
+        BadInput: names file and line.
+    """
+    if file.suffix == ".parquet":
+        yield from ((f"record {number}", record) for number, record in enumerate(pq.read_table(file).to_pylist(), 1))
+    elif file.suffix == ".csv":
+        with file.open(encoding="utf-8", newline="") as stream:
+            yield from ((f"record {number}", dict(record)) for number, record in enumerate(csv.DictReader(stream), 1))
+    elif file.name.endswith((".json", ".jsonl", ".jsonl.gz")):
+        text = gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text(encoding="utf-8")
+        for number, line in enumerate([text] if file.suffix == ".json" else text.split("\n"), 1):
+            if line.strip():
+                yield from _parsed(file, f"line {number}", line)
+
+
+def _parsed(file: Path, where: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"{file}: {where}: {error}") from error
+    for record in value if isinstance(value, list) else [value]:
+        if not isinstance(record, dict):
+            raise BadInput(f"{file}: {where}: not a record but {type(record).__name__}")
+        yield where, record
+
+
+def written(name: str, benchmark: Benchmark, lines: Sequence[Mapping[str, object]], out: Workspace) -> dict[str, Any]:
+    """Write a benchmark's items; returns the fields of its task that follow from them. Raises BadInput where there are none."""
+    if not lines:
+        raise BadInput(f"benchmark '{name}': there is no item in {benchmark.path}")
+    file, digest = write_lines(out, name, lines)
+    return {"name": name, "file": file, "data_digest": digest, "lang": benchmark.lang, "licence": benchmark.licence, "items": len(lines)}
 
 
 def write_lines(out: Workspace, name: str, lines: Sequence[Mapping[str, object]]) -> tuple[str, str]:

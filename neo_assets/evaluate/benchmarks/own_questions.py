@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Choice
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, write_lines
+from neo_assets.evaluate.benchmarks.built import Built, written
 from training.tasks import Task
 
 PROMPTS = {"en": ("Question: {question}\nAnswer:", " "), "zh": ("问题：{question}\n答案：", "")}
@@ -53,16 +53,10 @@ def build(name: str, benchmark: Choice, data: Path, out: Workspace) -> Built:
     if benchmark.lang not in PROMPTS:
         raise BadInput(f"benchmark '{name}' is in '{benchmark.lang}'; there are prompts for {', '.join(PROMPTS)} only")
     items = _read(data, data.read_bytes())
-    file, digest = write_lines(out, name, items)
     prompt, delimiter = PROMPTS[benchmark.lang]
     task = Task(
-        name=name,
+        **written(name, benchmark, items, out),
         kind="multiple_choice",
-        file=file,
-        data_digest=digest,
-        lang=benchmark.lang,
-        licence=benchmark.licence,
-        items=len(items),
         chance=round(sum(1 / len(item["choices"]) for item in items) / len(items), 6),
         metric=benchmark.metric,
         prompt=prompt,

@@ -13,7 +13,7 @@ from pathlib import Path
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Poems
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, write_lines
+from neo_assets.evaluate.benchmarks.built import Built, written
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.evaluate.turns import placed
 from training.tasks import Task
@@ -59,15 +59,9 @@ def build(name: str, benchmark: Poems, data: Path, out: Workspace) -> Built:
         searched.append((item, f"{couplet.first}，{couplet.second}", ""))
     if not lines:
         raise BadInput(f"benchmark '{name}': no poem with couplets of even lines in {', '.join(benchmark.files)} of {data}")
-    file, digest = write_lines(out, name, lines)
     task = Task(
-        name=name,
+        **written(name, benchmark, lines, out),
         kind="multiple_choice",
-        file=file,
-        data_digest=digest,
-        lang=benchmark.lang,
-        licence=benchmark.licence,
-        items=len(lines),
         chance=1 / benchmark.choices,
         metric="acc",
         prompt="{context}",

@@ -6,22 +6,18 @@ digest is part of the task's identity, so an edited or updated definition makes 
 
 from __future__ import annotations
 
-import csv
 import functools
 import importlib.util
-import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.evaluation import Harness
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built
+from neo_assets.evaluate.benchmarks.built import Built, read_records
 from neo_assets.text.searched import Item
 from training.tasks import Shipped, Task, question_key, question_of
 
@@ -94,23 +90,6 @@ def build(name: str, benchmark: Harness, data: Path, out: Workspace) -> Built:
 def _questions(file: Path, fields: list[str]) -> Iterator[Item]:
     if _NOT_ASKED.search(file.stem.lower()):
         return
-    for record in _records(file):
+    for _, record in read_records(file):
         if text := question_of(record, fields):
             yield question_key(text), text, ""
-
-
-def _records(file: Path) -> Iterator[dict[str, object]]:
-    if file.suffix == ".parquet":
-        yield from pq.read_table(file).to_pylist()
-    elif file.suffix in (".jsonl", ".json"):
-        try:
-            lines = file.read_text(encoding="utf-8").split("\n") if file.suffix == ".jsonl" else [file.read_text(encoding="utf-8")]
-            for line in lines:
-                if line.strip():
-                    value = json.loads(line)
-                    yield from value if isinstance(value, list) else [value]
-        except ValueError as error:
-            raise BadInput(f"{file}: not JSON: {error}") from error
-    elif file.suffix == ".csv":
-        with file.open(encoding="utf-8", newline="") as stream:
-            yield from csv.DictReader(stream)

@@ -11,7 +11,7 @@ from pathlib import Path
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Translation
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, nearest_in_length, write_lines
+from neo_assets.evaluate.benchmarks.built import Built, nearest_in_length, written
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.evaluate.turns import placed
 from training.tasks import Task
@@ -36,16 +36,10 @@ def build(name: str, benchmark: Translation, data: Path, out: Workspace) -> Buil
         wrong = nearest_in_length(target, targets, benchmark.choices - 1, benchmark.seed, sentence)
         position = number % benchmark.choices
         lines.append({"id": sentence, "source": source, "choices": placed(target, wrong, position), "answer": position})
-    file, digest = write_lines(out, name, lines)
     prompt, delimiter = PROMPTS[benchmark.into]
     task = Task(
-        name=name,
+        **written(name, benchmark, lines, out),
         kind="multiple_choice",
-        file=file,
-        data_digest=digest,
-        lang=benchmark.lang,
-        licence=benchmark.licence,
-        items=len(lines),
         chance=1 / benchmark.choices,
         metric="acc_norm",
         prompt=prompt,
