@@ -7,7 +7,7 @@ recipe's build used last for every input, finds or makes the artifact, and repor
 
 import base64
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def artifact(
     declared: Declared,
     *,
     checks: Sequence[str],
+    warns: Collection[str] = (),
     kinds: Sequence[str],
     deps: Sequence[str] = (),
     call: Callable[[dg.AssetExecutionContext, Store, MadeFrom, Mapping[str, Artifact], Workspace], Outcome] | None = None,
@@ -83,7 +84,7 @@ def artifact(
 ) -> dg.AssetsDefinition:
     """Declare one unpartitioned artifact.
 
-    ``checks`` are the names of the checks its stage returns, all judged in the same step. ``call`` replaces the plain call of the stage
+    ``checks`` are the names of the checks its stage returns, all judged in the same step; ``warns`` those of them that stop nothing. ``call`` replaces the plain call of the stage
     where it needs more than inputs (a job); ``after`` runs once the artifact is there, made or found; ``refine`` gives the config where it
     depends on what this Dagster run asks for. ``deps`` are further edges that the stage does not read through the store. ``pool`` names the
     concurrency pool that an instance may limit; without a limit it means nothing.
@@ -103,7 +104,7 @@ def artifact(
                 metadata=code_reference(declared.stage),
             )
         ],
-        check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=True, description=check_description(c)) for c in checks],
+        check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=c not in warns, description=check_description(c)) for c in checks],
         required_resource_keys={"store", *required_resources},
         pool=pool,
     )

@@ -39,6 +39,6 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     entries = declared(recipe)
     out = [artifact(recipe, GROUP, entries["benchmark_items"], checks=["rows_balance"], kinds=["json"])]
     for name, source in recipe.sources.items():
-        out.append(artifact(recipe, GROUP, entries[f"sources/{name}"], checks=["rows_balance", "terms_quoted"], kinds=["json"]))
+        out.append(artifact(recipe, GROUP, entries[f"sources/{name}"], checks=["rows_balance", "terms_quoted"], warns=["terms_quoted"], kinds=["json"]))
         out.append(artifact(recipe, GROUP, entries[f"raw_crawl/{name}"], checks=["rows_balance", "not_empty"], kinds=["html" if source.kind != "documents" else "parquet"]))
     return out

@@ -14,7 +14,7 @@ from neo_assets.evaluate.comparison import ComparisonInput, compare_runs, files_
 from neo_assets.evaluate.contamination import ContaminationInput, find_contamination
 from neo_assets.evaluate.evaluation import EvaluationInput, evaluate_run
 from neo_assets.evaluate.gates import NAMES as GATES
-from neo_assets.evaluate.gates import best, by_checkpoint
+from neo_assets.evaluate.gates import best, by_checkpoint, only_warn
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 from neo_assets.evaluate.index import read_scores
 from neo_assets.evaluate.models import Exporter, export_input, from_elsewhere
@@ -74,10 +74,10 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
-    entries = declared(recipe)
+    entries, enough = declared(recipe), [f"enough_items_{lang}" for lang in recipe.languages]
     out = [
-        artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"{c}_items_{lang}" for lang in recipe.languages for c in ("has", "enough"))], kinds=["json"]),
-        artifact(recipe, GROUP, entries["contamination"], checks=["searched"], kinds=["json"]),
+        artifact(recipe, GROUP, entries["heldout_tasks"], checks=["rows_balance", *(f"has_items_{lang}" for lang in recipe.languages), *enough], warns=enough, kinds=["json"]),
+        artifact(recipe, GROUP, entries["contamination"], checks=["searched"], warns=["searched"], kinds=["json"]),
     ]
     for name in recipe.runs:
         out += [exported_checkpoint(recipe, name), scored_checkpoint(recipe, name), _evaluation(recipe, name, entries[f"evaluation/{name}"])]
@@ -216,9 +216,19 @@ def _evaluation(recipe: Recipe, run: str, entry: Declared) -> dg.AssetsDefinitio
             _log_once(context, f"hf_model/{run}", checkpoint.path.name, metadata(model, True), model.manifest.digest)
             _log_once(context, f"eval_scores/{run}", checkpoint.path.name, score_metadata(score_rows(scores, 1)), score_digest(scores))
 
-    checks = ["every_due_checkpoint_scored", "repeats_agree"]
     return artifact(
-        recipe, GROUP, entry, checks=checks, kinds=["json"], deps=[f"checkpoint/{run}"], call=call, after=announce, refine=with_attempts, required_resources=["compute"], pool=POOL
+        recipe,
+        GROUP,
+        entry,
+        checks=["every_due_checkpoint_scored", "repeats_agree"],
+        warns=["repeats_agree"],
+        kinds=["json"],
+        deps=[f"checkpoint/{run}"],
+        call=call,
+        after=announce,
+        refine=with_attempts,
+        required_resources=["compute"],
+        pool=POOL,
     )
 
 
@@ -242,7 +252,7 @@ def _score_matrix(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         return make_score_matrix(ScoreMatrixInput.model_validate(made_from.config), inputs, out, store=store, recipe=recipe.name)
 
-    return artifact(recipe, GROUP, entry, checks=["scores_there"], kinds=["parquet"], call=call, refine=with_scores)
+    return artifact(recipe, GROUP, entry, checks=["scores_there"], warns=["scores_there"], kinds=["parquet"], call=call, refine=with_scores)
 
 
 def _comparison(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
@@ -255,4 +265,4 @@ def _comparison(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         return compare_runs(config, inputs, out, store=store, baseline=baseline)
 
-    return artifact(recipe, GROUP, entry, checks=list(GATES), kinds=["html"], call=call, refine=with_baseline)
+    return artifact(recipe, GROUP, entry, checks=list(GATES), warns=only_warn(recipe.evaluation.gates), kinds=["html"], call=call, refine=with_baseline)

@@ -223,7 +223,8 @@ def fetch_benchmarks(names: Annotated[list[str] | None, typer.Argument(help="ben
     failed = 0
     for name in names or [n for n, b in known.items() if b.url]:
         try:
-            print(f"{name}: {fetch_benchmark(name, known[name])}")
+            place, fetched = fetch_benchmark(name, known[name])
+            print(f"{name}: {'fetched into' if fetched else 'already in'} {place}")
         except NeoError as error:
             failed += 1
             print(f"{name}: {error}")

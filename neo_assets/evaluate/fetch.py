@@ -31,8 +31,8 @@ def target(benchmark: Benchmark) -> Path:
     return ROOT / benchmark.path
 
 
-def fetch_benchmark(name: str, benchmark: Benchmark) -> Path:
-    """Fetch one benchmark's data and return where they are; data that are there are left alone.
+def fetch_benchmark(name: str, benchmark: Benchmark) -> tuple[Path, bool]:
+    """Fetch one benchmark's data; returns where they are, and whether they were fetched now: data that are there are left alone.
 
     Raises:
         BadInput: the recipe names no URL for it.
@@ -40,7 +40,7 @@ def fetch_benchmark(name: str, benchmark: Benchmark) -> Path:
     """
     place = target(benchmark)
     if place.exists():
-        return place
+        return place, False
     if benchmark.url is None:
         raise BadInput(f"the recipe names no url for '{name}': put its data at {place}")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def fetch_benchmark(name: str, benchmark: Benchmark) -> Path:
         else:
             _from_url(benchmark.url, aside)
         aside.rename(place)
-    return place
+    return place, True
 
 
 def _from_url(url: str, aside: Path) -> None:

@@ -62,6 +62,12 @@ def judge(gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], c
     return [regression, _parity(gates.parity, runs), _contamination(gates.contamination, runs, clean), _sanity(gates.sanity, runs)], findings
 
 
+def only_warn(gates: Gates) -> list[str]:
+    """Names of the gates that stop nothing."""
+    blocking = (gates.regression.blocking, gates.parity.blocking, gates.contamination.blocking, gates.sanity.blocking)
+    return [name for name, stops in zip(NAMES, blocking, strict=True) if not stops]
+
+
 def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: str, blocking: bool) -> Check:
     said = "; ".join([*reasons, *(f"not asked: {u}" for u in unasked)])
     return Check(name=name, passed=not reasons and not unasked, detail=said or passed, blocking=blocking)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.fingerprint import code_reachable_from, digest_json, library_versions
-from neo_assets.core.jobs import JobSpec
+from neo_assets.core.jobs import JobSpec, Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import First
@@ -171,13 +171,18 @@ class Scorer:
                 if missing := self._missing(key, wanted):
                     self.log(f"scoring {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
                     try:
-                        run_to_end(self.jobs, self._job(subject, missing, results))
+                        run_to_end(self.jobs, self._job(subject, missing, results), self._heard)
                     except JobFailed as error:
                         failure = error
                     made_now += self._keep(subject, wanted, results)
         if failure:
             raise failure
         return {name: self.store.require(key, made_from.fingerprint) for name, made_from in wanted.items()}, made_now
+
+    def _heard(self, message: Message) -> None:
+        if message.event == "progress":
+            told = message.data
+            self.log(f"  {told['done']}/{told['tasks']} {told['task']}: {told['metric']} {told['value']:.4g}")
 
     def _missing(self, key: str, wanted: Mapping[str, MadeFrom]) -> dict[str, MadeFrom]:
         return {name: made_from for name, made_from in wanted.items() if self.store.find(key, made_from.fingerprint) is None}

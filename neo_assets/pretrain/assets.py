@@ -10,7 +10,7 @@ import dagster as dg
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
-from neo_assets.pretrain.job import LIBRARIES, PretrainInput, checkpoint_folders, pretrain
+from neo_assets.pretrain.job import LIBRARIES, PretrainInput, checkpoint_folders, from_scratch, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
 from training.foreign import quick_digest
@@ -63,6 +63,7 @@ def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefini
             announcer.announce(folder.name)
 
     checks = ["every_step_recorded", "loss_finite", "loss_falls"]
+    warns = [] if from_scratch(recipe.runs[name]) else ["loss_falls"]
     parent = recipe.runs[name].parent
     deps = [f"run_plan/{name}", *([f"checkpoint/{parent.run}"] if parent and parent.run != name else [])]
-    return artifact(recipe, GROUP, entry, checks=checks, kinds=["pytorch"], deps=deps, call=call, after=announce_all, required_resources=["compute"], pool="training")
+    return artifact(recipe, GROUP, entry, checks=checks, warns=warns, kinds=["pytorch"], deps=deps, call=call, after=announce_all, required_resources=["compute"], pool="training")

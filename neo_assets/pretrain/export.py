@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from neo_assets.core.fingerprint import digest_json
-from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.jobs import JobFolder, JobSpec, Message
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.run import Model
 from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
@@ -53,11 +53,11 @@ def export_model(config: ExportInput, inputs: Mapping[str, Artifact], out: Works
     )
 
 
-def run_to_end(jobs: Jobs, spec: JobSpec) -> JobFolder:
-    """Submit (or attach to) a job and wait for it. Raises JobFailed."""
+def run_to_end(jobs: Jobs, spec: JobSpec, heard: Callable[[Message], None] = lambda _: None) -> JobFolder:
+    """Submit (or attach to) a job and wait for it; ``heard`` is given what it reports. Raises JobFailed."""
     folder = jobs.submit(spec)
-    for _ in jobs.follow(folder):
-        pass
+    for message in jobs.follow(folder):
+        heard(message)
     return folder
 
 

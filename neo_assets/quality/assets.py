@@ -36,4 +36,9 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     every = ["rows_balance", "language_not_empty"]
     checks = {"pii_masked": every, "decontaminated": [*every, "no_item_left"], "hq_classifier": ["something_recalled"], "hq_recall": ["rows_balance"]}
     kinds = {"hq_classifier": ["fasttext"]}
-    return [artifact(recipe, GROUP, entry, checks=checks[stage], kinds=kinds.get(stage, ["parquet"])) for name, entry in declared(recipe).items() if (stage := name.split("/")[0])]
+    warns = ["something_recalled"]
+    return [
+        artifact(recipe, GROUP, entry, checks=checks[stage], warns=warns, kinds=kinds.get(stage, ["parquet"]))
+        for name, entry in declared(recipe).items()
+        if (stage := name.split("/")[0])
+    ]

@@ -33,4 +33,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     checks = {"tokenizer": ["same_ids", "lossless"], "token_shards": ["rows_balance", "every_document_ends"]}
     kinds = {"tokenizer": ["huggingface"], "fertility": ["json"], "token_shards": ["numpy"]}
-    return [artifact(recipe, GROUP, entry, checks=checks.get(name.split("/")[0], []), kinds=kinds[name.split("/")[0]]) for name, entry in declared(recipe).items()]
+    warns = [] if recipe.tokenizer.must_be_lossless else ["lossless"]
+    return [
+        artifact(recipe, GROUP, entry, checks=checks.get(stage, []), warns=warns, kinds=kinds[stage]) for name, entry in declared(recipe).items() if (stage := name.split("/")[0])
+    ]

@@ -70,7 +70,8 @@ class Answering:
     def follow(self, folder: JobFolder) -> Iterator[Message]:
         if self.broken:
             raise JobFailed("a task failed")
-        yield from ()
+        for number, name in enumerate(self.asked, 1):
+            yield Message(event="progress", at=0.0, attempt=1, data={"task": name, "done": number, "tasks": len(self.asked), "metric": "acc_norm", "value": 0.5})
 
 
 def write_result(folder: Path, one: Task, right: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_what_is_there_is_not_asked_again(store: Store) -> None:
     assert {n: a.fingerprint for n, a in again.items()} == {n: a.fingerprint for n, a in first.items()}
     rows = {r["task"]: r for r in score_rows(first, 1)}
     assert (rows["quiz"]["n"], rows["quiz_4"]["n"], rows["quiz"]["step"], rows["quiz"]["checkpoint"]) == (8, 4, 1, "a")
+
+
+def test_each_score_is_told_as_soon_as_it_is_there(store: Store) -> None:
+    told: list[str] = []
+    mine = replace(scorer(store, Answering(store), [tasks_artifact(store, task("quiz"), task("test"))], ["quiz", "test"]), log=told.append)
+    mine.scored(subject("a"))
+    assert told == ["scoring a: quiz, test, samples", "  1/2 quiz: acc_norm 0.5", "  2/2 test: acc_norm 0.5"]
 
 
 def test_a_job_that_was_killed_loses_nothing_and_nothing_is_asked_twice(store: Store) -> None:

@@ -67,3 +67,12 @@ def first_run(factory: Factory) -> subprocess.CompletedProcess[str]:
     done = factory.factory()
     assert done.returncode == 0, done.stderr[-6000:]
     return done
+
+
+@pytest.fixture
+def environment(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> Factory:
+    """This process sees the factory's recipe and store."""
+    for name, value in factory.environment.items():
+        if name.startswith(("NEO_", "DAGSTER_")):
+            monkeypatch.setenv(name, value)
+    return factory

@@ -17,15 +17,6 @@ from tests.factory.conftest import Factory
 from training.weights import master_weights
 
 
-@pytest.fixture
-def environment(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> Factory:
-    """This process sees the factory's recipe and store."""
-    for name, value in factory.environment.items():
-        if name.startswith(("NEO_", "DAGSTER_")):
-            monkeypatch.setenv(name, value)
-    return factory
-
-
 def instance(factory: Factory) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(factory.folder / "home"))
 

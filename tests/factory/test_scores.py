@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
 from tests.factory.conftest import Factory
@@ -25,9 +26,20 @@ def test_gates_are_checks_and_all_scores_are_on_one_page(first_run: subprocess.C
     assert int(str(store.head("ci", "score_matrix").manifest.numbers["checkpoints"])) >= 2, "the due ones, and what other tests here asked for"
     page = made.file("scores.html").read_text(encoding="utf-8")
     assert "general_zh" in page and "data not here: put it at" in page
-    with dg.DagsterInstance.from_config(str(factory.folder / "home")) as instance:
-        evaluations = instance.event_log_storage.get_asset_check_summary_records([dg.AssetCheckKey(key("comparison"), "no_regression")])
-        assert evaluations
+
+
+def test_a_check_that_only_warns_is_not_called_blocking_in_the_ui(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+    from neo_assets.build import build_definitions
+
+    graph = build_definitions(load("ci")).resolve_asset_graph()
+    blocking = {k: graph.get_check_spec(k).blocking for k in graph.asset_check_keys}
+    with dg.DagsterInstance.from_config(str(environment.folder / "home")) as instance:
+        records = instance.event_log_storage.get_asset_check_summary_records(list(blocking))
+    judged = {k: record.last_completed_check_execution_record for k, record in records.items()}
+    severities = {k: r.evaluation.severity for k, r in judged.items() if r and r.evaluation}
+    assert len(severities) == len(blocking)
+    assert {k for k, severity in severities.items() if (severity is dg.AssetCheckSeverity.ERROR) != blocking[k]} == set()
+    assert blocking[dg.AssetCheckKey(key("comparison"), "no_regression")] is False and blocking[dg.AssetCheckKey(key("pretraining/main"), "loss_falls")] is True
 
 
 def test_a_task_that_was_changed_is_asked_again_alone_and_without_a_network(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
@@ -62,3 +74,28 @@ def test_a_worsened_model_is_stopped_by_exit_code_and_nothing_is_released(first_
     assert said.returncode == 2 and "was refused by its checks (no_regression: decay" in said.stderr
     compared = factory.neo("compare", "main@20", "decay@6", "--fail-if-worse", "--alpha", "0.2", **extra)
     assert compared.returncode == 1 and "B is worse" in compared.stdout
+
+
+def test_a_model_from_elsewhere_is_a_baseline_as_long_as_it_is_the_same_model(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+    store = Store(factory.folder / "store")
+    folder = tmp_path / "theirs"
+
+    def put(run: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(next((store.root / "hf_model" / run).iterdir()), folder, ignore=shutil.ignore_patterns("manifest.json"))
+
+    text = f"evaluation:\n  baseline: {{path: {folder}}}\n  gates: {{regression: {{against: [baseline], alpha: 0.2, blocking: true}}}}\n"
+    extra = factory.another_recipe(tmp_path, "held", text)
+    select = ("dagster", "asset", "materialize", "-m", "definitions", "--select", 'key:"comparison"')
+    put("main")
+    first = factory.factory(**extra)
+    assert first.returncode != 0 and "has no scores under today's tasks. Run `neo eval" in first.stderr
+    asked = factory.neo("eval", str(folder), **extra)
+    assert asked.returncode == 0 and "model.theirs" in asked.stdout and "bits_per_byte_en_30: bits_per_byte" in asked.stdout, asked.stderr[-3000:]
+    judged = factory.run(*select, **extra)
+    made = store.head("held", "comparison") if judged.returncode == 0 else None
+    compared = json.loads(made.file("comparisons.json").read_text()) if made else []
+    assert {row["against"] for row in compared} == {"baseline theirs"}, judged.stderr[-3000:]
+    put("decay")
+    other = factory.run(*select, **extra)
+    assert other.returncode != 0 and "has no scores under today's tasks" in other.stderr, "another model under the same name is not the one that was compared"
