@@ -13,13 +13,14 @@ from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import Gates
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
+from neo_assets.evaluate.clean_scores import CLEAN
 from neo_assets.evaluate.gates import Finding, Items, Judged, Reference, best, by_checkpoint, judge
 from neo_assets.evaluate.index import read_items, read_scores, written
 from neo_assets.evaluate.models import from_elsewhere
 from neo_assets.evaluate.page import SOURCES, ScorePage, write_page
 from neo_assets.evaluate.published import read_published
 from neo_assets.evaluate.score import SAMPLES
-from neo_assets.evaluate.score_matrix import CLEAN, FILE
+from neo_assets.evaluate.score_matrix import FILE
 from training.tasks import read_absent
 
 PAGE = "scores.html"

@@ -16,14 +16,13 @@ from pydantic import Field
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
+from neo_assets.evaluate.clean_scores import clean_scores
 from neo_assets.evaluate.index import SCORES, read_scores, recipe_checkpoints
 from neo_assets.evaluate.pictures import draw_curves, draw_heat_map
 from neo_assets.evaluate.score import SAMPLES
 from neo_assets.text.searched import FLAGGED
-from training.harness import detectable, item_score
 
 FILE = "scores.parquet"
-CLEAN = "clean"
 MATRIX = SCORES.append(pa.field("current", pa.bool_()))
 
 
@@ -52,8 +51,7 @@ def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], 
     """
     rows: list[Row] = [row | {"current": config.identities.get(str(row["task"])) == row["identity"]} for row in last_made(_table(config, store, recipe).to_pylist())]
     flagged = json.loads(inputs["contamination"].file(FLAGGED).read_text(encoding="utf-8"))
-    clean = [part for row in rows if row["main"] and row["subset"] is None and row["current"] if (part := without(row, flagged, store))]
-    rows += clean
+    rows += clean_scores([row for row in rows if row["main"] and row["subset"] is None and row["current"]], flagged, store)
     out.write(FILE, pa.Table.from_pylist(rows, schema=MATRIX))
     main = [r for r in rows if r["main"] and r["subset"] is None and r["attempt"] == 1]
     pictures = {"scores over tokens": "curves.svg", "checkpoints and tasks": "heat_map.svg"} if main else {}
@@ -73,36 +71,6 @@ def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], 
 def last_made(rows: Sequence[Row]) -> list[Row]:
     """Of scores that differ only in the programs that made them, the newest: ``rows`` are in the order in which they were made."""
     return list({tuple(row[name] for name in ("run", "checkpoint", "task", "metric", "subset", "attempt", "identity")): row for row in rows}.values())
-
-
-def base_task(task: str, flagged: Mapping[str, Sequence[str]]) -> str | None:
-    """The task whose items a score is about: itself, or the one whose first items it asks; None for one that was not searched."""
-    if task in flagged:
-        return task
-    whole, _, first = task.rpartition("_")
-    return whole if first.isdigit() and whole in flagged else None
-
-
-def without(row: Row, flagged: Mapping[str, Sequence[str]], store: Store) -> Row | None:
-    """The score without the items that stand in the training text; None where there are none."""
-    task = base_task(str(row["task"]), flagged)
-    names = set(flagged[task]) if task else set()
-    if not names:
-        return None
-    lines = (store.root / str(row["samples"])).read_text(encoding="utf-8").split("\n")
-    items = [item for line in lines if line if (item := json.loads(line))["value"] is not None]
-    left = [item for item in items if str(item["id"]) not in names and item.get("question") not in names]
-    if len(left) == len(items):
-        return None
-    value, stderr = item_score(left) if left else (None, None)
-    return row | {
-        "subset": CLEAN,
-        "main": False,
-        "n": len(left),
-        "value": value,
-        "stderr": stderr,
-        "detectable": detectable(value, stderr, len(left)) if value is not None else None,
-    }
 
 
 def newest(main: Sequence[Row]) -> list[Row]:

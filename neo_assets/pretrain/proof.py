@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
@@ -151,7 +149,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
         Claim(name.replace("_", " "), value == now.outcome()[name], _difference(name, value, now.outcome()[name], folder, retrained)) for name, value in was.outcome().items()
     ]
     first = PretrainConfig.model_validate(spec.config).first_step
-    losses = [[row["loss"] for row in pq.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)]
+    losses = [[row["loss"] for row in records.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)]
     claims.append(Claim("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
     notes = code_differences(was.code, now.code)
     notes += [f"{name} was {version}, is {now.versions.get(name)}" for name, version in was.versions.items() if now.versions.get(name) != version]

@@ -10,7 +10,10 @@ import pytest
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store
+from neo_assets.evaluate.clean_scores import FILE as KEPT_IN
+from neo_assets.evaluate.clean_scores import clean_scores
 from neo_assets.evaluate.comparison import ComparisonInput, compare_runs, files_digest
+from neo_assets.evaluate.index import read_scores
 from neo_assets.evaluate.published import read_published
 from neo_assets.evaluate.score_matrix import FILE, ScoreMatrixInput, gathered, last_made, make_score_matrix
 from neo_assets.text.searched import FLAGGED
@@ -93,6 +96,22 @@ def test_a_score_without_what_stands_in_the_training_text_is_a_row_of_its_own(tm
     assert (rows["quiz", None]["value"], rows["quiz", None]["n"]) == (0.5, 40)
     assert (rows["quiz", "clean"]["value"], rows["quiz", "clean"]["n"]) == (pytest.approx(10 / 30), 30)  # of 20 right ones, ten were seen in training
     assert not rows["quiz", "clean"]["main"]
+
+
+def test_items_are_read_once_for_what_is_left_out_and_again_for_anything_else(tmp_path: Path) -> None:
+    flagged = {"quiz": [f"quiz{i}" for i in range(10)]}
+    first = Built(tmp_path, {1: 0.5}, flagged=flagged).matrix().table(FILE).to_pylist()
+    items = next(tmp_path / str(r["samples"]) for r in first if r["task"] == "quiz")
+    kept = items.read_text()
+    items.write_text("x" * len(kept))  # whoever reads it now, notices
+    more = {(r["step"], r["subset"]): r["value"] for r in Built(tmp_path, {1: 0.5, 2: 0.75}, flagged=flagged).matrix().table(FILE).to_pylist() if r["task"] == "quiz"}
+    assert more[1, "clean"] == pytest.approx(10 / 30) and more[2, "clean"] == pytest.approx(20 / 30)
+    items.write_text(kept)
+    rows = [r for r in read_scores(Store(tmp_path)).to_pylist() if r["task"] == "quiz" and r["step"] == 1]
+    assert [r["n"] for r in clean_scores(rows, {"quiz": ["quiz0"]}, Store(tmp_path))] == [39]
+    assert clean_scores(rows, {"quiz": ["of another task"]}, Store(tmp_path)) == []
+    (tmp_path / KEPT_IN).write_bytes(b"torn")
+    assert [r["n"] for r in clean_scores(rows, flagged, Store(tmp_path))] == [30]
 
 
 def test_new_scores_make_a_new_matrix_and_nothing_else_does(tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_file, digest_json
 from neo_assets.core.recipe.evaluation import PACKAGE, Benchmark
+from neo_assets.core.records import read_table
 from neo_assets.core.store import Workspace
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.text.searched import Item
@@ -71,7 +70,7 @@ def read_records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         BadInput: names file and line.
     """
     if file.suffix == ".parquet":
-        yield from ((f"record {number}", record) for number, record in enumerate(pq.read_table(file).to_pylist(), 1))
+        yield from ((f"record {number}", record) for number, record in enumerate(read_table(file).to_pylist(), 1))
     elif file.suffix == ".csv":
         with file.open(encoding="utf-8", newline="") as stream:
             yield from ((f"record {number}", dict(record)) for number, record in enumerate(csv.DictReader(stream), 1))
