@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +31,8 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
-WIDE = 240
+FOLDED = 500
+"""Rows that are folded to fit a terminal; of more, which nobody reads from the first to the last, each is one line (rich takes a millisecond a row)."""
 JSON = typer.Option(False, "--json", help="print JSON")
 
 
@@ -44,17 +46,30 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
         return
     if title:
         print(title)  # not the table's own title, which is folded to the table's width
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    filled = [name for name in rows[0] if any(_cell(row[name]) for row in rows)]
-    for name in filled:
-        values = [row[name] for row in rows if row[name] is not None]
-        table.add_column(name, justify="right" if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values) else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in filled))
+    cells = [{name: _cell(row[name]) for name in rows[0]} for row in rows]
+    filled = [name for name in rows[0] if any(row[name] for row in cells)]
+    right = {name for name in filled if all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows if row[name] is not None)}
     console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console.width = WIDE  # a file or a pipe has no edge to fold lines at
+    if not console.is_terminal or len(rows) > FOLDED:
+        print("\n".join(_lines([dict(zip(filled, filled, strict=True)), *cells], filled, right)))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in filled:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(row[name] for name in filled))
     console.print(table)
+
+
+def _lines(cells: Sequence[Mapping[str, str]], names: Sequence[str], right: Collection[str]) -> list[str]:
+    """Columns side by side, each as wide as its widest cell: a file or a pipe has no edge to fold lines at."""
+    padded = []
+    for name in names:
+        widths = [cell_len(row[name]) for row in cells]
+        widest = max(widths)
+        spaces = [" " * (widest - width) for width in widths]
+        padded.append([space + row[name] if name in right else row[name] + space for row, space in zip(cells, spaces, strict=True)])
+    return ["  ".join(parts).rstrip() for parts in zip(*padded, strict=True)]
 
 
 def _cell(value: object) -> str:
