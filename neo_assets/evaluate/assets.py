@@ -16,7 +16,7 @@ from neo_assets.evaluate.evaluation import EvaluationInput, evaluate_run
 from neo_assets.evaluate.gates import NAMES as GATES
 from neo_assets.evaluate.gates import best, by_checkpoint, only_warn
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
-from neo_assets.evaluate.index import read_scores
+from neo_assets.evaluate.index import read_scores, tokens_before
 from neo_assets.evaluate.models import Exporter, export_input, from_elsewhere
 from neo_assets.evaluate.score import LIBRARIES as ASKING
 from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows, todays_identities
@@ -65,7 +65,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         files_digest=files_digest(settings.published),
     )
     out["score_matrix"] = Declared(
-        "score_matrix", make_score_matrix, matrix, reads=[*evaluations, "contamination", *TASKS], libraries=["matplotlib"], found=["scores", "identities"]
+        "score_matrix", make_score_matrix, matrix, reads=[*evaluations, "contamination", *TASKS], libraries=["matplotlib"], found=["before", "scores", "identities"]
     )
     out["comparison"] = Declared(
         "comparison", compare_runs, compared, reads=["score_matrix", *TASKS], libraries=["numpy", "scipy", "vl-convert-python", "jinja2"], found=["baseline"]
@@ -247,7 +247,8 @@ def _score_matrix(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     config: ScoreMatrixInput = entry.config  # type: ignore[assignment]
 
     def with_scores(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> ScoreMatrixInput:
-        return gathered(config, store, recipe.name, todays_identities(recipe, store, list(recipe.evaluation.suites)))
+        before = {run: tokens_before(recipe, run, store) for run in recipe.runs}
+        return gathered(config, store, recipe.name, todays_identities(recipe, store, list(recipe.evaluation.suites)), before)
 
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         return make_score_matrix(ScoreMatrixInput.model_validate(made_from.config), inputs, out, store=store, recipe=recipe.name)

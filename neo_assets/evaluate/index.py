@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
+from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, PARTIAL, Store
+from training.spec import checkpoint_name
 
 EVAL_SCORES = "eval_scores"
 FILE = "score_index.parquet"
@@ -76,6 +78,24 @@ def recipe_checkpoints(store: Store, recipe: str, runs: list[str]) -> dict[str, 
         pointer = store.head_pointer(recipe, f"pretraining/{run}")
         out[run] = {p.stem.partition("@")[2] for p in folder.glob(f"{run}@*-{pointer[1][:8]}.json")} if pointer else set()
     return out
+
+
+def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
+    """Tokens that a run's weights had been trained on when it began; 0 from scratch, from a foreign model, and for a branch, which counts its parent's as its own.
+
+    Where the checkpoint it began with has been removed, the tokens its parent was to see until then.
+    """
+    parent = recipe.runs[run].parent
+    if parent is None:
+        return 0
+    mine = tokens_before(recipe, parent.run, store) if recipe.parent_of(run) else 0
+    if parent.take == "everything":
+        return mine
+    before = recipe.runs[parent.run]
+    step = before.steps if parent.step is None else parent.step
+    pointer = store.head_pointer(recipe.name, f"pretraining/{parent.run}")
+    made = store.find(f"checkpoint/{parent.run}", checkpoint_name(step, parent.fingerprint or (pointer[1] if pointer else "")))
+    return mine + (int(str(made.manifest.numbers["trained_tokens"])) if made else (step - before.first_step) * before.tokens_per_step)
 
 
 def _known(store: Store) -> pa.Table:

@@ -36,7 +36,7 @@ class ScoreRow(TypedDict):
 
     run: str
     step: int
-    tokens: int  # trained on until this checkpoint
+    tokens: int  # that its weights were trained on, by this run and its parents
     checkpoint: str
     task: str
     lang: str

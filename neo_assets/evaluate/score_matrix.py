@@ -30,14 +30,17 @@ class ScoreMatrixInput(Section):
     """Which scores, under which identities. What there is to gather is found when it is gathered."""
 
     runs: list[str]
+    before: dict[str, int] = Field(default_factory=dict, description="tokens that each run's first weights were trained on, by its parents")
     scores: str = ""
     identities: dict[str, str] = Field(default_factory=dict)
 
 
-def gathered(config: ScoreMatrixInput, store: Store, recipe: str, identities: Mapping[str, str]) -> ScoreMatrixInput:
+def gathered(config: ScoreMatrixInput, store: Store, recipe: str, identities: Mapping[str, str], before: Mapping[str, int]) -> ScoreMatrixInput:
     """The input with the scores that are there now."""
     table = _table(config, store, recipe)
-    return config.model_copy(update={"scores": digest_json(sorted(set(table.column("fingerprint").to_pylist()))), "identities": dict(sorted(identities.items()))})
+    return config.model_copy(
+        update={"before": dict(before), "scores": digest_json(sorted(set(table.column("fingerprint").to_pylist()))), "identities": dict(sorted(identities.items()))}
+    )
 
 
 def _table(config: ScoreMatrixInput, store: Store, recipe: str) -> pa.Table:
@@ -47,9 +50,12 @@ def _table(config: ScoreMatrixInput, store: Store, recipe: str) -> pa.Table:
 def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, recipe: str) -> Outcome:
     """Every score of every checkpoint: value, standard error, smallest difference it can show, items, shots, and the identity of what was asked.
 
-    Per-item results are beside each score in the store. Where items of a task stand in the training text, its score without them is a row of its own.
+    Tokens are counted from the first weights on: a phase begins where its parent ended. Per-item results are beside each score in the store. Where items of a task stand in the training text, its score without them is a row of its own.
     """
-    rows: list[Row] = [row | {"current": config.identities.get(str(row["task"])) == row["identity"]} for row in last_made(_table(config, store, recipe).to_pylist())]
+    rows: list[Row] = [
+        row | {"current": config.identities.get(str(row["task"])) == row["identity"], "tokens": int(str(row["tokens"])) + config.before.get(str(row["run"]), 0)}
+        for row in last_made(_table(config, store, recipe).to_pylist())
+    ]
     flagged = json.loads(inputs["contamination"].file(FLAGGED).read_text(encoding="utf-8"))
     rows += clean_scores([row for row in rows if row["main"] and row["subset"] is None and row["current"]], flagged, store)
     out.write(FILE, pa.Table.from_pylist(rows, schema=MATRIX))

@@ -13,7 +13,7 @@ from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store
 from neo_assets.evaluate.clean_scores import FILE as KEPT_IN
 from neo_assets.evaluate.clean_scores import clean_scores
 from neo_assets.evaluate.comparison import ComparisonInput, compare_runs, files_digest
-from neo_assets.evaluate.index import read_scores
+from neo_assets.evaluate.index import read_scores, tokens_before
 from neo_assets.evaluate.published import read_published
 from neo_assets.evaluate.score_matrix import FILE, ScoreMatrixInput, gathered, last_made, make_score_matrix
 from neo_assets.text.searched import FLAGGED
@@ -33,6 +33,7 @@ class Built:
 
     def __init__(self, root: Path, right: dict[int, float], content: str = "", flagged: dict[str, list[str]] | None = None) -> None:
         self.store = Store(root)
+        self.before: dict[str, int] = {}
         self.store.set_head("mine", "pretraining/main", "pretraining/main", RUN)
         self.tasks = tasks_artifact(self.store, task("quiz", 40, content), task("test", 40))
         self.jobs = Answering(self.store, {checkpoint(step): share for step, share in right.items()})
@@ -51,9 +52,13 @@ class Built:
 
     def matrix(self) -> Artifact:
         identities = {name: task_identity(t) for name, t in self.scorer.tasks().items()}
-        config = gathered(ScoreMatrixInput(runs=["main"]), self.store, "mine", identities)
+        config = gathered(ScoreMatrixInput(runs=["main"]), self.store, "mine", identities, self.before)
         return self.make(
-            "score_matrix", lambda out: make_score_matrix(config, {"contamination": self.contamination}, out, store=self.store, recipe="mine"), of=config.scores, now=identities
+            "score_matrix",
+            lambda out: make_score_matrix(config, {"contamination": self.contamination}, out, store=self.store, recipe="mine"),
+            of=config.scores,
+            now=identities,
+            before=self.before,
         )
 
     def comparison(self, baseline: Path | None = None, asked: tuple[str, ...] = ("quiz", "test"), **regression: object) -> Artifact:
@@ -112,6 +117,13 @@ def test_items_are_read_once_for_what_is_left_out_and_again_for_anything_else(tm
     assert clean_scores(rows, {"quiz": ["of another task"]}, Store(tmp_path)) == []
     (tmp_path / KEPT_IN).write_bytes(b"torn")
     assert [r["n"] for r in clean_scores(rows, flagged, Store(tmp_path))] == [30]
+
+
+def test_tokens_are_counted_from_the_first_weights_on(tmp_path: Path) -> None:
+    built = Built(tmp_path, {1: 0.5, 2: 0.5})
+    built.before = {"main": 500}
+    assert [r["tokens"] for r in built.matrix().table(FILE).to_pylist() if r["task"] == "quiz"] == [1500, 2500]
+    assert (tokens_before(RECIPE, "main", built.store), tokens_before(RECIPE, "decay", built.store)) == (0, 80 * 4096), "as planned: there is no checkpoint here"
 
 
 def test_new_scores_make_a_new_matrix_and_nothing_else_does(tmp_path: Path) -> None:

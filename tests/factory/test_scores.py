@@ -24,6 +24,9 @@ def test_gates_are_checks_and_all_scores_are_on_one_page(first_run: subprocess.C
     assert [c.name for c in made.verdict] == ["no_regression", "languages_in_step", "no_contamination", "sane"]
     assert not any(c.blocking for c in made.verdict), "in ci and laptop gates warn"
     assert int(str(store.head("ci", "score_matrix").manifest.numbers["checkpoints"])) >= 2, "the due ones, and what other tests here asked for"
+    tokens = {(row["run"], row["step"]): row["tokens"] for row in store.head("ci", "score_matrix").table("scores.parquet").to_pylist()}
+    own = next(store.root.glob("checkpoint/decay/0000006-*/manifest.json"))
+    assert tokens["decay", 6] == tokens["main", 20] + json.loads(own.read_text())["numbers"]["trained_tokens"], "the second phase goes on where the first ended"
     page = made.file("scores.html").read_text(encoding="utf-8")
     assert "general_zh" in page and "data not here: put it at" in page
 
