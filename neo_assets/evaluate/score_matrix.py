@@ -56,6 +56,7 @@ def make_score_matrix(config: ScoreMatrixInput, inputs: Mapping[str, Artifact], 
         row | {"current": config.identities.get(str(row["task"])) == row["identity"], "tokens": int(str(row["tokens"])) + config.before.get(str(row["run"]), 0)}
         for row in last_made(_table(config, store, recipe).to_pylist())
     ]
+    rows.sort(key=lambda row: config.runs.index(str(row["run"])))  # in the recipe's order, a parent before its continuation
     flagged = json.loads(inputs["contamination"].file(FLAGGED).read_text(encoding="utf-8"))
     rows += clean_scores([row for row in rows if row["main"] and row["subset"] is None and row["current"]], flagged, store)
     out.write(FILE, pa.Table.from_pylist(rows, schema=MATRIX))

@@ -365,6 +365,12 @@ def test_two_checkpoints_writings_stand_side_by_side_and_can_be_browsed(opened: 
     assert again.locator("#generations blockquote").all_inner_texts() == ["抓取程序zh after 300", "抓取程序zh after 100"]
 
 
+def test_white_space_that_a_young_model_writes_is_told(opened: Open) -> None:
+    tab = opened(small(generations=[generation(1, "en", "The crawler", "." + "\n" * 38), generation(2, "en", "The crawler", " a\n\nb" + " " * 40)]))
+    show(tab, "generations")
+    assert tab.locator("#generations blockquote").all_inner_texts() == ["The crawler.↵ × 38", "The crawler a\n\nb␣ × 40"]
+
+
 def hostile(text: str = HOSTILE) -> ScorePage:
     return ScorePage(
         text,

@@ -153,6 +153,14 @@ function drawGenerations() {
 const placeOf = (row) => `${row.run}@${row.step}`;
 const printable = (text) => text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "\ufffd");
 
+const BLANKS = { "\n": "↵", "\t": "⇥", " ": "␣" };
+
+/** A text in which long runs of one white space are told instead of shown: a young model writes little else. */
+const readable = (text) =>
+  printable(text)
+    .split(/(\n{4,}|\t{4,}| {4,})/)
+    .map((part) => (/^(\n{4,}|\t{4,}| {4,})$/.test(part) ? element("i", {}, `${BLANKS[part[0]]} × ${part.length}`) : part));
+
 /** One of the two checkpoints beside each other, with a slider over all that wrote after this prompt. */
 function side(name, rows, first) {
   const asked = rows.findIndex((row) => placeOf(row) === state[name]);
@@ -168,7 +176,7 @@ function side(name, rows, first) {
     [back.disabled, on.disabled] = [at === 0, at === rows.length - 1];
     told.textContent = `${row.run} · step ${number(row.step)} · ${row.checkpoint}`;
     quote.lang = htmlLang(row.lang);
-    quote.replaceChildren(element("b", {}, printable(row.prompt)), printable(row.continuation));
+    quote.replaceChildren(element("b", {}, printable(row.prompt)), ...readable(row.continuation));
   };
   const go = (to) => {
     at = Math.max(0, Math.min(rows.length - 1, to));
