@@ -1,7 +1,7 @@
 """Score a Hugging Face folder with lm-eval: ``python -m training.evaluate spec.json``, one process, no network.
 
 The model is loaded once. Tasks run one after another and each leaves its own files, so a task that breaks costs its own score and
-nothing else, and a job that was killed goes on with the next task. The price is one pass of the harness per task (about 0.1 s).
+nothing else, and a job that was killed, or asked to stop (preemption, time limit, pause), goes on with the next task. The price is one pass of the harness per task (about 0.1 s).
 
     ‹out›/‹folder›/‹task›.json          rows: one per metric and subset
     ‹out›/‹folder›/‹task›.items.jsonl   one line per item, so that two models can be compared item by item
@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError
-from neo_assets.core.jobs import JobSpec, Reporter
+from neo_assets.core.jobs import JobFolder, JobSpec, Reporter
+from training.control import leave_when_asked
 from training.document_start import starts_from_nothing
 from training.harness import score, stream_model
 from training.tasks import limited, read_tasks
@@ -161,4 +162,5 @@ def repetition(tokens: list[int]) -> float:
 
 if __name__ == "__main__":
     spec_file = Path(sys.argv[1])
+    leave_when_asked(JobFolder(spec_file.parent))
     sys.exit(evaluate(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), spec_file.parent))

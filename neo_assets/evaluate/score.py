@@ -132,7 +132,7 @@ class Scorer:
         return {"batch_size": self.score.batch_size, "device": self.score.device, "dtype": self.score.dtype, "seed": self.score.seed, "attempt": attempt}
 
     def wanted(self, subject: Subject, attempt: int) -> dict[str, MadeFrom]:
-        """What every score of this model is made from, by task name; `samples` among them."""
+        """What every score of this model is made from, by task name; `samples` among them where the recipe has prompts."""
         code, libraries = code_reachable_from(["training.evaluate"]), library_versions(LIBRARIES)
         asking = {module: digest for module, digest in code.items() if module not in ONLY_FOR_CODE}
         inputs = {f"hf_model/{subject.run}": InputRef(fingerprint=subject.fingerprint, digest=subject.digest)}
@@ -142,12 +142,12 @@ class Scorer:
             config = {"task": name, "identity": task_identity(task), "checkpoint": subject.name, **how}
             out[name] = MadeFrom(config=config, code=code if task.kind == "code" else asking, libraries=libraries, inputs=inputs)
         config = {"prompts": self.score.samples, "tokens": self.score.sample_tokens, "repetition_penalty": self.score.repetition_penalty, "checkpoint": subject.name, **how}
-        return out | {SAMPLES: MadeFrom(config=config, code=asking, libraries=libraries, inputs=inputs)}
+        return out | ({SAMPLES: MadeFrom(config=config, code=asking, libraries=libraries, inputs=inputs)} if any(self.score.samples.values()) else {})
 
     def attempts(self, subject: Subject) -> int:
         """Attempts for which every score of this model is there."""
         key, n = f"eval_scores/{subject.run}", 0
-        while all(self.store.find(key, made_from.fingerprint) for made_from in self.wanted(subject, n + 1).values()):
+        while (wanted := self.wanted(subject, n + 1)) and all(self.store.find(key, made_from.fingerprint) for made_from in wanted.values()):
             n += 1
         return n
 
@@ -256,4 +256,7 @@ def called(row: Row) -> str:
 
 
 def sample_rows(subject: Subject, scores: Mapping[str, Artifact]) -> list[Row]:
+    """What the model wrote after each prompt."""
+    if SAMPLES not in scores:
+        return []
     return [{"step": subject.step, "checkpoint": subject.name, **row} for row in json.loads(scores[SAMPLES].file(f"{SAMPLES}.json").read_text(encoding="utf-8"))["samples"]]

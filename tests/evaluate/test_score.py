@@ -12,7 +12,7 @@ from neo_assets.core.errors import JobFailed
 from neo_assets.core.recipe.evaluation import First
 from neo_assets.core.store import Store
 from neo_assets.evaluate.index import FILE, read_items, read_scores
-from neo_assets.evaluate.score import score_rows
+from neo_assets.evaluate.score import sample_rows, score_rows
 from tests.evaluate.scoring import Answering, scorer, subject, task, tasks_artifact
 
 NAMES: list[str | First] = ["quiz", "test", First(task="quiz", first=4)]
@@ -104,6 +104,16 @@ def test_a_task_without_data_is_told_and_not_scored(store: Store) -> None:
 
 
 # ------------------------------------------------------------------ the index
+
+
+def test_without_prompts_nothing_is_written_and_without_anything_to_ask_nothing_is_asked(store: Store) -> None:
+    jobs = Answering(store)
+    mine = scorer(store, jobs, [tasks_artifact(store, task("quiz"))], ["quiz"])
+    silent = replace(mine, score=mine.score.model_copy(update={"samples": {}}))
+    scores, made = silent.scored(subject("a"))
+    assert made == ["quiz"] and sample_rows(subject("a"), scores) == [] and silent.attempts(subject("a")) == 1
+    nothing = replace(silent, score=silent.score.model_copy(update={"tasks": {"absent": None}}))
+    assert nothing.scored(subject("a")) == ({}, []) and nothing.attempts(subject("a")) == 0
 
 
 def test_the_index_knows_new_scores_forgets_gone_ones_and_can_be_thrown_away(store: Store) -> None:

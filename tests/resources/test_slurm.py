@@ -8,17 +8,22 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
-from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState, job_folders
 from neo_assets.core.recipe.model import Compute as Settings
+from neo_assets.core.store import Store
+from neo_assets.evaluate.score import ScoreInput, Scorer
 from resources.compute import open_compute
 from resources.compute.local import LocalCompute
 from resources.compute.slurm import SlurmCompute, job_name
+from tests.evaluate.scoring import subject, task, tasks_artifact
 from tests.servers import Slurm
+from tests.training.folders import save_model
 from tests.training.runs import EVERY, STEPS, outcome, small_job, write_shards
 
 SETTINGS = Settings(backend="slurm", workers=1, partition="train", memory="1000")
@@ -218,6 +223,27 @@ def test_a_training_run_of_two_ranks_preempted_and_killed_has_the_bits_of_a_loca
     for step in range(0, STEPS + 1, EVERY):
         assert outcome(job, step) == outcome(whole, step), f"step {step}"
     shutil.rmtree(compute.root / "checkpoint")
+
+
+def test_a_preempted_evaluation_keeps_its_finished_tasks_and_is_asked_the_others(slurm: Slurm, compute: SlurmCompute, tmp_path: Path) -> None:
+    store = Store(compute.root)
+    artifact = tasks_artifact(store, task("first"), task("long", 3000), task("other"))
+    model = save_model(tmp_path / "model")
+    asked = replace(subject("a"), folder=model)
+    score = ScoreInput(tasks={"first": None, "long": None, "other": None}, batch_size=4, device="cpu", dtype="fp32", seed=0, samples={}, sample_tokens=1, repetition_penalty=1.0)
+    heard: list[str] = []
+
+    def log(line: str) -> None:
+        heard.append(line)
+        if "first: acc_norm" in line and len([h for h in heard if "first:" in h]) == 1:
+            subprocess.run(["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"], check=True, capture_output=True)
+
+    scores, made = Scorer(store, compute, score, 1, [artifact], log).scored(asked)
+    assert sorted(made) == ["first", "long", "other"] and len(scores) == 3
+    (folder,) = [f for f in job_folders(store.root) if f.spec().program == "training.evaluate"]
+    said = folder.log_file.read_text()
+    assert "saved (" in said and "back into the queue" in said and "first: already scored" in said, said
+    assert (len(folder.attempts()), folder.failures()) == (1, 0), "being preempted is no failure"
 
 
 def _a_rank(folder: JobFolder) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from neo_assets.core.fingerprint import ROOT, digest_bytes
-from neo_assets.core.jobs import JobSpec
+from neo_assets.core.jobs import STOPPED, JobFolder, JobSpec
 from tests.training.folders import ROWS, SHAPE, identities, run_program, save_model, write_spec
 from training.evaluate import EvaluateConfig, evaluate, load, repetition
 from training.harness import ratio, score, stream_model
@@ -215,16 +216,24 @@ def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same
     assert not (out / "cloze.error.txt").exists()
 
 
-def test_a_killed_evaluation_goes_on_with_the_next_task_and_the_results_are_the_same(evaluated: Path, model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "asked"])
+def test_an_evaluation_that_was_killed_or_asked_to_stop_goes_on_with_the_next_task_and_the_results_are_the_same(how: str, evaluated: Path, model: Path, tmp_path: Path) -> None:
     spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
-    first = tmp_path / "job" / "out" / "x" / "bpb.json"
-    process = subprocess.Popen([sys.executable, "-m", "training.evaluate", str(spec)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    job, first = JobFolder(spec.parent), tmp_path / "job" / "out" / "x" / "bpb.json"
+    environment = {**os.environ, "NEO_JOB_ATTEMPT": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "training.evaluate", str(spec)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not first.is_file():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    if how == "asked":
+        job.ask_to_stop("time limit")
+    else:
+        process.send_signal(signal.Signals[how])
+    code = process.wait()
+    if how != "SIGKILL" and code != 0:  # it may have come to its end before it looked
+        assert code == STOPPED and job.stopped(1)
+    (job.path / "stop").unlink(missing_ok=True)
     written = first.stat().st_mtime_ns
     again = run_program(spec)
     assert again.returncode == 0 and "bpb: already scored" in again.stdout
