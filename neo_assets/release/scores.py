@@ -147,7 +147,7 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
             blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {told}."))
             points = [Point(r.tokens, r.value, r.stderr) for r in rows]
             better = "higher is better" if rows[0].higher_is_better else "lower is better"
-            drawing = curve(f"{task}, {metric} ({better})", points, "tokens trained on", chance=rows[-1].chance, markers=True)
+            drawing = curve(f"{task}, {metric} ({better})", points, "tokens this run was trained on", chance=rows[-1].chance, markers=True)
             blocks.append(Figure("Whiskers: one standard error either way.", [drawing], refs([artifact])))
             listed: list[Row] = [{"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance} for r in rows]
             blocks += table(f"{task} at every checkpoint evaluated; ± is one standard error, n the number of items.", listed, [artifact])
