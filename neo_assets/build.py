@@ -51,7 +51,8 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     )
     external = dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetSpec)))
     runs = [key(f"{stage}/{name}") for name in recipe.runs for stage in ("run_plan", "pretraining")]
-    evaluations = dg.AssetSelection.assets(*(key(f"evaluation/{name}") for name in recipe.runs), *(key(name) for name in ("contamination", "score_matrix", "comparison")))
+    shared = ("benchmark_items", "heldout_tasks", "contamination", "score_matrix", "comparison")
+    evaluations = dg.AssetSelection.assets(*(key(f"evaluation/{name}") for name in recipe.runs), *(key(name) for name in shared))
     reevaluate = dg.define_asset_job("reevaluate", evaluations, description="Scores whatever has no score under today's tasks; scheduled.", config=CONSOLE)
     jobs = [
         dg.define_asset_job(
@@ -62,7 +63,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         dg.define_asset_job(
             "evaluate",
             evaluations,
-            description="Export and score every due checkpoint that has no score yet, gather all scores, and judge the last checkpoints: fails if a blocking gate refuses.",
+            description="Export and score every due checkpoint that has no score under today's tasks, gather all scores, and judge the last checkpoints: fails if a blocking gate refuses.",
             config=CONSOLE,
         ),
         reevaluate,

@@ -258,12 +258,27 @@ def _score_matrix(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
 
 def _comparison(recipe: Recipe, entry: Declared) -> dg.AssetsDefinition:
     config: ComparisonInput = entry.config  # type: ignore[assignment]
-    baseline = Path(recipe.evaluation.baseline.path) if recipe.evaluation.baseline else None
+    folder = Path(recipe.evaluation.baseline.path) if recipe.evaluation.baseline else None
 
     def with_baseline(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> ComparisonInput:
-        return config.model_copy(update={"baseline": from_elsewhere(baseline).digest}) if baseline else config
+        """The baseline's scores are asked for like a checkpoint's."""
+        if folder is None:
+            return config
+        baseline = from_elsewhere(folder)
+        scores, _ = scorer(context, recipe, store).scored(baseline)
+        return config.model_copy(update={"baseline": digest_json([baseline.digest, score_digest(scores)])})
 
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-        return compare_runs(config, inputs, out, store=store, baseline=baseline)
+        return compare_runs(config, inputs, out, store=store, baseline=from_elsewhere(folder) if folder else None)
 
-    return artifact(recipe, GROUP, entry, checks=list(GATES), warns=only_warn(recipe.evaluation.gates), kinds=["html"], call=call, refine=with_baseline)
+    return artifact(
+        recipe,
+        GROUP,
+        entry,
+        checks=list(GATES),
+        warns=only_warn(recipe.evaluation.gates),
+        kinds=["html"],
+        call=call,
+        refine=with_baseline,
+        required_resources=["compute"] if folder else [],
+    )

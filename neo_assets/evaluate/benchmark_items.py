@@ -6,20 +6,22 @@ benchmark with a hole is another benchmark, and its scores would be compared wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pydantic import Field
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.fingerprint import code_of, digest_json, library_versions
+from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.recipe.base import Name, Section
 from neo_assets.core.recipe.evaluation import PACKAGE, Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
-from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.evaluate.benchmarks import arithmetic, own_questions, poems, programs, shipped, translations
 from neo_assets.evaluate.benchmarks.built import Built, place, quick_digest
 from neo_assets.text.searched import SEARCHED, write_searched
 from training.tasks import ABSENT_FILE, TASKS_FILE, Absent, write_absent, write_tasks
 
+KEY = "benchmark_items"
 ABSENT = "not here"
 MADE_HERE = "made here"
 
@@ -48,6 +50,17 @@ def _digest(name: str, benchmark: Benchmark) -> str:
             return ABSENT
         return digest_json([[quick_digest(found / d) for d in benchmark.datasets], shipped.definition(benchmark.task, benchmark.question_fields).definition])
     return quick_digest(found) if found else ABSENT
+
+
+def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None]) -> Artifact:
+    """The recipe's `benchmark_items` as they are today: found, or made where a benchmark, its data or the code has changed. Which ones its build uses, is left alone.
+
+    Raises:
+        BadInput: a benchmark's data cannot be read; names file, record and reason.
+    """
+    config = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
+    made_from = MadeFrom(config=identity(config), code=code_of(collect_benchmarks), libraries=library_versions(()), inputs={})
+    return store.build(KEY, made_from, lambda out: collect_benchmarks(config, {}, out), log)[0]
 
 
 def collect_benchmarks(config: BenchmarkItemsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:

@@ -11,7 +11,7 @@ import typer
 from neo_assets.core.errors import BadInput, MissingUpstream, NeoError
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.store import Row, Store
+from neo_assets.core.store import Artifact, Row, Store
 from neo_assets.core.terminal import JSON, counted, did_you_mean, show
 
 if TYPE_CHECKING:
@@ -61,12 +61,20 @@ def _known_suites(recipe: Recipe, suites: list[str] | None) -> None:
 
 
 def _scorer(recipe: Recipe, store: Store, suites: list[str] | None, quiet: bool) -> Scorer:
-    from neo_assets.evaluate.score import TASKS, Scorer, score_input
+    from neo_assets.evaluate.score import Scorer, score_input
     from resources.compute import open_compute
 
     compute = open_compute(recipe.compute, store.root)
-    artifacts = [store.head(recipe.name, name) for name in TASKS]
-    return Scorer(store, compute, score_input(recipe, suites), recipe.evaluation.threads, artifacts, (lambda _: None) if quiet else print)
+    return Scorer(store, compute, score_input(recipe, suites), recipe.evaluation.threads, _todays_tasks(recipe, store), (lambda _: None) if quiet else print)
+
+
+def _todays_tasks(recipe: Recipe, store: Store) -> list[Artifact]:
+    """Benchmarks as their data are now, and the tasks made of held-out documents if the recipe's build has come so far."""
+    from neo_assets.evaluate.benchmark_items import current_benchmarks
+    from neo_assets.evaluate.score import HELDOUT
+
+    made = store.head_pointer(recipe.name, HELDOUT)
+    return [current_benchmarks(recipe, store, lambda _: None), *([store.require(*made)] if made else [])]
 
 
 def _subject(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject:
@@ -110,12 +118,12 @@ def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
 
 def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON) -> None:
     """Every task of every suite: items, shots, and for those without data what to do."""
-    from neo_assets.evaluate.score import TASKS
+    from neo_assets.evaluate.score import NO_DOCUMENTS, NO_ITEMS
     from training.tasks import limited, read_absent, read_tasks, task_identity
 
     recipe, store = load(), Store(store_root())
     _known_suites(recipe, suite)
-    folders = [store.head(recipe.name, name).path for name in TASKS]
+    folders = [made.path for made in _todays_tasks(recipe, store)]
     known, absent = read_tasks(folders), read_absent(folders)
     rows: list[Row] = []
     for shown in suite or recipe.evaluation.suites:
@@ -124,7 +132,7 @@ def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help=
             task = limited(known[base][0], name, first.first if first else None) if base in known else None
             row: Row = {"suite": shown, "task": name, "lang": task.lang if task else None, "metric": task.metric if task else None, "items": task.items if task else None}
             row |= {"shots": task.shots if task else None, "chance": task.chance if task else None, "licence": task.licence if task else None}
-            note = "" if task else absent[base].message if base in absent else "the held-out documents gave no such items"
+            note = "" if task else absent[base].message if base in absent else NO_ITEMS if len(folders) > 1 else NO_DOCUMENTS
             rows.append(row | {"identity": task_identity(task)[:SHORT] if task else None, "note": note})
     show(rows, as_json)
 

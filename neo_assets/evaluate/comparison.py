@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import Gates
@@ -16,10 +15,9 @@ from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
 from neo_assets.evaluate.clean_scores import CLEAN
 from neo_assets.evaluate.gates import Finding, Items, Judged, Reference, best, by_checkpoint, judge
 from neo_assets.evaluate.index import read_items, read_scores, written
-from neo_assets.evaluate.models import from_elsewhere
 from neo_assets.evaluate.page import SOURCES, ScorePage, write_page
 from neo_assets.evaluate.published import read_published
-from neo_assets.evaluate.score import SAMPLES
+from neo_assets.evaluate.score import SAMPLES, Subject
 from neo_assets.evaluate.score_matrix import FILE
 from training.tasks import read_absent
 
@@ -39,10 +37,10 @@ class ComparisonInput(Section):
     gates: Gates
     published: list[str]
     files_digest: str = Field(description="of the published scores and of the page's own parts")
-    baseline: str = Field(default="", description="content of the baseline's folder, found when it is compared")
+    baseline: str = Field(default="", description="the baseline's content and scores, found when it is compared")
 
 
-def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, baseline: Path | None) -> Outcome:
+def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, baseline: Subject | None) -> Outcome:
     """Gates on each run's last evaluated checkpoint, item by item against its parent, the best checkpoint and the baseline; and the page of all scores.
 
     A blocking gate that refuses stops what is released after it. Published scores of other models are shown beside, marked "other harness".
@@ -50,12 +48,12 @@ def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: W
     rows: list[Row] = inputs["score_matrix"].table(FILE).to_pylist()
     today = [r for r in rows if r["current"] and r["task"] != SAMPLES and r["attempt"] == 1]
     checkpoints = by_checkpoint([r for r in today if r["task"] in config.asked])
-    elsewhere = _baseline(store, baseline, {str(r["identity"]) for r in today}) if baseline else None
+    elsewhere = _baseline(store, baseline, config.asked, {str(r["identity"]) for r in today}) if baseline else None
     continuations = {(str(r["run"]), str(r["checkpoint"])): written(store, str(r["samples"])) for r in rows if r["task"] == SAMPLES and r["attempt"] == 1}
     judged = [_judged(config, run, checkpoints, continuations, elsewhere) for run in checkpoints]
     clean = [r for r in today if r["subset"] == CLEAN and r["task"] in config.asked]
     checks, findings = judge(config.gates, judged, _reader(store), clean)
-    page = _page(config, rows, continuations, inputs, [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks])
+    page = _page(config, rows, continuations, inputs, elsewhere, [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks])
     write_page(page, out.path / PAGE)
     shown = [_finding(f, config.gates.regression.alpha) for f in findings]
     out.write_text("comparisons.json", json.dumps(shown, ensure_ascii=False, indent=1))
@@ -76,16 +74,14 @@ def published_files(names: Sequence[str]) -> list[Path]:
     return [ROOT / name for name in names]
 
 
-def _tasks(config: ComparisonInput) -> set[str]:
-    return {task for tasks in config.suites.values() for task in tasks}
+def _tasks(config: ComparisonInput) -> dict[str, None]:
+    """Every task of every suite, in the recipe's order."""
+    return dict.fromkeys(task for tasks in config.suites.values() for task in tasks)
 
 
-def _baseline(store: Store, folder: Path, identities: set[str]) -> Reference:
-    subject = from_elsewhere(folder)
-    rows = [r for r in read_scores(store, {subject.run: {subject.name}}).to_pylist() if r["identity"] in identities]
-    if not rows:
-        raise NeoError(f"the baseline {folder} has no scores under today's tasks. Run `neo eval {folder}` first.")
-    return Reference("baseline", folder.name, next(iter(by_checkpoint(rows)[subject.run].values())))
+def _baseline(store: Store, subject: Subject, asked: Sequence[str], identities: set[str]) -> Reference:
+    rows = [r for r in read_scores(store, {subject.run: {subject.name}}).to_pylist() if r["identity"] in identities and r["task"] in asked]
+    return Reference("baseline", subject.folder.name, by_checkpoint(rows).get(subject.run, {}).get(subject.name, {}))
 
 
 def _judged(
@@ -146,18 +142,30 @@ def _finding(f: Finding, alpha: float) -> Row:
 
 
 def _page(
-    config: ComparisonInput, rows: Sequence[Row], continuations: Mapping[tuple[str, str], list[dict[str, object]]], inputs: Mapping[str, Artifact], gates: list[Row]
+    config: ComparisonInput,
+    rows: Sequence[Row],
+    continuations: Mapping[tuple[str, str], list[dict[str, object]]],
+    inputs: Mapping[str, Artifact],
+    baseline: Reference | None,
+    gates: list[Row],
 ) -> ScorePage:
     absent = read_absent(inputs[name].path for name in ("benchmark_items", "heldout_tasks"))
     steps = {(str(r["run"]), str(r["checkpoint"])): int(str(r["step"])) for r in rows if r["task"] == SAMPLES}
     asked = _tasks(config)
+    held = (
+        [{"model": f"baseline {baseline.name}", "task": task, "value": row["value"], "provenance": "scored here", "harness": "scored here"} for task, row in baseline.rows.items()]
+        if baseline
+        else []
+    )
     shown = [r | {"identity": str(r["identity"])[:PARTS]} for r in rows if r["task"] != SAMPLES and r["value"] is not None and (r["main"] or r["subset"])]
+    order = {task: i for i, task in enumerate(asked)}
+    shown.sort(key=lambda r: order.get(str(r["task"]), len(order)))  # what is not asked any more stands last
     return ScorePage(
         title=f"Scores of {config.recipe}",
         description=config.description,
         rows=shown,  # type: ignore[arg-type]
         suites=config.suites,
-        comparators=[r for r in read_published(published_files(config.published)) if r["task"] in asked],  # type: ignore[misc]
+        comparators=[*held, *(r for r in read_published(published_files(config.published)) if r["task"] in asked)],  # type: ignore[misc,list-item]
         generations=[
             {"run": run, "step": steps[run, name], "checkpoint": name, "lang": str(t["lang"]), "prompt": str(t["prompt"]), "continuation": str(t["continuation"])}
             for (run, name), texts in continuations.items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
@@ -62,11 +65,23 @@ class Exporter:
         return self.store.require(key, made.fingerprint), reused
 
 
+@functools.cache
+def _digest(file: Path, size: int, changed: int) -> str:
+    """Digest of a file, once a process as long as nobody writes it: weights are large."""
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except SafetensorError as error:
+            raise BadInput(f"{file} is no whole safetensors file: {error}") from error
+    return digest_file(file)
+
+
 def from_elsewhere(folder: Path) -> Subject:
     """A Hugging Face folder that was not made here, by its whole content. Only safetensors: weights in other forms can run code.
 
     Raises:
-        BadInput: no such folder, no configuration, no tokenizer, or weights in another form.
+        BadInput: no such folder, no configuration, no tokenizer, or weights that are cut off or in another form.
     """
     folder = folder.expanduser().resolve()
     if not (folder / "config.json").is_file():
@@ -76,6 +91,6 @@ def from_elsewhere(folder: Path) -> Subject:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise BadInput(f"{folder} has no tokenizer (tokenizer.json, tokenizer.model or vocab.json)")
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"))
-    digest = digest_json([[p.name, digest_file(p)] for p in files])
+    digest = digest_json([[p.name, _digest(p, p.stat().st_size, p.stat().st_mtime_ns)] for p in files])
     name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "model"
     return Subject(run=f"{ELSEWHERE}.{name[:40]}", name=digest[:12], step=0, tokens=0, folder=folder, fingerprint=digest, digest=digest)

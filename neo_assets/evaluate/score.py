@@ -29,8 +29,11 @@ from training.tasks import Absent, Task, limited, read_absent, read_tasks, task_
 SAMPLES = "samples"
 """Name under which generated continuations are kept beside the tasks."""
 
-TASKS = ("benchmark_items", "heldout_tasks")
+HELDOUT = "heldout_tasks"
+TASKS = ("benchmark_items", HELDOUT)
 """Artifacts that hold tasks."""
+NO_ITEMS = "the held-out documents gave no such items"
+NO_DOCUMENTS = "made of the recipe's held-out documents, which are not there yet: run the job 'factory'"
 LIBRARIES = ("torch", "transformers", "lm-eval")
 ONLY_FOR_CODE = ("training.programs", "training.sandbox")
 """Modules that no score but that of a written program depends on."""
@@ -124,7 +127,8 @@ class Scorer:
         """Tasks that are asked for and have no data, each with what to do."""
         known, without = read_tasks(a.path for a in self.task_artifacts), read_absent(a.path for a in self.task_artifacts)
         missing = [base for _, _, base in _asked(self.score) if base not in known]
-        return [without.get(base) or Absent(name=base, lang="", message="the held-out documents gave no such items") for base in dict.fromkeys(missing)]
+        why = NO_ITEMS if any(a.key == HELDOUT for a in self.task_artifacts) else NO_DOCUMENTS
+        return [without.get(base) or Absent(name=base, lang="", message=why) for base in dict.fromkeys(missing)]
 
     # ------------------------------------------------ what a score is made from
 
@@ -169,7 +173,7 @@ class Scorer:
                 results = self.store.root / "scoring" / together
                 made_now += self._keep(subject, wanted, results)
                 if missing := self._missing(key, wanted):
-                    self.log(f"scoring {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
+                    self.log(f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
                     try:
                         run_to_end(self.jobs, self._job(subject, missing, results), self._heard)
                     except JobFailed as error:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
-from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store
 from neo_assets.evaluate.clean_scores import FILE as KEPT_IN
 from neo_assets.evaluate.clean_scores import clean_scores
 from neo_assets.evaluate.comparison import ComparisonInput, compare_runs, files_digest
 from neo_assets.evaluate.index import read_scores, tokens_before
+from neo_assets.evaluate.models import from_elsewhere
 from neo_assets.evaluate.published import read_published
+from neo_assets.evaluate.score import Subject
 from neo_assets.evaluate.score_matrix import FILE, ScoreMatrixInput, gathered, last_made, make_score_matrix
 from neo_assets.text.searched import FLAGGED
 from tests.evaluate.scoring import Answering, scorer, subject, task, tasks_artifact
@@ -61,7 +66,7 @@ class Built:
             before=self.before,
         )
 
-    def comparison(self, baseline: Path | None = None, asked: tuple[str, ...] = ("quiz", "test"), **regression: object) -> Artifact:
+    def comparison(self, baseline: Subject | None = None, asked: tuple[str, ...] = ("quiz", "test"), **regression: object) -> Artifact:
         gates = RECIPE.evaluation.gates
         gates = gates.model_copy(update={"regression": gates.regression.model_copy(update={"blocking": True, **regression})})
         config = ComparisonInput(
@@ -69,7 +74,12 @@ class Built:
         )
         inputs = {"score_matrix": self.matrix(), "benchmark_items": self.tasks, "heldout_tasks": self.tasks}
         return self.make(
-            "comparison", lambda out: compare_runs(config, inputs, out, store=self.store, baseline=baseline), m=inputs["score_matrix"].fingerprint, r=regression, asked=asked
+            "comparison",
+            lambda out: compare_runs(config, inputs, out, store=self.store, baseline=baseline),
+            m=inputs["score_matrix"].fingerprint,
+            r=regression,
+            asked=asked,
+            b=str(baseline and len(self.jobs.asked)),
         )
 
 
@@ -158,16 +168,36 @@ def test_gates_look_at_what_every_checkpoint_is_asked_and_the_page_shows_the_res
     assert '"test"' in made.file("scores.html").read_text(encoding="utf-8")
 
 
-def test_a_baseline_without_scores_is_asked_for_by_name(tmp_path: Path) -> None:
-    built = Built(tmp_path / "store", {1: 0.5, 2: 0.9})
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    with pytest.raises(BadInput, match=r"is no Hugging Face folder: it has no config\.json"):
-        built.comparison(theirs, against=["baseline"])
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (theirs / name).write_text("{}")
-    with pytest.raises(NeoError, match=r"has no scores under today's tasks\. Run `neo eval"):
-        built.comparison(theirs, against=["baseline"])
+def test_a_baseline_is_held_against_item_by_item_and_drawn_beside(tmp_path: Path) -> None:
+    built = Built(tmp_path, {1: 0.5, 2: 0.6})
+    theirs = replace(subject("theirs", 0, "model.theirs"), folder=Path("/models/theirs"))
+    unscored = built.comparison(theirs, against=["baseline"])
+    assert "not asked: baseline theirs has no score of quiz as it is asked today" in unscored.refused_by[0].detail
+    built.jobs.right["theirs"] = 1.0
+    built.scorer.scored(theirs)
+    made = built.comparison(theirs, against=["baseline"], alpha=0.02)
+    assert "quiz 0.6000, baseline theirs 1.0000" in made.refused_by[0].detail
+    assert "baseline theirs" in made.file("scores.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_is_no_whole_model_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    def wants(said: str) -> None:
+        with pytest.raises(BadInput, match=said):
+            from_elsewhere(tmp_path)
+
+    wants(r"is no Hugging Face folder: it has no config\.json")
+    (tmp_path / "config.json").write_text("{}")
+    wants(r"has no \*\.safetensors")
+    save_file({"weight": numpy.zeros(64, dtype="float32")}, tmp_path / "model.safetensors")
+    wants("has no tokenizer")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    whole = from_elsewhere(tmp_path)
+    assert (whole.run, whole.step) == (f"model.{tmp_path.name.lower()[:40].strip('_')}", 0)
+    data = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(data[:-20])
+    wants(r"model\.safetensors is no whole safetensors file")
+    (tmp_path / "model.safetensors").write_bytes(data[:-1] + b"\x01")
+    assert from_elsewhere(tmp_path).digest != whole.digest
 
 
 # ------------------------------------------------------------------ other people's numbers

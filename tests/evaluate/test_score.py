@@ -39,7 +39,7 @@ def test_each_score_is_told_as_soon_as_it_is_there(store: Store) -> None:
     told: list[str] = []
     mine = replace(scorer(store, Answering(store), [tasks_artifact(store, task("quiz"), task("test"))], ["quiz", "test"]), log=told.append)
     mine.scored(subject("a"))
-    assert told == ["scoring a: quiz, test, samples", "  1/2 quiz: acc_norm 0.5", "  2/2 test: acc_norm 0.5"]
+    assert told == ["scoring main a: quiz, test, samples", "  1/2 quiz: acc_norm 0.5", "  2/2 test: acc_norm 0.5"]
 
 
 def test_a_job_that_was_killed_loses_nothing_and_nothing_is_asked_twice(store: Store) -> None:
@@ -100,7 +100,9 @@ def test_a_task_without_data_is_told_and_not_scored(store: Store) -> None:
     mine = scorer(store, Answering(store), [tasks_artifact(store, task("quiz"))], ["quiz", "cloze_en"])
     found, _ = mine.scored(subject("a"))
     assert set(found) == {"quiz", "samples"}
-    assert [(a.name, a.message) for a in mine.absent()] == [("cloze_en", "the held-out documents gave no such items")]
+    assert [(a.name, a.message) for a in mine.absent()] == [("cloze_en", "made of the recipe's held-out documents, which are not there yet: run the job 'factory'")]
+    held = replace(mine, task_artifacts=[*mine.task_artifacts, tasks_artifact(store, key="heldout_tasks")])
+    assert [(a.name, a.message) for a in held.absent()] == [("cloze_en", "the held-out documents gave no such items")]
 
 
 # ------------------------------------------------------------------ the index

@@ -75,14 +75,13 @@ def test_a_job_that_is_followed_is_left_to_its_follower(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "jobs" / "x")
     folder.path.mkdir(parents=True)
     assert not compute.attended(folder)
-    follower = subprocess.Popen(["flock", "--shared", str(folder.path / "followers"), "sleep", "30"])
+    follower = subprocess.Popen(["flock", "--shared", "--no-fork", str(folder.path / "followers"), "sleep", "30"])
     try:
         deadline = time.monotonic() + 10
         while not compute.attended(folder):
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
-        subprocess.run(["pkill", "-P", str(follower.pid)], check=False)
         follower.kill()
         follower.wait()
     assert not compute.attended(folder)

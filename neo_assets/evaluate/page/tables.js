@@ -99,7 +99,7 @@ function drawNewest(rows) {
   const others = COMPARATORS.filter((other) => tasks.has(other.task));
   const columns = ["model", "task", "value", "provenance", "harness"].map((name) => [name, (r) => r[name], name === "value" ? (r) => number(r.value) : undefined]);
   document.getElementById("comparators").replaceChildren(
-    ...(others.length ? [element("h3", {}, "Other models, as others reported them"), element("div", { class: "scroll", tabindex: 0 }, sortable(columns, others))] : []),
+    ...(others.length ? [element("h3", {}, "Other models"), element("div", { class: "scroll", tabindex: 0 }, sortable(columns, others))] : []),
   );
 }
 
