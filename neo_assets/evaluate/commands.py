@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,11 @@ def evaluate(model: Annotated[str, typer.Argument(help=MODEL)], suite: Annotated
     _known_suites(recipe, suite)
     mine = _scorer(recipe, store, suite, quiet=as_json)
     subject = _subject(model, recipe, store, quiet=as_json)
-    found, made_now = mine.scored(subject)
+    try:
+        found, made_now = mine.scored(subject)
+    except KeyboardInterrupt:
+        print("\nneo: left; the job goes on. Ask again to attach to it; `neo jobs` lists it, `neo cancel JOB` stops it.", file=sys.stderr)
+        raise
     rows = [r for r in score_rows(found, 1) if r["main"] and r["subset"] is None]
     show([_shown(r) for r in rows], as_json)
     if not as_json:

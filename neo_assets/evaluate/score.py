@@ -5,7 +5,8 @@ asked again; a changed task, model or program asks only for what it changed. Who
 assets (a click, the sensor), `evaluation/‹run›` (the `factory` job, the schedule) and `neo eval`.
 
 All that is asked of one model in one way shares one folder of results, under one lock: two askers make one job, and what a job had finished
-before it or its supervisor died is kept before anything is asked.
+before it or its supervisor died is kept before anything is asked. The folder names the job that fills it: who asks after an asker has left, waits
+for that job before a second one is made.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from neo_assets.core import records
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.fingerprint import code_reachable_from, digest_json, library_versions
-from neo_assets.core.jobs import JobSpec, Message
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import First
@@ -32,6 +34,8 @@ SAMPLES = "samples"
 HELDOUT = "heldout_tasks"
 TASKS = ("benchmark_items", HELDOUT)
 """Artifacts that hold tasks."""
+JOB = "job"
+"""File in a folder of results: the job that fills it."""
 NO_ITEMS = "the held-out documents gave no such items"
 NO_DOCUMENTS = "made of the recipe's held-out documents, which are not there yet: run the job 'factory'"
 LIBRARIES = ("torch", "transformers", "lm-eval")
@@ -172,16 +176,39 @@ class Scorer:
             with self.store.lock("scoring", together):
                 results = self.store.root / "scoring" / together
                 made_now += self._keep(subject, wanted, results)
+                if self._missing(key, wanted) and self._waited_for_a_job(results):
+                    made_now += self._keep(subject, wanted, results)
                 if missing := self._missing(key, wanted):
-                    self.log(f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
+                    job = self._job(subject, missing, results)
+                    records.write_text(results / JOB, job.work_fingerprint)
+                    self.log(
+                        f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)} (job {job.work_fingerprint[:12]})"
+                    )
                     try:
-                        run_to_end(self.jobs, self._job(subject, missing, results), self._heard)
+                        run_to_end(self.jobs, job, self._heard)
                     except JobFailed as error:
                         failure = error
                     made_now += self._keep(subject, wanted, results)
         if failure:
             raise failure
         return {name: self.store.require(key, made_from.fingerprint) for name, made_from in wanted.items()}, made_now
+
+    def _waited_for_a_job(self, results: Path) -> bool:
+        """Whether a job of somebody who has left was filling these results; it has ended now. Raises JobFailed if it was cancelled or paused meanwhile."""
+        try:
+            folder = JobFolder(self.store.root / "jobs" / (results / JOB).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        if not folder.path.is_dir() or self.jobs.poll(folder) not in (JobState.QUEUED, JobState.RUNNING, JobState.STOPPED):
+            return False
+        self.log(f"attached to job {folder.fingerprint[:12]}, which asks this model already")
+        try:
+            for message in self.jobs.follow(folder):
+                self._heard(message)
+        except JobFailed:
+            if self.jobs.poll(folder) in (JobState.CANCELLED, JobState.PAUSED):
+                raise
+        return True
 
     def _heard(self, message: Message) -> None:
         if message.event == "progress":
