@@ -123,6 +123,9 @@ def artifact(
         if after:
             after(context, store, made)
         context.log.info(summary(made, reused))
+        for check in made.verdict:
+            if not check.passed:
+                (context.log.error if check.blocking else context.log.warning)(f"{check.name} {'refuses' if check.blocking else 'warns'}: {check.detail}")
         yield dg.MaterializeResult(
             asset_key=key(declared.name),
             metadata=metadata(made, reused),

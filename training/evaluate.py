@@ -15,6 +15,7 @@ for today's.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 MODEL = "hf_model"
 SAMPLES = "samples"
 EXIT_TASK_FAILED = 3
+BAR_SECONDS = 30
+"""How long a task takes before the log shows a bar for it, and how often the bar moves."""
 REPEATED = 4
 """Tokens in a row that count as a repetition when they occur again in one continuation."""
 
@@ -75,6 +78,7 @@ def evaluate(spec: JobSpec, job_folder: Path) -> int:
     out = Path(spec.out)
     out.mkdir(parents=True, exist_ok=True)
     reporter = Reporter(job_folder)
+    reporter.send("note", tasks=len(config.tasks))
     scratch = job_folder / ".lm_eval"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
@@ -114,6 +118,8 @@ def evaluate(spec: JobSpec, job_folder: Path) -> int:
 def _stay_offline(scratch: Path) -> None:
     """Must come before the first import of a Hugging Face library: they read these once."""
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(scratch / "hf"), HF_DATASETS_CACHE=str(scratch / "datasets"), TOKENIZERS_PARALLELISM="false")
+    os.environ |= {"TQDM_DELAY": str(BAR_SECONDS), "TQDM_MININTERVAL": str(BAR_SECONDS)}
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model that is loaded already, which is the point
 
 
 def load(folder: Path, config: EvaluateConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -369,6 +369,10 @@ def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
     """Write the manifest last, sync, and give the folder its final name in one step."""
     shutil.rmtree(partial / ".logs", ignore_errors=True)
     records.write_text(partial / MANIFEST, manifest.model_dump_json(indent=1))
+    rights = (partial / MANIFEST).stat().st_mode
+    for path in partial.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o777 == 0o600:
+            path.chmod(rights & 0o777)  # safetensors writes for the owner alone, and a store is shared
     sync_folder(partial)
     try:
         partial.rename(final)

@@ -31,6 +31,8 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
+NARROW = 24
+"""Columns that the widest text needs to be folded into; with less, lines run on: a table of broken words cannot be read."""
 FOLDED = 500
 """Rows that are folded to fit a terminal; of more, which nobody reads from the first to the last, each is one line (rich takes a millisecond a row)."""
 JSON = typer.Option(False, "--json", help="print JSON")
@@ -49,13 +51,16 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
     cells = [{name: _cell(row[name]) for name in rows[0]} for row in rows]
     filled = [name for name in rows[0] if any(row[name] for row in cells)]
     right = {name for name in filled if all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows if row[name] is not None)}
+    widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in cells)) for name in filled}
+    told = max((name for name in filled if name not in right), key=lambda name: widths[name], default="")
     console = Console(soft_wrap=False)
-    if not console.is_terminal or len(rows) > FOLDED:
+    rest = console.width - sum(widths.values()) - 2 * len(filled) + widths.get(told, 0)
+    if not console.is_terminal or len(rows) > FOLDED or rest < NARROW:
         print("\n".join(_lines([dict(zip(filled, filled, strict=True)), *cells], filled, right)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in filled:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=name != told, overflow="fold")
     for row in cells:
         table.add_row(*(row[name] for name in filled))
     console.print(table)

@@ -102,7 +102,7 @@ def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
     """(run, checkpoint's name) of ``main@40``. Raises BadInput that says what there is."""
     run, at, step = model.partition("@")
     if "/" in model:
-        raise BadInput(f"there is no folder {model}")
+        raise BadInput(f"{model} is a file; a model is a Hugging Face folder" if Path(model).expanduser().is_file() else f"there is no folder {model}")
     if not at:
         raise BadInput(f"'{model}' is neither a folder nor RUN@STEP; the recipe's runs: {', '.join(recipe.runs)}")
     if run not in recipe.runs:
@@ -150,6 +150,7 @@ def scores(
 ) -> None:
     """Scores in the store: the newest of each run and task, or all there ever were."""
     from neo_assets.evaluate.index import read_scores
+    from neo_assets.evaluate.models import ELSEWHERE
 
     recipe, store = load(), Store(store_root())
     _known_suites(recipe, suite)
@@ -163,10 +164,12 @@ def scores(
         at = " A run without its step is asked for here." if "@" in run else ""
         raise BadInput(f"there is no score of '{run}'.{at} There are scores of: {', '.join(there) or 'nothing yet'}")
     if not history:
-        newest: dict[tuple[str, str], Row] = {}
+        newest: dict[tuple[str, ...], Row] = {}
         for row in rows:
             if row["main"] and row["subset"] is None:
-                where = (str(row["run"]), str(row["task"]))
+                # Two models from elsewhere may have folders of one name; checkpoints of a run follow each other.
+                model = (str(row["checkpoint"]),) if str(row["run"]).startswith(f"{ELSEWHERE}.") else ()
+                where = (str(row["run"]), *model, str(row["task"]))
                 order = (int(str(row["step"])), str(row["made_at"]))
                 if where not in newest or order >= (int(str(newest[where]["step"])), str(newest[where]["made_at"])):
                     newest[where] = row

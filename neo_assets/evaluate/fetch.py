@@ -43,16 +43,26 @@ def fetch_benchmark(name: str, benchmark: Benchmark) -> tuple[Path, bool]:
         return place, False
     if benchmark.url is None:
         raise BadInput(f"the recipe names no url for '{name}': put its data at {place}")
+    made = [folder for folder in place.parents if not folder.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch(benchmark.url, place)
+    except MachineLacks:
+        for folder in made:
+            folder.rmdir()
+        raise
+    return place, True
+
+
+def _fetch(url: str, place: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place.parent) as scratch:
         aside = Path(scratch) / place.name
-        if benchmark.url.startswith(DEBIAN):
-            package, _, folder = benchmark.url.removeprefix(DEBIAN).partition("/")
+        if url.startswith(DEBIAN):
+            package, _, folder = url.removeprefix(DEBIAN).partition("/")
             _from_debian(package, folder, Path(scratch), aside)
         else:
-            _from_url(benchmark.url, aside)
+            _from_url(url, aside)
         aside.rename(place)
-    return place, True
 
 
 def _from_url(url: str, aside: Path) -> None:

@@ -110,14 +110,17 @@ def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", 
 
 
 def pause(job: JobArgument) -> None:
-    """Have a training job save where it is and end; `neo resume` goes on from that very step, with the same bits."""
+    """Have a job save where it is and end; `neo resume` lets a training go on from that very step, with the same bits, and an evaluation with the next task."""
     compute = _compute()
     folder = _find(compute, job)
     state = compute.pause(folder)
     if state is JobState.SUCCEEDED:
         folder.clear_marks()
-    stopped = next((f" at step {m.data['step']}" for m in reversed(folder.messages()[0]) if m.event == "stopped"), "")
-    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{stopped}"))
+    stopped = next((f" at step {m.data['step']}" for m in reversed(folder.messages()[0]) if m.event == "stopped" and "step" in m.data), "")
+    print(
+        f"{folder.spec().title}: job {folder.fingerprint[:12]} "
+        + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{stopped}" if state is JobState.PAUSED else f"is {state}: nothing to pause")
+    )
 
 
 def resume(job: JobArgument) -> None:
@@ -130,7 +133,7 @@ def resume(job: JobArgument) -> None:
         return
     compute.resume(folder)
     print(
-        f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; ask for {folder.spec().title} in Dagster to follow it and to gather what it made."
+        f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
     )
 
 
@@ -202,7 +205,7 @@ def _progress(folder: JobFolder) -> str:
     for message in reversed(folder.messages()[0]):
         data = message.data
         if message.event == "stopped":
-            return f"saved at step {data['step']}"
+            return f"saved at step {data['step']}" if "step" in data else f"asked to stop ({str(data['reason']).strip()})"
         if message.event == "progress" and "step" in data:  # training
             left = "" if data["step"] == data["steps"] else f", {float(str(data['eta_s'])):.0f} s left"
             return f"step {data['step']}/{data['steps']}, loss {float(str(data['loss'])):.3f}{left}"

@@ -123,7 +123,9 @@ class Compute(abc.ABC):
             self.stop(folder.fingerprint, attempt.handle if attempt else None)
 
     def pause(self, folder: JobFolder, wait_s: float = 600.0) -> JobState:
-        """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or after ``wait_s``."""
+        """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or after ``wait_s``; a job that has ended is left alone."""
+        if (state := self.poll(folder)) not in (JobState.RUNNING, JobState.QUEUED, JobState.STOPPED):
+            return state
         folder.mark("paused")
         folder.ask_to_stop("pause")
         deadline = time.monotonic() + wait_s

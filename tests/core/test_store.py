@@ -32,6 +32,16 @@ def test_the_same_making_is_found_and_not_made_again(tmp_path: Path) -> None:
     assert first.fingerprint == second.fingerprint
 
 
+def test_others_may_read_what_a_library_wrote_for_its_owner_alone(tmp_path: Path) -> None:
+    def write(out: Workspace) -> Outcome:
+        (out.path / "model.safetensors").touch(mode=0o600)
+        return write_one(out)
+
+    made, _ = Store(tmp_path).build("a/b", made_from(x=1), write)
+    rights = {(made.path / name).stat().st_mode & 0o777 for name in ("model.safetensors", "part-00000.parquet", "manifest.json")}
+    assert len(rights) == 1 and rights != {0o600}
+
+
 def test_any_part_of_the_making_changes_the_fingerprint() -> None:
     base = made_from(x=1)
     others = [made_from(x=2), base.model_copy(update={"code": {"m": "2"}}), base.model_copy(update={"libraries": {"numpy": "2"}})]

@@ -7,6 +7,7 @@ between two runs of one recipe. ``‹recipe›.branches.yaml``, which ``neo cont
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -85,8 +86,9 @@ class Recipe(Section):
         for suite, entry in self.evaluation.entries(list(self.evaluation.suites)):
             task = entry if isinstance(entry, str) else entry.task
             if languages_of(task, self.evaluation) is None:
+                close = difflib.get_close_matches(task, self.evaluation.benchmarks, n=1)
                 raise ValueError(
-                    f"evaluation.suites.{suite} names '{task}': no benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
+                    f"evaluation.suites.{suite} names '{task}'{f' (did you mean {close[0]}?)' if close else ''}: no benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
                 )
         return self
 
@@ -316,12 +318,13 @@ def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> 
     for problem in error.errors():
         # Pydantic puts the tag of a tagged union into the location; the file has no such level.
         location: Location = tuple(part for part in problem["loc"] if part not in _TAGS or part == problem["loc"][0])
-        known = location
+        message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        # What two sections must agree on is told of the whole recipe, and begins with the place.
+        known = location or tuple(message.partition(" ")[0].rstrip(":").split("."))
         while known and known not in lines:
             known = known[:-1]
         where = lines.get(known, path.name)
         field = ".".join(str(p) for p in location) or "recipe"
-        message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         if problem["type"] == "union_tag_invalid":
             message = f"kind '{problem['ctx']['tag']}' is none of {problem['ctx']['expected_tags']}"
         given = f" (given: {problem['input']!r})" if problem["type"] not in ("missing", "extra_forbidden") and not isinstance(problem["input"], dict | list) else ""
