@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from neo_assets.evaluate.score import Scorer, Subject
 
 MODEL = "RUN@STEP (main@40) or a Hugging Face folder"
-SUITE = typer.Option("--suite", "-s", help="a suite of the recipe; again for more; those the factory asks if left out")
+SUITE = typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; those the factory asks if left out")
 SHORT = 12
 
 
@@ -121,7 +121,7 @@ def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
 # ------------------------------------------------------------------ read
 
 
-def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON) -> None:
+def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON) -> None:
     """Every task of every suite: items, shots, and for those without data what to do."""
     from neo_assets.evaluate.score import NO_DOCUMENTS, NO_ITEMS
     from training.tasks import limited, read_absent, read_tasks, task_identity
@@ -144,7 +144,7 @@ def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help=
 
 def scores(
     run: Annotated[str | None, typer.Argument(help="a run of the recipe, or what `neo eval FOLDER` called a folder; all if left out")] = None,
-    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="a suite of the recipe; again for more; every task if left out")] = None,
+    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; every task if left out")] = None,
     history: Annotated[bool, typer.Option("--history", help="every checkpoint, identity, metric, subset and attempt instead of the newest main scores")] = False,
     as_json: bool = JSON,
 ) -> None:

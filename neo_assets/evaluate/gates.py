@@ -69,7 +69,7 @@ def only_warn(gates: Gates) -> list[str]:
 
 
 def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: str, blocking: bool) -> Check:
-    said = "; ".join([*reasons, *(f"not asked: {u}" for u in unasked)])
+    said = "; ".join([*reasons, *(f"not asked: {u}" for u in dict.fromkeys(unasked))])
     return Check(name=name, passed=not reasons and not unasked, detail=said or passed, blocking=blocking)
 
 
