@@ -121,7 +121,9 @@ def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
 # ------------------------------------------------------------------ read
 
 
-def tasks(suite: Annotated[list[str] | None, typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON) -> None:
+def tasks(
+    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON
+) -> None:
     """Every task of every suite: items, shots, and for those without data what to do."""
     from neo_assets.evaluate.score import NO_DOCUMENTS, NO_ITEMS
     from training.tasks import limited, read_absent, read_tasks, task_identity
