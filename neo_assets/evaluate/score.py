@@ -179,18 +179,21 @@ class Scorer:
                 if self._missing(key, wanted) and self._waited_for_a_job(results):
                     made_now += self._keep(subject, wanted, results)
                 if missing := self._missing(key, wanted):
-                    job = self._job(subject, missing, results)
-                    records.write_text(results / JOB, job.work_fingerprint)
                     self.log(f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
-                    self.log(f"  job {job.work_fingerprint[:12]}: `neo logs -f {job.work_fingerprint[:12]}` follows it, `neo cancel {job.work_fingerprint[:12]}` stops it")
                     try:
-                        run_to_end(self.jobs, job, self._heard)
+                        self._ask(self._job(subject, missing, results), results)
                     except JobFailed as error:
                         failure = error
                     made_now += self._keep(subject, wanted, results)
         if failure:
             raise failure
         return {name: self.store.require(key, made_from.fingerprint) for name, made_from in wanted.items()}, made_now
+
+    def _ask(self, job: JobSpec, results: Path) -> None:
+        name = job.work_fingerprint[:12]
+        records.write_text(results / JOB, job.work_fingerprint)
+        self.log(f"  job {name}: `neo logs -f {name}` follows it, `neo cancel {name}` stops it")
+        run_to_end(self.jobs, job, self._heard)
 
     def _waited_for_a_job(self, results: Path) -> bool:
         """Whether a job of somebody who has left was filling these results; it has ended now. Raises JobFailed if it was cancelled or paused meanwhile."""
