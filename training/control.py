@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
-import os
 import signal
-import threading
 import time
 from pathlib import Path
 
-from neo_assets.core.jobs import STOPPED, JobFolder, Reporter
+from neo_assets.core.jobs import JobFolder
 
 LOOK_SECONDS = 0.5
 """How often the job's folder is looked at for a request."""
@@ -34,21 +32,6 @@ class StopRequests:
             self._looked = time.monotonic()
             self.reason = self.folder.asked_to_stop()
         return self.reason is not None
-
-
-def leave_when_asked(folder: JobFolder) -> None:
-    """For a program that keeps each result as soon as it is there, and so has nothing to save: a request ends it at once, to be started again."""
-    requests, reporter = StopRequests(folder, 0), Reporter(folder.path)
-
-    def watch() -> None:
-        while not requests.here():
-            time.sleep(LOOK_SECONDS)
-        reason = str(requests.reason)
-        reporter.send("stopped", reason=reason)
-        folder.mark_stopped(reporter.attempt, reason)
-        os._exit(STOPPED)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class HangWatch:

@@ -29,9 +29,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import JobFolder, JobSpec, Reporter
-from training.control import leave_when_asked
 from training.document_start import starts_from_nothing
 from training.harness import score, stream_model
+from training.leaving import leave_when_asked
 from training.tasks import limited, read_tasks
 
 if TYPE_CHECKING:

@@ -84,6 +84,8 @@ def from_elsewhere(folder: Path) -> Subject:
         BadInput: no such folder, no configuration, no tokenizer, or weights that are cut off or in another form.
     """
     folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}")
     if not (folder / "config.json").is_file():
         raise BadInput(f"{folder} is no Hugging Face folder: it has no config.json")
     if not list(folder.glob("*.safetensors")):

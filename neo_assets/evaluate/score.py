@@ -5,8 +5,8 @@ asked again; a changed task, model or program asks only for what it changed. Who
 assets (a click, the sensor), `evaluation/‹run›` (the `factory` job, the schedule) and `neo eval`.
 
 All that is asked of one model in one way shares one folder of results, under one lock: two askers make one job, and what a job had finished
-before it or its supervisor died is kept before anything is asked. The folder names the job that fills it: who asks after an asker has left, waits
-for that job before a second one is made.
+before it or its supervisor died is kept before anything is asked. The folder names the jobs that fill it: who asks after an asker has left, waits
+for his job before a second one is made.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SAMPLES = "samples"
 HELDOUT = "heldout_tasks"
 TASKS = ("benchmark_items", HELDOUT)
 """Artifacts that hold tasks."""
-JOB = "job"
-"""File in a folder of results: the job that fills it."""
+JOBS = "jobs"
+"""File in a folder of results: the jobs that fill it, a line each."""
 NO_ITEMS = "the held-out documents gave no such items"
 NO_DOCUMENTS = "made of the recipe's held-out documents, which are not there yet: run the job 'factory'"
 LIBRARIES = ("torch", "transformers", "lm-eval")
@@ -176,7 +176,7 @@ class Scorer:
             with self.store.lock("scoring", together):
                 results = self.store.root / "scoring" / together
                 made_now += self._keep(subject, wanted, results)
-                if self._missing(key, wanted) and self._waited_for_a_job(results):
+                if (missing := self._missing(key, wanted)) and self._waited_for_jobs(missing, results):
                     made_now += self._keep(subject, wanted, results)
                 if missing := self._missing(key, wanted):
                     self.log(f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
@@ -191,26 +191,29 @@ class Scorer:
 
     def _ask(self, job: JobSpec, results: Path) -> None:
         name = job.work_fingerprint[:12]
-        records.write_text(results / JOB, job.work_fingerprint)
+        known = _lines(results / JOBS)
+        records.write_text(results / JOBS, "\n".join([*(k for k in known if k != job.work_fingerprint), job.work_fingerprint]))
         self.log(f"  job {name}: `neo logs -f {name}` follows it, `neo cancel {name}` stops it")
         run_to_end(self.jobs, job, self._heard)
 
-    def _waited_for_a_job(self, results: Path) -> bool:
-        """Whether a job of somebody who has left was filling these results; it has ended now. Raises JobFailed if it was cancelled or paused meanwhile."""
-        try:
-            folder = JobFolder(self.store.root / "jobs" / (results / JOB).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return False
-        if not folder.path.is_dir() or self.jobs.poll(folder) not in (JobState.QUEUED, JobState.RUNNING, JobState.STOPPED):
-            return False
-        self.log(f"attached to job {folder.fingerprint[:12]}, which asks this model already")
-        try:
-            for message in self.jobs.follow(folder):
-                self._heard(message)
-        except JobFailed:
-            if self.jobs.poll(folder) in (JobState.CANCELLED, JobState.PAUSED):
-                raise
-        return True
+    def _waited_for_jobs(self, missing: Mapping[str, MadeFrom], results: Path) -> bool:
+        """Whether jobs of somebody who has left were filling these results; they have ended now. Raises JobFailed if one was paused or cancelled meanwhile."""
+        waited = False
+        for fingerprint in _lines(results / JOBS):
+            folder = JobFolder(self.store.root / "jobs" / fingerprint)
+            if not folder.path.is_dir() or self.jobs.poll(folder) not in (JobState.QUEUED, JobState.RUNNING, JobState.STOPPED, JobState.PAUSED):
+                continue
+            if self.jobs.poll(folder) is JobState.PAUSED and not missing.keys() & folder.spec().config["tasks"].keys():  # type: ignore[attr-defined]
+                continue
+            self.log(f"attached to job {folder.fingerprint[:12]}, which asks this model already")
+            try:
+                for message in self.jobs.follow(folder):
+                    self._heard(message)
+            except JobFailed:
+                if self.jobs.poll(folder) in (JobState.CANCELLED, JobState.PAUSED):
+                    raise
+            waited = True
+        return waited
 
     def _heard(self, message: Message) -> None:
         if message.event == "progress":
@@ -253,6 +256,10 @@ class Scorer:
             inputs={"hf_model": str(subject.folder), **{a.key: str(a.path) for a in self.task_artifacts}},
             out=str(results),
         )
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").split() if file.is_file() else []
 
 
 def _take(name: str, subject: Subject, source: Path, out: Workspace) -> Outcome:

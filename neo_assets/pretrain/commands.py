@@ -186,7 +186,9 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
 
 def not_here(recipe: Recipe) -> list[str]:
     """Folders, files and lists that the recipe names and that are not on this machine."""
-    return [*missing_places(recipe.sources), *missing_lists(recipe.clean)]
+    baseline = recipe.evaluation.baseline
+    lacks = [f"evaluation.baseline.path: there is no folder {baseline.path}"] if baseline and not Path(baseline.path).expanduser().is_dir() else []
+    return [*missing_places(recipe.sources), *missing_lists(recipe.clean), *lacks]
 
 
 def _artifacts(recipe: Recipe) -> list[str]:
@@ -204,6 +206,8 @@ def _value(value: object) -> str:
 def _progress(folder: JobFolder) -> str:
     for message in reversed(folder.messages()[0]):
         data = message.data
+        if message.event == "note" and "tasks" in data:  # an evaluation that has just begun, or begun again
+            return f"{data['tasks']} tasks"
         if message.event == "stopped":
             return f"saved at step {data['step']}" if "step" in data else f"asked to stop ({str(data['reason']).strip()})"
         if message.event == "progress" and "step" in data:  # training

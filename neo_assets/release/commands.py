@@ -151,6 +151,9 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
             print(f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {check.name}: {said}")
         print(f"Scores, curves, what was written, every gate's reasons in full: {comparison.file('scores.html')}")
         store.head(recipe.name, "comparison")  # a refused one ends it here
+    if store.head_pointer(recipe.name, "factory_report") is None:
+        print("\nThere is no report yet: the job 'factory' makes it.")
+        return
     report = store.head(recipe.name, "factory_report").file("report.html")
     heads = [a for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name) if a]
     fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]

@@ -224,6 +224,13 @@ class Evaluation(Section):
         """(suite, entry) of these suites, ``evaluated`` if left out."""
         return [(suite, entry) for suite in (self.evaluated if suites is None else suites) for entry in self.suites[suite]]
 
+    def named(self) -> list[tuple[str, str]]:
+        """(field, task) of every task that suites and gates name, without how many of its items."""
+        out = [(f"suites.{suite}[{i}]", e if isinstance(e, str) else e.task) for suite, entries in self.suites.items() for i, e in enumerate(entries)]
+        judged = [(f"gates.parity.pairs[{i}]", name) for i, pair in enumerate(self.gates.parity.pairs) for name in pair]
+        judged += [(f"gates.sanity.tasks[{i}]", name) for i, name in enumerate(self.gates.sanity.tasks)]
+        return out + [(where, name if name in self.benchmarks else re.sub(r"_\d+$", "", name)) for where, name in judged]
+
     def due(self, run: Run) -> list[int]:
         """Checkpoint steps of ``run`` that are evaluated: at the run's own shares, or at those of the recipe."""
         steps, length = run.checkpoint_steps(), run.steps - run.first_step

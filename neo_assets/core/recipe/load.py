@@ -83,12 +83,11 @@ class Recipe(Section):
         for name, run in self.runs.items():
             if run.phase not in self.mixture:
                 raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
-        for suite, entry in self.evaluation.entries(list(self.evaluation.suites)):
-            task = entry if isinstance(entry, str) else entry.task
+        for where, task in self.evaluation.named():
             if languages_of(task, self.evaluation) is None:
                 close = difflib.get_close_matches(task, self.evaluation.benchmarks, n=1)
                 raise ValueError(
-                    f"evaluation.suites.{suite} names '{task}'{f' (did you mean {close[0]}?)' if close else ''}: no benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
+                    f"evaluation.{where} names '{task}'{f' (did you mean {close[0]}?)' if close else ''}: no benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
                 )
         return self
 
@@ -320,7 +319,7 @@ def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> 
         location: Location = tuple(part for part in problem["loc"] if part not in _TAGS or part == problem["loc"][0])
         message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         # What two sections must agree on is told of the whole recipe, and begins with the place.
-        known = location or tuple(message.partition(" ")[0].rstrip(":").split("."))
+        known = location or tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]:]+", message.partition(" ")[0]))
         while known and known not in lines:
             known = known[:-1]
         where = lines.get(known, path.name)

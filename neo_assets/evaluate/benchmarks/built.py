@@ -6,7 +6,8 @@ import csv
 import gzip
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,20 @@ def write_lines(out: Workspace, name: str, lines: Sequence[Mapping[str, object]]
     return f"{name}.jsonl", digest_bytes(text.encode())
 
 
-def nearest_in_length(truth: str, others: Sequence[str], wanted: int, seed: int, item: str) -> list[str]:
-    """As many of ``others`` as wanted, the nearest to ``truth`` in characters, ties settled by a keyed hash; none equal to it or to each other."""
-    distinct = sorted(set(others) - {truth}, key=lambda o: (abs(len(o) - len(truth)), keyed(seed, "distractor", item, o)))
-    return distinct[:wanted]
+def by_length(texts: Iterable[str]) -> dict[int, list[str]]:
+    """Different texts by how many characters they have."""
+    out: dict[int, list[str]] = defaultdict(list)
+    for text in sorted(set(texts)):
+        out[len(text)].append(text)
+    return dict(out)
+
+
+def nearest_in_length(truth: str, others: Mapping[int, Sequence[str]], wanted: int, seed: int, item: str) -> list[str]:
+    """As many of ``others`` (by length) as wanted, the nearest to ``truth`` in characters, ties settled by a keyed hash; none equal to it."""
+    found: list[str] = []
+    for away in range(max(others, default=0) + len(truth) + 1):
+        here = [o for length in {len(truth) - away, len(truth) + away} for o in others.get(length, ()) if o != truth]
+        found += sorted(here, key=lambda o: keyed(seed, "distractor", item, o))
+        if len(found) >= wanted:
+            break
+    return found[:wanted]

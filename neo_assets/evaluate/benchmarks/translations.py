@@ -11,7 +11,7 @@ from pathlib import Path
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Translation
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmarks.built import Built, nearest_in_length, written
+from neo_assets.evaluate.benchmarks.built import Built, by_length, nearest_in_length, written
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.evaluate.turns import placed
 from training.tasks import Task
@@ -29,7 +29,7 @@ def build(name: str, benchmark: Translation, data: Path, out: Workspace) -> Buil
     if benchmark.into not in PROMPTS:
         raise BadInput(f"benchmark '{name}': there are prompts for translating into {', '.join(PROMPTS)} only, not '{benchmark.into}'")
     usable = [(i, en, zh) if benchmark.into == "zh" else (i, zh, en) for i, en, zh in pairs if en and len(zh) >= benchmark.min_chars]
-    targets = [target for _, _, target in usable]
+    targets = by_length(target for _, _, target in usable)
     chosen = sorted(usable, key=lambda p: keyed(benchmark.seed, name, p[0]))[: benchmark.items]
     lines = []
     for number, (sentence, source, target) in enumerate(chosen):
