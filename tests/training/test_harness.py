@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +203,16 @@ def test_a_set_of_programs_without_its_examples_or_with_a_torn_record_is_named(t
     torn = Code(kind="code", format="mbpp", path=str(tmp_path / "mbpp.jsonl"), lang="en", licence="ours", shots=0, max_tokens=64, cpu_s=2, memory_mb=256)
     with pytest.raises(BadInput, match=r"mbpp\.jsonl: line 1"):
         collect_benchmarks(benchmark_items_input({"mbpp": torn}, ["en"]), {}, Workspace(tmp_path / "b"))
+
+
+def test_a_torn_data_file_is_named(tmp_path: Path) -> None:
+    whole = gzip.compress(b'{"task_id": "a", "prompt": "", "canonical_solution": "", "test": "", "entry_point": "f"}\n' * 99)
+    names = {"torn.jsonl.gz": whole[:-9], "binary.jsonl": b"\xff\xfe\x00", "torn.parquet": b"PAR1" + b"\0" * 40}
+    for name, data in names.items():
+        (tmp_path / name).write_bytes(data)
+        asked = Code(kind="code", format="humaneval", path=str(tmp_path / name), lang="en", licence="ours", max_tokens=1, cpu_s=1, memory_mb=64)
+        with pytest.raises(BadInput, match=re.escape(name)):
+            collect_benchmarks(benchmark_items_input({"code": asked}, ["en"]), {}, Workspace(tmp_path / "out"))
 
 
 def test_of_mbpp_only_the_ids_the_recipe_names_are_asked(tmp_path: Path) -> None:

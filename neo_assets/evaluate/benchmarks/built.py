@@ -6,6 +6,7 @@ import csv
 import gzip
 import importlib.util
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,7 +77,10 @@ def read_records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         with file.open(encoding="utf-8", newline="") as stream:
             yield from ((f"record {number}", dict(record)) for number, record in enumerate(csv.DictReader(stream), 1))
     elif file.name.endswith((".json", ".jsonl", ".jsonl.gz")):
-        text = gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text(encoding="utf-8")
+        try:
+            text = (gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()).decode("utf-8")
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            raise BadInput(f"{file}: cannot be read: {error}") from error
         for number, line in enumerate([text] if file.suffix == ".json" else text.split("\n"), 1):
             if line.strip():
                 yield from _parsed(file, f"line {number}", line)
