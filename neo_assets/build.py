@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from neo_assets.core.errors import BadInput
+from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.terminal import did_you_mean
 from neo_assets.declare import Declared, key, label
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
 from neo_assets.pretrain.sensors import watcher

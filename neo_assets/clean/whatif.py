@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from neo_assets.clean.clean_docs import signal_columns
 from neo_assets.clean.rules import PREFIXES, judge, rules
-from neo_assets.core.errors import BadInput
+from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Row, Store
-from neo_assets.core.terminal import did_you_mean
 
 
 @dataclass(frozen=True)

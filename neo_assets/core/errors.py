@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class NeoError(Exception):
     """Base of every error that is the user's to solve; command lines print it without a traceback."""
@@ -33,3 +36,9 @@ class JobFailed(NeoError):
 
 class MachineLacks(NeoError):
     """Something this machine does not have (a program, a right, a device), and what to do about it."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest known words, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(close)}?" if close else ""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the closest known words, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(close)}?" if close else ""
 
 
 def program(name: str) -> str:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from neo_assets.core.errors import BadInput
+from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
-from neo_assets.core.terminal import JSON, did_you_mean, show
+from neo_assets.core.terminal import JSON, show
 
 OTHER_SIDE = ("in_train_pool", "held_out")
 """Rules of the split: a page they drop is in the artifact on the other side."""

@@ -14,14 +14,14 @@ from typing import Annotated
 
 import typer
 
-from neo_assets.core.errors import MissingUpstream, NeoError
+from neo_assets.core.errors import MissingUpstream, NeoError, did_you_mean
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobState, age, job_folders
 from neo_assets.core.place import dagster_home, store_root
 from neo_assets.core.recipe import Recipe, json_schema, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE
 from neo_assets.core.store import PARTIAL, Artifact, Store
-from neo_assets.core.terminal import JSON, counted, did_you_mean, show
+from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.core.why import differences
 from neo_assets.pretrain.run_commands import show_claims
 from resources.compute import open_compute

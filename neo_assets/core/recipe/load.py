@@ -7,7 +7,6 @@ between two runs of one recipe. ``‹recipe›.branches.yaml``, which ``neo cont
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from neo_assets.core.errors import RecipeError
+from neo_assets.core.errors import RecipeError, did_you_mean
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
 from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, HighQuality, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
 from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
@@ -85,9 +84,8 @@ class Recipe(Section):
                 raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
         for where, task in self.evaluation.named():
             if languages_of(task, self.evaluation) is None:
-                close = difflib.get_close_matches(task, self.evaluation.benchmarks, n=1)
                 raise ValueError(
-                    f"evaluation.{where} names '{task}'{f' (did you mean {close[0]}?)' if close else ''}: no benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
+                    f"evaluation.{where} names '{task}'. {did_you_mean(task, self.evaluation.benchmarks)} No benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
                 )
         return self
 
