@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neo_assets.core.errors import BadInput, MissingUpstream, NeoError
+from neo_assets.core.errors import BadInput, NeoError, did_you_mean
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Artifact, Row, Store
-from neo_assets.core.terminal import JSON, counted, did_you_mean, show
+from neo_assets.core.terminal import JSON, counted, show
 
 if TYPE_CHECKING:
     from neo_assets.evaluate.score import Scorer, Subject
 
-MODEL = "RUN@STEP (main@40) or a Hugging Face folder"
+MODEL = "RUN@STEP (main@40, main@last) or a Hugging Face folder"
 SUITE = typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; those the factory asks if left out")
 SHORT = 12
 
@@ -86,36 +86,20 @@ def _subject(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject:
     """The model a person names. A checkpoint is exported if it has not been."""
     from neo_assets.evaluate.models import Exporter, export_input, from_elsewhere
     from neo_assets.evaluate.score import Subject
+    from neo_assets.pretrain.runs import find_run, run_and_step
     from resources.compute import open_compute
 
     if Path(model).expanduser().is_dir():
         return from_elsewhere(Path(model))
-    run, checkpoint = _checkpoint(model, recipe, store)
+    if "/" in model:
+        raise BadInput(f"{model} is a file; a model is a Hugging Face folder" if Path(model).expanduser().is_file() else f"there is no folder {model}")
+    run, step = run_and_step(model)
+    _, folder = find_run(store, recipe, run).checkpoint(step)
     exporter = Exporter(
         store, open_compute(recipe.compute, store.root), recipe.name, export_input(recipe, run), store.head(recipe.name, "tokenizer"), (lambda _: None) if quiet else print
     )
-    made = store.require(f"checkpoint/{run}", checkpoint)
+    made = store.require(f"checkpoint/{run}", folder.name)
     return Subject.of(run, made, exporter.exported(made)[0])
-
-
-def _checkpoint(model: str, recipe: Recipe, store: Store) -> tuple[str, str]:
-    """(run, checkpoint's name) of ``main@40``. Raises BadInput that says what there is."""
-    run, at, step = model.partition("@")
-    if "/" in model:
-        raise BadInput(f"{model} is a file; a model is a Hugging Face folder" if Path(model).expanduser().is_file() else f"there is no folder {model}")
-    if not at:
-        raise BadInput(f"'{model}' is neither a folder nor RUN@STEP; the recipe's runs: {', '.join(recipe.runs)}")
-    if run not in recipe.runs:
-        raise BadInput(f"the recipe has no run '{run}'; there are: {', '.join(recipe.runs)}")
-    if not step.isdigit():
-        raise BadInput(f"'{step}' in {model} is no step: write {run}@40")
-    pointer = store.head_pointer(recipe.name, f"pretraining/{run}")
-    if pointer is None:
-        raise MissingUpstream(f"run '{run}' has not been trained for recipe '{recipe.name}'")
-    there = {int(p.name.split("-")[0]): p.name for p in sorted((store.root / "checkpoint" / run).glob(f"*-{pointer[1][:8]}")) if (p / "manifest.json").is_file()}
-    if int(step) not in there:
-        raise BadInput(f"run '{run}' has no checkpoint at step {step}; there are: {', '.join(map(str, sorted(there)))}")
-    return run, there[int(step)]
 
 
 # ------------------------------------------------------------------ read
@@ -125,22 +109,21 @@ def tasks(
     suite: Annotated[list[str] | None, typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; all if left out")] = None, as_json: bool = JSON
 ) -> None:
     """Every task of every suite: items, shots, and for those without data what to do."""
-    from neo_assets.evaluate.score import NO_DOCUMENTS, NO_ITEMS
-    from training.tasks import limited, read_absent, read_tasks, task_identity
+    from neo_assets.evaluate.score import absent_tasks, asked_tasks, score_input
+    from training.tasks import task_identity
 
     recipe, store = load(), Store(store_root())
     _known_suites(recipe, suite)
-    folders = [made.path for made in _todays_tasks(recipe, store)]
-    known, absent = read_tasks(folders), read_absent(folders)
+    artifacts = _todays_tasks(recipe, store)
     rows: list[Row] = []
     for shown in suite or recipe.evaluation.suites:
-        for name, first in recipe.asked([shown]).items():
-            base = first.task if first else name
-            task = limited(known[base][0], name, first.first if first else None) if base in known else None
+        score = score_input(recipe, [shown])
+        there, absent = asked_tasks(score, artifacts), absent_tasks(score, artifacts)
+        for name in score.tasks:
+            task = there.get(name)
             row: Row = {"suite": shown, "task": name, "lang": task.lang if task else None, "metric": task.metric if task else None, "items": task.items if task else None}
             row |= {"shots": task.shots if task else None, "chance": task.chance if task else None, "licence": task.licence if task else None}
-            note = "" if task else absent[base].message if base in absent else NO_ITEMS if len(folders) > 1 else NO_DOCUMENTS
-            rows.append(row | {"identity": task_identity(task)[:SHORT] if task else None, "note": note})
+            rows.append(row | {"identity": task_identity(task)[:SHORT] if task else None, "note": "" if task else absent[name].message})
     show(rows, as_json)
 
 

@@ -106,6 +106,14 @@ def asked_tasks(score: ScoreInput, task_artifacts: Sequence[Artifact]) -> dict[s
     return {name: limited(known[base][0], name, first.first if first else None) for name, first, base in _asked(score) if base in known}
 
 
+def absent_tasks(score: ScoreInput, task_artifacts: Sequence[Artifact]) -> dict[str, Absent]:
+    """What is asked and has no data, by the name the score would get, each with what to do."""
+    folders = [a.path for a in task_artifacts]
+    known, without = read_tasks(folders), read_absent(folders)
+    why = NO_ITEMS if any(a.key == HELDOUT for a in task_artifacts) else NO_DOCUMENTS
+    return {name: without.get(base) or Absent(name=base, lang="", message=why) for name, _, base in _asked(score) if base not in known}
+
+
 def todays_identities(recipe: Recipe, store: Store, suites: list[str] | None = None) -> dict[str, str]:
     """Identity of every task of these suites (those that every due checkpoint is asked, if left out), by the name its scores get."""
     tasks = asked_tasks(score_input(recipe, suites), [store.head(recipe.name, name) for name in TASKS])
@@ -129,10 +137,7 @@ class Scorer:
 
     def absent(self) -> list[Absent]:
         """Tasks that are asked for and have no data, each with what to do."""
-        known, without = read_tasks(a.path for a in self.task_artifacts), read_absent(a.path for a in self.task_artifacts)
-        missing = [base for _, _, base in _asked(self.score) if base not in known]
-        why = NO_ITEMS if any(a.key == HELDOUT for a in self.task_artifacts) else NO_DOCUMENTS
-        return [without.get(base) or Absent(name=base, lang="", message=why) for base in dict.fromkeys(missing)]
+        return list({a.name: a for a in absent_tasks(self.score, self.task_artifacts).values()}.values())
 
     # ------------------------------------------------ what a score is made from
 
@@ -201,9 +206,9 @@ class Scorer:
         waited = False
         for fingerprint in _lines(results / JOBS):
             folder = JobFolder(self.store.root / "jobs" / fingerprint)
-            if not folder.path.is_dir() or self.jobs.poll(folder) not in (JobState.QUEUED, JobState.RUNNING, JobState.STOPPED, JobState.PAUSED):
-                continue
-            if self.jobs.poll(folder) is JobState.PAUSED and not missing.keys() & folder.spec().config["tasks"].keys():  # type: ignore[attr-defined]
+            state = self.jobs.poll(folder) if folder.path.is_dir() else JobState.NEW
+            shared = missing.keys() & folder.spec().config["tasks"].keys() if state is JobState.PAUSED else set()  # type: ignore[attr-defined]
+            if not shared and state not in (JobState.QUEUED, JobState.RUNNING, JobState.STOPPED):
                 continue
             self.log(f"attached to job {folder.fingerprint[:12]}, which asks this model already")
             try:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from neo_assets.core.errors import BadInput, MissingUpstream
+from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
-from neo_assets.core.terminal import did_you_mean
 from training.ledger import RunLedger
 from training.spec import PretrainConfig
 
@@ -59,12 +58,12 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
     if name not in recipe.runs:
         raise BadInput(f"recipe '{recipe.name}' has no run '{name}'. {did_you_mean(name, recipe.runs)} It has {', '.join(recipe.runs)}.")
     pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
-    newest = next((found for spec in reversed(list(_specs(store, f"pretraining/{name}"))) if (found := _read(spec))), None)
     made = store.find(*pointer) if pointer else None
     if made is not None:
         finished = _read(JobSpec.model_validate_json(made.file("spec.json").read_text(encoding="utf-8")))
         if finished is not None:
             return finished
+    newest = next((found for spec in reversed(list(_specs(store, f"pretraining/{name}"))) if (found := _read(spec))), None)
     if newest is None:
         raise MissingUpstream(f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job 'pretrain'.")
     return newest

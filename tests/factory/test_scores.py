@@ -95,7 +95,7 @@ def test_a_worsened_model_is_stopped_by_exit_code_and_nothing_is_released(first_
     assert store.head_pointer("worse", "factory_report") is None
     said = factory.neo("summary", **extra)
     assert said.returncode == 2 and "was refused by its checks (no_regression: decay" in said.stderr
-    compared = factory.neo("compare", "main@20", "decay@6", "--fail-if-worse", "--alpha", "0.2", **extra)
+    compared = factory.neo("compare", "main@last", "decay@6", "--fail-if-worse", "--alpha", "0.2", **extra)
     assert compared.returncode == 1 and "B is worse" in compared.stdout
 
 
