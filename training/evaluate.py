@@ -83,6 +83,7 @@ def evaluate(spec: JobSpec, job_folder: Path) -> int:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     _stay_offline(scratch)
+    _keep_the_log_short()
     known = read_tasks(Path(folder) for name, folder in spec.inputs.items() if name != MODEL)
     if missing := sorted({asked.task for asked in config.tasks.values()} - set(known)):
         raise SystemExit(f"there is no task {', '.join(missing)}; there are: {', '.join(known)}")
@@ -118,6 +119,10 @@ def evaluate(spec: JobSpec, job_folder: Path) -> int:
 def _stay_offline(scratch: Path) -> None:
     """Must come before the first import of a Hugging Face library: they read these once."""
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(scratch / "hf"), HF_DATASETS_CACHE=str(scratch / "datasets"), TOKENIZERS_PARALLELISM="false")
+
+
+def _keep_the_log_short() -> None:
+    """Must come before the first import of tqdm, which reads these once."""
     os.environ |= {"TQDM_DELAY": str(BAR_SECONDS), "TQDM_MININTERVAL": str(BAR_SECONDS)}
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model that is loaded already, which is the point
 

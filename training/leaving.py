@@ -11,7 +11,7 @@ from training.control import LOOK_SECONDS, StopRequests
 
 
 def leave_when_asked(folder: JobFolder) -> None:
-    """From now on a request to stop ends it at once, to be started again."""
+    """From now on a request to stop ends this process at once, as one that is to be started again."""
     requests, reporter = StopRequests(folder, 0), Reporter(folder.path)
 
     def watch() -> None:

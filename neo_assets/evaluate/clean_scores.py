@@ -7,13 +7,14 @@ never change, so it stays true; delete the file and it is made again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.recipe.evaluation import whole_task
 from neo_assets.core.store import Row, Store
 from training.harness import detectable, item_score
 
@@ -26,14 +27,6 @@ Part = tuple[int, float | None, float | None]
 """Items left, their score, its standard error."""
 
 
-def base_task(task: str, flagged: Collection[str]) -> str | None:
-    """The task whose items a score is about: itself, or the one whose first items it asks; None for one that was not searched."""
-    if task in flagged:
-        return task
-    whole, _, first = task.rpartition("_")
-    return whole if first.isdigit() and whole in flagged else None
-
-
 def clean_scores(rows: Sequence[Row], flagged: Mapping[str, Sequence[str]], store: Store) -> list[Row]:
     """For each of these scores that rests on ``flagged`` items (names by task): the score without them, as a row of its own."""
     names = {task: set(items) for task, items in flagged.items() if items}
@@ -42,8 +35,8 @@ def clean_scores(rows: Sequence[Row], flagged: Mapping[str, Sequence[str]], stor
     made: dict[tuple[str, str], Part] = {}
     out: list[Row] = []
     for row in rows:
-        task = base_task(str(row["task"]), names)
-        if task is None:
+        task = whole_task(str(row["task"]), names)
+        if task not in names:
             continue
         which = (str(row["fingerprint"]), left_out[task])
         if which not in known:

@@ -68,13 +68,15 @@ class Exporter:
 @functools.cache
 def _digest(file: Path, size: int, changed: int) -> str:
     """Digest of a file, once a process as long as nobody writes it: weights are large."""
-    if file.suffix == ".safetensors":
-        try:
-            with safe_open(file, framework="np"):
-                pass
-        except SafetensorError as error:
-            raise BadInput(f"{file} is no whole safetensors file: {error}") from error
     return digest_file(file)
+
+
+def _is_whole(file: Path) -> None:
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise BadInput(f"{file} is no whole safetensors file: {error}") from error
 
 
 def from_elsewhere(folder: Path) -> Subject:
@@ -88,10 +90,13 @@ def from_elsewhere(folder: Path) -> Subject:
         raise BadInput(f"there is no folder {folder}")
     if not (folder / "config.json").is_file():
         raise BadInput(f"{folder} is no Hugging Face folder: it has no config.json")
-    if not list(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise BadInput(f"{folder} has no *.safetensors; weights in other forms are not read, since those can run code")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise BadInput(f"{folder} has no tokenizer (tokenizer.json, tokenizer.model or vocab.json)")
+    for file in weights:
+        _is_whole(file)
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"))
     digest = digest_json([[p.name, _digest(p, p.stat().st_size, p.stat().st_mtime_ns)] for p in files])
     name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "model"

@@ -194,7 +194,7 @@ def test_nothing_is_left_in_the_home_folder_or_the_scratch_folder(evaluated: Pat
 
 
 def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same_items(evaluated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HOME", "HF_DATASETS_CACHE", "TOKENIZERS_PARALLELISM"):
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HOME", "HF_DATASETS_CACHE", "TOKENIZERS_PARALLELISM", "TQDM_DELAY", "TQDM_MININTERVAL"):
         monkeypatch.setenv(name, "")  # the program sets them; the test puts them back
     folder = tmp_path / "tasks"
     shutil.copytree(evaluated / "tasks", folder)

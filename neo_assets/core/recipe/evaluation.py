@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -125,6 +126,11 @@ class First(Section):
         return f"{self.task}_{self.first}"
 
 
+def whole_task(name: str, known: Collection[str]) -> str:
+    """The task whose items a score of this name is about: itself, or the one whose first items it asks (see :class:`First`)."""
+    return name if name in known else re.sub(r"_\d+$", "", name)
+
+
 def _without_nulls(value: object) -> object:
     return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
@@ -229,7 +235,7 @@ class Evaluation(Section):
         out = [(f"suites.{suite}[{i}]", e if isinstance(e, str) else e.task) for suite, entries in self.suites.items() for i, e in enumerate(entries)]
         judged = [(f"gates.parity.pairs[{i}]", name) for i, pair in enumerate(self.gates.parity.pairs) for name in pair]
         judged += [(f"gates.sanity.tasks[{i}]", name) for i, name in enumerate(self.gates.sanity.tasks)]
-        return out + [(where, name if name in self.benchmarks else re.sub(r"_\d+$", "", name)) for where, name in judged]
+        return out + [(where, whole_task(name, self.benchmarks)) for where, name in judged]
 
     def due(self, run: Run) -> list[int]:
         """Checkpoint steps of ``run`` that are evaluated: at the run's own shares, or at those of the recipe."""
