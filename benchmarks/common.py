@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,11 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neo_assets.core import records
+from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
+from resources.compute.local import LocalCompute
 
 T = TypeVar("T")
+
+
+def run_job(spec: JobSpec, root: Path) -> JobFolder:
+    """Run a job to its end on this machine, below ``root``, as the factory would."""
+    compute = LocalCompute(root)
+    folder = compute.submit(spec)
+    for _ in compute.follow(folder):
+        pass
+    return folder
 
 
 def documents(lang: str) -> pa.Table:

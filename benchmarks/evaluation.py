@@ -19,7 +19,8 @@ from statistics import median
 
 import yaml
 
-from neo_assets.core.fingerprint import ROOT
+from benchmarks.common import run_job
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
@@ -62,10 +63,10 @@ def ours(model: Path, items: Path, names: list[str], work: Path) -> float:
     config: dict[str, object] = {"tasks": {n: {"task": n} for n in names}, "folders": dict.fromkeys([*names, "samples"], "x"), "batch_size": BATCH, "threads": 2}
     config |= {"device": "cpu", "dtype": "fp32", "seed": SEED, "samples": {}, "sample_tokens": 1, "repetition_penalty": 1.0}
     work.mkdir()
-    spec = JobSpec(work_fingerprint="b", title="b", program="training.evaluate", config=config, inputs={"hf_model": str(model), "items": str(items)}, out=str(work / "out"))
-    (work / "spec.json").write_text(spec.model_dump_json())
+    given, program = {"hf_model": str(model), "items": str(items)}, "training.evaluate"
+    spec = JobSpec(work_fingerprint="b", title="b", program=program, **claimed(program), config=config, inputs=given, out="out")
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "training.evaluate", str(work / "spec.json")], cwd=ROOT, check=True, capture_output=True)
+    run_job(spec, work)
     return time.monotonic() - began
 
 

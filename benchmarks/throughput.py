@@ -8,7 +8,6 @@ their steps alone and save nothing.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,10 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.common import run_job
 from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.frozen import Claimed, claimed
+from neo_assets.core.jobs import JobFolder, JobSpec, RunningJob
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.run import Run
 from tests.training.runs import write_shards
@@ -45,14 +46,19 @@ def the_run(precision: str, steps: int, ranks: int) -> Run:
 
 def ours(run: Run, shards: Path, folder: Path) -> float:
     """Seconds from the first step to the last commit, as the job reports them."""
-    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints=str(folder / "checkpoint"))
-    spec = JobSpec(work_fingerprint="f" * 32, title="pretraining/r", program="training.pretrain", config=config.model_dump(), inputs={"token_shards": str(shards)}, out=str(folder))
-    job = JobFolder(folder / "job")
-    job.write_spec(spec)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(run.threads_per_rank)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={run.ranks}", "-m", "training.pretrain", str(job.path / "spec.json")]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    messages = job.messages()[0]
+    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS)
+    spec = JobSpec(
+        work_fingerprint="f" * 32,
+        title="pretraining/r",
+        program="training.pretrain",
+        **claimed("training.pretrain"),
+        ranks_per_node=run.ranks_per_node,
+        threads_per_rank=run.threads_per_rank,
+        config=config.model_dump(),
+        inputs={"token_shards": str(shards)},
+        out="checkpoint",
+    )
+    messages = run_job(spec, folder).messages()[0]
     return messages[-1].at - next(m.at for m in messages if m.event == "checkpoint")
 
 
@@ -187,10 +193,12 @@ def shares(steps: int = 30) -> None:
     if rank == 0:
         write_shards(folder / "shards", tokens=400_000, documents=1200)
     dist.barrier()
-    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints=str(folder / "checkpoint"))
+    config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS)
     engine = build_engine(build_model(run.model, ROWS, seed=1).train(), run)
     batches = open_batches(folder / "shards", config, rank, device, "sdpa")
-    checkpoints = Checkpoints(config, rank, Machine("d", "sdpa", world, run.threads_per_rank), "s", folder / "rescue", lambda _: None)
+    spec = JobSpec(work_fingerprint="f" * 32, title="", program="", code={}, libraries={}, config={}, inputs={}, out=str(folder))
+    job = RunningJob(spec, JobFolder(folder), Claimed(code={}, libraries={}))
+    checkpoints = Checkpoints(config, job, rank, Machine("d", "sdpa", world, run.threads_per_rank), "s", lambda _: None)
     reporter, recorder, history = Reporter(folder if rank == 0 else None), FlightRecorder(run.on_trouble), start_of_history()
     spent: dict[str, list[float]] = {"step": [], "data": [], "bookkeeping": [], "save: standing still": [], "save: until committed": [], "step while one is written": []}
 

@@ -16,8 +16,10 @@ import dagster as dg
 from dagster._core.definitions.metadata import CodeReferencesMetadataValue, LocalFileCodeReference
 from pydantic import BaseModel
 
+from neo_assets.core.code import code_of, code_reachable_from, libraries_reachable_from
 from neo_assets.core.errors import NeoError
-from neo_assets.core.fingerprint import code_of, code_reachable_from, code_version, library_versions
+from neo_assets.core.fingerprint import code_version
+from neo_assets.core.frozen import refuse_what_was_edited
 from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Scalar, Store, Workspace, input_refs
 
@@ -45,7 +47,6 @@ class Declared:
     config: BaseModel
     reads: Sequence[str] = ()
     parts: Mapping[str, str] = field(default_factory=dict)  # input name -> the part of it that counts
-    libraries: Sequence[str] = ()
     programs: Sequence[str] = ()
     found: Sequence[str] = ()  # fields of the config that are filled in when it is made
 
@@ -55,8 +56,12 @@ class Declared:
         return {**code_reachable_from(self.programs), "stage": self.name.split("/")[0]} if self.programs else code_of(self.stage)
 
     @property
+    def libraries(self) -> dict[str, str]:
+        return libraries_reachable_from(self.programs or [self.stage.__module__])
+
+    @property
     def version(self) -> str:
-        return code_version(identity(self.config), self.code, library_versions(self.libraries))
+        return code_version(identity(self.config), self.code, self.libraries)
 
     def expected(self, made: MadeFrom, inputs: Mapping[str, Artifact]) -> MadeFrom:
         """What ``made`` would be made from now, if what is only found while making it were as it was then."""
@@ -64,7 +69,7 @@ class Declared:
         return now.model_copy(update={"config": now.config | {name: made.config[name] for name in self.found if name in made.config}})
 
     def made_from(self, inputs: Mapping[str, Artifact]) -> MadeFrom:
-        return MadeFrom(config=identity(self.config), code=self.code, libraries=library_versions(self.libraries), inputs=input_refs(inputs, self.parts))
+        return MadeFrom(config=identity(self.config), code=self.code, libraries=self.libraries, inputs=input_refs(inputs, self.parts))
 
 
 def artifact(
@@ -116,7 +121,11 @@ def artifact(
         made_from = entry.made_from(inputs)
 
         def work(out: Workspace) -> Outcome:
-            return call(context, store, made_from, inputs, out) if call else entry.stage(entry.config, inputs, out)
+            if call:
+                return call(context, store, made_from, inputs, out)
+            outcome = entry.stage(entry.config, inputs, out)
+            refuse_what_was_edited(made_from.code)
+            return outcome
 
         made, reused = store.build(declared.name, made_from, work, context.log.info, recipe.compute.workers)
         store.set_head(recipe.name, declared.name, declared.name, made.fingerprint)

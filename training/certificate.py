@@ -56,7 +56,7 @@ class Certificate(BaseModel):
     machine: dict[str, object]
     precision: str
     zero_stage: int
-    code: dict[str, str]
+    code: dict[str, str]  # what the ranks found they ran, core included
     versions: dict[str, str]
 
     def outcome(self) -> dict[str, object]:

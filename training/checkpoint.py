@@ -30,6 +30,7 @@ import torch.distributed as dist
 
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.jobs import RunningJob
 from neo_assets.core.store import MANIFEST, PARTIAL, VERDICT_FILE, FileEntry, InputRef, MadeFrom, Manifest, commit_folder
 from training.certificate import CERTIFICATE, METRICS, Certificate, Origin, read_certificate
 from training.machine import Machine
@@ -57,9 +58,9 @@ class Progress:
 class Checkpoints:
     """Writes and finds the checkpoints of one run. All methods are called by every rank unless they say otherwise."""
 
-    def __init__(self, config: PretrainConfig, rank: int, machine: Machine, stream: str, rescues: Path, announce: Callable[[Manifest], None]) -> None:
-        self.config, self.rank, self.machine, self.stream, self.rescues, self.announce = config, rank, machine, stream, rescues, announce
-        self.root = Path(config.checkpoints)
+    def __init__(self, config: PretrainConfig, job: RunningJob, rank: int, machine: Machine, stream: str, announce: Callable[[Manifest], None]) -> None:
+        self.config, self.rank, self.machine, self.stream, self.announce = config, rank, machine, stream, announce
+        self.root, self.rescues, self.ran = Path(job.spec.out), job.folder.path / "rescue", job.ran
         self.snapshots = Snapshots()
         self.writing: Writing | None = None
 
@@ -147,8 +148,8 @@ class Checkpoints:
             machine=self.machine.plain(),
             precision=run.precision,
             zero_stage=run.zero_stage,
-            code=config.code,
-            versions=config.versions,
+            code=self.ran["code"],
+            versions=self.ran["libraries"],
         )
         pq.write_table(pa.table({n: [row[n] for row in progress.rows] for n in METRICS.names}, schema=METRICS), folder / METRICS_FILE, compression="zstd")
         records.write_text(folder / CERTIFICATE, certificate.model_dump_json(indent=1))
@@ -166,7 +167,7 @@ class Checkpoints:
             key=f"checkpoint/{config.run_name}",
             fingerprint=final.name,
             digest=digest_json(certificate.outcome()),
-            made_from=MadeFrom(config={"run": config.run_name, "step": progress.step}, code=config.code, libraries=config.versions, inputs=inputs),
+            made_from=MadeFrom(config={"run": config.run_name, "step": progress.step}, code=self.ran["code"], libraries=self.ran["libraries"], inputs=inputs),
             numbers={"step": progress.step, "loss": float(progress.rows[-1]["loss"]) if progress.rows else None, "trained_tokens": progress.tokens},
             files=dict(sorted(entries.items())),
             seconds=round(time.monotonic() - began, 3),

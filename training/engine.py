@@ -82,6 +82,11 @@ def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = Fal
     return engine
 
 
+def rate_of(engine: DeepSpeedEngine) -> float:
+    """Learning rate that the last update was made with, asked of the optimizer itself."""
+    return float(engine.optimizer.param_groups[0]["lr"])
+
+
 def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
     """Learning rate of the next update."""
     for group in engine.optimizer.param_groups:

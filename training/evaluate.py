@@ -1,4 +1,4 @@
-"""Score a Hugging Face folder with lm-eval: ``python -m training.evaluate spec.json``, one process, no network.
+"""Score a Hugging Face folder with lm-eval: a job's program, one process, no network.
 
 The model is loaded once. Tasks run one after another and each leaves its own files, so a task that breaks costs its own score and
 nothing else, and a job that was killed, or asked to stop (preemption, time limit, pause), goes on with the next task. The price is one pass of the harness per task (about 0.1 s).
@@ -18,7 +18,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -28,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError
-from neo_assets.core.jobs import JobFolder, JobSpec, Reporter
+from neo_assets.core.jobs import Reporter, RunningJob
 from training.document_start import starts_from_nothing
 from training.harness import score, stream_model
 from training.leaving import leave_when_asked
@@ -72,8 +71,9 @@ class EvaluateConfig(BaseModel):
     repetition_penalty: float = Field(ge=1)  # of the samples; 1 = none
 
 
-def evaluate(spec: JobSpec, job_folder: Path) -> int:
+def evaluate(job: RunningJob) -> int:
     """Run the tasks that have no score yet, then the samples. Returns the exit code."""
+    spec, job_folder = job.spec, job.folder.path
     config = EvaluateConfig.model_validate(spec.config)
     out = Path(spec.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,6 @@ def repetition(tokens: list[int]) -> float:
     return sum(n - 1 for n in Counter(runs).values()) / len(runs)
 
 
-if __name__ == "__main__":
-    spec_file = Path(sys.argv[1])
-    leave_when_asked(JobFolder(spec_file.parent))
-    sys.exit(evaluate(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), spec_file.parent))
+def main(job: RunningJob) -> int:
+    leave_when_asked(job.folder)
+    return evaluate(job)

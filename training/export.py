@@ -1,4 +1,4 @@
-"""Export a checkpoint as a Hugging Face folder: ``python -m training.export spec.json``, one process.
+"""Export a checkpoint as a Hugging Face folder: a job's program, one process.
 
 The published weights are the fp32 master weights rounded to bf16. For a bf16 run these are, bit for bit, the weights the engine
 computed with. The parity test does not assume that: it reads the engine's own weights by another way, builds the model from the
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from neo_assets.core import records
-from neo_assets.core.jobs import JobSpec, Reporter
+from neo_assets.core.jobs import Reporter, RunningJob
 from neo_assets.core.recipe.run import Model
 from training.document_start import DOCUMENT_START, NOTHING
 from training.weights import master_weights, module_weights
@@ -44,15 +43,16 @@ class ExportConfig(BaseModel):
     threads: int
 
 
-def export(spec: JobSpec, job_folder: Path) -> None:
+def export(job: RunningJob) -> None:
     """Write the folder, then prove it. Exits with a message when the tokenizer does not fit or parity fails."""
     import torch
     import transformers
 
+    spec = job.spec
     config = ExportConfig.model_validate(spec.config)
     checkpoint, tokenizer_folder, out = Path(spec.inputs["checkpoint"]), Path(spec.inputs["tokenizer"]), Path(spec.out)
     torch.set_num_threads(config.threads)
-    reporter = Reporter(job_folder)
+    reporter = Reporter(job.folder.path)
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
 
@@ -132,7 +132,6 @@ def measure_parity(config: ExportConfig, checkpoint: Path, masters: dict[str, to
     }
 
 
-if __name__ == "__main__":
+def main(job: RunningJob) -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
-    spec_file = Path(sys.argv[1])
-    export(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), spec_file.parent)
+    export(job)

@@ -1,4 +1,4 @@
-"""Pre-train one run: ``torchrun -m training.pretrain spec.json``, or one process a rank under Slurm.
+"""Pre-train one run: a job's program, started by torchrun, or one process a rank under Slurm.
 
 Reads top to bottom: build, resume from the newest sound checkpoint, then for every step gather its samples, accumulate, step, record,
 and save where the recipe says so. What step k sees, and the learning rate it uses, are functions of k alone (``data_order``,
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from neo_assets.core.jobs import STOPPED, JobFolder, JobSpec, Reporter
+from neo_assets.core.jobs import STOPPED, JobFolder, Reporter, RunningJob
 from neo_assets.core.store import MANIFEST, Manifest
 from training import attention, recorder
 from training.batches import Batches, open_batches
@@ -29,7 +29,7 @@ from training.certificate import chained, read_certificate, start_of_history
 from training.checkpoint import Checkpoints, MetricsRow, Progress, damage
 from training.control import HangWatch, StopRequests
 from training.energy import EnergyMeter
-from training.engine import build_engine, seed_everything, set_rate, start_process_group
+from training.engine import build_engine, rate_of, seed_everything, set_rate, start_process_group
 from training.foreign import content_digest, foreign_weights
 from training.ledger import RunLedger
 from training.machine import Machine, device_name, differences
@@ -68,10 +68,11 @@ def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int, rate: f
     return total / trained, trained, flags > 0
 
 
-def train(spec: JobSpec, job: JobFolder) -> None:
-    """Run the job described by ``spec`` to its end, or until it is asked to stop. Collective over all ranks."""
-    config = PretrainConfig.model_validate(spec.config)
-    run, shards = config.run, Path(spec.inputs["token_shards"])
+def train(running: RunningJob) -> None:
+    """Run the job to its end, or until it is asked to stop. Collective over all ranks."""
+    job = running.folder
+    config = PretrainConfig.model_validate(running.spec.config).at(job.root)
+    run, shards = config.run, Path(running.spec.inputs["token_shards"])
     torch.set_num_threads(run.threads_per_rank)
     rank, world, device, machine_line = start_process_group()
     say = _sayer(rank)
@@ -85,7 +86,7 @@ def train(spec: JobSpec, job: JobFolder) -> None:
     say(f"machine: {machine_line}\nattention: {rung}" + "".join(f"; not {name}: {lack}" for name, lack in attention.available(device, run.precision).items() if lack))
 
     batches = open_batches(shards, config, rank, device, rung)
-    checkpoints = Checkpoints(config, rank, machine, str(stream_facts(shards)["digest"]), job.path / "rescue", lambda manifest: _announce(reporter, manifest))
+    checkpoints = Checkpoints(config, running, rank, machine, str(stream_facts(shards)["digest"]), lambda manifest: _announce(reporter, manifest))
     engine, progress = _begin(config, checkpoints, job, machine, reporter, say)
     trackers = Trackers(run.trackers, config.run_name, job.path) if rank == 0 else None
     epochs = (config.last_step - config.first_step) * run.global_batch / batches.stream.sequences
@@ -104,7 +105,7 @@ def train(spec: JobSpec, job: JobFolder) -> None:
         loss, trained, stop = optimizer_step(engine, batches, step, rate, requests.here())
         norm = float(engine.get_global_grad_norm() or 0.0)
         step, tokens = step + 1, tokens + trained
-        row: MetricsRow = {"step": step, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": tokens, "tokens_per_s": trained / (time.monotonic() - began)}
+        row: MetricsRow = {"step": step, "loss": loss, "lr": rate_of(engine), "grad_norm": norm, "tokens": tokens, "tokens_per_s": trained / (time.monotonic() - began)}
         rows.append(row)
         if trouble := black_box.judge(step, loss, norm):
             _report_trouble(trouble, config, shards, job, reporter, say, rank)
@@ -320,17 +321,6 @@ def _die_with_launcher() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(spec_file: Path) -> None:
+def main(job: RunningJob) -> None:
     _die_with_launcher()
-    try:
-        train(JobSpec.model_validate_json(spec_file.read_text(encoding="utf-8")), JobFolder(spec_file.parent))
-    except SystemExit as reason:
-        if not isinstance(reason.code, str):
-            raise
-        # As torch marks a rank's errors: the launcher prints much after it, and this line is the one that says why.
-        print(f"[rank{os.environ.get('RANK', '0')}]: {reason.code}", file=sys.stderr, flush=True)
-        os._exit(1)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    train(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -14,12 +15,16 @@ class Start(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder: str
+    folder: str  # relative to the store where it is in it
     digest: str  # of the checkpoint, as its manifest has it; of a model folder's content
     step: int
     next_sample: int  # of the data order; counts only where everything is taken over
     take: Literal["weights", "everything"]
     foreign: bool = False  # a Hugging Face folder
+
+    def at(self, root: Path) -> Start:
+        """With its folder as it is where the store lies at ``root``."""
+        return self.model_copy(update={"folder": str(root / self.folder)})
 
 
 class PretrainConfig(BaseModel):
@@ -31,11 +36,12 @@ class PretrainConfig(BaseModel):
     run_fingerprint: str
     run: Run
     vocab_rows: int
-    checkpoints: str  # folder that takes one folder per checkpoint
     start: Start | None = None
-    code: dict[str, str] = {}  # digest of each module of ours that the program can reach
-    versions: dict[str, str] = {}  # of the libraries that can change a bit
     stop_at: int | None = None  # end early, for a proof
+
+    def at(self, root: Path) -> PretrainConfig:
+        """With what it starts from as it is where the store lies at ``root``."""
+        return self.model_copy(update={"start": self.start and self.start.at(root)})
 
     @property
     def first_step(self) -> int:

@@ -22,10 +22,9 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     out: dict[str, Declared] = {}
     languages, urls = {lang: _signals_of(recipe, lang) for lang in recipe.languages}, url_list_input(recipe.clean.blocked_urls)
     others = redpajama_input(recipe.clean.redpajama_signals)
-    libraries = ["numba", "numpy", *(["rjieba"] if any(settings.segment_words for settings in languages.values()) else [])]
     for name in recipe.sources:
         config = SignalsInput(source=name, languages=languages, blocked_urls=urls, redpajama=others)
-        out[f"signals/{name}"] = Declared(f"signals/{name}", measure_signals, config, reads=[f"documents/{name}"], libraries=libraries)
+        out[f"signals/{name}"] = Declared(f"signals/{name}", measure_signals, config, reads=[f"documents/{name}"])
     for lang in recipe.languages:
         reads = [f"{stage}/{name}" for name in recipe.sources for stage in ("documents", "signals")]
         # Only this language's part of an input counts: new Chinese pages do not touch English artifacts.

@@ -34,6 +34,10 @@ class JobFailed(NeoError):
     """A job ended without success, after all its attempts."""
 
 
+class ChangedCode(NeoError):
+    """Code, libraries or Python are not those that something was asked with."""
+
+
 class MachineLacks(NeoError):
     """Something this machine does not have (a program, a right, a device), and what to do about it."""
 

@@ -5,33 +5,22 @@ Two words, kept apart everywhere:
 * a **digest** is a hash of content (a file, a table, a configuration);
 * a **fingerprint** is a hash of everything that makes an artifact, and is the name of its folder.
 
-Code counts by its syntax tree with docstrings dropped, so a comment or a reworded docstring makes nothing stale. Only modules
-reachable by imports from the stage's own function count: a changed Chinese rule leaves English artifacts alone. The schema and io
-modules in ``neo_assets.core`` are left out of that walk and count by :data:`CORE_VERSION` instead; raise it when a change there
-alters what stages write. The price of this choice is that somebody must remember to raise it; a new recipe field, on the
-other hand, does not throw away every artifact on disk.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import xxhash
 
-CORE_VERSION = 2
+CORE_VERSION = 3
 """Version of the record formats and of the store; part of every fingerprint."""
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNTED_PACKAGES = ("neo_assets", "training")
-COUNTED_BY_VERSION = ("neo_assets.core", "neo_assets.declare")
 _CHUNK = 1 << 20
 
 
@@ -92,85 +81,6 @@ class MultisetDigest:
 
     def hexdigest(self) -> str:
         return digest_json([self.count, self._sum])
-
-
-# ------------------------------------------------------------------ code
-
-
-def _module_file(name: str) -> Path | None:
-    base = ROOT.joinpath(*name.split("."))
-    if base.with_suffix(".py").is_file():
-        return base.with_suffix(".py")
-    if (base / "__init__.py").is_file():
-        return base / "__init__.py"
-    return None
-
-
-def _is_ours(name: str) -> bool:
-    return name.split(".")[0] in COUNTED_PACKAGES
-
-
-def _counts_by_version(name: str) -> bool:
-    return any(name == p or name.startswith(p + ".") for p in COUNTED_BY_VERSION)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        kept = [
-            statement for statement in node.body if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str))
-        ]
-        node.body = kept or [ast.Pass()]
-    return tree
-
-
-@functools.cache
-def _module_facts(name: str) -> tuple[str, tuple[str, ...]]:
-    """(digest of the module's syntax tree, names of our modules it imports)."""
-    path = _module_file(name)
-    if path is None:
-        raise ModuleNotFoundError(f"no source file for {name} under {ROOT}")
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imported: set[str] = set()
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = importlib.util.resolve_name("." * node.level + base, package)
-            imported.add(base)
-            imported.update(f"{base}.{alias.name}" for alias in node.names)
-    ours = sorted(m for m in imported if _is_ours(m) and _module_file(m) is not None)
-    return digest_bytes(ast.dump(_without_docstrings(tree)).encode()), tuple(ours)
-
-
-def code_reachable_from(roots: Iterable[str]) -> dict[str, str]:
-    """Digest per module of ours that can be reached by imports from the modules named in ``roots``.
-
-    Modules of :data:`COUNTED_BY_VERSION` are neither listed nor entered.
-    """
-    found: dict[str, str] = {}
-    waiting = sorted(set(roots))
-    while waiting:
-        name = waiting.pop()
-        if name in found or _counts_by_version(name):
-            continue
-        found[name], imports = _module_facts(name)
-        waiting.extend(imports)
-    return dict(sorted(found.items()))
-
-
-def code_of(function: Callable[..., object]) -> dict[str, str]:
-    """Code behind a stage function: the modules it can reach, and its own name, since a module may hold two stages."""
-    return {**code_reachable_from([function.__module__]), "stage": f"{function.__module__}.{function.__qualname__}"}
-
-
-def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Installed versions of the distributions that can change a result. Raises ``PackageNotFoundError`` if one is missing."""
-    return {name: importlib.metadata.version(name).split("+")[0] for name in sorted(names)}
 
 
 def code_version(config: Mapping[str, object], code: Mapping[str, str], libraries: Mapping[str, str]) -> str:

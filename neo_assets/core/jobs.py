@@ -3,16 +3,19 @@
 A job lives in a folder named by its *work fingerprint*, the hash of what it would make:
 
     jobs/‹work fingerprint›/spec.json          its whole input; written once
+    jobs/‹work fingerprint›/code/              the code it was asked with; it runs from there
     jobs/‹work fingerprint›/attempts/0001.json who runs it, since when (the backend's own handle inside)
     jobs/‹work fingerprint›/attempts/0001.rc   exit code, written by the job's wrapper when it ends
     jobs/‹work fingerprint›/attempts/0001.stopped  it saved and ended because it was asked to
+    jobs/‹work fingerprint›/attempts/0001.refused  it found other code or libraries than it was asked with, and did nothing
     jobs/‹work fingerprint›/log.txt            what it printed, all attempts
     jobs/‹work fingerprint›/messages.jsonl     what it reports: one JSON object a line, appended, never truncated
     jobs/‹work fingerprint›/stop               asks the running attempt to save and end; holds the reason
     jobs/‹work fingerprint›/cancelled, paused  somebody wants it stopped until further notice
     jobs/‹work fingerprint›/stacks/            what every rank was doing when it hung
 
-Nothing here knows how a job is started; that is ``resources/compute``. Everything is read from the folder, so any process can
+Paths in a specification are relative to the store, so that a store may be moved, or mounted elsewhere on a compute node; only folders outside
+the store are absolute. Nothing here knows how a job is started; that is ``resources/compute``. Everything is read from the folder, so any process can
 list, follow and judge jobs, and a supervisor that died leaves nothing behind that its successor needs.
 """
 
@@ -21,15 +24,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import JobFailed
+from neo_assets.core.frozen import CODE, Claimed, freeze
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 POLL_SECONDS = 0.5
 STOPPED = 75
 """Exit code of a job that saved and ended because it was asked to (EX_TEMPFAIL: run me again)."""
@@ -48,7 +53,7 @@ class JobState(StrEnum):
 
 
 class JobSpec(BaseModel):
-    """Everything a job needs to know. Resolved: no recipe, no store look-up, no environment needed to read it."""
+    """Everything a job needs to know: no recipe, no store look-up, no environment is needed to read it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,13 +61,19 @@ class JobSpec(BaseModel):
     work_fingerprint: str
     title: str  # for people: "pretraining/main"
     program: str  # module that is run, e.g. "training.pretrain"
+    code: dict[str, str]  # digest of every module of ours that the program can reach, and of every file these read
+    libraries: dict[str, str]  # versions of the distributions that these import, and Python's
     nodes: int = 1
     ranks_per_node: int = 1
     threads_per_rank: int = 1
     max_attempts: int = 1
     config: dict[str, object]
-    inputs: dict[str, str]  # name -> folder
-    out: str  # folder the job writes into
+    inputs: dict[str, str]  # name -> folder, relative to the store where it is in it
+    out: str  # folder the job writes into, likewise
+
+    def at(self, root: Path) -> JobSpec:
+        """With the paths as they are where the store lies at ``root``."""
+        return self.model_copy(update={"inputs": {n: str(root / p) for n, p in self.inputs.items()}, "out": str(root / self.out)})
 
 
 class Attempt(BaseModel):
@@ -90,10 +101,16 @@ class JobFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._spec: JobSpec | None = None
 
     @property
     def fingerprint(self) -> str:
         return self.path.name
+
+    @property
+    def root(self) -> Path:
+        """The store that the job is of."""
+        return self.path.parents[1]
 
     @property
     def log_file(self) -> Path:
@@ -112,7 +129,25 @@ class JobFolder:
             records.write_text(self.path / "spec.json", spec.model_dump_json(indent=1))
 
     def spec(self) -> JobSpec:
-        return JobSpec.model_validate_json((self.path / "spec.json").read_text(encoding="utf-8"))
+        """As it was written: paths are relative to the store. Raises ValidationError for one of an older form."""
+        if self._spec is None:
+            self._spec = JobSpec.model_validate_json((self.path / "spec.json").read_text(encoding="utf-8"))
+        return self._spec
+
+    @property
+    def title(self) -> str:
+        return self.spec().title
+
+    def of_today(self) -> bool:
+        """Whether the specification has the form that this version writes and reads."""
+        try:
+            return self.spec().version == SPEC_VERSION
+        except ValidationError:
+            return False
+
+    def freeze(self) -> None:
+        """Have the folder hold the code that the job was asked with. Raises ChangedCode."""
+        freeze(self.spec().code, self.path / CODE)
 
     # ------------------------------------------------ attempts
 
@@ -141,6 +176,15 @@ class JobFolder:
 
     def stopped(self, number: int) -> bool:
         return (self.path / "attempts" / f"{number:04d}.stopped").is_file()
+
+    def mark_refused(self, number: int, reason: str) -> None:
+        """Of the job itself: this attempt found other code or libraries than it was asked with."""
+        records.write_text(self.path / "attempts" / f"{number:04d}.refused", reason)
+
+    def refused(self, number: int) -> str | None:
+        """Why this attempt did nothing, where that is so."""
+        file = self.path / "attempts" / f"{number:04d}.refused"
+        return file.read_text(encoding="utf-8") if file.is_file() else None
 
     def failures(self) -> int:
         """Attempts that ended by a failure of the job's own: not asked to stop, and not succeeded."""
@@ -202,6 +246,15 @@ class JobFolder:
         return "\n".join([*(ranks or text)[-lines:], *note])
 
 
+@dataclass(frozen=True)
+class RunningJob:
+    """What a job's program is given: its specification with paths as they are here, its folder, and what it was found to run with."""
+
+    spec: JobSpec
+    folder: JobFolder
+    ran: Claimed
+
+
 class Reporter:
     """A job's side of ``messages.jsonl``: each message is one ``write`` of one line on a descriptor opened for appending."""
 
@@ -218,9 +271,9 @@ class Reporter:
 
 
 def job_folders(root: Path) -> Iterator[JobFolder]:
-    """All jobs below a store, oldest spec first."""
+    """All jobs below a store whose specifications can be read, oldest first."""
     specs = sorted((root / "jobs").glob("*/spec.json"), key=lambda p: p.stat().st_mtime)
-    yield from (JobFolder(p.parent) for p in specs)
+    yield from (folder for p in specs if (folder := JobFolder(p.parent)).of_today())
 
 
 def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[], None], *, offset: int = 0) -> Iterator[Message]:
@@ -243,6 +296,9 @@ def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[]
         if state is JobState.STOPPED:
             restart()
         if state in (JobState.FAILED, JobState.LOST):
+            attempt = folder.last_attempt()
+            if attempt and (refusal := folder.refused(attempt.number)):
+                raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} refused to run: {refusal}")
             failures = folder.failures()
             if failures >= spec.max_attempts:
                 raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} {state} after {failures} attempt(s). End of {folder.log_file}:\n{folder.log_tail()}")

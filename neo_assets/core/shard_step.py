@@ -1,16 +1,42 @@
-"""The datatrove side of ``shards.py``: a pipeline step that runs our function on the shards of its rank."""
+"""The datatrove side of ``shards.py``: a pipeline step that runs our function on the shards of its rank.
+
+A worker imports the function anew, on this machine or on another. What it would run is held to what the asking process found when it read
+the code: an edit, or another checkout or environment on a node, ends the worker before its first shard.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
+from neo_assets.core.code import module_file
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.frozen import Claimed, claimed, held_to
+
 logger.disable("datatrove")  # its executor tells every task of every process on stderr; the stage says how far it is
 
 T = TypeVar("T")
+
+
+def _modules_of(work: object) -> set[str]:
+    """Modules of ours that a function, or a ``partial`` with all it holds, is made of."""
+    if isinstance(work, partial):
+        return set().union(*(_modules_of(part) for part in (work.func, *work.args, *work.keywords.values())))
+    name = getattr(work if callable(work) else type(work), "__module__", "")
+    return {name} if module_file(name, ROOT) else set()
+
+
+@functools.cache
+def _held_to(asked: str) -> None:
+    """Looked at once a process."""
+    told = json.loads(asked)
+    held_to(Claimed(code=told["code"], libraries=told["libraries"]))
 
 
 class ShardStep(PipelineStep, Generic[T]):  # type: ignore[misc]  # datatrove ships no types
@@ -21,8 +47,10 @@ class ShardStep(PipelineStep, Generic[T]):  # type: ignore[misc]  # datatrove sh
         super().__init__()
         self.work = work
         self.shards = list(shards)
+        self.asked = json.dumps(claimed(*_modules_of(work)))
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        _held_to(self.asked)
         for shard in self.shards[rank::world_size]:
             self.work(shard)
         yield from ()

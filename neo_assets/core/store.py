@@ -188,6 +188,16 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    # -------------------------------------------------- places
+
+    def relative(self, path: Path) -> str:
+        """How a path is written down: relative to the store where it is in it, so that a store may move; as it is where it is not."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def resolve(self, written: str) -> Path:
+        """A path as it was written down, where the store lies now."""
+        return self.root / written
+
     # -------------------------------------------------- reading
 
     def folder(self, key: str, fingerprint: str) -> Path:

@@ -16,8 +16,8 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     split = SplitInput(languages=recipe.languages, split=recipe.heldout)
     out = {
         "matrix": Declared("matrix", assemble_matrix, MatrixInput(languages=recipe.languages), reads=[recipe.cleaned(lang) for lang in recipe.languages]),
-        "heldout": Declared("heldout", hold_out, split, reads=["matrix"], libraries=["xxhash"]),
-        "train_pool": Declared("train_pool", pool, split, reads=["matrix"], libraries=["xxhash"]),
+        "heldout": Declared("heldout", hold_out, split, reads=["matrix"]),
+        "train_pool": Declared("train_pool", pool, split, reads=["matrix"]),
     }
     for phase, mixture in recipe.mixture.items():
         out[f"mixture/{phase}"] = Declared(
@@ -25,7 +25,6 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
             mix,
             MixtureInput(phase=phase, mixture=mixture),
             reads=["train_pool", *(f"hq_recall/{lang}" for lang in mixture.recalled_rounds)],
-            libraries=["xxhash"],
         )
     return out
 

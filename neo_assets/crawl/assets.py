@@ -19,19 +19,18 @@ from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_b
 GROUP = "crawl"
 
 
-def reader(source: Source) -> tuple[Callable[..., Outcome], tuple[str, ...]]:
-    """The stage function that fetches a source of this kind, and the libraries it rests on."""
+def reader(source: Source) -> Callable[..., Outcome]:
+    """The stage function that fetches a source of this kind."""
     if source.kind in ("crawl", "html_folder"):
-        return crawl_source, ("aiohttp", "protego", "w3lib", "fastwarc")
-    return (read_warc_source, ("fastwarc",)) if source.kind == "warc" else (read_documents_source, ("pyarrow",))
+        return crawl_source
+    return read_warc_source if source.kind == "warc" else read_documents_source
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
     out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages))}
     for name, source in recipe.sources.items():
-        stage, libraries = reader(source)
         out[f"sources/{name}"] = Declared(f"sources/{name}", describe_source, source)
-        out[f"raw_crawl/{name}"] = Declared(f"raw_crawl/{name}", stage, source, reads=[f"sources/{name}"], libraries=libraries)
+        out[f"raw_crawl/{name}"] = Declared(f"raw_crawl/{name}", reader(source), source, reads=[f"sources/{name}"])
     return out
 
 

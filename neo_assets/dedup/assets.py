@@ -13,7 +13,6 @@ from neo_assets.dedup.near import NearDedupInput, drop_near_duplicates
 from neo_assets.dedup.substring import SubstringDedupInput, cut_repeated_substrings
 
 GROUP = "dedup"
-LIBRARIES = ["numba", "numpy", "xxhash"]
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
@@ -28,15 +27,15 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 def _step(recipe: Recipe, step: Step, lang: str) -> Declared:
     name, reads = f"{step}/{lang}", [recipe.before(step, lang)]
     if step == "exact_dedup":
-        return Declared(name, drop_exact_duplicates, ExactDedupInput(lang=lang), reads=reads, libraries=LIBRARIES)
+        return Declared(name, drop_exact_duplicates, ExactDedupInput(lang=lang), reads=reads)
     if step == "near_dedup":
-        return Declared(name, drop_near_duplicates, NearDedupInput(lang=lang, settings=recipe.near_dedup[lang]), reads=reads, libraries=LIBRARIES)
+        return Declared(name, drop_near_duplicates, NearDedupInput(lang=lang, settings=recipe.near_dedup[lang]), reads=reads)
     if step == "substring_dedup":
-        return Declared(name, cut_repeated_substrings, SubstringDedupInput(lang=lang, settings=recipe.substring_dedup[lang]), reads=reads, libraries=LIBRARIES)
+        return Declared(name, cut_repeated_substrings, SubstringDedupInput(lang=lang, settings=recipe.substring_dedup[lang]), reads=reads)
     settings = recipe.line_dedup[lang]
     if isinstance(settings, ParagraphDedup):
-        return Declared(name, drop_repeated_paragraphs, ParagraphDedupInput(lang=lang, settings=settings), reads=reads, libraries=LIBRARIES)
-    return Declared(name, drop_similar_lines, SimilarLineDedupInput(lang=lang, settings=settings), reads=reads, libraries=LIBRARIES)
+        return Declared(name, drop_repeated_paragraphs, ParagraphDedupInput(lang=lang, settings=settings), reads=reads)
+    return Declared(name, drop_similar_lines, SimilarLineDedupInput(lang=lang, settings=settings), reads=reads)
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:

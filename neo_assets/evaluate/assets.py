@@ -18,7 +18,6 @@ from neo_assets.evaluate.gates import best, by_checkpoint, only_warn
 from neo_assets.evaluate.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 from neo_assets.evaluate.index import read_scores, tokens_before
 from neo_assets.evaluate.models import Exporter, export_input, from_elsewhere
-from neo_assets.evaluate.score import LIBRARIES as ASKING
 from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows, todays_identities
 from neo_assets.evaluate.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
 from neo_assets.pretrain.export import export_model
@@ -30,7 +29,6 @@ POOL = "evaluation"
 REPEAT_TAG = "neofoundry/repeat"
 REEVALUATION_TAG = "neofoundry/reevaluation"
 """On Dagster runs of the schedule: recent and best checkpoints are scored as well."""
-LIBRARIES = (*ASKING, "deepspeed")
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
@@ -39,7 +37,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     searched = ContaminationInput(settings={lang: recipe.decontaminated[lang] for lang in recipe.languages if lang in recipe.decontaminated})
     out = {
         "heldout_tasks": Declared("heldout_tasks", make_heldout_tasks, tasks, reads=["heldout"]),
-        "contamination": Declared("contamination", find_contamination, searched, reads=["train_pool", *TASKS], libraries=["numba", "numpy"]),
+        "contamination": Declared("contamination", find_contamination, searched, reads=["train_pool", *TASKS]),
     }
     for name, run in recipe.runs.items():
         config = EvaluationInput(run=name, score=score_input(recipe), export=export_input(recipe, name), due=settings.due(run), attempts=1)
@@ -48,7 +46,6 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
             evaluate_run,
             config,
             reads=[f"pretraining/{name}", "tokenizer", *TASKS],
-            libraries=LIBRARIES,
             programs=["training.export", "training.evaluate"],
             found=["attempts"],
         )
@@ -64,12 +61,8 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         published=settings.published,
         files_digest=files_digest(settings.published),
     )
-    out["score_matrix"] = Declared(
-        "score_matrix", make_score_matrix, matrix, reads=[*evaluations, "contamination", *TASKS], libraries=["matplotlib"], found=["before", "scores", "identities"]
-    )
-    out["comparison"] = Declared(
-        "comparison", compare_runs, compared, reads=["score_matrix", *TASKS], libraries=["numpy", "scipy", "vl-convert-python", "jinja2"], found=["baseline"]
-    )
+    out["score_matrix"] = Declared("score_matrix", make_score_matrix, matrix, reads=[*evaluations, "contamination", *TASKS], found=["before", "scores", "identities"])
+    out["comparison"] = Declared("comparison", compare_runs, compared, reads=["score_matrix", *TASKS], found=["baseline"])
     return out
 
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 
 from pydantic import Field
 
+from neo_assets.core.code import code_of, libraries_reachable_from
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import code_of, digest_json, library_versions
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.frozen import refuse_what_was_edited
 from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.recipe.base import Name, Section
 from neo_assets.core.recipe.evaluation import PACKAGE, Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
@@ -59,8 +61,14 @@ def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None])
         BadInput: a benchmark's data cannot be read; names file, record and reason.
     """
     config = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
-    made_from = MadeFrom(config=identity(config), code=code_of(collect_benchmarks), libraries=library_versions(()), inputs={})
-    return store.build(KEY, made_from, lambda out: collect_benchmarks(config, {}, out), log)[0]
+    made_from = MadeFrom(config=identity(config), code=code_of(collect_benchmarks), libraries=libraries_reachable_from([collect_benchmarks.__module__]), inputs={})
+
+    def work(out: Workspace) -> Outcome:
+        outcome = collect_benchmarks(config, {}, out)
+        refuse_what_was_edited(made_from.code)
+        return outcome
+
+    return store.build(KEY, made_from, work, log)[0]
 
 
 def collect_benchmarks(config: BenchmarkItemsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:

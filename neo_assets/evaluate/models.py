@@ -10,16 +10,16 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from neo_assets.core.code import code_reachable_from, libraries_reachable_from
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
+from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.evaluate.score import Subject
-from neo_assets.pretrain.export import ExportInput, export_model
+from neo_assets.pretrain.export import PROGRAM, ExportInput, export_model
 from neo_assets.pretrain.job import Jobs
 from neo_assets.pretrain.plan import ids
 
-EXPORT_LIBRARIES = ("torch", "transformers", "deepspeed")
 ELSEWHERE = "model"
 """First part of the name that stands for the run of a model from elsewhere."""
 
@@ -45,7 +45,7 @@ class Exporter:
 
     def _made_from(self, checkpoint: Artifact) -> MadeFrom:
         inputs = input_refs(self._inputs(checkpoint), {})
-        return MadeFrom(config=identity(self.export), code=code_reachable_from(["training.export"]), libraries=library_versions(EXPORT_LIBRARIES), inputs=inputs)
+        return MadeFrom(config=identity(self.export), code=code_reachable_from([PROGRAM]), libraries=libraries_reachable_from([PROGRAM]), inputs=inputs)
 
     def find(self, checkpoint: Artifact) -> Artifact | None:
         """The checkpoint's folder, if it has been exported."""

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core import records
+from neo_assets.core.code import code_reachable_from, libraries_reachable_from
 from neo_assets.core.errors import JobFailed
-from neo_assets.core.fingerprint import code_reachable_from, digest_json, library_versions
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
@@ -38,7 +40,7 @@ JOBS = "jobs"
 """File in a folder of results: the jobs that fill it, a line each."""
 NO_ITEMS = "the held-out documents gave no such items"
 NO_DOCUMENTS = "made of the recipe's held-out documents, which are not there yet: run the job 'factory'"
-LIBRARIES = ("torch", "transformers", "lm-eval")
+PROGRAM = "training.evaluate"
 ONLY_FOR_CODE = ("training.programs", "training.sandbox")
 """Modules that no score but that of a written program depends on."""
 ALSO_SHOWN = ("nats_per_token",)
@@ -146,7 +148,7 @@ class Scorer:
 
     def wanted(self, subject: Subject, attempt: int) -> dict[str, MadeFrom]:
         """What every score of this model is made from, by task name; `samples` among them where the recipe has prompts."""
-        code, libraries = code_reachable_from(["training.evaluate"]), library_versions(LIBRARIES)
+        code, libraries = code_reachable_from([PROGRAM]), libraries_reachable_from([PROGRAM])
         asking = {module: digest for module, digest in code.items() if module not in ONLY_FOR_CODE}
         inputs = {f"hf_model/{subject.run}": InputRef(fingerprint=subject.fingerprint, digest=subject.digest)}
         how = self._how(attempt)
@@ -243,7 +245,8 @@ class Scorer:
         return JobSpec(
             work_fingerprint=fingerprint,
             title=f"eval_scores/{subject.run} {subject.name}",
-            program="training.evaluate",
+            program=PROGRAM,
+            **claimed(PROGRAM),
             max_attempts=2,
             threads_per_rank=self.threads,
             config={
@@ -258,8 +261,8 @@ class Scorer:
                 "sample_tokens": self.score.sample_tokens,
                 "repetition_penalty": self.score.repetition_penalty,
             },
-            inputs={"hf_model": str(subject.folder), **{a.key: str(a.path) for a in self.task_artifacts}},
-            out=str(results),
+            inputs={"hf_model": self.store.relative(subject.folder), **{a.key: self.store.relative(a.path) for a in self.task_artifacts}},
+            out=self.store.relative(results),
         )
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
-from neo_assets.pretrain.job import LIBRARIES, PretrainInput, checkpoint_folders, from_scratch, pretrain
+from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, from_scratch, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
 from training.foreign import quick_digest
@@ -28,7 +28,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported)
         parent = recipe.parent_of(name)
         reads = [shards, f"pretraining/{parent}"] if parent else [shards]
-        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, libraries=LIBRARIES, programs=[PROGRAM])
+        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, programs=[PROGRAM])
     return out
 
 

@@ -42,7 +42,7 @@ def _compute() -> Compute:
 
 def _find(compute: Compute, job: str) -> JobFolder:
     """The job a person means: the newest of a run of the recipe, or one by its fingerprint."""
-    mine = [folder for folder in job_folders(store_root()) if folder.spec().title == f"pretraining/{job}"]
+    mine = [folder for folder in job_folders(store_root()) if folder.title == f"pretraining/{job}"]
     if not mine and job in load().runs:
         raise MissingUpstream(f"run '{job}' has not been started: there is no job of it")
     return mine[-1] if mine else compute.find(job)
@@ -60,7 +60,7 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
         rows.append(
             {
                 "job": folder.fingerprint[:12],
-                "what": folder.spec().title,
+                "what": folder.title,
                 "state": str(state),
                 "attempts": len(folder.attempts()),
                 "age": _age(folder),
@@ -107,7 +107,7 @@ def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", 
     if abandon:
         (folder.path / "abandoned").touch()
     state = compute.poll(folder)
-    print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}"))
+    print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}"))
 
 
 def pause(job: JobArgument) -> None:
@@ -119,7 +119,7 @@ def pause(job: JobArgument) -> None:
         folder.clear_marks()
     stopped = next((f" at step {m.data['step']}" for m in reversed(folder.messages()[0]) if m.event == "stopped" and "step" in m.data), "")
     print(
-        f"{folder.spec().title}: job {folder.fingerprint[:12]} "
+        f"{folder.title}: job {folder.fingerprint[:12]} "
         + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{stopped}" if state is JobState.PAUSED else f"is {state}: nothing to pause")
     )
 
@@ -130,11 +130,11 @@ def resume(job: JobArgument) -> None:
     folder = _find(compute, job)
     before = compute.poll(folder)
     if before in (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED):
-        print(f"{folder.spec().title}: job {folder.fingerprint[:12]} " + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already"))
+        print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already"))
         return
     compute.resume(folder)
     print(
-        f"{folder.spec().title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
+        f"{folder.title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
     )
 
 

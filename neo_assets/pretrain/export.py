@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, Message
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.run import Model
@@ -17,6 +18,7 @@ from neo_assets.tokenizer.train import hf_folder
 STATE_FOLDER = "state"
 """DeepSpeed's files inside a checkpoint (training/checkpoint.py)."""
 
+PROGRAM = "training.export"
 EXPORT_THREADS = 2
 """Threads of an export; changes no bit of it."""
 
@@ -36,15 +38,16 @@ def export_model(config: ExportInput, inputs: Mapping[str, Artifact], out: Works
     spec = JobSpec(
         work_fingerprint=fingerprint,
         title=f"hf_model/{config.run} {checkpoint.path.name}",
-        program="training.export",
+        program=PROGRAM,
+        **claimed(PROGRAM),
         max_attempts=2,
         threads_per_rank=EXPORT_THREADS,
         config={"model": config.model.model_dump(), "vocab_rows": config.vocab_rows, "tag": STATE_FOLDER, "threads": EXPORT_THREADS},
-        inputs={"checkpoint": str(checkpoint.path), "tokenizer": str(hf_folder(tokenizer))},
-        out=str(store.root / "jobs" / fingerprint / "out"),
+        inputs={"checkpoint": store.relative(checkpoint.path), "tokenizer": store.relative(hf_folder(tokenizer))},
+        out=f"jobs/{fingerprint}/out",
     )
     run_to_end(jobs, spec)
-    take(Path(spec.out), out)
+    take(store.root / spec.out, out)
     parity = json.loads((out.path / "parity.json").read_text(encoding="utf-8"))
     return Outcome(
         digest=digest_json([checkpoint.manifest.digest, tokenizer.manifest.digest]),

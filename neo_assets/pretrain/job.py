@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
 from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
@@ -27,7 +28,6 @@ from training.spec import PretrainConfig, Start, checkpoint_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIBRARIES = ("torch", "deepspeed", "transformers")
 LAST_SHARE = 10
 """The loss over the last and the first tenth of the steps are compared."""
 
@@ -50,28 +50,25 @@ class PretrainInput(Section):
 def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Artifact], store: Store) -> JobSpec:
     """The whole input of the training job."""
     run, fingerprint = config.run, made_from.fingerprint
-    checkpoints = store.root / "checkpoint" / config.name
     settings = PretrainConfig(
         run_name=config.name,
         run_fingerprint=fingerprint,
         run=run,
         vocab_rows=run.model.vocab_rows(ids(config.tokenizer)),
-        checkpoints=str(checkpoints),
         start=find_start(config, inputs, store),
-        code=made_from.code,
-        versions=made_from.libraries,
     )
     return JobSpec(
         work_fingerprint=fingerprint,
         title=f"pretraining/{config.name}",
         program=PROGRAM,
+        **claimed(PROGRAM),
         nodes=run.nodes,
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,
         max_attempts=run.max_attempts,
         config=settings.model_dump(),
-        inputs={"token_shards": str(inputs[f"token_shards/{run.phase}"].path)},
-        out=str(checkpoints),
+        inputs={"token_shards": store.relative(inputs[f"token_shards/{run.phase}"].path)},
+        out=f"checkpoint/{config.name}",
     )
 
 
@@ -100,7 +97,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
         raise NeoError(f"runs.{config.name} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store; there are: {', '.join(there) or 'none'}")
     checkpoint = store.require(key, folder.name)
     certificate = json.loads(checkpoint.file("certificate.json").read_text(encoding="utf-8"))
-    return Start(folder=str(folder), digest=checkpoint.manifest.digest, step=step, next_sample=certificate["next_sample"], take=parent.take)
+    return Start(folder=store.relative(folder), digest=checkpoint.manifest.digest, step=step, next_sample=certificate["next_sample"], take=parent.take)
 
 
 def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
@@ -121,7 +118,7 @@ def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
 
 def unfinished(title: str, store: Store, jobs: Jobs) -> list[JobFolder]:
     """Jobs with this title that have not succeeded and were not given up, newest last."""
-    return [f for f in job_folders(store.root) if f.spec().title == title and not (f.path / "abandoned").exists() and jobs.poll(f) is not JobState.SUCCEEDED]
+    return [f for f in job_folders(store.root) if f.title == title and not (f.path / "abandoned").exists() and jobs.poll(f) is not JobState.SUCCEEDED]
 
 
 def _but_for_code(spec: JobSpec) -> dict[str, object] | None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
-from neo_assets.core.fingerprint import code_reachable_from, digest_file, digest_json, library_versions
+from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import MANIFEST, Manifest, Row, Store
-from neo_assets.pretrain.job import LIBRARIES, Jobs
+from neo_assets.pretrain.job import Jobs
 from neo_assets.pretrain.plan import PROGRAM
 from neo_assets.pretrain.runs import FoundRun
 from training.foreign import content_digest
@@ -63,7 +64,7 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     begun = start_of_history()
     start_tokens = 0
     if certificate.origin and certificate.origin.take == "everything":
-        parent = read_certificate(Path(run.config.start.folder))  # type: ignore[union-attr]
+        parent = read_certificate(run.start())
         begun, start_tokens = parent.history_digest, parent.trained_tokens
     claims.append(Claim("the loss history, chained step by step", complete and chain(begun, rows) == certificate.history_digest, certificate.history_digest))
     off = [int(row["step"]) for row in rows if row["lr"] != learning_rate(run.config.run.schedule, int(row["step"]) - 1)]
@@ -81,16 +82,19 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
         tokens += stream.trained_tokens(order.sequences_of(ledger.samples(first, min(step, first + 999))))
     claims.append(Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}"))
     if certificate.origin:
-        start = run.config.start
-        assert start is not None
-        origin = Path(start.folder) / MANIFEST
-        same = (
-            content_digest(Path(start.folder)) == certificate.origin.digest
-            if start.foreign
-            else origin.is_file() and Manifest.model_validate_json(origin.read_text(encoding="utf-8")).digest == certificate.origin.digest
-        )
-        claims.append(Claim("the checkpoint it started from", same, f"{certificate.origin.checkpoint}, {certificate.origin.take}"))
+        start = _digest_of_start(run)
+        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + ("" if start else f"; {run.start()} is not there")
+        claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
     return claims
+
+
+def _digest_of_start(run: FoundRun) -> str | None:
+    """Digest of what a run started from, as it lies there now; None where it is gone."""
+    folder = run.start()
+    if run.config.start and run.config.start.foreign:
+        return content_digest(folder) if folder.is_dir() else None
+    manifest = folder / MANIFEST
+    return Manifest.model_validate_json(manifest.read_text(encoding="utf-8")).digest if manifest.is_file() else None
 
 
 # ------------------------------------------------------------------ proving
@@ -113,13 +117,13 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     start = config.start
     if before > config.first_step or (start is not None and start.take == "everything"):
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
-        start = Start(folder=str(folder), digest=manifest.digest, step=before, next_sample=read_certificate(folder).next_sample, take="everything")
-    code, versions = code_reachable_from([PROGRAM]), library_versions(LIBRARIES)
-    fingerprint = digest_json(["proof", config.run_fingerprint, step, code, versions])
-    out = store.root / "jobs" / fingerprint / "out"
-    told = config.model_copy(update={"checkpoints": str(out), "start": start, "stop_at": step, "code": code, "versions": versions})
-    spec = run.spec.model_copy(update={"work_fingerprint": fingerprint, "title": f"proof of {run.name}@{step}", "config": told.model_dump(), "out": str(out), "max_attempts": 1})
-    return spec, out / checkpoint_name(step, config.run_fingerprint)
+        start = Start(folder=store.relative(folder), digest=manifest.digest, step=before, next_sample=read_certificate(folder).next_sample, take="everything")
+    today = claimed(PROGRAM)
+    fingerprint = digest_json(["proof", config.run_fingerprint, step, today["code"], today["libraries"]])
+    out = f"jobs/{fingerprint}/out"
+    told = config.model_copy(update={"start": start, "stop_at": step}).model_dump()
+    changes = {"work_fingerprint": fingerprint, "title": f"proof of {run.name}@{step}", "config": told, "out": out, "max_attempts": 1}
+    return run.spec.model_copy(update={**changes, **today}), store.resolve(out) / checkpoint_name(step, config.run_fingerprint)
 
 
 def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> list[Claim]:

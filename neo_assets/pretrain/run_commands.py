@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from neo_assets.core.errors import BadInput, MissingUpstream
-from neo_assets.core.fingerprint import code_reachable_from
+from neo_assets.core.frozen import claimed
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
@@ -158,7 +158,7 @@ def continue_run(
         step = max((s for s in run.checkpoints() if s < without[0]), default=None)
     at, folder = run.checkpoint(step)
     refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
-    if not (changes or without or because or code_differences(run.config.code, code_reachable_from([PROGRAM]))):
+    if not (changes or without or because or code_differences(run.spec.code, claimed(PROGRAM)["code"])):
         raise BadInput(
             f"nothing would differ from run '{name}': `neo resume {name}` goes on with it. Name what differs (FIELD=VALUE, --without-steps), or say why (--because) where it is the machine"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ class FoundRun:
 
     spec: JobSpec
     config: PretrainConfig
+    store: Store
 
     @property
     def name(self) -> str:
@@ -29,11 +29,11 @@ class FoundRun:
 
     @property
     def shards(self) -> Path:
-        return Path(self.spec.inputs["token_shards"])
+        return self.store.resolve(self.spec.inputs["token_shards"])
 
     def checkpoints(self) -> dict[int, Path]:
         """Committed checkpoints by step."""
-        folders = sorted(Path(self.config.checkpoints).glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
+        folders = sorted(self.store.resolve(self.spec.out).glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
         return {int(p.parent.name.split("-")[0]): p.parent for p in folders}
 
     def checkpoint(self, step: int | None) -> tuple[int, Path]:
@@ -43,6 +43,12 @@ class FoundRun:
         if wanted not in there:
             raise MissingUpstream(f"run '{self.name}' has no checkpoint of step {wanted}; there are: {', '.join(map(str, there)) or 'none'}")
         return wanted, there[wanted]
+
+    def start(self) -> Path:
+        """The folder that the run started from. Raises BadInput where it started from nothing."""
+        if self.config.start is None:
+            raise BadInput(f"run '{self.name}' starts from nothing")
+        return self.store.resolve(self.config.start.folder)
 
     def ledger(self) -> RunLedger:
         return RunLedger.of(self.config, self.shards)
@@ -60,10 +66,10 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
     pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
     made = store.find(*pointer) if pointer else None
     if made is not None:
-        finished = _read(JobSpec.model_validate_json(made.file("spec.json").read_text(encoding="utf-8")))
+        finished = _read(made.file("spec.json"), store)
         if finished is not None:
             return finished
-    newest = next((found for spec in reversed(list(_specs(store, f"pretraining/{name}"))) if (found := _read(spec))), None)
+    newest = next((found for file in reversed(_specs(store, f"pretraining/{name}")) if (found := _read(file, store))), None)
     if newest is None:
         raise MissingUpstream(f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job 'pretrain'.")
     return newest
@@ -71,8 +77,8 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
 
 def run_of(store: Store, run: str, fingerprint: str) -> FoundRun:
     """The run with this fingerprint, whichever recipe it was of. Raises MissingUpstream."""
-    for spec in _specs(store, f"pretraining/{run}"):
-        if spec.work_fingerprint.startswith(fingerprint) and (found := _read(spec)):
+    for file in _specs(store, f"pretraining/{run}"):
+        if (found := _read(file, store)) and found.spec.work_fingerprint.startswith(fingerprint):
             return found
     raise MissingUpstream(f"the specification of run '{run}' {fingerprint[:12]} is in no job and no artifact of this store any more")
 
@@ -81,28 +87,23 @@ def lineage(store: Store, run: FoundRun) -> list[FoundRun]:
     """The run, and those it is a branch of (everything taken over), nearest first."""
     out = [run]
     while (start := out[-1].config.start) is not None and start.take == "everything":
-        folder = Path(start.folder)
+        folder = Path(start.folder)  # relative to the store, or not: its last two names say which checkpoint it is
         out.append(run_of(store, folder.parent.name, folder.name.split("-")[1]))
     return out
 
 
-def _specs(store: Store, title: str) -> Iterator[JobSpec]:
-    """Specifications of jobs with this title, oldest first; those of finished runs are in their artifacts, too."""
-    seen = set()
-    for folder in job_folders(store.root):
-        spec = folder.spec()
-        if spec.title == title:
-            seen.add(spec.work_fingerprint)
-            yield spec
-    for file in sorted((store.root / title).glob("*/spec.json")):
-        spec = JobSpec.model_validate_json(file.read_text(encoding="utf-8"))
-        if spec.work_fingerprint not in seen:
-            yield spec
+def _specs(store: Store, title: str) -> list[Path]:
+    """Specifications of runs with this title, oldest first; those of finished runs are in their artifacts, too, when their jobs are gone."""
+    jobs = [folder for folder in job_folders(store.root) if folder.title == title]
+    there = {folder.fingerprint for folder in jobs}
+    finished = [file for file in sorted((store.root / title).glob("*/spec.json")) if file.parent.name not in there]
+    return [*finished, *(folder.path / "spec.json" for folder in jobs)]
 
 
-def _read(spec: JobSpec) -> FoundRun | None:
+def _read(file: Path, store: Store) -> FoundRun | None:
     try:
-        return FoundRun(spec, PretrainConfig.model_validate(spec.config))
+        spec = JobSpec.model_validate_json(file.read_text(encoding="utf-8"))
+        return FoundRun(spec, PretrainConfig.model_validate(spec.config), store)
     except ValidationError:
         return None  # of an older form
 

@@ -34,7 +34,7 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
     steps = [m for m in messages if m.event == "progress" and "loss" in m.data]
     checkpoints = [m for m in messages if m.event == "checkpoint"]
     troubles = [m for m in messages if m.event == "trouble"]
-    title = Text(f"{folder.spec().title}  job {folder.fingerprint[:12]}  {state}  attempt {len(folder.attempts())}", style="bold")
+    title = Text(f"{folder.title}  job {folder.fingerprint[:12]}  {state}  attempt {len(folder.attempts())}", style="bold")
     if not steps:
         return Group(title, Text("no step reported yet"))
     last = steps[-1].data

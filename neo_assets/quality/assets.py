@@ -23,12 +23,12 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
                 out[name] = Declared(name, mask_personal_data, PiiInput(lang=lang, settings=recipe.pii_masked[lang]), reads=[recipe.before(step, lang)])
             if step == "decontaminated":
                 config = DecontaminationInput(lang=lang, settings=recipe.decontaminated[lang])
-                out[name] = Declared(name, drop_contaminated, config, reads=[recipe.before(step, lang), BENCHMARKS], parts={BENCHMARKS: SEARCHED}, libraries=["numba", "numpy"])
+                out[name] = Declared(name, drop_contaminated, config, reads=[recipe.before(step, lang), BENCHMARKS], parts={BENCHMARKS: SEARCHED})
     for lang, settings in recipe.high_quality.items():
         if lang in recipe.languages:
             classifier, found = f"hq_classifier/{lang}", f"hq_recall/{lang}"
-            out[classifier] = Declared(classifier, train_classifier, ClassifierInput(lang=lang, settings=settings), reads=[recipe.cleaned(lang)], libraries=["floret"])
-            out[found] = Declared(found, recall, recall_input(lang, settings), reads=[recipe.cleaned(lang), classifier], libraries=["floret"])
+            out[classifier] = Declared(classifier, train_classifier, ClassifierInput(lang=lang, settings=settings), reads=[recipe.cleaned(lang)])
+            out[found] = Declared(found, recall, recall_input(lang, settings), reads=[recipe.cleaned(lang), classifier])
     return out
 
 

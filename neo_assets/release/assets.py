@@ -37,7 +37,6 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
             write_report,
             ReportInput(name=recipe.name, description=recipe.description, examples_per_rule=EXAMPLES, recipe_digest=digest_json(identity(recipe))),
             reads=reads,
-            libraries=["jinja2", "sentencepiece"],
         )
     }
 

@@ -72,7 +72,7 @@ def run_dagster(arguments: list[str]) -> int:
         for folder in running:
             short = folder.fingerprint[:12]
             print(
-                f"{folder.spec().title} trains on without it, as job {short}:\n  neo jobs                see it\n  neo logs -f {short}   follow it\n  neo cancel {short}    stop it\nThe next run attaches to it."
+                f"{folder.title} trains on without it, as job {short}:\n  neo jobs                see it\n  neo logs -f {short}   follow it\n  neo cancel {short}    stop it\nThe next run attaches to it."
             )
         try:
             process.wait(timeout=20)

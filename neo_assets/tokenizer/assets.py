@@ -19,14 +19,12 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     imported = digest_file(model_file(recipe.tokenizer)) if recipe.tokenizer.from_model else None
     trained = TokenizerInput(languages=recipe.languages, tokenizer=recipe.tokenizer, imported=imported)
     out = {
-        "tokenizer": Declared("tokenizer", train_tokenizer, trained, reads=["train_pool"], libraries=["sentencepiece", "tokenizers", "transformers"]),
-        "fertility": Declared("fertility", measure_fertility, FertilityInput(sample_documents=FERTILITY_SAMPLE), reads=["tokenizer", "train_pool"], libraries=["sentencepiece"]),
+        "tokenizer": Declared("tokenizer", train_tokenizer, trained, reads=["train_pool"]),
+        "fertility": Declared("fertility", measure_fertility, FertilityInput(sample_documents=FERTILITY_SAMPLE), reads=["tokenizer", "train_pool"]),
     }
     for phase in recipe.mixture:
         config = StreamInput(phase=phase, tokenizer=recipe.tokenizer)
-        out[f"token_shards/{phase}"] = Declared(
-            f"token_shards/{phase}", write_stream, config, reads=[f"mixture/{phase}", "tokenizer", "train_pool"], libraries=["sentencepiece", "numpy"]
-        )
+        out[f"token_shards/{phase}"] = Declared(f"token_shards/{phase}", write_stream, config, reads=[f"mixture/{phase}", "tokenizer", "train_pool"])
     return out
 
 

@@ -158,6 +158,7 @@ class Compute(abc.ABC):
         # A job whose launcher was killed may still have ranks alive: two writers must never meet.
         self.stop(folder.fingerprint, attempt.handle if attempt else None)
         (folder.path / "stop").unlink(missing_ok=True)
+        folder.freeze()
         handle = self.start(folder, folder.spec(), number)
         folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from neo_assets.core.errors import MachineLacks
-from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from resources.compute.base import Compute
 
@@ -31,12 +31,13 @@ class LocalCompute(Compute):
             raise MachineLacks("the local backend finds its jobs through /proc, which this system does not have: run it on Linux (WSL 2 works)")
         if spec.nodes != 1:
             raise MachineLacks(f"{spec.title} asks for {spec.nodes} nodes; the local backend has one. Set runs.….nodes: 1, or another compute.backend")
+        code = folder.path / CODE
         environment = {
             **os.environ,
             "NEO_JOB": spec.work_fingerprint,
             "NEO_JOB_ATTEMPT": str(number),
             "OMP_NUM_THREADS": str(spec.threads_per_rank),
-            "PYTHONPATH": os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p),
+            "PYTHONPATH": os.pathsep.join(p for p in (str(code), os.environ.get("PYTHONPATH", "")) if p),
             "PYTHONUNBUFFERED": "1",
         }
         with folder.log_file.open("ab") as log:
@@ -49,7 +50,7 @@ class LocalCompute(Compute):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=environment,
-                cwd=ROOT,
+                cwd=code,
             )
         return {"pid": process.pid, "ticks": _start_ticks(process.pid) or 0}
 
@@ -79,9 +80,9 @@ class LocalCompute(Compute):
 def command(spec: JobSpec, spec_file: Path) -> list[str]:
     """What is run on the machine: torchrun for programs that have ranks, plain Python for the others."""
     if spec.ranks_per_node == 1 and spec.program != "training.pretrain":
-        return [sys.executable, "-m", spec.program, str(spec_file)]
+        return [sys.executable, "-m", LAUNCH, str(spec_file)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.ranks_per_node}", "--max-restarts=0"]
-    return [*torchrun, "-m", spec.program, str(spec_file)]
+    return [*torchrun, "-m", LAUNCH, str(spec_file)]
 
 
 def _start_ticks(pid: int) -> int | None:

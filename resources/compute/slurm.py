@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from neo_assets.core import records
 from neo_assets.core.errors import MachineLacks, NeoError
-from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.recipe.model import Compute as Settings
 from resources.compute.base import Compute
@@ -46,7 +46,7 @@ stopped="$folder/attempts/{number:04d}.stopped"
 rm -f "$stopped"
 [ -e "$folder/paused" ] || rm -f "$folder/stop"
 echo "--- attempt {number}, start $(( ${{SLURM_RESTART_COUNT:-0}} + 1 )), $(date '+%Y-%m-%d %H:%M:%S'), Slurm job $SLURM_JOB_ID on $SLURM_JOB_NODELIST"
-export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT={number} OMP_NUM_THREADS={threads} PYTHONUNBUFFERED=1 PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}}
+export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT={number} OMP_NUM_THREADS={threads} PYTHONUNBUFFERED=1 PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}}
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) MASTER_PORT=$(( 20000 + SLURM_JOB_ID % 20000 ))
 trap 'echo "time limit or preemption" > "$folder/stop"' USR1
 trap 'echo "SIGTERM" > "$folder/stop"' TERM
@@ -100,7 +100,7 @@ class SlurmCompute(Compute):
             "--open-mode=append",
             "--requeue",
             f"--signal=B:USR1@{settings.warn_s}",
-            f"--chdir={ROOT}",
+            f"--chdir={folder.path / CODE}",
         ]
         given = {"partition": settings.partition, "account": settings.account, "time": settings.time_limit, "mem": settings.memory, "gpus-per-node": settings.gpus_per_node}
         return [*out, *(f"--{name}={value}" for name, value in given.items() if value is not None), *settings.sbatch_options]
@@ -114,9 +114,9 @@ class SlurmCompute(Compute):
             folder=shlex.quote(str(folder.path)),
             fingerprint=spec.work_fingerprint,
             threads=spec.threads_per_rank,
-            root=shlex.quote(str(ROOT)),
+            code=shlex.quote(str(folder.path / CODE)),
             ranks=spec.nodes * spec.ranks_per_node,
-            command=shlex.join([sys.executable, "-m", spec.program, str(folder.path / "spec.json")]),
+            command=shlex.join([sys.executable, "-m", LAUNCH, str(folder.path / "spec.json")]),
             interrupted=INTERRUPTED,
             rc=shlex.quote(str(folder.rc_file(number))),
         )

@@ -88,7 +88,7 @@ def test_energy_is_read_from_the_machine_or_not_at_all(tmp_path: Path) -> None:
 
 def test_usage_sums_attempts_up_to_their_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = JobFolder(tmp_path)
-    folder.write_spec(JobSpec(work_fingerprint="x", title="t", program="p", ranks_per_node=4, config={}, inputs={}, out=""))
+    folder.write_spec(JobSpec(work_fingerprint="x", title="t", program="p", code={}, libraries={}, ranks_per_node=4, config={}, inputs={}, out=""))
     clock = iter([100.0, 1900.0, 5000.0, 6800.0])
     monkeypatch.setattr("neo_assets.core.jobs.time.time", lambda: next(clock))
     for attempt, joules in (("1", 10.0), ("2", 25.0)):

@@ -19,7 +19,7 @@ def shown(folder: JobFolder, state: JobState) -> str:
 
 def test_a_job_is_shown_as_far_as_it_has_come(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
-    folder.write_spec(JobSpec(work_fingerprint="x", title="pretraining/main", program="p", config={}, inputs={}, out=""))
+    folder.write_spec(JobSpec(work_fingerprint="x", title="pretraining/main", program="p", code={}, libraries={}, config={}, inputs={}, out=""))
     assert "no step reported yet" in shown(folder, JobState.RUNNING)
     reporter = Reporter(tmp_path)
     for step in (1, 2, 3):

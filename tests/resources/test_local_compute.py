@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from neo_assets.core.errors import JobFailed
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobSpec, JobState
 from resources.compute.local import LocalCompute
 
@@ -26,7 +27,14 @@ def compute(tmp_path: Path) -> Iterator[LocalCompute]:
 def spec(compute: LocalCompute, name: str = "a", attempts: int = 1) -> JobSpec:
     fingerprint = f"{name}{os.getpid():08d}{time.time_ns()}"
     return JobSpec(
-        work_fingerprint=fingerprint, title="test/sleeper", program="tests.resources.sleeper", max_attempts=attempts, config={}, inputs={}, out=str(compute.root / "out" / name)
+        work_fingerprint=fingerprint,
+        title="test/sleeper",
+        program="tests.resources.sleeper",
+        **claimed("tests.resources.sleeper"),
+        max_attempts=attempts,
+        config={},
+        inputs={},
+        out=str(compute.root / "out" / name),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, job_folders
 from neo_assets.core.recipe.model import Compute as Settings
 from neo_assets.core.store import Store
@@ -42,6 +43,7 @@ def sleeper(compute: SlurmCompute, attempts: int = 1) -> JobSpec:
         work_fingerprint=name.ljust(32, "0"),
         title="test/sleeper",
         program="tests.resources.sleeper",
+        **claimed("tests.resources.sleeper"),
         max_attempts=attempts,
         config={},
         inputs={},

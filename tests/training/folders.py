@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.jobs import JobSpec
+from neo_assets.core.frozen import CODE, LAUNCH, claimed
+from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.recipe.run import Model
 from training.tasks import read_tasks, task_identity
 
@@ -49,14 +49,19 @@ def save_model(folder: Path, shape: Model = SHAPE, rows: int = ROWS) -> Path:
 def write_spec(folder: Path, program: str, config: dict[str, object], inputs: dict[str, Path]) -> Path:
     """A job folder's ``spec.json``; the job writes into ``‹folder›/out``."""
     folder.mkdir(parents=True, exist_ok=True)
-    spec = JobSpec(work_fingerprint="test", title="test", program=program, config=config, inputs={k: str(v) for k, v in inputs.items()}, out=str(folder / "out"))
+    given = {name: str(place) for name, place in inputs.items()}
+    spec = JobSpec(work_fingerprint="test", title="test", program=program, **claimed(program), config=config, inputs=given, out=str(folder / "out"))
     (folder / "spec.json").write_text(spec.model_dump_json(), encoding="utf-8")
     return folder / "spec.json"
 
 
 def run_program(spec: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    program = JobSpec.model_validate_json(spec.read_text(encoding="utf-8")).program
-    return subprocess.run([sys.executable, "-m", program, str(spec)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)
+    """Run a job's program from its own copy of the code, as a backend does."""
+    folder = JobFolder(spec.parent)
+    (folder.path / "attempts").mkdir(exist_ok=True)
+    folder.freeze()
+    given = {**os.environ, "PYTHONPATH": str(folder.path / CODE), **environment}
+    return subprocess.run([sys.executable, "-m", LAUNCH, str(spec)], cwd=folder.path / CODE, env=given, capture_output=True, text=True, timeout=300)
 
 
 def identities(folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.run import Run
@@ -51,11 +52,12 @@ def small_run(**changes: object) -> Run:
 def small_job(root: Path, shards: Path, name: str, attempts: int = 1, start: Start | None = None, **changes: object) -> JobSpec:
     run = small_run(**changes)
     fingerprint = f"{name}{os.getpid():010d}".ljust(32, "0")
-    config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=ROWS, checkpoints=str(root / "checkpoint" / name), start=start)
+    config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=ROWS, start=start)
     return JobSpec(
         work_fingerprint=fingerprint,
         title=f"pretraining/{name}",
         program="training.pretrain",
+        **claimed("training.pretrain"),
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,
         max_attempts=attempts,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neo_assets.core.errors import JobFailed
+from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec, JobState
 from resources.compute.local import LocalCompute
 from tests.training.runs import EVERY, STEPS, checkpoint, kill, outcome, small_job, write_shards
@@ -60,6 +66,62 @@ def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute:
     assert "is damaged" in folder.log_file.read_text()
     assert f"from step {newest - EVERY}" in folder.log_file.read_text()
     same_from_beginning_to_end(disturbed, undisturbed)
+
+
+ASK = """
+from pathlib import Path
+from resources.compute.local import LocalCompute
+from neo_assets.core.jobs import JobSpec
+import sys
+LocalCompute(Path(sys.argv[1])).submit(JobSpec.model_validate_json(Path(sys.argv[2]).read_text()))
+"""
+
+
+def test_an_edit_or_a_removed_checkout_under_a_run_changes_nothing_of_it(compute: LocalCompute, shards: Path, undisturbed: JobSpec, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for package in ("neo_assets", "training", "resources", "recipes"):
+        shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+    disturbed = small_job(compute.root, shards, "edited", 2)
+    (tmp_path / "spec.json").write_text(disturbed.model_dump_json())
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    subprocess.run([sys.executable, "-c", ASK, str(compute.root), str(tmp_path / "spec.json")], cwd=checkout, env=environment, check=True)
+    folder = compute.folder(disturbed.work_fingerprint)
+    messages = compute.follow(folder)
+
+    def reaches(step: int) -> None:
+        assert any(m.event == "checkpoint" and int(str(m.data["step"])) >= step for m in messages)
+
+    reaches(EVERY)
+    program = checkout / "training" / "pretrain.py"
+    text = program.read_text()
+    edited = text.replace("set_rate(engine, rate)", "set_rate(engine, rate * 0.5)")
+    assert edited != text
+    program.write_text(edited)
+    kill(folder)
+    reaches(2 * EVERY)
+    shutil.rmtree(checkout)
+    list(messages)
+    assert len(folder.attempts()) == 2
+    same_from_beginning_to_end(disturbed, undisturbed)
+
+
+def test_a_job_whose_own_code_was_edited_makes_no_step_and_says_so_once(compute: LocalCompute, shards: Path) -> None:
+    tampered = small_job(compute.root, shards, "tampered", 3)
+    folder = compute.submit(tampered)
+    messages = compute.follow(folder)
+    for message in messages:
+        if message.event == "checkpoint" and message.data["step"] == EVERY:
+            break
+    kill(folder)
+    program = folder.path / "code" / "training" / "pretrain.py"
+    program.write_text(program.read_text().replace("set_rate(engine, rate)", "set_rate(engine, rate * 0.5)"))
+    # This process has the right code and would make the copy anew: a node that starts the job again by itself would not.
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(JobFailed, match=r"refused to run: .*training\.pretrain has changed"):
+        patch.setattr(type(folder), "freeze", lambda self: None)
+        list(messages)
+    assert len(folder.attempts()) == 2
+    steps = [int(str(m.data["step"])) for m in folder.messages()[0] if m.event == "progress" and m.attempt == 2]
+    assert not steps
 
 
 def test_a_paused_run_goes_on_from_the_very_step_with_the_same_bits(compute: LocalCompute, shards: Path, undisturbed: JobSpec) -> None:

@@ -1,0 +1,54 @@
+"""Every job starts here: ``python -m neo_assets.core.launch ‹job folder›/spec.json``, once a rank.
+
+Before the program is imported, what would be imported and which libraries are installed are held to the job's specification (``frozen.py``).
+A program is a module with a function ``main(job: RunningJob)`` that returns an exit code or None.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from neo_assets.core.errors import ChangedCode, NeoError
+from neo_assets.core.frozen import CODE, Claimed, imported_elsewhere, running
+from neo_assets.core.jobs import JobFolder, RunningJob
+
+REFUSED = 78
+"""Exit code of a process that found other code or libraries than it was asked with (EX_CONFIG: trying again changes nothing)."""
+
+
+def launch(spec_file: Path) -> int:
+    """Check, then run the program of a job. Returns its exit code."""
+    folder = JobFolder(spec_file.resolve().parent)
+    try:
+        spec = folder.spec()
+        ran = running(Claimed(code=spec.code, libraries=spec.libraries), folder.path / CODE)
+        program = importlib.import_module(spec.program)
+        if strangers := imported_elsewhere(spec.code):
+            raise ChangedCode(f"not what was asked, nothing was run: {strangers[0]}")
+    except ChangedCode as error:
+        folder.mark_refused(int(os.environ.get("NEO_JOB_ATTEMPT", "0")), str(error))
+        return _end(str(error), REFUSED)
+    try:
+        return int(program.main(RunningJob(spec.at(folder.root), folder, ran)) or 0)
+    except NeoError as error:
+        return _end(str(error), 1)
+    except SystemExit as reason:
+        if not isinstance(reason.code, str):
+            raise
+        return _end(reason.code, 1)
+
+
+def _end(why: str, code: int) -> int:
+    """Say why, marked as torch marks a rank's errors: its launcher prints much after it, and this line is the one that counts."""
+    rank = os.environ.get("RANK")
+    print(f"[rank{rank}]: {why}" if rank is not None else why, file=sys.stderr, flush=True)
+    if rank is not None:
+        os._exit(code)  # other ranks may never come to a collective that an orderly end would wait for
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(launch(Path(sys.argv[1])))
