@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import JobFailed
@@ -36,6 +36,8 @@ from neo_assets.core.frozen import CODE, Claimed, freeze
 
 SPEC_VERSION = 2
 POLL_SECONDS = 0.5
+DECLARED_LOST = 137
+"""Exit code that stands for an attempt which is known to be no more: as if it had been killed."""
 STOPPED = 75
 """Exit code of a job that saved and ended because it was asked to (EX_TEMPFAIL: run me again)."""
 
@@ -50,6 +52,11 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     PAUSED = "paused"
     STOPPED = "stopped"  # saved and ended on request (preemption, time limit, shutdown); to be started again
+    ELSEWHERE = "elsewhere"  # was started on another host, which cannot be asked from here; never taken for lost
+
+
+ALIVE = (JobState.QUEUED, JobState.RUNNING, JobState.ELSEWHERE)
+"""States of a job that goes on by itself, as far as can be told."""
 
 
 class JobSpec(BaseModel):
@@ -70,6 +77,7 @@ class JobSpec(BaseModel):
     config: dict[str, object]
     inputs: dict[str, str]  # name -> folder, relative to the store where it is in it
     out: str  # folder the job writes into, likewise
+    makes: list[str] = Field(default_factory=list, description="artifacts (or files) of the store that it is for; when all are there, it is gathered")
 
     def at(self, root: Path) -> JobSpec:
         """With the paths as they are where the store lies at ``root``."""
@@ -102,6 +110,12 @@ class JobFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._spec: JobSpec | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobFolder) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     @property
     def fingerprint(self) -> str:
@@ -185,6 +199,11 @@ class JobFolder:
         """Why this attempt did nothing, where that is so."""
         file = self.path / "attempts" / f"{number:04d}.refused"
         return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    def declare_lost(self) -> None:
+        """Somebody knows that the last attempt is no more, though it has left no exit code."""
+        if (attempt := self.last_attempt()) and self.exit_code(attempt.number) is None:
+            records.write_text(self.rc_file(attempt.number), str(DECLARED_LOST))
 
     def failures(self) -> int:
         """Attempts that ended by a failure of the job's own: not asked to stop, and not succeeded."""

@@ -14,7 +14,6 @@ would do the work twice, and the second rename finds the folder there and keeps 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -29,8 +28,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_file
+from neo_assets.core.locks import held, locked
 
-MANIFEST, VERDICT_FILE, PARTIAL = "manifest.json", "verdict.json", ".partial-"
+MANIFEST, VERDICT_FILE, PARTIAL, LOCKS = "manifest.json", "verdict.json", ".partial-", "locks"
+
+NO_ARTIFACTS = ("jobs", "builds", "scoring", LOCKS, "proofs")
+"""Folders of a store that hold none."""
 
 Scalar = int | float | str | bool | None
 Row = dict[str, Scalar]
@@ -254,7 +257,7 @@ class Store:
         """(key, fingerprint, folder) of every committed or partial folder."""
         for manifest in sorted(self.root.rglob(MANIFEST)):
             folder = manifest.parent
-            if folder.name.startswith(PARTIAL) or folder.relative_to(self.root).parts[0] in ("jobs", "builds"):
+            if folder.name.startswith(PARTIAL) or folder.relative_to(self.root).parts[0] in NO_ARTIFACTS:
                 continue
             yield folder.parent.relative_to(self.root).as_posix(), folder.name, folder
 
@@ -294,34 +297,39 @@ class Store:
     # -------------------------------------------------- writing
 
     @contextlib.contextmanager
-    def lock(self, key: str, fingerprint: str) -> Iterator[None]:
-        """Exclude other writers of the same fingerprint, in any process of this file system."""
+    def lock(self, key: str, fingerprint: str, inputs: Mapping[str, InputRef] | None = None, log: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """Exclude other writers of the same fingerprint, in any process of this file system. The file says what is read meanwhile, so that it is not collected."""
         file = self._lock_file(key, fingerprint)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream = locked(file, lambda: log(f"{key} {fingerprint[:12]}: another process is making it; waiting for it ({file.name})"))
+        with stream:
+            read = {"key": key, "inputs": [[name, ref.fingerprint] for name, ref in (inputs or {}).items()]}
+            stream.truncate(0)
+            stream.write(json.dumps(read))
+            stream.flush()
             yield
 
     def _lock_file(self, key: str, fingerprint: str) -> Path:
-        return self.root / "locks" / f"{key.replace('/', '.')}.{fingerprint[:32]}"
+        return self.root / LOCKS / f"{key.replace('/', '.')}.{fingerprint[:32]}"
 
     def being_written(self, key: str, fingerprint: str) -> bool:
         """Whether some process holds the lock of this artifact now."""
-        file = self._lock_file(key, fingerprint)
-        if not file.is_file():
-            return False
-        with file.open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return held(self._lock_file(key, fingerprint))
+
+    def at_work(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Key and inputs (key, fingerprint) of everything that some process is making now."""
+        for file in sorted((self.root / LOCKS).glob("*")):
+            if held(file):
+                with contextlib.suppress(ValueError):  # its holder has not written yet: what it reads is still what builds name
+                    told = json.loads(file.read_text(encoding="utf-8"))
+                    yield told["key"], [(str(name), str(fp)) for name, fp in told["inputs"]]
 
     def build(self, key: str, made_from: MadeFrom, work: Callable[[Workspace], Outcome], log: Callable[[str], None] = lambda _: None, workers: int = 1) -> tuple[Artifact, bool]:
         """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused)."""
         fingerprint = made_from.fingerprint
-        with self.lock(key, fingerprint):
+        with self.lock(key, fingerprint, made_from.inputs, log):
             if (artifact := self.find(key, fingerprint)) is not None:
+                with contextlib.suppress(OSError):
+                    os.utime(artifact.path)  # young again, for who collects what no build names: this one is about to
                 return artifact, True
             partial = self.root / key / f"{PARTIAL}{fingerprint}"
             partial.mkdir(parents=True, exist_ok=True)
@@ -358,11 +366,16 @@ class Store:
         commit_folder(partial, self.folder(key, fingerprint), manifest)
 
     def remove(self, folder: Path) -> int:
-        """Delete one folder below the root; returns the bytes freed."""
+        """Delete one folder (or file) below the root; returns the bytes freed."""
         if self.root not in folder.parents:
             raise ValueError(f"{folder} is not inside the store {self.root}")
-        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        shutil.rmtree(folder)
+        size = sum(p.stat().st_size for p in [folder, *folder.rglob("*")] if p.is_file())
+        if folder.is_dir():
+            # Without its manifest it is no artifact: who is stopped half way leaves nothing that looks whole.
+            (folder / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
         return size
 
 

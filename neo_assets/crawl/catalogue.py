@@ -1,29 +1,77 @@
 """The source catalogue: what a source is, where it comes from and under which terms, before anything of it is read.
 
 Its digest covers kind, place, licence, terms and snapshot, and no path of this machine: moving a folder makes nothing stale, and a
-new snapshot label does. The price: pages that changed under an old label are not noticed.
+new snapshot label does. What lies on this machine counts by its content as well: a file that is added, changed or taken away makes
+the source stale. The price: pages of a web site that changed under an old label are not noticed, since nobody asks the site.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from pydantic import Field
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import CrawlSource, DocumentsSource, HtmlFolderSource, Source, WarcSource
+from neo_assets.core.remembered import digests_at_load, remembered_digest, remembered_tree
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.crawl.site import folder_site
 
 
-def describe_source(config: Source, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The source as the recipe names it: kind, place, licence with its full terms, snapshot, and a digest of all that.
+class SourceInput(Section):
+    """A source as the recipe names it, and digests of what lies on this machine of it. A path is no identity, so these are."""
+
+    source: Source
+    content: dict[str, str] = Field(default_factory=dict, description="by file, or of a whole folder")
+
+
+def source_input(source: Source) -> SourceInput:
+    """The stage's input as far as it is known when definitions load; nothing of what is not there."""
+    try:
+        return SourceInput(source=source, content=_content(source, digests_at_load))
+    except BadInput:
+        return SourceInput(source=source)
+
+
+def read_source_input(source: Source) -> SourceInput:
+    """The stage's input with every file read. Raises BadInput: a folder or file that the recipe names is not there."""
+    return SourceInput(source=source, content=_content(source, lambda files: [remembered_digest(file) for file in files]))
+
+
+def _content(source: Source, digests: Callable[[Sequence[Path]], list[str]]) -> dict[str, str]:
+    if isinstance(source, CrawlSource):
+        return {}
+    if isinstance(source, HtmlFolderSource):
+        folder = html_folder(source).resolve()
+        return {folder.name: remembered_tree(folder, source.include, lambda: folder_site(folder, source.host, source.include).files.items())}
+    files = input_files(source)
+    numbered = {file: f"{file.name}#{sum(f.name == file.name for f in files[:i])}" if sum(f.name == file.name for f in files) > 1 else file.name for i, file in enumerate(files)}
+    return {numbered[file]: digest for file, digest in zip(files, digests(files), strict=True)}
+
+
+def refuse_changed_files(source: Source, catalogue: Artifact) -> None:
+    """Raises BadInput where what lies on this machine of a source is no longer what its catalogue describes."""
+    described = catalogue.manifest.made_from.config.get("content")
+    now = read_source_input(source).content
+    if described != now:
+        told = described if isinstance(described, dict) else {}
+        name = next(n for n in [*sorted({*told, *now}), "it"] if told.get(n) != now.get(n) or n == "it")
+        raise BadInput(f"{name} is not what {catalogue.key} describes: it was changed, added or taken away since. Materialize {catalogue.key} again.")
+
+
+def describe_source(config: SourceInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+    """The source as the recipe names it: kind, place, licence with its full terms, snapshot, content of local files, and a digest of all that.
 
     Raises:
         BadInput: a folder or file that the recipe names is not there.
     """
-    terms = _terms(config)
-    entry: dict[str, object] = {"kind": config.kind, "place": _place(config), "licence": config.licence, "terms": terms, "snapshot": config.snapshot}
+    source, content = config.source, config.content
+    terms = _terms(source)
+    entry: dict[str, object] = {"kind": source.kind, "place": _place(source), "licence": source.licence, "terms": terms, "snapshot": source.snapshot, "content": content}
     digest = digest_json(entry)
     out.write_text("catalogue.json", json.dumps({**entry, "digest": digest}, ensure_ascii=False, indent=1))
     return Outcome(
@@ -31,10 +79,10 @@ def describe_source(config: Source, inputs: Mapping[str, Artifact], out: Workspa
         rows_in=1,
         rows_kept=1,
         rows_dropped=0,
-        numbers={"kind": config.kind, "licence": config.licence, "snapshot": config.snapshot, "terms_chars": len(terms or "")},
+        numbers={"kind": source.kind, "licence": source.licence, "snapshot": source.snapshot, "terms_chars": len(terms or "")},
         checks=[
             Check(name="rows_balance", passed=True, detail="1 source = 1 kept"),
-            Check(name="terms_quoted", passed=terms is not None, detail=_terms_known(config, terms), blocking=False),
+            Check(name="terms_quoted", passed=terms is not None, detail=_terms_known(source, terms), blocking=False),
         ],
     )
 

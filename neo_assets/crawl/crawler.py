@@ -19,7 +19,7 @@ from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe.data import CrawlSource, HtmlFolderSource
 from neo_assets.core.records import document_id, read_table
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.crawl.catalogue import html_folder
+from neo_assets.crawl.catalogue import html_folder, refuse_changed_files
 from neo_assets.crawl.fetch import Fetched, Fetcher, user_agent
 from neo_assets.crawl.fetch_log import FETCHED, REDIRECT, LogRow, log_outcome, log_table, now, read_log, stage_key, storable
 from neo_assets.crawl.frontier import Frontier
@@ -54,6 +54,7 @@ def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Ar
         BadInput: the folder of an ``html_folder`` source is not there.
     """
     stage = stage_key("raw_crawl", inputs)
+    refuse_changed_files(config, next(iter(inputs.values())))
     started = time.monotonic()
     requests = asyncio.run(_crawl(config, out))
     seconds = time.monotonic() - started

@@ -23,7 +23,7 @@ from neo_assets.core.recipe.data import DocumentsSource
 from neo_assets.core.records import document_id, write_table
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.crawl.catalogue import input_files
+from neo_assets.crawl.catalogue import input_files, refuse_changed_files
 from neo_assets.crawl.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
 
 ROW = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("url", pa.string()), ("title", pa.string()), ("fetched_at", pa.string())])
@@ -42,6 +42,7 @@ def read_documents_source(config: DocumentsSource, inputs: Mapping[str, Artifact
         BadInput: a path or pattern matches no file, or a file is neither Parquet nor JSON lines by its name.
     """
     stage = stage_key("raw_crawl", inputs)
+    refuse_changed_files(config, next(iter(inputs.values())))
     files = input_files(config)
     for path in files:
         if not _is_parquet(path) and not _is_json_lines(path):

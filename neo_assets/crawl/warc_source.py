@@ -22,7 +22,7 @@ from neo_assets.core.recipe.data import WarcSource
 from neo_assets.core.records import document_id, write_table
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.crawl.catalogue import input_files
+from neo_assets.crawl.catalogue import input_files, refuse_changed_files
 from neo_assets.crawl.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
 from neo_assets.crawl.links import BadUrl, canonical
 from neo_assets.crawl.warc_files import Response, SegmentWriter
@@ -47,6 +47,7 @@ def read_warc_source(config: WarcSource, inputs: Mapping[str, Artifact], out: Wo
         BadInput: a path or pattern matches no file.
     """
     stage = stage_key("raw_crawl", inputs)
+    refuse_changed_files(config, next(iter(inputs.values())))
     files = input_files(config)
     run_shards(partial(_copy, out.path), list(enumerate(files)), workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(files))
     return log_outcome(stage, out, [out.path / _log_name(i) for i in range(len(files))], {"files": len(files)})

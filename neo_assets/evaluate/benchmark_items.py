@@ -19,7 +19,7 @@ from neo_assets.core.recipe.base import Name, Section
 from neo_assets.core.recipe.evaluation import PACKAGE, Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.evaluate.benchmarks import arithmetic, own_questions, poems, programs, shipped, translations
-from neo_assets.evaluate.benchmarks.built import Built, place, quick_digest
+from neo_assets.evaluate.benchmarks.built import Built, data_digest, place
 from neo_assets.text.searched import SEARCHED, write_searched
 from training.tasks import ABSENT_FILE, TASKS_FILE, Absent, write_absent, write_tasks
 
@@ -50,8 +50,8 @@ def _digest(name: str, benchmark: Benchmark) -> str:
     if isinstance(benchmark, Harness):
         if found is None or shipped.missing(benchmark, found):
             return ABSENT
-        return digest_json([[quick_digest(found / d) for d in benchmark.datasets], shipped.definition(benchmark.task, benchmark.question_fields).definition])
-    return quick_digest(found) if found else ABSENT
+        return digest_json([[data_digest(found / d) for d in benchmark.datasets], shipped.definition(benchmark.task, benchmark.question_fields).definition])
+    return data_digest(found) if found else ABSENT
 
 
 def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None]) -> Artifact:
@@ -68,7 +68,9 @@ def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None])
         refuse_what_was_edited(made_from.code)
         return outcome
 
-    return store.build(KEY, made_from, work, log)[0]
+    made = store.build(KEY, made_from, work, log)[0]
+    store.set_head(recipe.name, f"{KEY}@asked", KEY, made.fingerprint)  # so that it is not collected
+    return made
 
 
 def collect_benchmarks(config: BenchmarkItemsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from neo_assets.core.code import code_reachable_from, libraries_reachable_from
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe, identity
+from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.evaluate.score import Subject
 from neo_assets.pretrain.export import PROGRAM, ExportInput, export_model
@@ -65,12 +65,6 @@ class Exporter:
         return self.store.require(key, made.fingerprint), reused
 
 
-@functools.cache
-def _digest(file: Path, size: int, changed: int) -> str:
-    """Digest of a file, once a process as long as nobody writes it: weights are large."""
-    return digest_file(file)
-
-
 def _is_whole(file: Path) -> None:
     try:
         with safe_open(file, framework="np"):
@@ -98,6 +92,6 @@ def from_elsewhere(folder: Path) -> Subject:
     for file in weights:
         _is_whole(file)
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"))
-    digest = digest_json([[p.name, _digest(p, p.stat().st_size, p.stat().st_mtime_ns)] for p in files])
+    digest = digest_json([[p.name, remembered_digest(p)] for p in files])
     name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "model"
     return Subject(run=f"{ELSEWHERE}.{name[:40]}", name=digest[:12], step=0, tokens=0, folder=folder, fingerprint=digest, digest=digest)

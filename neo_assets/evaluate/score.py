@@ -21,7 +21,7 @@ from neo_assets.core.code import code_reachable_from, libraries_reachable_from
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.frozen import claimed
-from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message
+from neo_assets.core.jobs import ALIVE, JobFolder, JobSpec, JobState, Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import First
@@ -210,7 +210,7 @@ class Scorer:
             folder = JobFolder(self.store.root / "jobs" / fingerprint)
             state = self.jobs.poll(folder) if folder.path.is_dir() else JobState.NEW
             shared = missing.keys() & folder.spec().config["tasks"].keys() if state is JobState.PAUSED else set()  # type: ignore[attr-defined]
-            if not shared and state not in (JobState.QUEUED, JobState.RUNNING, JobState.STOPPED):
+            if not shared and state not in (*ALIVE, JobState.STOPPED):
                 continue
             self.log(f"attached to job {folder.fingerprint[:12]}, which asks this model already")
             try:
@@ -263,6 +263,7 @@ class Scorer:
             },
             inputs={"hf_model": self.store.relative(subject.folder), **{a.key: self.store.relative(a.path) for a in self.task_artifacts}},
             out=self.store.relative(results),
+            makes=[f"eval_scores/{subject.run}/{made_from.fingerprint}" for made_from in missing.values()],
         )
 
 

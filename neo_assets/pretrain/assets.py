@@ -8,12 +8,13 @@ from pathlib import Path
 import dagster as dg
 
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
 from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, from_scratch, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
-from training.foreign import quick_digest
+from training.foreign import content_digest
 
 GROUP = "pretrain"
 
@@ -24,7 +25,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         shards = f"token_shards/{run.phase}"
         out[f"run_plan/{name}"] = Declared(f"run_plan/{name}", plan_run, PlanInput(name=name, run=run, tokenizer=recipe.tokenizer), reads=[shards])
         # The plan is made first, so that people see it before hours are spent, but it changes nothing about the run.
-        imported = quick_digest(Path(run.from_model)) if run.from_model else None
+        imported = content_digest(Path(run.from_model), remembered_digest) if run.from_model else None
         config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported)
         parent = recipe.parent_of(name)
         reads = [shards, f"pretraining/{parent}"] if parent else [shards]

@@ -14,6 +14,7 @@ import yaml
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.jobs import ALIVE
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.load import BRANCHES
 from neo_assets.pretrain.runs import FoundRun
@@ -76,7 +77,7 @@ def changed_fields(settings: list[str]) -> dict[str, object]:
 
 def refuse_what_cannot_branch(recipe: Recipe, run: str, name: str | None, state: str) -> None:
     """Raises NeoError where the run is still at work, or the new name is taken."""
-    if state in ("running", "queued"):
+    if state in ALIVE:
         raise NeoError(f"run '{run}' is {state}: `neo pause {run}` first, so that the branch starts from all of its work")
     if name is not None and name in recipe.runs:
         raise BadInput(f"there is a run '{name}' in recipe '{recipe.name}' already; give the branch another name with --as")

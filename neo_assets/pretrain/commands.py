@@ -11,7 +11,7 @@ import typer
 
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.errors import MissingUpstream
-from neo_assets.core.jobs import JobFolder, JobState, age, job_folders
+from neo_assets.core.jobs import ALIVE, JobFolder, JobState, age, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Store
@@ -81,7 +81,7 @@ def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow"
     position = 0
     while True:
         # The state is read before the log: what a job wrote before it ended is then never missed.
-        running = compute.poll(folder) in (JobState.RUNNING, JobState.QUEUED)
+        running = compute.poll(folder) in ALIVE
         if folder.log_file.is_file():
             with folder.log_file.open("rb") as stream:
                 stream.seek(position)
@@ -124,7 +124,10 @@ def pause(job: JobArgument) -> None:
     )
 
 
-def resume(job: JobArgument) -> None:
+def resume(
+    job: JobArgument,
+    lost: Annotated[bool, typer.Option("--lost", help="you know that nothing of it runs any more on the other host where it was started")] = False,
+) -> None:
     """Let a paused or cancelled job go on from where it saved last."""
     compute = _compute()
     folder = _find(compute, job)
@@ -132,7 +135,7 @@ def resume(job: JobArgument) -> None:
     if before in (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED):
         print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already"))
         return
-    compute.resume(folder)
+    compute.resume(folder, lost=lost)
     print(
         f"{folder.title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
     )

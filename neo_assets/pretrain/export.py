@@ -45,6 +45,7 @@ def export_model(config: ExportInput, inputs: Mapping[str, Artifact], out: Works
         config={"model": config.model.model_dump(), "vocab_rows": config.vocab_rows, "tag": STATE_FOLDER, "threads": EXPORT_THREADS},
         inputs={"checkpoint": store.relative(checkpoint.path), "tokenizer": store.relative(hf_folder(tokenizer))},
         out=f"jobs/{fingerprint}/out",
+        makes=[f"hf_model/{config.run}/{fingerprint}"],
     )
     run_to_end(jobs, spec)
     take(store.root / spec.out, out)

@@ -18,6 +18,7 @@ from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_fold
 from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
 from neo_assets.pretrain.plan import PROGRAM, estimate, ids, save_svg
@@ -44,7 +45,7 @@ class PretrainInput(Section):
     name: str
     run: Run
     tokenizer: Tokenizer
-    imported: str | None = None  # quick digest of the model folder it starts from
+    imported: str | None = None  # digest of the model folder it starts from
 
 
 def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Artifact], store: Store) -> JobSpec:
@@ -69,6 +70,7 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
         config=settings.model_dump(),
         inputs={"token_shards": store.relative(inputs[f"token_shards/{run.phase}"].path)},
         out=f"checkpoint/{config.name}",
+        makes=[f"pretraining/{config.name}/{fingerprint}"],
     )
 
 
@@ -84,7 +86,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
         folder = Path(config.run.from_model)
         if wrong := shape_differences(folder, config.run.model, config.run.model.vocab_rows(ids(config.tokenizer))):
             raise BadInput(f"runs.{config.name}.from_model: {folder} is not this recipe's model: {'; '.join(wrong)}")
-        return Start(folder=str(folder.resolve()), digest=content_digest(folder), step=0, next_sample=0, take="weights", foreign=True)
+        return Start(folder=str(folder.resolve()), digest=content_digest(folder, remembered_digest), step=0, next_sample=0, take="weights", foreign=True)
     if parent is None:
         return None
     made = inputs.get(f"pretraining/{parent.run}")

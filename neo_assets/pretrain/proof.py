@@ -122,8 +122,10 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     fingerprint = digest_json(["proof", config.run_fingerprint, step, today["code"], today["libraries"]])
     out = f"jobs/{fingerprint}/out"
     told = config.model_copy(update={"start": start, "stop_at": step}).model_dump()
+    name = checkpoint_name(step, config.run_fingerprint)
     changes = {"work_fingerprint": fingerprint, "title": f"proof of {run.name}@{step}", "config": told, "out": out, "max_attempts": 1}
-    return run.spec.model_copy(update={**changes, **today}), store.resolve(out) / checkpoint_name(step, config.run_fingerprint)
+    changes |= {"makes": [f"{PROOFS}/{run.name}/{name}.json"], **today}
+    return run.spec.model_copy(update=changes), store.resolve(out) / name
 
 
 def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> list[Claim]:

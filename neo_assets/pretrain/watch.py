@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from neo_assets.core.jobs import JobFolder, JobState, Message, age
+from neo_assets.core.jobs import ALIVE, JobFolder, JobState, Message, age
 from resources.compute.base import Compute
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -71,6 +71,6 @@ def watch_job(folder: JobFolder, compute: Compute) -> None:
             more, offset = folder.messages(offset)
             messages += more
             live.update(view(folder, state, messages), refresh=True)
-            if state not in (JobState.RUNNING, JobState.QUEUED):
+            if state not in ALIVE:
                 return
             time.sleep(REFRESH_SECONDS)

@@ -20,10 +20,11 @@ from neo_assets.core.jobs import JobState, age, job_folders
 from neo_assets.core.place import dagster_home, store_root
 from neo_assets.core.recipe import Recipe, json_schema, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE
-from neo_assets.core.store import PARTIAL, Artifact, Store
+from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.core.why import differences
 from neo_assets.pretrain.run_commands import show_claims
+from neo_assets.release.gc import gc
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
@@ -218,21 +219,6 @@ def _upstream(asset: str, recipe: str, store: Store) -> list[str]:
 # ------------------------------------------------------------------ keep
 
 
-def gc(remove: Annotated[bool, typer.Option("--remove", help="really remove; without it they are only shown")] = False, as_json: bool = JSON) -> None:
-    """Artifacts that no recipe's build names any more, and what removing them frees."""
-    store = Store(store_root())
-    rows = []
-    for key, fingerprint, folder in unnamed(store):
-        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        rows.append({"asset": key, "fingerprint": fingerprint[:24], "bytes": size, "removed": remove})
-        if remove:
-            store.remove(folder)
-    show(rows, as_json, empty="every artifact in the store is named by a build")
-    if rows and not as_json:
-        total = sum(int(str(r["bytes"])) for r in rows)
-        print(f"\n{total:,} bytes in {counted(len(rows), 'folder')}" + (" removed" if remove else "; `neo gc --remove` removes them"))
-
-
 def current_heads(recipe: Recipe, store: Store) -> dict[str, tuple[str, str]]:
     """What the recipe's build uses, without what the recipe no longer has (a branch or a run that was taken out)."""
     from neo_assets.build import declared
@@ -245,26 +231,6 @@ def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
     """(key, folder) of every checkpoint of the training runs with these fingerprints."""
     short = {fingerprint[:8] for fingerprint in runs}
     return [(key, folder) for key, fingerprint, folder in store.all() if key.startswith("checkpoint/") and fingerprint.split("-")[-1] in short]
-
-
-def unnamed(store: Store) -> list[tuple[str, str, Path]]:
-    """(key, fingerprint, folder) that nothing uses: not named by a build, not a checkpoint of a named run, not being worked on."""
-    mine = load()
-    named = {pointer for recipe in store.recipes() for pointer in (current_heads(mine, store) if recipe == mine.name else store.heads(recipe)).values()}
-    runs = {fingerprint[:8] for key, fingerprint in named if key.startswith("pretraining/")}
-    runs |= {folder.fingerprint[:8] for folder in job_folders(store.root) if _compute().poll(folder) in (JobState.RUNNING, JobState.QUEUED)}
-    out = []
-    for key, fingerprint, folder in store.all():
-        # Scores are small, dear, and what curves over a task's identities are drawn from: they are never thrown away.
-        if (key, fingerprint) in named or key.startswith("eval_scores/") or (key.startswith("checkpoint/") and fingerprint.split("-")[-1] in runs):
-            continue
-        out.append((key, fingerprint, folder))
-    for folder in sorted(store.root.rglob(f"{PARTIAL}*")):
-        key = folder.parent.relative_to(store.root).as_posix()
-        of_a_run = key.startswith("checkpoint/") and folder.name.split("-")[-1] in runs
-        if not of_a_run and not store.being_written(key, folder.name.removeprefix(PARTIAL)):
-            out.append((key, folder.name, folder))
-    return out
 
 
 def verify(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
+from neo_assets.core.recipe.model import Compute as Settings
 
 FOLLOWERS = "followers"
 """File of a job's folder on which whoever follows it holds a shared lock; the kernel frees it when they die."""
@@ -27,8 +28,9 @@ class Compute(abc.ABC):
 
     name: str
 
-    def __init__(self, store_root: Path) -> None:
+    def __init__(self, store_root: Path, settings: Settings | None = None) -> None:
         self.root = store_root
+        self.settings = settings or Settings.model_validate({"backend": "local", "workers": 1})
 
     # ------------------------------------------------ what a backend implements
 
@@ -42,7 +44,7 @@ class Compute(abc.ABC):
 
     @abc.abstractmethod
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
-        """QUEUED or RUNNING; None once the attempt is gone."""
+        """QUEUED or RUNNING; None once the attempt is gone; ELSEWHERE where that cannot be told from this host."""
 
     def cancelled_outside(self, handle: dict[str, str | int]) -> bool:
         """Whether somebody ended an attempt with the scheduler's own tools: nobody should start it again unasked."""
@@ -67,7 +69,10 @@ class Compute(abc.ABC):
         return folder
 
     def poll(self, folder: JobFolder) -> JobState:
+        """How a job is. It is asked through the backend that started it, whichever this recipe names now."""
         attempt = folder.last_attempt()
+        if attempt is not None and attempt.backend != self.name:
+            return self._sibling(attempt.backend).poll(folder)
         held = JobState.CANCELLED if folder.cancelled else JobState.PAUSED if folder.paused else None
         if attempt is None:
             return self._by_name(folder) or held or JobState.NEW
@@ -86,6 +91,11 @@ class Compute(abc.ABC):
         if folder.stopped(attempt.number):
             return JobState.STOPPED
         return JobState.LOST if code is None else JobState.FAILED
+
+    def _sibling(self, name: str) -> Compute:
+        from resources.compute import backend_named
+
+        return backend_named(name, self.settings, self.root)
 
     def _by_name(self, folder: JobFolder) -> JobState | None:
         handle = self.look_up(folder.fingerprint)
@@ -117,29 +127,33 @@ class Compute(abc.ABC):
 
     def cancel(self, folder: JobFolder) -> None:
         """Stop the job and keep it stopped until :meth:`resume`."""
+        if self.poll(folder) is JobState.ELSEWHERE:
+            raise NeoError(self._where(folder) + "cancel it there, or pause it from here: it looks for that in its folder")
         folder.mark("cancelled")
         with self._lock(folder):
-            attempt = folder.last_attempt()
-            self.stop(folder.fingerprint, attempt.handle if attempt else None)
+            self._stop_last(folder)
 
     def pause(self, folder: JobFolder, wait_s: float = 600.0) -> JobState:
         """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or after ``wait_s``; a job that has ended is left alone."""
-        if (state := self.poll(folder)) not in (JobState.RUNNING, JobState.QUEUED, JobState.STOPPED):
+        if (state := self.poll(folder)) not in (JobState.RUNNING, JobState.QUEUED, JobState.STOPPED, JobState.ELSEWHERE):
             return state
         folder.mark("paused")
         folder.ask_to_stop("pause")
         deadline = time.monotonic() + wait_s
-        while (state := self.poll(folder)) is JobState.RUNNING and time.monotonic() < deadline:
+        while (state := self.poll(folder)) in (JobState.RUNNING, JobState.ELSEWHERE) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if state is JobState.QUEUED:
             with self._lock(folder):
-                attempt = folder.last_attempt()
-                self.stop(folder.fingerprint, attempt.handle if attempt else None)
+                self._stop_last(folder)
         return self.poll(folder)
 
-    def resume(self, folder: JobFolder) -> None:
-        """Lift a cancellation or a pause and start a new attempt."""
+    def resume(self, folder: JobFolder, *, lost: bool = False) -> None:
+        """Lift a cancellation or a pause and start a new attempt. ``lost`` is somebody's word that an attempt on another host is no more."""
         with self._lock(folder):
+            if self.poll(folder) is JobState.ELSEWHERE:
+                if not lost:
+                    raise NeoError(self._where(folder) + "when you know that nothing of it runs there any more: neo resume --lost " + folder.fingerprint[:12])
+                folder.declare_lost()
             folder.clear_marks()
             if self.poll(folder) in (*STARTABLE, JobState.CANCELLED):  # ended with the scheduler's own tools, it is still that to it
                 folder.clear_marks()
@@ -156,11 +170,22 @@ class Compute(abc.ABC):
         attempt = folder.last_attempt()
         number = attempt.number + 1 if attempt else 1
         # A job whose launcher was killed may still have ranks alive: two writers must never meet.
-        self.stop(folder.fingerprint, attempt.handle if attempt else None)
+        self._stop_last(folder)
         (folder.path / "stop").unlink(missing_ok=True)
         folder.freeze()
         handle = self.start(folder, folder.spec(), number)
         folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))
+
+    def _stop_last(self, folder: JobFolder) -> None:
+        attempt = folder.last_attempt()
+        asked = self if attempt is None or attempt.backend == self.name else self._sibling(attempt.backend)
+        asked.stop(folder.fingerprint, attempt.handle if attempt else None)
+
+    @staticmethod
+    def _where(folder: JobFolder) -> str:
+        attempt = folder.last_attempt()
+        host = attempt.handle.get("host", "another host") if attempt else "another host"
+        return f"{folder.title}: job {folder.fingerprint[:12]} was started on {host}, and how it is cannot be told from here; "
 
     @contextlib.contextmanager
     def _lock(self, folder: JobFolder) -> Iterator[None]:

@@ -6,7 +6,6 @@ schemas in the tests. Submitting is left to `kubectl apply`; the job's folder th
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from neo_assets.core.errors import BadInput, MachineLacks
@@ -42,10 +41,6 @@ class KubernetesCompute(Compute):
     """Renders manifests; cannot submit them."""
 
     name = "kubernetes"
-
-    def __init__(self, store_root: Path, settings: Settings) -> None:
-        super().__init__(store_root)
-        self.settings = settings
 
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
         raise MachineLacks(

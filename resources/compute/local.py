@@ -7,8 +7,10 @@ and how ranks that outlived their launcher (torchrun gives them sessions of thei
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,16 +54,24 @@ class LocalCompute(Compute):
                 env=environment,
                 cwd=code,
             )
-        return {"pid": process.pid, "ticks": _start_ticks(process.pid) or 0}
+        return self.handle(process.pid)
+
+    @staticmethod
+    def handle(pid: int) -> dict[str, str | int]:
+        """How a process is found again: its id and when it began, on which host, since which boot of it."""
+        return {"pid": pid, "ticks": _start_ticks(pid) or 0, "host": host(), "boot": boot_id()}
 
     def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
         for pid in _processes_of(fingerprint):
-            if (ticks := _start_ticks(pid)) is not None:
-                return {"pid": pid, "ticks": ticks}
+            if _start_ticks(pid) is not None:
+                return self.handle(pid)
         return None
 
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
-        return JobState.RUNNING if _start_ticks(int(handle["pid"])) == int(handle["ticks"]) else None
+        if handle["host"] != host():
+            return JobState.ELSEWHERE
+        alive = handle["boot"] == boot_id() and _start_ticks(int(handle["pid"])) == int(handle["ticks"])
+        return JobState.RUNNING if alive else None
 
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
@@ -83,6 +93,16 @@ def command(spec: JobSpec, spec_file: Path) -> list[str]:
         return [sys.executable, "-m", LAUNCH, str(spec_file)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.ranks_per_node}", "--max-restarts=0"]
     return [*torchrun, "-m", LAUNCH, str(spec_file)]
+
+
+def host() -> str:
+    return socket.gethostname()
+
+
+@functools.cache
+def boot_id() -> str:
+    """What tells one boot of this host from the next: process ids begin anew."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -18,8 +18,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -27,7 +28,6 @@ from neo_assets.core import records
 from neo_assets.core.errors import MachineLacks, NeoError
 from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
-from neo_assets.core.recipe.model import Compute as Settings
 from resources.compute.base import Compute
 
 QUEUED = {"PENDING", "CONFIGURING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -37,6 +37,8 @@ PATIENCE_SECONDS = 600.0
 """How long a controller that does not answer is asked again before a submission gives up."""
 
 STOP_SECONDS = 60.0
+ASK_SECONDS = 15.0
+"""How often `squeue` is asked, at most, for all followed jobs together."""
 
 SCRIPT = """#!/bin/bash
 # Attempt {number} of {title}; starts again at this line when it is put back into the queue.
@@ -50,7 +52,7 @@ export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT={number} OMP_NUM_THREADS={threads} 
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) MASTER_PORT=$(( 20000 + SLURM_JOB_ID % 20000 ))
 trap 'echo "time limit or preemption" > "$folder/stop"' USR1
 trap 'echo "SIGTERM" > "$folder/stop"' TERM
-srun --kill-on-bad-exit=1 --ntasks={ranks} bash -c 'export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID; exec "$@"' rank {command} &
+srun --export=ALL --kill-on-bad-exit=1 --ntasks={ranks} bash -c 'export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID; exec "$@"' rank {command} &
 step=$!
 while kill -0 $step 2>/dev/null; do wait $step; code=$?; done
 wait $step; code=$?
@@ -74,12 +76,35 @@ class _NoAnswer(Exception):
     """The controller does not answer."""
 
 
+class _States:
+    """What Slurm last said of every job that this process follows: one question for all of them, at most every :data:`ASK_SECONDS`.
+
+    A controller of a large site serves thousands of users. What is heard late is only that a job has started, or vanished: how a
+    program ended is in its job's folder, which is looked at all the time. A controller that does not answer changes nothing: what ran, runs on.
+    """
+
+    def __init__(self) -> None:
+        self.asked_at = -ASK_SECONDS
+        self.states: dict[str, str | None] = {}
+        self.lock = threading.Lock()
+
+    def of(self, job: str, ask: Callable[[list[str]], dict[str, str] | None]) -> str | None:
+        """A job's state; None where Slurm does not know it any more."""
+        with self.lock:
+            if job not in self.states or time.monotonic() - self.asked_at >= ASK_SECONDS:
+                known = [j for j, state in self.states.items() if state is not None and state not in GONE and j != job]
+                answer = ask([job, *known])
+                self.asked_at = time.monotonic()
+                self.states |= {j: "RUNNING" if answer is None else answer.get(j) for j in (job, *known)}
+            return self.states[job]
+
+    def forget(self) -> None:
+        self.asked_at = -ASK_SECONDS
+
+
 class SlurmCompute(Compute):
     name = "slurm"
-
-    def __init__(self, store_root: Path, settings: Settings) -> None:
-        super().__init__(store_root)
-        self.settings = settings
+    _states = _States()
 
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
         script = folder.path / f"slurm-{number:04d}.sh"
@@ -129,34 +154,36 @@ class SlurmCompute(Compute):
         return None
 
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
-        state = self._state(handle)
+        state = self._states.of(str(handle["job"]), self._list)
         if state is None or state in GONE:
             return None
         return JobState.QUEUED if state in QUEUED else JobState.RUNNING
 
     def cancelled_outside(self, handle: dict[str, str | int]) -> bool:
-        return self._state(handle) == "CANCELLED"
+        return self._states.of(str(handle["job"]), self._list) == "CANCELLED"
 
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         while (found := self.look_up(fingerprint)) is not None:
             self._ask(["scancel", str(found["job"])])
+            self._states.forget()
             if time.monotonic() > deadline:
                 raise NeoError(f"Slurm job {found['job']} does not end, {STOP_SECONDS:.0f} s after scancel")
             time.sleep(0.5)
 
     # ------------------------------------------------ Slurm's commands
 
-    def _state(self, handle: dict[str, str | int]) -> str | None:
-        """Slurm's word for a job's state; None where it does not know it any more. A controller that does not answer changes nothing: it runs on."""
+    def _list(self, jobs: list[str]) -> dict[str, str] | None:
+        """Slurm's word for the state of each of these jobs; those it does not know any more are left out. None where its controller does not answer."""
         try:
-            return self._once(["squeue", "--noheader", "--states=all", f"--jobs={handle['job']}", "--format=%T"]).strip() or None
+            lines = self._once(["squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", "--format=%i|%T"]).splitlines()
         except _NoAnswer:
-            return "RUNNING"
+            return None
         except NeoError as error:
-            if "Invalid job id" in str(error):
-                return None
-            raise
+            if "Invalid job id" not in str(error):
+                raise
+            return {} if len(jobs) == 1 else {job: state for j in jobs for job, state in (self._list([j]) or {}).items()}
+        return {job.strip(): state.strip() for job, _, state in (line.partition("|") for line in lines)}
 
     def _ask(self, command: list[str]) -> str:
         """Run a command, again while the controller does not answer. Raises NeoError."""

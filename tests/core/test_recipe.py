@@ -42,6 +42,8 @@ def write(tmp_path: Path, text: str, name: str = "mine") -> str:
         ("evaluation:\n  gates:\n    sanity: {tasks: [general_en, general_xx_30]}\n", r"mine\.yaml:5: .*gates\.sanity\.tasks\[1\] names 'general_xx'"),
         ("evaluation:\n  suites:\n    smoke: [genral_en]\n", r"mine\.yaml:5: .*suites\.smoke\[0\] names 'genral_en'\. Did you mean general_en\b.* No benchmark is called that"),
         ("sources:\n  web: {kind: crawl, licence: x, snapshot: a, seeds: []}\n", r"mine\.yaml:4: sources\.web\.allowed_domains: is missing"),
+        ("compute: {time_limit: 24:00:00}\n", r'mine\.yaml:3: compute\.time_limit: .*as a number, here 86400: put it in quotes, "24:00:00"'),
+        ("compute: {time_limit: tomorrow}\n", r"mine\.yaml:3: compute\.time_limit: .*'tomorrow' is no time of Slurm's"),
         ("owner: a\nowner: b\n", r"mine\.yaml:4: 'owner' is given twice"),
         ("description: ${NO_SUCH_VARIABLE}\n", r"mine\.yaml:3: \$\{NO_SUCH_VARIABLE\} is not set"),
         ("languages: [en, zh, fr]\n", "language 'fr' is listed, but clean.fr is not there"),
@@ -52,6 +54,11 @@ def write(tmp_path: Path, text: str, name: str = "mine") -> str:
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("limit", ["90", "24:00:00", "7-00:00:00", "2-12", "UNLIMITED", "30:00"])
+def test_times_as_slurm_takes_them(tmp_path: Path, limit: str) -> None:
+    assert load(write(tmp_path, f'compute: {{time_limit: "{limit}"}}\n')).compute.time_limit == limit
 
 
 def test_a_mapping_is_taken_over_by_yamls_own_merge_key(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from neo_assets.core.recipe.data import CrawlSource, Politeness
+from neo_assets.core.recipe.data import CrawlSource, Politeness, Source
 from neo_assets.core.store import Artifact, MadeFrom, Manifest, Outcome, Store, Workspace, input_refs
+from neo_assets.crawl.catalogue import read_source_input
 from neo_assets.crawl.crawler import crawl_source
 from neo_assets.crawl.fetch_log import LogRow, read_log
 
@@ -108,9 +109,9 @@ def serving(answers: dict[str, Answer]) -> Iterator[Site]:
         thread.join()
 
 
-def upstream(key: str = "sources/test") -> dict[str, Artifact]:
-    """The one input that a crawl has; only its key counts."""
-    made_from = MadeFrom(config={}, code={}, libraries={}, inputs={})
+def upstream(source: Source, key: str = "sources/test") -> dict[str, Artifact]:
+    """The one input that a crawl has: only its key counts, and what it says of files on this machine."""
+    made_from = MadeFrom(config=read_source_input(source).model_dump(mode="json"), code={}, libraries={}, inputs={})
     return {"sources": Artifact(key, Path("nowhere"), Manifest(key=key, fingerprint="f", digest="d", made_from=made_from, files={}, seconds=0, created_at=""), [])}
 
 
@@ -130,5 +131,5 @@ def crawl_config(root: str, **fields: object) -> CrawlSource:
 def crawl(folder: Path, config: BaseModel) -> tuple[Outcome, dict[str, LogRow]]:
     """Crawl into ``folder``; returns the outcome and the log by URL."""
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = crawl_source(config, upstream(), Workspace(folder))  # type: ignore[arg-type]
+    outcome = crawl_source(config, upstream(config), Workspace(folder))  # type: ignore[arg-type]
     return outcome, {row.url: row for path in sorted((folder / "log").iterdir()) for row in read_log(path)}

@@ -4,18 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
+from sites import upstream
 
 from neo_assets.core.errors import BadInput, MachineLacks
-from neo_assets.core.recipe.data import HtmlFolderSource
+from neo_assets.core.recipe.data import HtmlFolderSource, Source
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.crawl import demo_site
-from neo_assets.crawl.catalogue import describe_source
+from neo_assets.crawl.catalogue import describe_source, read_source_input, refuse_changed_files, source_input
 
 
 def describe(folder: Path, out: Path, **fields: object) -> Outcome:
     out.mkdir(parents=True)
     config = {"kind": "html_folder", "path": str(folder), "host": "a.example", "licence": "MPL-2.0", "snapshot": "1", **fields}
-    return describe_source(HtmlFolderSource.model_validate(config), {}, Workspace(out))
+    return describe_source(read_source_input(HtmlFolderSource.model_validate(config)), {}, Workspace(out))
 
 
 def test_the_catalogue_quotes_the_terms_and_no_path_of_this_machine(tmp_path: Path) -> None:
@@ -31,6 +33,27 @@ def test_the_catalogue_quotes_the_terms_and_no_path_of_this_machine(tmp_path: Pa
 def test_a_new_snapshot_is_another_source(tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
     assert describe(tmp_path / "pages", tmp_path / "a").digest != describe(tmp_path / "pages", tmp_path / "b", snapshot="2").digest
+
+
+@pytest.mark.parametrize("kind", ["documents", "warc", "html_folder"])
+def test_files_on_this_machine_count_by_their_content(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.html").write_text("one")
+    place = {"path": str(tmp_path), "host": "a.example"} if kind == "html_folder" else {"paths": [str(tmp_path / "*.html")]}
+    source = TypeAdapter(Source).validate_python({"kind": kind, "licence": "CC0-1.0", "snapshot": "1", **place})
+    seen = [source_input(source)]
+    assert seen[0] == source_input(source) == read_source_input(source)
+    (tmp_path / "b.html").write_text("two")  # added
+    seen.append(source_input(source))
+    (tmp_path / "b.html").write_text("owt")  # changed, as long as before
+    seen.append(source_input(source))
+    (tmp_path / "b.html").rename(tmp_path / "c.html")  # renamed
+    seen.append(source_input(source))
+    assert all(a != b for i, a in enumerate(seen) for b in seen[:i])
+    (catalogue,) = upstream(source).values()
+    refuse_changed_files(source, catalogue)
+    (tmp_path / "a.html").write_text("ONE")
+    with pytest.raises(BadInput, match="is not what sources/test describes"):
+        refuse_changed_files(source, catalogue)
 
 
 def test_a_missing_folder_is_told_with_what_to_do(tmp_path: Path) -> None:

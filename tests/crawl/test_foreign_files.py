@@ -59,7 +59,7 @@ def read_warcs(folder: Path, *names: str) -> tuple[Outcome, list[LogRow], dict[s
     config = WarcSource(kind="warc", licence="CC0-1.0", snapshot="1", paths=[str(folder / n) for n in names])
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    outcome = read_warc_source(config, upstream(), Workspace(out))
+    outcome = read_warc_source(config, upstream(config), Workspace(out))
     log = [row for path in sorted((out / "log").iterdir()) for row in read_log(path)]
     return outcome, log, {r.url: r.payload for path in sorted((out / "warc").iterdir()) for r in read_segment(path)}
 
@@ -120,7 +120,7 @@ def read_documents(folder: Path, *names: str, **fields: object) -> tuple[Outcome
     config = DocumentsSource.model_validate({"kind": "documents", "licence": "CC0-1.0", "snapshot": "1", "paths": [str(folder / n) for n in names], **fields})
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    outcome = read_documents_source(config, upstream(), Workspace(out))
+    outcome = read_documents_source(config, upstream(config), Workspace(out))
     kept = [row for path in sorted((out / "rows").iterdir()) for row in rows(read_table(path))]
     return outcome, kept, [row for path in sorted((out / "log").iterdir()) for row in read_log(path) if row.outcome != "fetched"]
 

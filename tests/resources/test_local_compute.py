@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from neo_assets.core.errors import JobFailed
+from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
 from neo_assets.core.frozen import claimed
-from neo_assets.core.jobs import JobSpec, JobState
+from neo_assets.core.jobs import Attempt, JobSpec, JobState
 from resources.compute.local import LocalCompute
+from resources.compute.slurm import ASK_SECONDS, SlurmCompute, _States
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_cancel_stops_every_process_and_resume_goes_on(compute: LocalCompute) ->
 
 
 def test_a_reused_process_id_is_not_taken_for_the_job(compute: LocalCompute) -> None:
-    assert not compute.observe({"pid": os.getpid(), "ticks": 1})
+    assert not compute.observe({**compute.handle(os.getpid()), "ticks": 1})
 
 
 def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) -> None:
@@ -172,3 +173,77 @@ def test_pause_waits_until_the_job_has_saved(compute: LocalCompute) -> None:
     until(lambda: starts(job) == 2)
     end(job)
     list(compute.follow(folder))
+
+
+def test_a_job_of_another_host_is_never_taken_for_lost(compute: LocalCompute) -> None:
+    job = spec(compute)
+    folder = compute.submit(job)
+    attempt = folder.last_attempt()
+    assert attempt is not None
+    folder.record_attempt(attempt.model_copy(update={"handle": {**attempt.handle, "host": "a node that is not this one"}}))
+    assert compute.poll(folder) is JobState.ELSEWHERE
+    assert compute.submit(job) == folder and len(folder.attempts()) == 1  # no second writer
+    with pytest.raises(NeoError, match="was started on a node that is not this one, and how it is cannot be told from here"):
+        compute.cancel(folder)
+    with pytest.raises(NeoError, match="neo resume --lost"):
+        compute.resume(folder)
+    compute.stop(folder.fingerprint, None)
+    folder.rc_file(1).unlink(missing_ok=True)  # as a host that lost its power leaves it
+    compute.resume(folder, lost=True)
+    assert len(folder.attempts()) == 2 and compute.poll(folder) is JobState.RUNNING
+    compute.stop(folder.fingerprint, None)
+
+
+def test_a_job_of_before_a_reboot_is_lost_though_its_process_id_is_in_use(compute: LocalCompute) -> None:
+    folder = compute.submit(spec(compute))
+    attempt = folder.last_attempt()
+    assert attempt is not None
+    handle = {**attempt.handle, "boot": "the boot before"}
+    assert compute.observe(attempt.handle) is JobState.RUNNING
+    assert compute.observe(handle) is None
+    compute.stop(folder.fingerprint, None)
+
+
+def test_a_job_is_asked_through_the_backend_that_started_it(compute: LocalCompute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that was moved to another backend met the old jobs' handles with a KeyError."""
+    folder = compute.folder("s" * 32)
+    folder.write_spec(spec(compute).model_copy(update={"work_fingerprint": "s" * 32}))
+    folder.record_attempt(Attempt(number=1, backend="slurm", handle={"job": "7"}, started_at=1.0))
+    asked: list[list[str]] = []
+
+    def answer(self: SlurmCompute, command: list[str]) -> str:
+        asked.append(command)
+        return "7|RUNNING\n" if command[0] == "squeue" else ""
+
+    monkeypatch.setattr(SlurmCompute, "_once", answer)
+    monkeypatch.setattr(SlurmCompute, "_states", _States())
+    assert compute.poll(folder) is JobState.RUNNING
+    assert [c[0] for c in asked] == ["squeue"]
+    other = compute.folder("o" * 32)
+    other.write_spec(spec(compute).model_copy(update={"work_fingerprint": "o" * 32}))
+    other.record_attempt(Attempt(number=1, backend="cloud of tomorrow", handle={}, started_at=1.0))
+    with pytest.raises(MachineLacks, match="'cloud of tomorrow', which this version does not know"):
+        compute.poll(other)
+
+
+def test_slurm_is_asked_once_for_all_jobs_that_are_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+    clock = [1000.0]
+
+    def answer(self: SlurmCompute, command: list[str]) -> str:
+        asked.append(next(c for c in command if c.startswith("--jobs=")))
+        return "1|RUNNING\n2|PENDING\n3|COMPLETED\n"
+
+    monkeypatch.setattr(SlurmCompute, "_once", answer)
+    monkeypatch.setattr(SlurmCompute, "_states", _States())
+    monkeypatch.setattr("resources.compute.slurm.time.monotonic", lambda: clock[0])
+    compute = SlurmCompute(tmp_path)
+    for job in ("1", "2", "3"):
+        compute.observe({"job": job})
+    first = len(asked)
+    for _ in range(100):
+        clock[0] += 0.5
+        states = [compute.observe({"job": job}) for job in ("1", "2", "3")]
+        assert states == [JobState.RUNNING, JobState.QUEUED, None]
+    assert len(asked) - first <= 50 / ASK_SECONDS + 1
+    assert set(asked[-1].removeprefix("--jobs=").split(",")) == {"1", "2"}  # what has ended is not asked about again

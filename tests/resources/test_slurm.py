@@ -31,7 +31,8 @@ SETTINGS = Settings(backend="slurm", workers=1, partition="train", memory="1000"
 
 
 @pytest.fixture
-def compute(slurm: Slurm, tmp_path: Path) -> SlurmCompute:
+def compute(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCompute:
+    monkeypatch.setattr("resources.compute.slurm.ASK_SECONDS", 0.2)
     made = open_compute(SETTINGS, tmp_path)
     assert isinstance(made, SlurmCompute)
     return made

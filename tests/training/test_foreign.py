@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from neo_assets.build import declared
 from neo_assets.core.errors import BadInput, JobFailed
 from neo_assets.core.recipe import load
+from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Store
 from neo_assets.pretrain.job import PretrainInput, find_start
 from resources.compute.local import LocalCompute
 from tests.training.runs import ROWS, checkpoint, small_job, small_run, write_shards
-from training.foreign import content_digest, quick_digest, shape_differences, weight_files
+from training.foreign import content_digest, shape_differences, weight_files
 from training.model import build_model
 from training.spec import Start
 from training.weights import master_weights
@@ -83,10 +85,40 @@ def test_what_does_not_fit_is_named(folder: Path, tmp_path: Path) -> None:
         small_run(from_model="x", parent={"run": "main"})
 
 
-def test_the_quick_digest_sees_another_shape_and_the_content_digest_every_byte(folder: Path, tmp_path: Path) -> None:
+def test_a_folders_identity_is_its_content(folder: Path, tmp_path: Path) -> None:
+    """Two folders of the same shapes and other weights had one identity while only headers were hashed: the run of the one was reused for the other."""
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    assert (quick_digest(copy), content_digest(copy)) == (quick_digest(folder), content_digest(folder))
+    recipe = load("ci")
+
+    def version(place: Path) -> str:
+        run = small_run(from_model=str(place))
+        return declared(recipe.model_copy(update={"runs": {"main": run}}))["pretraining/main"].version
+
+    assert version(copy) == version(folder)
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(bytes(weights))
+    assert version(copy) != version(folder)
+    assert content_digest(copy, remembered_digest) == content_digest(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"hidden_act": "gelu"}, "activation is 'gelu' there, 'silu' in the recipe"),
+        ({"attention_bias": True}, "attention bias is True there, False in the recipe"),
+        ({"mlp_bias": True}, "bias in the feed-forward layers is True there, False in the recipe"),
+        ({"tie_word_embeddings": True}, "tied embeddings is True there, False in the recipe"),
+        ({"head_dim": 8}, "head_dim is 8 there, 32 in the recipe"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rotary scaling is 'linear' there, None in the recipe"),
+        ({"rope_parameters": {"rope_theta": 10000.0, "rope_type": "llama3", "factor": 8.0}}, "rotary scaling is 'llama3' there, None in the recipe"),
+        ({"partial_rotary_factor": 0.5}, "share of a head that is rotated is 0.5 there, 1.0 in the recipe"),
+    ],
+)
+def test_what_this_model_cannot_compute_is_refused_by_name(folder: Path, tmp_path: Path, changes: dict[str, object], told: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"rope_theta": 5}))
-    assert quick_digest(copy) != quick_digest(folder)
+    (copy / "config.json").write_text(json.dumps(config | changes))
+    assert told in shape_differences(copy, small_run().model, ROWS)

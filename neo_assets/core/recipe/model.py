@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 
@@ -37,7 +38,7 @@ class Compute(Section):
     workers: int = Field(ge=1, description="processes for shard-parallel data work")
     partition: str | None = None
     account: str | None = None
-    time_limit: str | None = Field(None, description="Slurm's D-HH:MM:SS")
+    time_limit: str | None = Field(None, description="Slurm's D-HH:MM:SS, in quotes")
     warn_s: int = Field(120, ge=1, description="seconds before the time limit at which a job saves, ends and queues again; at least as long as a save takes")
     memory: str | None = Field(None, description="of a node: Slurm's --mem (64G), Kubernetes' quantity (64Gi)")
     gpus_per_node: int | None = Field(None, ge=1)
@@ -48,3 +49,13 @@ class Compute(Section):
     namespace: str = Field("default", description="Kubernetes")
     gpu_hour_cost: float | None = Field(None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports")
     currency: str = "EUR"
+
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _a_time_of_slurms(cls, value: object) -> object:
+        if isinstance(value, int):
+            spelled = f"{value // 3600}:{value // 60 % 60:02d}:{value % 60:02d}"
+            raise ValueError(f'YAML reads 1:30 without quotes as a number, here {value}: put it in quotes, "{spelled}", or "{value}" if that many minutes are meant')
+        if isinstance(value, str) and not re.fullmatch(r"(\d+-)?\d+(:[0-5]?\d){0,2}|UNLIMITED|INFINITE", value, re.IGNORECASE):
+            raise ValueError(f"{value!r} is no time of Slurm's: minutes, HH:MM:SS, D-HH:MM:SS or UNLIMITED")
+        return value

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_file, digest_json
+from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_json
 from neo_assets.core.recipe.evaluation import PACKAGE, Benchmark
 from neo_assets.core.records import read_table
+from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Workspace
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.text.searched import Item
 from training.tasks import Task
-
-FULLY_HASHED_BYTES = 64_000_000
-"""Folders with more than this are told apart by names, sizes and times until they are read."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,10 @@ def place(path: str) -> Path | None:
     return found if found and found.exists() else None
 
 
-def quick_digest(path: Path) -> str:
-    """What tells this data from other data when definitions load: every byte of a small file or folder, names, sizes and times of a large one."""
+def data_digest(path: Path) -> str:
+    """Digest of a file, or of all files below a folder; what was hashed before and not written since is not read again."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    if sum(p.stat().st_size for p in files) > FULLY_HASHED_BYTES:
-        return digest_json([[p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
-    return digest_json([[p.relative_to(path).as_posix(), digest_file(p)] for p in files])
+    return digest_json([[p.relative_to(path).as_posix(), remembered_digest(p)] for p in files])
 
 
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv")
