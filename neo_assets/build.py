@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from neo_assets.asking import dead_runs
 from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
 from neo_assets.declare import Declared, key, label
@@ -70,7 +71,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         jobs=jobs,
-        sensors=[*evaluation_sensors(recipe), watcher(recipe, declared(recipe))],
+        sensors=[*evaluation_sensors(recipe), watcher(recipe, declared(recipe)), dead_runs],
         schedules=[evaluation_schedule(recipe, reevaluate)],
         resources=resources(recipe),
         executor=dg.in_process_executor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -21,6 +22,9 @@ for stage in (crawl, clean, corpus, pretrain, evaluate, release):
 
 def main() -> None:
     """Entry point; exit code 2 for errors that are the user's to solve, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no Chinese shows question marks, and no traceback
     try:
         app()
     except NeoError as error:

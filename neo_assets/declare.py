@@ -22,6 +22,7 @@ from neo_assets.core.fingerprint import code_version
 from neo_assets.core.frozen import refuse_what_was_edited
 from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Scalar, Store, Workspace, input_refs
+from resources.console import progress_of
 
 Stage = Callable[[Any, Mapping[str, Artifact], Workspace], Outcome]
 PICTURE_BYTES = 200_000
@@ -127,7 +128,7 @@ def artifact(
             refuse_what_was_edited(made_from.code)
             return outcome
 
-        made, reused = store.build(declared.name, made_from, work, context.log.info, recipe.compute.workers)
+        made, reused = store.build(declared.name, made_from, work, context.log.info, recipe.compute.workers, progress_of(context))
         store.set_head(recipe.name, declared.name, declared.name, made.fingerprint)
         if after:
             after(context, store, made)

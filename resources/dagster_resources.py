@@ -6,6 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from neo_assets.asking import PROCESS_TAG
+from neo_assets.core import process
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.model import Compute as ComputeSettings
@@ -19,6 +21,11 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The folder that holds every artifact of every recipe."""
 
     root: str
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        # The executor runs every step in the run's own process (build.py): while this process lives, so does the run.
+        if context.run_id is not None and context.instance is not None:
+            context.instance.add_run_tags(context.run_id, {PROCESS_TAG: process.mine()})
 
     def open(self) -> Store:
         return Store(Path(self.root))

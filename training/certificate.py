@@ -11,6 +11,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict
 
 from neo_assets.core.fingerprint import MultisetDigest, digest_json
+from training.states import read_state
 
 CERTIFICATE = "certificate.json"
 METRICS = pa.schema(
@@ -100,8 +101,8 @@ def state_digest(state: object) -> str:
 
 
 def file_state_digest(path: Path) -> str:
-    """:func:`state_digest` of a ``.pt`` file of ours. It holds more than tensors, so it must be verified before."""
-    return state_digest(torch.load(path, map_location="cpu", weights_only=False))
+    """:func:`state_digest` of a ``.pt`` file of ours, read as data."""
+    return state_digest(read_state(path))
 
 
 def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:

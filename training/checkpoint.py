@@ -34,8 +34,9 @@ from neo_assets.core.jobs import RunningJob
 from neo_assets.core.store import MANIFEST, PARTIAL, VERDICT_FILE, FileEntry, InputRef, MadeFrom, Manifest, commit_folder
 from training.certificate import CERTIFICATE, METRICS, Certificate, Origin, read_certificate
 from training.machine import Machine
-from training.snapshot import RANKS, Snapshots, Writing, sync
+from training.snapshot import RANKS, Snapshots, Writing
 from training.spec import PretrainConfig, checkpoint_name
+from training.states import read_state
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -158,7 +159,6 @@ class Checkpoints:
         for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] != RANKS):
             name = path.relative_to(folder).as_posix()
             if name not in entries:
-                sync(path)
                 entries[name] = FileEntry(size=path.stat().st_size, digest=digest_file(path))
         inputs = {f"pretraining/{config.run_name}": InputRef(fingerprint=config.run_fingerprint, digest=config.run_fingerprint)}
         if start and not start.foreign:
@@ -178,14 +178,18 @@ class Checkpoints:
 
     def load(self, engine: DeepSpeedEngine, folder: Path, *, same_world: bool = True) -> Certificate:
         """Restore weights, optimizer and random states from a sound checkpoint of this world size. Returns its certificate."""
-        path, state = engine.load_checkpoint(str(folder), tag=STATE, load_lr_scheduler_states=False)
+        own, engine.checkpoint_engine = engine.checkpoint_engine, self.snapshots
+        try:
+            path, state = engine.load_checkpoint(str(folder), tag=STATE, load_lr_scheduler_states=False)
+        finally:
+            engine.checkpoint_engine = own
         if path is None:
             raise RuntimeError(f"{folder}: DeepSpeed found no state in it")
         certificate = read_certificate(folder)
         if certificate.step != state["step"]:
             raise SystemExit(f"{folder}: the certificate says step {certificate.step}, the state says {state['step']}")
         if same_world:
-            restore_random_states(torch.load(folder / "rng" / f"rank{self.rank}.pt", weights_only=False))
+            restore_random_states(read_state(folder / "rng" / f"rank{self.rank}.pt"))
         return certificate
 
     def progress(self, folder: Path, certificate: Certificate) -> Progress:

@@ -24,6 +24,7 @@ from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.store import FileEntry
 from training.certificate import state_digest
+from training.states import read_state
 
 if TYPE_CHECKING:
     from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointCommitInfo
@@ -59,7 +60,7 @@ class Snapshots(CheckpointEngine):  # type: ignore[misc]
         self.collected.append((Path(path), copied(state_dict)))
 
     def load(self, path: str, map_location: object = None) -> Any:
-        return torch.load(path, map_location=map_location, weights_only=False)  # type: ignore[arg-type]
+        return read_state(Path(path), map_location)
 
     def take(self) -> list[tuple[Path, object]]:
         taken, self.collected = self.collected, []
@@ -131,12 +132,3 @@ class Writing:
             other = Written.model_validate_json(file.read_text(encoding="utf-8"))
             own.files |= other.files
             own.states |= other.states
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,16 +22,18 @@ def master_weights(checkpoint: Path, tag: str = STATE) -> dict[str, torch.Tensor
     Raises:
         SystemExit: the folder does not exist.
     """
-    import torch
 
     folder = checkpoint / tag
     if not folder.is_dir():
         raise SystemExit(f"{folder} is not there: no DeepSpeed state to read")
     if not any(folder.glob("*_optim_states.pt")):
         return {name: weight.float() for name, weight in module_weights(folder).items()}
-    states = [torch.load(shard, map_location="cpu", weights_only=False)["optimizer_state_dict"] for shard in sorted(folder.glob("*_optim_states.pt"), key=_rank_of)]
+    from training.states import read_state
+
+    states = [read_state(shard)["optimizer_state_dict"] for shard in sorted(folder.glob("*_optim_states.pt"), key=_rank_of)]
     if "zero_stage" not in states[0]:
         return _from_bf16_optimizer(folder, states)
+    refuse_more_than_data(folder)
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     state: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag)
@@ -46,7 +48,9 @@ def _from_bf16_optimizer(folder: Path, states: list[dict[str, Any]]) -> dict[str
     """Masters of ZeRO 1 with fp32 accumulation, whose shards DeepSpeed's own zero_to_fp32 does not read: each group is one flat tensor in equal pieces."""
     import torch
 
-    shapes = torch.load(folder / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)["param_shapes"]
+    from training.states import read_state
+
+    shapes = read_state(folder / "mp_rank_00_model_states.pt")["param_shapes"]
     out: dict[str, torch.Tensor] = {}
     for group, named in enumerate(shapes):
         flat, at = torch.cat([state["single_partition_of_fp32_groups"][group] for state in states]), 0
@@ -58,14 +62,21 @@ def _from_bf16_optimizer(folder: Path, states: list[dict[str, Any]]) -> dict[str
 
 def module_weights(folder: Path) -> dict[str, torch.Tensor]:
     """The engine's own weights; empty where ZeRO stage 3 holds them in pieces."""
-    import torch
+    from training.states import read_state
 
     file = folder / "mp_rank_00_model_states.pt"
     if not file.is_file():
         return {}
-    # A file of our own run, verified against its manifest before the job was started; it holds more than tensors.
-    state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=False)["module"]
+    state: dict[str, torch.Tensor] = read_state(file)["module"]
     return state
+
+
+def refuse_more_than_data(folder: Path) -> None:
+    """Read every file of a state as data, before DeepSpeed's own tools read it as pickles. Raises SystemExit."""
+    from training.states import read_state
+
+    for file in sorted(folder.glob("*.pt")):
+        read_state(file)
 
 
 def universal(checkpoint: Path, target: Path, rank: int) -> Path:
@@ -78,6 +89,7 @@ def universal(checkpoint: Path, target: Path, rank: int) -> Path:
 
     failed: list[str | None] = [None]
     if rank == 0:
+        refuse_more_than_data(checkpoint / STATE)
         shutil.rmtree(target, ignore_errors=True)
         command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--input_folder", str(checkpoint / STATE), "--output_folder", str(target / STATE)]
         command += ["--num_extract_workers", "1", "--num_merge_workers", "1", "--inject_missing_state"]

@@ -9,7 +9,6 @@ Libraries are not copied: an environment that was changed under a job is refused
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -29,6 +28,7 @@ from neo_assets.core.code import (
 )
 from neo_assets.core.errors import ChangedCode
 from neo_assets.core.fingerprint import ROOT, digest_file
+from neo_assets.core.records import aside_of
 
 LAUNCH = "neo_assets.core.launch"
 """The program that every job starts with."""
@@ -63,7 +63,7 @@ def freeze(code: Mapping[str, str], folder: Path) -> None:
             f"the code has changed since the job was asked for ({_some(changed)}), and its own copy in {folder} "
             + ("is not whole. " if folder.is_dir() else "was not made yet: this process was started before the change; start it again. ")
         )
-    aside = folder.with_name(f".{CODE}-{os.getpid()}.tmp")
+    aside = aside_of(folder)
     shutil.rmtree(aside, ignore_errors=True)
     for name in code:
         file = _file(name, ROOT)

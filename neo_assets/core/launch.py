@@ -14,6 +14,7 @@ from pathlib import Path
 from neo_assets.core.errors import ChangedCode, NeoError
 from neo_assets.core.frozen import CODE, Claimed, imported_elsewhere, running
 from neo_assets.core.jobs import JobFolder, RunningJob
+from neo_assets.core.place import share_with_group
 
 REFUSED = 78
 """Exit code of a process that found other code or libraries than it was asked with (EX_CONFIG: trying again changes nothing)."""
@@ -22,6 +23,7 @@ REFUSED = 78
 def launch(spec_file: Path) -> int:
     """Check, then run the program of a job. Returns its exit code."""
     folder = JobFolder(spec_file.resolve().parent)
+    share_with_group(folder.root)
     try:
         spec = folder.spec()
         ran = running(Claimed(code=spec.code, libraries=spec.libraries), folder.path / CODE)

@@ -26,15 +26,15 @@ def locked(file: Path, waiting: Callable[[], None]) -> TextIOWrapper:
         stream.close()
 
 
-def held(file: Path) -> bool:
-    """Whether some process holds this lock file."""
+def held(file: Path, against: int = fcntl.LOCK_SH) -> bool:
+    """Whether some process holds this lock file; with ``LOCK_EX``, whether somebody holds it together with others."""
     try:
         stream = file.open(encoding="utf-8")
     except FileNotFoundError:
         return False
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(stream, against | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False

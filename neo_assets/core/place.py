@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
+from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import ROOT
 
 
@@ -13,6 +16,25 @@ def store_root() -> Path:
     return Path(os.environ.get("NEO_STORE") or ROOT / ".neo" / "store").resolve()
 
 
-def dagster_home(recipe: str, default: str) -> Path:
-    """Home of the Dagster instance of a recipe: the repository itself for the default one, ``.neo/home/‹recipe›`` for others."""
-    return ROOT if recipe == default else ROOT / ".neo" / "home" / recipe
+def share_with_group(root: Path) -> None:
+    """What this process writes from now on, the group of a shared store may write to as well.
+
+    A store is shared where its folder says so: ``chgrp lab STORE; chmod 2775 STORE``. A umask of 022, the usual one, would let the first who
+    builds something keep all others from building beside it.
+    """
+    with contextlib.suppress(OSError):
+        if root.stat().st_mode & stat.S_IWGRP:
+            before = os.umask(0o022)
+            os.umask(before & ~0o020)
+
+
+def refuse_an_instance_of_elsewhere() -> None:
+    """Raises NeoError where Dagster would make an empty instance: the repository's dagster.yaml has paths relative to the working directory."""
+    home = os.environ.get("DAGSTER_HOME")
+    if home and Path(home).resolve() == ROOT and Path.cwd().resolve() != ROOT:
+        raise NeoError(f'DAGSTER_HOME is {ROOT}, whose dagster.yaml is meant for that working directory; from anywhere: eval "$(neo home)"')
+
+
+def dagster_home(recipe: str) -> Path:
+    """Home of the Dagster instance of a recipe."""
+    return ROOT / ".neo" / "home" / recipe

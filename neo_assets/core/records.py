@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def verdict_table(rows: Iterable[Verdict]) -> pa.Table:
 def write_table(table: pa.Table, path: Path) -> Path:
     """Write zstd Parquet so that a reader sees the whole file or none: aside, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
+    aside = aside_of(path)
     pq.write_table(table, aside, compression="zstd", row_group_size=_ROW_GROUP)
     fsync_rename(aside, path)
     return path
@@ -100,10 +101,15 @@ def write_table(table: pa.Table, path: Path) -> Path:
 def write_array(array: npt.NDArray[Any], path: Path) -> None:
     """Write a .npy file so that a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
+    aside = aside_of(path)
     with aside.open("wb") as stream:
         np.save(stream, array)
     fsync_rename(aside, path)
+
+
+def aside_of(path: Path) -> Path:
+    """A name beside ``path`` for what will get that name when it is whole. No two writers share one, on whatever host they are."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def fsync_rename(aside: Path, path: Path) -> None:
@@ -119,7 +125,7 @@ def fsync_rename(aside: Path, path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a small text file in one step; a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    aside = aside_of(path)
     aside.write_text(text, encoding="utf-8")
     fsync_rename(aside, path)
 

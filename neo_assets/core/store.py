@@ -29,6 +29,7 @@ from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_file
 from neo_assets.core.locks import held, locked
+from neo_assets.core.place import share_with_group
 
 MANIFEST, VERDICT_FILE, PARTIAL, LOCKS = "manifest.json", "verdict.json", ".partial-", "locks"
 
@@ -158,9 +159,10 @@ class Artifact:
 class Workspace:
     """The folder a stage writes into. Shards finished before a kill are found again by :meth:`has`."""
 
-    def __init__(self, path: Path, log: Callable[[str], None] = lambda _: None, workers: int = 1) -> None:
+    def __init__(self, path: Path, log: Callable[[str], None] = lambda _: None, workers: int = 1, tell: Callable[[str], None] | None = None) -> None:
         self.path = path
         self.log = log
+        self.tell = tell or log  # progress: lines that nobody keeps
         self.workers = workers
         self._started = self._last_progress = time.monotonic()
 
@@ -182,7 +184,7 @@ class Workspace:
         rate = done / max(now - self._started, 1e-9)
         share = f" of {total:,}" if total else ""
         left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate > 0 else ""
-        self.log(f"{done:,}{share} {unit} ({rate:,.0f}/s{left})")
+        self.tell(f"{done:,}{share} {unit} ({rate:,.0f}/s{left})")
 
 
 class Store:
@@ -190,6 +192,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        share_with_group(root)
 
     # -------------------------------------------------- places
 
@@ -323,21 +326,36 @@ class Store:
                     told = json.loads(file.read_text(encoding="utf-8"))
                     yield told["key"], [(str(name), str(fp)) for name, fp in told["inputs"]]
 
-    def build(self, key: str, made_from: MadeFrom, work: Callable[[Workspace], Outcome], log: Callable[[str], None] = lambda _: None, workers: int = 1) -> tuple[Artifact, bool]:
-        """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused)."""
+    def build(
+        self,
+        key: str,
+        made_from: MadeFrom,
+        work: Callable[[Workspace], Outcome],
+        log: Callable[[str], None] = lambda _: None,
+        workers: int = 1,
+        tell: Callable[[str], None] | None = None,
+    ) -> tuple[Artifact, bool]:
+        """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused). What is there is found without writing anything."""
         fingerprint = made_from.fingerprint
+        if (artifact := self._found_again(key, fingerprint)) is not None:
+            return artifact, True
         with self.lock(key, fingerprint, made_from.inputs, log):
-            if (artifact := self.find(key, fingerprint)) is not None:
-                with contextlib.suppress(OSError):
-                    os.utime(artifact.path)  # young again, for who collects what no build names: this one is about to
+            if (artifact := self._found_again(key, fingerprint)) is not None:  # whoever was waited for has made it
                 return artifact, True
             partial = self.root / key / f"{PARTIAL}{fingerprint}"
             partial.mkdir(parents=True, exist_ok=True)
             records.remove_leftovers(partial)
             started = time.monotonic()
-            outcome = work(Workspace(partial, log, workers))
+            outcome = work(Workspace(partial, log, workers, tell))
             self._commit(key, fingerprint, partial, made_from, outcome, time.monotonic() - started)
             return self._found(key, fingerprint), False
+
+    def _found_again(self, key: str, fingerprint: str) -> Artifact | None:
+        artifact = self.find(key, fingerprint)
+        if artifact is not None:
+            with contextlib.suppress(OSError):  # somebody who may only read
+                os.utime(artifact.path)  # young again, for who collects what no build names: this one is about to
+        return artifact
 
     def _found(self, key: str, fingerprint: str) -> Artifact:
         artifact = self.find(key, fingerprint)
@@ -389,26 +407,28 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
 
 
 def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
-    """Write the manifest last, sync, and give the folder its final name in one step."""
+    """Make every file and folder durable, write the manifest last, and give the folder its final name in one step."""
     shutil.rmtree(partial / ".logs", ignore_errors=True)
+    for path in partial.rglob("*"):
+        sync(path)
     records.write_text(partial / MANIFEST, manifest.model_dump_json(indent=1))
     rights = (partial / MANIFEST).stat().st_mode
     for path in partial.rglob("*"):
         if path.is_file() and path.stat().st_mode & 0o777 == 0o600:
             path.chmod(rights & 0o777)  # safetensors writes for the owner alone, and a store is shared
-    sync_folder(partial)
+    sync(partial)
     try:
         partial.rename(final)
     except OSError:
         if not (final / MANIFEST).is_file():
             raise
         shutil.rmtree(partial)
-    sync_folder(final.parent)
+    sync(final.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, durable. Costs nothing where they are."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -29,6 +29,8 @@ from neo_assets.crawl.fetch_log import FETCHED, LogRow, log_outcome, log_table, 
 ROW = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("url", pa.string()), ("title", pa.string()), ("fetched_at", pa.string())])
 
 _BATCH = 4096
+_PATIENCE = 16
+"""How many times the limit a line may go on until the file is given up."""
 
 
 class _BadRow(Exception):
@@ -70,7 +72,7 @@ def _copy(config: DocumentsSource, folder: Path, shard: tuple[int, Path]) -> Non
     moment = now()
     kept: list[dict[str, str]] = []
     entries: list[LogRow] = []
-    for number, raw in _records(path):
+    for number, raw in _records(path, config.max_record_bytes):
         place = f"{path.name}#{number}"
         try:
             row = _document(raw, config, place)
@@ -111,9 +113,9 @@ def _text(raw: Mapping[str, object], name: str | None, required: bool = False) -
     return value
 
 
-def _records(path: Path) -> Iterator[tuple[int, object]]:
+def _records(path: Path, limit: int) -> Iterator[tuple[int, object]]:
     """(record number from 1, value or what is wrong with it) of a file."""
-    yield from enumerate(_parquet_rows(path) if _is_parquet(path) else _json_rows(path), 1)
+    yield from enumerate(_parquet_rows(path) if _is_parquet(path) else _json_rows(path, limit), 1)
 
 
 def _parquet_rows(path: Path) -> Iterator[object]:
@@ -133,12 +135,19 @@ def _parquet_row(batch: pa.RecordBatch, i: int) -> object:
         return _BadRow(f"cannot be decoded ({error})")
 
 
-def _json_rows(path: Path) -> Iterator[object]:
+def _json_rows(path: Path, limit: int) -> Iterator[object]:
+    """Rows of a file of JSON lines, a line in memory at a time. One that does not end within ``limit`` bytes is passed over, up to :data:`_PATIENCE` times as far."""
     try:
         with _open(path) as stream:
-            for line in stream:
-                if line.strip():
-                    yield _json_row(line)
+            while line := stream.readline(limit + 1):
+                if len(line) <= limit or line.endswith(b"\n"):
+                    if line.strip():
+                        yield _json_row(line)
+                    continue
+                ends = any(stream.readline(limit).endswith(b"\n") for _ in range(_PATIENCE))
+                yield _BadRow(f"is longer than {limit:,} bytes (max_record_bytes)" + ("" if ends else "; the rest of the file was not read"))
+                if not ends:
+                    return
     except (OSError, EOFError, zlib.error) as error:
         yield _BadRow(f"the file cannot be read from here on ({error})")
 

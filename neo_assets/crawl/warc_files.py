@@ -16,7 +16,7 @@ from pathlib import Path
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
-from neo_assets.core.records import fsync_rename
+from neo_assets.core.records import aside_of, fsync_rename
 
 GZIP_LEVEL = 6
 
@@ -46,7 +46,7 @@ class SegmentWriter:
     def __init__(self, path: Path, software: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._aside = path.with_name(path.name + ".tmp")
+        self._aside = aside_of(path)
         self._stream = self._aside.open("wb")
         self._writer = GzipWriter(self._stream, compression_level=GZIP_LEVEL)
         info = WarcRecord()

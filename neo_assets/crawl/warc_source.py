@@ -33,6 +33,8 @@ _HTML = ("text/html", "application/xhtml+xml")
 _STARTS = {b"\x1f\x8b": b"\x1f\x8b\x08", b"\x28\xb5": b"\x28\xb5\x2f\xfd", b"\x04\x22": b"\x04\x22\x4d\x18"}
 _PLAIN_START = b"WARC/1."
 
+_CHUNK = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class _Damage:
@@ -49,7 +51,7 @@ def read_warc_source(config: WarcSource, inputs: Mapping[str, Artifact], out: Wo
     stage = stage_key("raw_crawl", inputs)
     refuse_changed_files(config, next(iter(inputs.values())))
     files = input_files(config)
-    run_shards(partial(_copy, out.path), list(enumerate(files)), workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(files))
+    run_shards(partial(_copy, out.path, config.max_record_bytes), list(enumerate(files)), workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(files))
     return log_outcome(stage, out, [out.path / _log_name(i) for i in range(len(files))], {"files": len(files)})
 
 
@@ -57,13 +59,13 @@ def _log_name(i: int) -> str:
     return f"log/part-{i:05d}.parquet"
 
 
-def _copy(folder: Path, shard: tuple[int, Path]) -> None:
+def _copy(folder: Path, limit: int, shard: tuple[int, Path]) -> None:
     i, path = shard
     if (folder / _log_name(i)).is_file():
         return
     writer = SegmentWriter(folder / f"warc/part-{i:05d}.warc.gz", SOFTWARE)
     entries = []
-    for found in _responses(path):
+    for found in _responses(path, limit):
         if isinstance(found, _Damage):
             place = f"{path.name}#{found.offset}"
             entries.append(LogRow(place, place, document_id(place, b""), "malformed_record", f"{path.name} at byte {found.offset}: {storable(found.reason)}", fetched_at=now()))
@@ -101,8 +103,8 @@ def _judge(response: Response) -> LogRow:
     )
 
 
-def _responses(path: Path) -> Iterator[Response | _Damage]:
-    """Responses of one WARC file in order, and damage where it lies."""
+def _responses(path: Path, limit: int) -> Iterator[Response | _Damage]:
+    """Responses of one WARC file in order, and damage where it lies. Never more than ``limit`` bytes of a record are held."""
     if path.stat().st_size == 0:
         yield _Damage(0, "the file is empty")
         return
@@ -116,7 +118,7 @@ def _responses(path: Path) -> Iterator[Response | _Damage]:
                 for record in ArchiveIterator(stream, parse_http=False):
                     good = record.stream_pos
                     if record.record_type in (WarcRecordType.response, WarcRecordType.no_type):
-                        yield _response(record, good)
+                        yield _response(record, good, limit)
                     elif "Content-Length" not in record.headers:
                         yield _Damage(good, "a record without Content-Length")
                 return
@@ -125,11 +127,13 @@ def _responses(path: Path) -> Iterator[Response | _Damage]:
                 start = data.find(mark, good + 1)
 
 
-def _response(record: WarcRecord, offset: int) -> Response | _Damage:
+def _response(record: WarcRecord, offset: int, limit: int) -> Response | _Damage:
     declared = record.headers.get("Content-Length")
     url = record.headers.get("WARC-Target-URI") or ""
     if declared is None or not declared.strip().isdigit():
         return _Damage(offset, f"Content-Length is {declared!r}")
+    if int(declared) > limit:
+        return _Damage(offset, f"{url[:200]} is {int(declared):,} bytes long; max_record_bytes is {limit:,}")
     record.freeze()
     if record.content_length != int(declared):
         return _Damage(offset, f"the record ends after {record.content_length} of {declared} bytes")
@@ -143,11 +147,25 @@ def _response(record: WarcRecord, offset: int) -> Response | _Damage:
     status = record.http_headers.status_code if record.is_http_parsed else None
     if status is None:
         return _Damage(offset, f"{address} holds no HTTP response")
+    if (payload := _read_at_most(record, limit)) is None:
+        return _Damage(offset, f"the body of {address} inflates to more than {limit:,} bytes (max_record_bytes)")
     return Response(
         url=address,
         status=status,
         headers=record.http_headers.to_tuples(),
-        payload=record.reader.read(),
+        payload=payload,
         fetched_at=record.record_date.strftime("%Y-%m-%dT%H:%M:%SZ"),
         truncated="WARC-Truncated" in record.headers,
     )
+
+
+def _read_at_most(record: WarcRecord, limit: int) -> bytes | None:
+    """The body of a response, decoded as its headers say; None where it is longer, however short it is in the file."""
+    parts: list[bytes] = []
+    left = limit
+    while chunk := record.reader.read(min(left + 1, _CHUNK)):
+        left -= len(chunk)
+        if left < 0:
+            return None
+        parts.append(chunk)
+    return b"".join(parts)

@@ -6,6 +6,7 @@ import dagster as dg
 import pyarrow.compute as pc
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from neo_assets.asking import requests
 from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
@@ -49,9 +50,10 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
         due = [p for p in there if p not in shown or p not in scored]
         if not due:
             yield dg.SkipReason(f"all {len(there)} checkpoints have scores under today's tasks")
-        for partition in due:
-            # The run key makes this request once for ever: a checkpoint under these tasks.
-            yield dg.RunRequest(run_key=f"{partition}/{today}", partition_key=partition, asset_selection=target, tags=ONE_AT_A_TIME)
+            return
+        # A checkpoint under these tasks: asked for once, and again only where that run failed.
+        fields = {"asset_selection": target, "tags": ONE_AT_A_TIME}
+        yield from requests(context.instance, f"evaluate_checkpoints_{run}", {f"{p}/{today}": {"partition_key": p, **fields} for p in due})
 
     return evaluate_checkpoints
 

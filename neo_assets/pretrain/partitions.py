@@ -10,6 +10,7 @@ import dagster as dg
 from neo_assets.core.jobs import Message
 from neo_assets.core.store import Manifest, Store
 from neo_assets.declare import key, scalar
+from resources.console import progress_of
 
 
 def partitions(run_name: str) -> dg.DynamicPartitionsDefinition:
@@ -22,13 +23,16 @@ class Announcer:
 
     def __init__(self, instance: dg.DagsterInstance, emit: Callable[[dg.AssetMaterialization], None], log: Callable[[str], None], store: Store, run_name: str) -> None:
         self.instance, self.emit, self.log, self.store, self.run_name = instance, emit, log, store, run_name
+        self.tell = log
         self.asset = key(f"checkpoint/{run_name}")
         self.known = set(instance.get_materialized_partitions(self.asset))
         self.dynamic = f"checkpoint_{run_name}"
 
     @classmethod
     def of(cls, context: dg.AssetExecutionContext, store: Store, run_name: str) -> Announcer:
-        return cls(context.instance, context.log_event, context.log.info, store, run_name)
+        made = cls(context.instance, context.log_event, context.log.info, store, run_name)
+        made.tell = progress_of(context)
+        return made
 
     def announce(self, name: str) -> None:
         """Record a committed checkpoint as a materialized partition, unless it is one already."""
@@ -48,7 +52,7 @@ class Announcer:
         if message.event == "checkpoint":
             self.announce(str(data["name"]))
         elif message.event == "progress":
-            self.log(
+            self.tell(
                 f"step {data['step']}/{data['steps']}  loss {float(str(data['loss'])):.3f}  {float(str(data['tokens_per_s'])):,.0f} tokens/s  {float(str(data['eta_s'])):.0f} s left"
             )
         elif message.event == "trouble":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from neo_assets.asking import requests
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import JobFolder, JobState
 from neo_assets.core.recipe import Recipe
@@ -17,8 +18,6 @@ from resources.compute.base import Compute
 
 QUIET_SECONDS = 30.0
 """How old an attempt must be before the watcher takes it up: the run that started it gets there first."""
-
-IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinition:
@@ -35,7 +34,7 @@ def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinitio
     def watch_training_jobs(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         store: Store = context.resources.store.open()
         compute: Compute = context.resources.compute.open()
-        told, asked = 0, 0
+        told, due = 0, {}
         for run in recipe.runs:
             folder = job_of(declared[f"pretraining/{run}"], store, compute, recipe)
             attempt = folder.last_attempt() if folder else None
@@ -48,11 +47,12 @@ def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinitio
                     announcer.announce(str(message.data["name"]))
             told += len(announcer.known) - before
             state = compute.poll(folder)
-            if needs_a_run(state, folder, store, recipe, run) and not _in_progress(context.instance, run):
-                asked += 1
-                # Once for this state of this attempt: a run that fails for its own reasons is not asked for again and again.
-                yield dg.RunRequest(run_key=f"{folder.fingerprint}/{len(folder.attempts())}/{state}", asset_selection=[key(f"pretraining/{run}")])
-        if not asked:
+            # What counts is that nobody holds the job's lock, not what records say of runs whose process may be gone.
+            if needs_a_run(state, folder, store, recipe, run):
+                due[f"{folder.fingerprint}/{len(folder.attempts())}/{state}"] = {"asset_selection": [key(f"pretraining/{run}")]}
+        if due:
+            yield from requests(context.instance, "watch_training_jobs", due)
+        else:
             yield dg.SkipReason(f"{told} checkpoints recorded" if told else "every job that runs is followed, or has nothing new")
 
     return watch_training_jobs
@@ -74,8 +74,3 @@ def needs_a_run(state: JobState, folder: JobFolder, store: Store, recipe: Recipe
     if state in (JobState.FAILED, JobState.LOST):
         return folder.failures() < folder.spec().max_attempts
     return state is JobState.STOPPED
-
-
-def _in_progress(instance: dg.DagsterInstance, run: str) -> bool:
-    runs = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
-    return any(r.asset_selection is None or key(f"pretraining/{run}") in r.asset_selection for r in runs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from neo_assets.core import records
 from neo_assets.core.errors import MissingUpstream, NeoError, did_you_mean
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobState, age, job_folders
@@ -60,8 +63,7 @@ def run_dagster(arguments: list[str]) -> int:
     command = [sys.executable, "-m", "dagster", *arguments]
     print("$ dagster " + " ".join(arguments), flush=True)
     environment = {**os.environ, "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore")}
-    if recipe.name != DEFAULT_RECIPE or "DAGSTER_HOME" in os.environ:
-        environment.setdefault("DAGSTER_HOME", str(make_home(recipe.name)))
+    environment.setdefault("DAGSTER_HOME", str(make_home(recipe.name)))
     # A process group of its own: the terminal's Ctrl-C comes here, and Dagster alone is told, not its log helpers.
     process = subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0)
     try:
@@ -104,19 +106,24 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")]
 
 
 def make_home(recipe: str) -> Path:
-    """DAGSTER_HOME of a recipe's instance, made when it is not there."""
-    folder = dagster_home(recipe, DEFAULT_RECIPE)
-    if folder != ROOT:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = (ROOT / "dagster.yaml").read_text(encoding="utf-8").replace("base_dir: .dagster", f"base_dir: {folder}")
-        (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+    """DAGSTER_HOME of a recipe's instance, made when it is not there. Its paths are absolute: it is the same instance from every working directory.
+
+    That of the default recipe is the one which the repository's own dagster.yaml means, from the repository's root.
+    """
+    folder = dagster_home(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    place = ROOT / ".dagster" if recipe == DEFAULT_RECIPE else folder
+    lines = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"base_dir: \.dagster([\w/]*)", lambda found: f"base_dir: {json.dumps(str(place) + found[1])}", lines)
+    if not (folder / "dagster.yaml").is_file() or (folder / "dagster.yaml").read_text(encoding="utf-8") != text:
+        records.write_text(folder / "dagster.yaml", text)
     return folder
 
 
 def home(recipe: Annotated[str | None, typer.Argument(help="recipe; $NEO_RECIPE if left out")] = None) -> None:
     """Make the Dagster instance of a recipe and print what to set for it."""
     name = recipe or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
-    print(f"export NEO_RECIPE={name} DAGSTER_HOME={make_home(load(name).name)}")
+    print(f"export NEO_RECIPE={shlex.quote(name)} DAGSTER_HOME={shlex.quote(str(make_home(load(name).name)))}")
 
 
 # ------------------------------------------------------------------ see

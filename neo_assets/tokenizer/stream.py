@@ -98,7 +98,7 @@ def _lengths(file: Path) -> np.ndarray:
 
 def _save(file: Path, tokens: np.ndarray, lengths: np.ndarray) -> None:
     file.parent.mkdir(exist_ok=True)
-    aside = file.with_name(file.name + ".tmp")
+    aside = records.aside_of(file)
     with aside.open("wb") as stream:
         np.savez(stream, tokens=tokens, lengths=lengths)
     records.fsync_rename(aside, file)

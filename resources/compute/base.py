@@ -11,6 +11,7 @@ from pathlib import Path
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
+from neo_assets.core.locks import held
 from neo_assets.core.recipe.model import Compute as Settings
 
 FOLLOWERS = "followers"
@@ -86,7 +87,8 @@ class Compute(abc.ABC):
         if live := self._by_name(folder):
             return live
         if self.cancelled_outside(attempt.handle):
-            folder.mark("cancelled")
+            with contextlib.suppress(PermissionError):  # somebody who may only read
+                folder.mark("cancelled")
             return JobState.CANCELLED
         if folder.stopped(attempt.number):
             return JobState.STOPPED
@@ -116,14 +118,7 @@ class Compute(abc.ABC):
     @staticmethod
     def attended(folder: JobFolder) -> bool:
         """Whether some process follows the job now."""
-        if not (folder.path / FOLLOWERS).is_file():
-            return False
-        with (folder.path / FOLLOWERS).open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return held(folder.path / FOLLOWERS, fcntl.LOCK_EX)
 
     def cancel(self, folder: JobFolder) -> None:
         """Stop the job and keep it stopped until :meth:`resume`."""

@@ -7,10 +7,8 @@ and how ranks that outlived their launcher (torchrun gives them sessions of thei
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 from neo_assets.core.errors import MachineLacks
 from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.process import alive, handle, start_ticks
 from resources.compute.base import Compute
 
 GRACE_SECONDS = 10.0
@@ -54,24 +53,17 @@ class LocalCompute(Compute):
                 env=environment,
                 cwd=code,
             )
-        return self.handle(process.pid)
-
-    @staticmethod
-    def handle(pid: int) -> dict[str, str | int]:
-        """How a process is found again: its id and when it began, on which host, since which boot of it."""
-        return {"pid": pid, "ticks": _start_ticks(pid) or 0, "host": host(), "boot": boot_id()}
+        return handle(process.pid)
 
     def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
         for pid in _processes_of(fingerprint):
-            if _start_ticks(pid) is not None:
-                return self.handle(pid)
+            if start_ticks(pid) is not None:
+                return handle(pid)
         return None
 
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
-        if handle["host"] != host():
-            return JobState.ELSEWHERE
-        alive = handle["boot"] == boot_id() and _start_ticks(int(handle["pid"])) == int(handle["ticks"])
-        return JobState.RUNNING if alive else None
+        living = alive(handle)
+        return JobState.ELSEWHERE if living is None else JobState.RUNNING if living else None
 
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
@@ -95,25 +87,6 @@ def command(spec: JobSpec, spec_file: Path) -> list[str]:
     return [*torchrun, "-m", LAUNCH, str(spec_file)]
 
 
-def host() -> str:
-    return socket.gethostname()
-
-
-@functools.cache
-def boot_id() -> str:
-    """What tells one boot of this host from the next: process ids begin anew."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def _start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of its stat); None for a dead one. Tells a reused pid apart."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
 def _processes_of(fingerprint: str) -> list[int]:
     """Live processes on this machine that carry the job's name in their environment."""
     wanted = f"NEO_JOB={fingerprint}".encode()
@@ -122,7 +95,7 @@ def _processes_of(fingerprint: str) -> list[int]:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0") and _start_ticks(int(entry.name)) is not None:
+            if wanted in (entry / "environ").read_bytes().split(b"\0") and start_ticks(int(entry.name)) is not None:
                 found.append(int(entry.name))
         except (PermissionError, FileNotFoundError, ProcessLookupError):
             continue

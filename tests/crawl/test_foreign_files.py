@@ -55,8 +55,8 @@ def zipped(*records: WarcRecord) -> list[bytes]:
     return members
 
 
-def read_warcs(folder: Path, *names: str) -> tuple[Outcome, list[LogRow], dict[str, bytes]]:
-    config = WarcSource(kind="warc", licence="CC0-1.0", snapshot="1", paths=[str(folder / n) for n in names])
+def read_warcs(folder: Path, *names: str, **fields: int) -> tuple[Outcome, list[LogRow], dict[str, bytes]]:
+    config = WarcSource.model_validate({"kind": "warc", "licence": "CC0-1.0", "snapshot": "1", "paths": [str(folder / n) for n in names], **fields})
     out = folder / "out"
     out.mkdir(exist_ok=True)
     outcome = read_warc_source(config, upstream(config), Workspace(out))
@@ -114,6 +114,30 @@ def test_malformed_records_are_quarantined_with_file_and_offset(tmp_path: Path, 
     bad = [r for r in log if r.outcome == "malformed_record"]
     assert len(bad) == 1 and reason in bad[0].reason and bad[0].reason.startswith("bad.warc at byte ")
     assert (outcome.rows_kept or 0) >= 4 and all(c.passed for c in outcome.checks)
+
+
+def test_a_record_or_a_body_that_inflates_without_end_is_named_and_costs_only_itself(tmp_path: Path) -> None:
+    endless = gzip.compress(bytes(5_000_000))
+    bomb = record("http://a.example/bomb", ok(endless, b"Content-Encoding: gzip\r\n"))
+    long = record("http://a.example/long", ok(bytes(3_000_000)))
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(zipped(*good()[:2], bomb, long, record("http://a.example/last", ok(html("last"))))))
+    outcome, log, pages = read_warcs(tmp_path, "a.warc.gz", max_record_bytes=1_000_000)
+    assert sorted(url.rpartition("/")[2] for url in pages) == ["0", "1", "last"]
+    reasons = sorted(r.reason for r in log if r.outcome == "malformed_record")
+    assert len(reasons) == 2 and "http://a.example/long is 3,000,0" in reasons[0] and "max_record_bytes is 1,000,000" in reasons[0]
+    assert "the body of http://a.example/bomb inflates to more than 1,000,000 bytes" in reasons[1]
+    assert outcome.rows_dropped == 2
+
+
+def test_a_line_that_does_not_end_is_named_and_costs_only_itself(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "d.jsonl.gz", "wb") as stream:
+        stream.write(b'{"text": "first"}\n{"text": "' + b"x" * 5000 + b'"}\n{"text": "last"}\n{"text": "' + b"y" * 50_000)
+    _, kept, bad = read_documents(tmp_path, "d.jsonl.gz", max_record_bytes=1000)
+    assert sorted(str(r["text"]) for r in kept) == ["first", "last"]
+    assert [r.reason for r in bad] == [
+        "d.jsonl.gz record 2: is longer than 1,000 bytes (max_record_bytes)",
+        "d.jsonl.gz record 4: is longer than 1,000 bytes (max_record_bytes); the rest of the file was not read",
+    ]
 
 
 def read_documents(folder: Path, *names: str, **fields: object) -> tuple[Outcome, list[dict[str, object]], list[LogRow]]:

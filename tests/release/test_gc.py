@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from neo_assets.core import process
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import ALIVE, Attempt, JobFolder, JobSpec, JobState
 from neo_assets.core.recipe import load
@@ -55,7 +56,7 @@ def training_job(store: Store, shards: Artifact, start: Path | None = None) -> J
 def in_state(folder: JobFolder, state: JobState) -> None:
     """As a job is left on disk in this state; RUNNING is this very process."""
     if state is not JobState.NEW:
-        handle: dict[str, str | int] = LocalCompute(folder.root).handle(os.getpid() if state is JobState.RUNNING else 2**22 + 1)
+        handle: dict[str, str | int] = process.handle(os.getpid() if state is JobState.RUNNING else 2**22 + 1)
         handle |= {"host": "a node that is not this one"} if state is JobState.ELSEWHERE else {}
         folder.record_attempt(Attempt(number=1, backend="local", handle=handle, started_at=1.0))
     if state is JobState.FAILED:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from neo_assets.core import process
 from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import Attempt, JobSpec, JobState
@@ -98,8 +99,8 @@ def test_a_killed_job_is_tried_again_and_a_failing_one_up_to_its_cap(compute: Lo
     folder = compute.submit(job)
     messages = compute.follow(folder)
     assert next(messages).data["starts"] == 1
-    for process in list(_pids(folder.fingerprint)):
-        os.kill(process, signal.SIGKILL)
+    for pid in list(_pids(folder.fingerprint)):
+        os.kill(pid, signal.SIGKILL)
     assert next(messages).data["starts"] == 2
     (Path(job.out) / "fail").touch()
     assert next(messages).data["starts"] == 3
@@ -132,7 +133,7 @@ def test_cancel_stops_every_process_and_resume_goes_on(compute: LocalCompute) ->
 
 
 def test_a_reused_process_id_is_not_taken_for_the_job(compute: LocalCompute) -> None:
-    assert not compute.observe({**compute.handle(os.getpid()), "ticks": 1})
+    assert not compute.observe({**process.handle(os.getpid()), "ticks": 1})
 
 
 def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) -> None:

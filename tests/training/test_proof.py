@@ -37,7 +37,7 @@ def whole(compute: LocalCompute) -> JobSpec:
 
 
 def found(job: JobSpec) -> FoundRun:
-    return FoundRun(job, PretrainConfig.model_validate(job.config))
+    return FoundRun(job, PretrainConfig.model_validate(job.config), Store(Path(job.out).parents[1]))
 
 
 def start_of(job: JobSpec, step: int) -> Start:

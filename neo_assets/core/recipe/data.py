@@ -52,10 +52,17 @@ class HtmlFolderSource(Crawled):
     include: list[str] = Field(default_factory=lambda: ["**/*.html", "**/*.htm"], description="glob patterns below the folder")
 
 
+RECORD_BYTES = 100_000_000
+"""Ours: no page is longer, and a worker holds one record at a time."""
+
+
 class WarcSource(_Source):
     """WARC files (.warc, .warc.gz, .warc.zst)."""
 
     kind: Literal["warc"]
+    max_record_bytes: int = Field(
+        RECORD_BYTES, ge=1, description="a record, or the body in it, that is longer when unpacked is left out by name; so is one that inflates without end"
+    )
     paths: list[str] = Field(min_length=1, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
 
 
@@ -63,6 +70,7 @@ class DocumentsSource(_Source):
     """Text that is extracted already: Parquet or JSON lines, one document a row."""
 
     kind: Literal["documents"]
+    max_record_bytes: int = Field(RECORD_BYTES, ge=1, description="a row of JSON lines that is longer when unpacked is left out by name")
     paths: list[str] = Field(min_length=1, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
     text_field: str = "text"
     url_field: str | None = "url"
