@@ -170,7 +170,7 @@ CHECKS = {
     "language_not_empty": "Something is left in every language.",
     "not_empty": "Something was fetched.",
     "something_recalled": "The classifier recalls at least one document (a warning).",
-    "no_item_left": "No evaluation item stands verbatim in what is left; nothing is trained on an artifact that fails this.",
+    "no_item_left": "No evaluation item stands verbatim in any document that is left, by a search of all of them; nothing is made from an artifact that fails this.",
     "terms_quoted": "The full terms of the source's licence are in the catalogue (a warning where only its name is known).",
     "every_language_served": "Every language the mixture asks for has documents.",
     "lossless": "decode(encode(text)) is the text, for English, Chinese, code and odd white space.",
@@ -189,7 +189,7 @@ CHECKS = {
     "no_regression": "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking where the recipe says so).",
     "languages_in_step": "The gap between English and Chinese has not widened beyond the recipe's bound (blocking where the recipe says so).",
     "no_contamination": "No score rests on items that stand in the training text (blocking where the recipe says so).",
-    "sane": "Scores are better than guessing and what is written does not repeat itself (blocking where the recipe says so).",
+    "sane": "Scores are better than guessing, questions fit the model, and what is written does not repeat itself (blocking where the recipe says so).",
     "self_contained": "The report needs nothing outside its own file.",
 }
 """What a check claims, as the UI shows it."""

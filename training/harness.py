@@ -44,10 +44,26 @@ def stream_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, bat
     from lm_eval.models.huggingface import HFLM
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-    if not starts_from_nothing(model.config):
-        return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device)
+    class CountingLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
+        """Counts the requests that are longer than the model reads: lm-eval cuts them from the left, examples first, and only logs it."""
 
-    class StreamLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
+        requests = cut = 0
+
+        def _loglikelihood_tokens(self, requests: list[tuple[Any, list[int], list[int]]], **more: Any) -> Any:
+            self.requests += len(requests)
+            self.cut += sum(len(context) + len(continuation) > self.max_length + 1 for _, context, continuation in requests)
+            return super()._loglikelihood_tokens(requests, **more)
+
+        def tok_batch_encode(self, strings: list[str], padding_side: str = "left", left_truncate_len: int | None = None, truncation: bool = False) -> Any:
+            self.requests += len(strings)
+            if left_truncate_len is not None:
+                self.cut += sum(len(self.tok_encode(text)) > left_truncate_len for text in strings)
+            return super().tok_batch_encode(strings, padding_side=padding_side, left_truncate_len=left_truncate_len, truncation=truncation)
+
+    if not starts_from_nothing(model.config):
+        return CountingLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device)
+
+    class StreamLM(CountingLM):
         def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
             windows: list[tuple[None, list[int], list[int]]] = []
             owners: list[int] = []
@@ -79,8 +95,11 @@ def score(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Ro
 
         Sandbox.open(task.limits.packages if task.limits else ())  # before an hour is spent on writing programs that may not be run
     _set_seeds(seed)
+    if hasattr(lm, "cut"):
+        lm.requests = lm.cut = 0
     rows, items = _shipped(lm, task, data, seed) if task.shipped else _own(lm, task, data, scratch, seed)
     common: dict[str, Scalar] = {"task": task.name, "identity": task_identity(task), "lang": task.lang, "n": len(items), "shots": task.shots}
+    common |= {"requests": getattr(lm, "requests", None), "cut": getattr(lm, "cut", None)}
     common |= {"chance": task.chance, "higher_is_better": True, "main": False, "subset": None, "lm_eval": _version(), "seconds": round(time.monotonic() - began, 3)}
     return [_whole(common | row) for row in rows], items
 

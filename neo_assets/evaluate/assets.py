@@ -154,7 +154,7 @@ def scored_checkpoint(recipe: Recipe, run: str) -> dg.AssetsDefinition:
 def score_metadata(rows: list[Row]) -> dict[str, dg.MetadataValue]:
     """Scores as the UI shows them: a table, and one number a task, which the UI plots over steps."""
     shown: list[Row] = [
-        {name: row[name] for name in ("task", "metric", "value", "stderr", "detectable", "n", "shots", "chance", "attempt", "identity")} for row in rows if headline(row)
+        {name: row[name] for name in ("task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance", "attempt", "identity")} for row in rows if headline(row)
     ]
     numbers = {called(row): scalar(float(str(row["value"]))) for row in rows if row["headline"]}
     return {"scores": table(shown), **numbers, "step": dg.MetadataValue.int(int(str(rows[0]["step"])))}

@@ -55,7 +55,7 @@ def evaluate(model: Annotated[str, typer.Argument(help=MODEL)], suite: Annotated
 
 
 def _shown(row: Row) -> Row:
-    shown = {k: row[k] for k in ("task", "metric", "value", "stderr", "detectable", "n", "shots", "chance")}
+    shown = {k: row[k] for k in ("task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance")}
     return shown | {"identity": str(row["identity"])[:SHORT]}
 
 
@@ -159,7 +159,9 @@ def scores(
                 if where not in newest or order >= (int(str(newest[where]["step"])), str(newest[where]["made_at"])):
                     newest[where] = row
         rows = list(newest.values())
-    columns = ["run", "step", "checkpoint", "task", "metric", "value", "stderr", "detectable", "n", "shots", "chance"] + (["subset", "attempt", "made_at"] if history else [])
+    columns = ["run", "step", "checkpoint", "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance"] + (
+        ["subset", "attempt", "made_at"] if history else []
+    )
     show([{k: r[k] for k in columns} | {"identity": str(r["identity"])[:SHORT]} for r in rows], as_json, empty="no scores yet; `neo eval MODEL` makes some")
 
 

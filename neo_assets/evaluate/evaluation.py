@@ -54,7 +54,7 @@ def _gather(config: EvaluationInput, rows: list[Row], samples: list[Row], scorer
         for r in rows
         if first.get(where := (r["checkpoint"], r["task"], r["metric"], r["subset"])) != r["value"] and where in first
     ]
-    shown: list[Row] = [{k: r[k] for k in ("step", "task", "metric", "value", "stderr", "n", "chance", "detectable", "attempt")} for r in rows if r["headline"]]
+    shown: list[Row] = [{k: r[k] for k in ("step", "task", "metric", "value", "stderr", "n", "chance", "detectable", "cut", "attempt")} for r in rows if r["headline"]]
     last = max((int(str(r["step"])) for r in rows), default=0)
     return Outcome(
         digest=digest_json([{k: v for k, v in r.items() if k not in ("seconds", "fingerprint")} for r in rows] + list(samples)),

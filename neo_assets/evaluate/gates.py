@@ -151,9 +151,15 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
             ahead = (_better(row) - _better(row | {"value": row["chance"]})) / (_error(row) or math.inf)
             if ahead <= STANDARD_ERRORS:
                 reasons.append(f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing ({row['chance']:.4g}): {ahead:.1f} standard errors")
+        for task, row in sorted(run.rows.items()):
+            cut, requests = int(str(row["cut"] or 0)), int(str(row["requests"] or 0))
+            if requests and cut / requests > gate.max_cut:
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {cut:,} of {requests:,} requests of {task} are longer than the model reads and were cut, {gate.max_cut:.1%} is let pass"
+                )
         if run.repetition is not None and run.repetition > gate.max_repetition:
             reasons.append(f"{run.run} {run.checkpoint}: {run.repetition:.0%} of what it writes repeats itself, {gate.max_repetition:.0%} is let pass")
-    return _check("sane", reasons, unasked, f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors", gate.blocking)
+    return _check("sane", reasons, unasked, f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors, no task cut short", gate.blocking)
 
 
 def by_checkpoint(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Row]]]:

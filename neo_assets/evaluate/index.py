@@ -38,6 +38,8 @@ SCORES = pa.schema(
         ("detectable", pa.float64()),
         ("n", pa.int64()),
         ("shots", pa.int64()),
+        ("requests", pa.int64()),
+        ("cut", pa.int64()),  # requests that were longer than the model reads, and were cut from the left
         ("chance", pa.float64()),
         ("higher_is_better", pa.bool_()),
         ("main", pa.bool_()),

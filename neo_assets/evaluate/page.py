@@ -45,6 +45,8 @@ class ScoreRow(TypedDict):
     stderr: float | None  # standard error of value
     n: int  # items scored
     shots: int
+    requests: int | None
+    cut: int | None  # requests that were longer than the model reads, and were cut from the left
     identity: str  # 12 hex of task definition, data and harness version: only scores of equal identity are comparable
     current: bool  # the identity is today's
     chance: float | None  # value of guessing

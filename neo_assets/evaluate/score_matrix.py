@@ -85,7 +85,7 @@ def newest(main: Sequence[Row]) -> list[Row]:
     last: dict[str, int] = defaultdict(int)
     for row in main:
         last[str(row["run"])] = max(last[str(row["run"])], int(str(row["step"])))
-    shown = ("run", "step", "task", "metric", "value", "stderr", "detectable", "n", "shots", "chance")
+    shown = ("run", "step", "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance")
     return [{k: r[k] for k in shown} | {"identity": str(r["identity"])[:12]} for r in main if r["current"] and r["step"] == last[str(r["run"])]]
 
 

@@ -78,7 +78,19 @@ def write_result(folder: Path, one: Task, right: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     n = one.items or 0
     good = round(right * n)
-    row = {"task": one.name, "identity": task_identity(one), "lang": one.lang, "n": n, "shots": 0, "chance": one.chance, "higher_is_better": True, "main": True, "subset": None}
+    row = {
+        "task": one.name,
+        "identity": task_identity(one),
+        "lang": one.lang,
+        "n": n,
+        "shots": 0,
+        "requests": n,
+        "cut": 0,
+        "chance": one.chance,
+        "higher_is_better": True,
+        "main": True,
+        "subset": None,
+    }
     row |= {"lm_eval": "0", "seconds": 0.1, "metric": one.metric, "value": good / n, "stderr": 0.1, "detectable": 0.4}
     (folder / f"{one.name}.items.jsonl").write_text("".join(json.dumps({"id": f"{one.name}{i}", "value": float(i < good), "size": 1}) + "\n" for i in range(n)))
     (folder / f"{one.name}.json").write_text(json.dumps([row]))

@@ -14,13 +14,25 @@ GATES = Gates(
     regression=RegressionGate(against=["parent", "best", "baseline"], alpha=0.01, tolerance=0.0, blocking=True),
     parity=ParityGate(pairs=[("next_en", "next_zh")], max_widening=0.05, blocking=True),
     contamination=ContaminationGate(max_items=0.1, max_inflation=0.0, blocking=True),
-    sanity=SanityGate(tasks=["next_en"], max_repetition=0.5, blocking=True),
+    sanity=SanityGate(tasks=["next_en"], max_cut=0.01, max_repetition=0.5, blocking=True),
 )
 N = 400
 
 
 def row(task: str, checkpoint: str, value: float, *, higher: bool = True, stderr: float = 0.02, step: int = 0, **more: object) -> Row:
-    common: Row = {"run": "main", "task": task, "checkpoint": checkpoint, "step": step, "value": value, "stderr": stderr, "n": N, "chance": 0.25, "main": True}
+    common: Row = {
+        "run": "main",
+        "task": task,
+        "checkpoint": checkpoint,
+        "step": step,
+        "value": value,
+        "stderr": stderr,
+        "n": N,
+        "chance": 0.25,
+        "main": True,
+        "requests": N,
+        "cut": 0,
+    }
     return common | {"subset": None, "attempt": 1, "higher_is_better": higher} | more  # type: ignore[return-value]
 
 
@@ -97,6 +109,13 @@ def test_guessing_and_repeating_are_refused() -> None:
     assert "not better than guessing" in checks(judged(scores("now", 0.27, 0.27), then=scores("before", 0.27, 0.27)))["sane"].detail
     refused = checks(judged(scores("now", 0.5, 0.5), repetition=0.9))["sane"]
     assert not refused.passed and "90% of what it writes repeats itself" in refused.detail
+
+
+def test_a_task_whose_requests_were_cut_is_refused() -> None:
+    now = scores("now", 0.5, 0.5)
+    assert checks(judged({**now, "next_zh": now["next_zh"] | {"cut": 4}}))["sane"].passed
+    refused = checks(judged({**now, "next_zh": now["next_zh"] | {"cut": 5}}))["sane"]
+    assert not refused.passed and "5 of 400 requests of next_zh are longer than the model reads and were cut, 1.0% is let pass" in refused.detail
 
 
 def test_the_best_score_of_each_task_may_be_of_different_checkpoints() -> None:

@@ -37,6 +37,8 @@ def row(task: str = "cloze_en", step: int = 100, value: float = 0.3, run: str = 
         stderr=0.02,
         n=500,
         shots=3,
+        requests=2000,
+        cut=0,
         identity=identity,
         current=identity == NEW,
         chance=0.25,

@@ -100,6 +100,17 @@ def test_a_benchmarks_own_phrasing_counts_for_no_item() -> None:
     assert overlaps(pa.array([f"{phrase}: item number 3 asks about the door and its many uses in the house?"]), index)[0][1] == "3"
 
 
+def test_the_gate_looks_at_every_document_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked at the first 20,000 by id and spoke of all."""
+    monkeypatch.setattr(decontaminate, "overlaps", lambda texts, index: [(0.0, "")] * len(texts))
+    documents = [document(f"Nothing to see here, number {i}.", name=f"clean{i}") for i in range(20_500)]
+    last = max(documents, key=lambda d: str(d["doc_id"]))
+    last["text"] = f"Planted. {ENGLISH[1][0].upper()} Yes."
+    outcome, _ = run(tmp_path, "en", documents)
+    gate = next(c for c in outcome.checks if c.name == "no_item_left")
+    assert not gate.passed and f"en/en-1 in {last['doc_id']}" in gate.detail and "all 20,500 documents" in gate.detail
+
+
 def test_the_gate_refuses_what_the_search_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decontaminate, "overlaps", lambda texts, index: [(0.0, "")] * len(texts))
     outcome, _ = run(tmp_path, "en", [document(f"Planted. {ENGLISH[0][0].upper()} Yes.", name="planted")])

@@ -110,6 +110,26 @@ def _prompt(item: dict[str, Any]) -> str:
     return f"Question: {item['question']}\nAnswer:"
 
 
+def test_requests_that_are_longer_than_the_model_reads_are_counted_not_only_cut(model: Path, tmp_path: Path) -> None:
+    """lm-eval cuts them from the left, which takes the examples away, and shows the score as if they had been read."""
+    long = [*QUIZ, {"id": "long", "question": "x" * 2 * SHAPE.context, "choices": ["a", "b", "c", "d"], "answer": 0}]
+    folder = write_folder(tmp_path / "tasks", long)
+    config = EvaluateConfig.model_validate(CONFIG)
+    lm = stream_model(*load(model, config), 4, "cpu")
+    tasks = {t.name: t for t in _read(folder)}
+    found = {}
+    for name, task in tasks.items():
+        rows, _ = score(lm, task, folder / task.file, tmp_path / "scratch", 0)
+        found[name] = {(r["cut"], r["requests"]) for r in rows}
+    exact = SHAPE.context + 1 - len("Question: \nAnswer: ") - 1  # with its one-letter answer just as long as the model reads
+    edge = [{"id": f"e{n}", "question": "x" * (exact + n), "choices": ["a", "b"], "answer": 0} for n in (0, 1)]
+    folder = write_folder(tmp_path / "edge", edge)
+    rows, _ = score(lm, next(t for t in _read(folder) if t.name == "quiz"), folder / "quiz.jsonl", tmp_path / "scratch", 0)
+    assert (found["quiz"], found["cloze"]) == ({(4, 12)}, {(0, 8)})
+    assert {cut for cut, _ in found["bpb"]} == {0}  # a long text is read window by window, and nothing of it is left out
+    assert (rows[0]["cut"], rows[0]["requests"]) == (2, 4)
+
+
 @pytest.mark.parametrize(("right", "expected"), [(True, 1.0), (False, 0.0)])
 def test_an_all_knowing_model_scores_1_and_its_opposite_0(tmp_path: Path, right: bool, expected: float) -> None:
     folder = write_folder(tmp_path / "tasks")

@@ -176,6 +176,9 @@ class SanityGate(Section):
     """Better than chance, and no degenerate text."""
 
     tasks: list[str] = Field(description="tasks that must be better than chance")
+    max_cut: Share = Field(
+        description="of a task's requests, the share that may be longer than the model reads; those are cut from the left, and have fewer examples than the task says"
+    )
     max_repetition: Share = Field(description="of a continuation's 4-grams of tokens, the share that repeats an earlier one, on average over the prompts")
     blocking: bool
 

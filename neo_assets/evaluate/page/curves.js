@@ -269,11 +269,17 @@ function point(plot, event) {
   tip.style.translate = `${Math.max(4, Math.min(px + 12, innerWidth - tip.offsetWidth - 4))}px ${py + 14 + tip.offsetHeight > innerHeight ? py - 14 - tip.offsetHeight : py + 14}px`;
 }
 
+/** "12 of 400", "" where nothing was cut. */
+function cutRequests(row) {
+  return row.cut ? `${number(row.cut)} of ${number(row.requests)}` : "";
+}
+
 function story(row) {
   return [
     `${row.task}, ${seriesName(row)}`,
     `${row.metric} ${number(row.value)}${row.stderr === null ? "" : ` ± ${number(row.stderr)}`}`,
     `n ${number(row.n)}, ${row.shots} shots${row.attempt > 1 ? `, attempt ${row.attempt}` : ""}`,
+    row.cut ? `${cutRequests(row)} requests cut: longer than the model reads` : "",
     `step ${number(row.step)}, ${amount(row.tokens)} tokens`,
     `checkpoint ${row.checkpoint}`,
     `identity ${row.identity}${row.current ? "" : " (older)"}`,

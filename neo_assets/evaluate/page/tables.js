@@ -73,6 +73,7 @@ document.getElementById("matrix").addEventListener("pointerover", ({ target }) =
 
 // ---------------------------------------------------------------- newest scores
 
+
 const NEWEST = [
   ["run", (r) => r.run],
   ["task", (r) => r.task],
@@ -82,6 +83,7 @@ const NEWEST = [
   ["detectable", (r) => r.detectable, (r) => number(r.detectable)],
   ["n", (r) => r.n, (r) => number(r.n)],
   ["shots", (r) => r.shots, (r) => number(r.shots)],
+  ["cut", (r) => r.cut, (r) => cutRequests(r)],
   ["step", (r) => r.step, (r) => number(r.step)],
   ["identity", (r) => r.identity],
 ];
@@ -93,6 +95,7 @@ function drawNewest(rows) {
       cell.classList.add("older");
       cell.append(" older");
     }
+    if (name === "cut" && row.cut) cell.title = "requests that were longer than the model reads, and were cut from the left: it saw fewer examples than “shots” says";
     if (name === "detectable") cell.title = "smallest difference that so many items can show";
   }));
   const tasks = new Set(rows.map((row) => row.task));
