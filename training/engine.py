@@ -22,8 +22,23 @@ if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
 
-def start_process_group() -> tuple[int, int, torch.device, str]:
+def be_deterministic(wanted: bool) -> None:
+    """Kernels that give the same bits each time, or the fastest. To be called before CUDA is used for the first time.
+
+    cuBLAS needs a workspace of its own for it, and flash-attention's backward pass another order of summation; an operation that has no
+    deterministic kernel raises an error instead of going on. New memory is not filled first: nothing here reads what it has not written.
+    """
+    if wanted:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        os.environ["FLASH_ATTENTION_DETERMINISTIC"] = "1"  # read by transformers
+    torch.use_deterministic_algorithms(wanted)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+def start_process_group(deterministic: bool = True) -> tuple[int, int, torch.device, str]:
     """(rank, world size, this rank's device, one line about what the machine has)."""
+    be_deterministic(deterministic)
     has_gpu = torch.cuda.is_available()
     if not has_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"

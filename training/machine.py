@@ -17,6 +17,7 @@ class Machine:
     attention: str
     world_size: int
     threads_per_rank: int
+    deterministic: bool
 
     def plain(self) -> dict[str, object]:
         return asdict(self)

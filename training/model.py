@@ -7,9 +7,11 @@ window holds several documents, and they see each other without any error.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from neo_assets.core.recipe.run import Model
@@ -20,12 +22,7 @@ def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = No
     """The configuration of ``model`` with ``vocab_rows`` embedding rows (see ``Model.vocab_rows``).
 
     There is no padding token: windows are full, and a padding row breaks the partitioned embedding of ZeRO stage 3.
-
-    Raises:
-        ValueError: ``hidden`` is not a multiple of ``heads``, which transformers asks for even where ``head_dim`` is given.
     """
-    if model.hidden % model.heads:
-        raise ValueError(f"heads ({model.heads}) must divide hidden ({model.hidden}): transformers refuses other shapes")
     return LlamaConfig(
         vocab_size=vocab_rows,
         hidden_size=model.hidden,
@@ -62,6 +59,18 @@ class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
         if labels is None:
             return super().forward(*arguments, **named)
         return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels)
+
+
+def recompute(model: TrainedLlama, what: str) -> None:
+    """Have the backward pass compute again what the forward pass then need not keep (arXiv 1604.06174). Changes no bit, where kernels are deterministic.
+
+    ``full``: each block whole; a third more work, and one value of ``hidden`` a token and block is kept. ``selective``: the feed-forward layers alone,
+    which hold most of what is kept and are cheap beside a long window's attention.
+    """
+    for block in model.model.layers:
+        part = {"none": None, "selective": block.mlp, "full": block}[what]
+        if part is not None:
+            part.forward = partial(checkpoint, part.forward, use_reentrant=False, preserve_rng_state=False)  # nothing here is drawn at random
 
 
 def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "sdpa") -> TrainedLlama:

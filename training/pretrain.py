@@ -33,7 +33,7 @@ from training.engine import build_engine, rate_of, seed_everything, set_rate, st
 from training.foreign import content_digest, foreign_weights
 from training.ledger import RunLedger
 from training.machine import Machine, device_name, differences
-from training.model import build_model
+from training.model import build_model, recompute
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start
 from training.streams import stream_facts
@@ -74,16 +74,18 @@ def train(running: RunningJob) -> None:
     config = PretrainConfig.model_validate(running.spec.config).at(job.root)
     run, shards = config.run, Path(running.spec.inputs["token_shards"])
     torch.set_num_threads(run.threads_per_rank)
-    rank, world, device, machine_line = start_process_group()
+    rank, world, device, machine_line = start_process_group(run.deterministic)
     say = _sayer(rank)
-    _refuse_what_this_program_cannot(run.ranks, run.tensor_parallel, world)
+    if world != run.ranks:
+        raise SystemExit(f"the recipe says {run.ranks} ranks, {world} were started")
     lock = _writer_lock(job, rank)
     reporter = Reporter(job.path if rank == 0 else None)
     watch = HangWatch(job.path / "stacks", rank, run.hang_after_s)
     requests = StopRequests(job, rank)
     rung = attention.choose(run.attention, device, run.precision, run.across_documents)
-    machine = Machine(device_name(device), rung, world, run.threads_per_rank)
-    say(f"machine: {machine_line}\nattention: {rung}" + "".join(f"; not {name}: {lack}" for name, lack in attention.available(device, run.precision).items() if lack))
+    machine = Machine(device_name(device), rung, world, run.threads_per_rank, run.deterministic)
+    exact = "" if run.deterministic else "\ndeterministic: false; killed and resumed, this run does not give the same bits"
+    say(f"machine: {machine_line}{exact}\nattention: {rung}" + "".join(f"; not {name}: {lack}" for name, lack in attention.available(device, run.precision).items() if lack))
 
     batches = open_batches(shards, config, rank, device, rung)
     checkpoints = Checkpoints(config, running, rank, machine, str(stream_facts(shards)["digest"]), lambda manifest: _announce(reporter, manifest))
@@ -149,7 +151,7 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
         _refuse_damaged(start, checkpoints.rank)
     seed_everything(run.seed)
     model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
-    model.train()
+    recompute(model.train(), run.recompute)
     if start is not None and start.take == "weights":
         # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's --finetune loads it.
         model.load_state_dict(foreign_weights(Path(start.folder)) if start.foreign else master_weights(Path(start.folder)), strict=True)
@@ -215,13 +217,6 @@ def _refuse_damaged(start: Start, rank: int) -> None:
     dist.broadcast_object_list(problem, src=0)
     if problem[0] is not None:
         raise SystemExit(f"{folder}, which this run starts from, is damaged: {problem[0]}")
-
-
-def _refuse_what_this_program_cannot(ranks: int, tensor_parallel: int, world: int) -> None:
-    if world != ranks:
-        raise SystemExit(f"the recipe says {ranks} ranks, {world} were started")
-    if tensor_parallel != 1:
-        raise SystemExit("tensor_parallel is in the recipe for planning; this program trains with tensor_parallel 1 only")
 
 
 def _refuse_another_machine(before: dict[str, object], machine: Machine, checkpoint: str, config: PretrainConfig) -> None:

@@ -60,7 +60,7 @@ class Snapshots(CheckpointEngine):  # type: ignore[misc]
         self.collected.append((Path(path), copied(state_dict)))
 
     def load(self, path: str, map_location: object = None) -> Any:
-        return read_state(Path(path), map_location)
+        return read_state(Path(path), map_location, deepspeed=True)
 
     def take(self) -> list[tuple[Path, object]]:
         taken, self.collected = self.collected, []

@@ -31,7 +31,7 @@ COUNTED_BY_VERSION = ("neo_assets.core", "neo_assets.declare")
 PYTHON = "python"
 STARTED = time.time_ns()
 """About when this process was started."""
-_IMPORTERS = ("find_spec", "import_module")
+_IMPORTERS = ("find_spec", "import_module", "_installed")
 """Functions that import, or look for, what a string names."""
 
 

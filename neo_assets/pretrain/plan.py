@@ -53,13 +53,15 @@ class Memory:
 
 
 def memory(run: Run, rows: int) -> Memory:
-    """What a rank needs at the end of a forward pass. Tensor parallelism divides the weights; activations are those a Llama block keeps for its backward pass.
+    """What a rank needs at the end of a forward pass; activations are those a Llama block keeps for its backward pass.
 
-    Activations of a block, in values a token: the inputs of both norms, of attention (queries, keys, values, its output), and of the SwiGLU's three
-    products; the kernels used here hold no attention matrix. The loss is computed chunk by chunk: its logits are one chunk's.
+    Activations of a block, in values a token, as transformers' Llama keeps them (tests/pretrain/test_memory.py counts them): of each norm its input, the
+    normed input and its output (under bf16 the input in fp32); queries, keys, values and the output of attention, whose kernels hold no attention matrix; of
+    the SwiGLU the gate before and after its activation, the other branch, and the product. What is recomputed is kept for one block at a time. The loss is computed
+    chunk by chunk: its logits are one chunk's.
     """
     model, share = run.model, run.data_parallel
-    parameters = model.parameters(rows) // run.tensor_parallel
+    parameters = model.parameters(rows)
     width = 2 if run.precision == "bf16" else 4
     weights = parameters * width // (share if run.zero_stage == 3 else 1)
     gradients = parameters * 4 // (share if run.zero_stage >= 2 else 1)
@@ -67,9 +69,12 @@ def memory(run: Run, rows: int) -> Memory:
     optimizer = parameters * (12 if run.precision == "bf16" else 8) // (share if run.zero_stage >= 1 else 1)
     tokens = run.micro_batch * run.sequence_length
     attention = model.head_dim * (2 * model.heads + 2 * model.kv_heads)
-    block = 4 * model.hidden + attention + 3 * model.ffn
-    activations = tokens * width * (model.layers * block + 2 * model.hidden) // run.tensor_parallel
-    return Memory(weights, gradients, optimizer, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2 // run.tensor_parallel)
+    normed = (4 if run.precision == "bf16" else 3) * model.hidden
+    fed = 4 * model.ffn
+    block = 2 * normed + attention + fed
+    kept = {"none": model.layers * block, "selective": model.layers * (block - fed) + fed, "full": model.layers * model.hidden + block}[run.recompute]
+    activations = tokens * width * (kept + normed)
+    return Memory(weights, gradients, optimizer, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2)
 
 
 def on_gpus(run: Run) -> bool:

@@ -56,6 +56,10 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
     claims.append(Claim("weights, optimizer and random states", not wrong, ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number"))
 
+    exact = bool(certificate.machine.get("deterministic"))
+    how = "bit for bit, at the same world size and on the same kind of machine" if exact else f"not bit for bit: runs.{run.name}.deterministic is false"
+    claims.append(Claim("resumes", True, how))
+
     there = run.checkpoints()
     before = [there[s] for s in sorted(there) if certificate.first_step < s <= step]
     rows = read_metrics(before)
@@ -160,6 +164,8 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
     notes = code_differences(was.code, now.code)
     notes += [f"{name} was {version}, is {now.versions.get(name)}" for name, version in was.versions.items() if now.versions.get(name) != version]
     notes += [f"{name.replace('_', ' ')} was {value}, is {now.machine.get(name)}" for name, value in was.machine.items() if now.machine.get(name) != value]
+    if not was.machine.get("deterministic"):
+        notes.append(f"the run was not asked to be reproducible (runs.{run.name}.deterministic: false)")
     held = all(c.holds for c in claims)
     record = {
         "checkpoint": folder.name,

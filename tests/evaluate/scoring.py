@@ -46,6 +46,7 @@ class Answering:
 
     def submit(self, spec: JobSpec) -> JobFolder:
         self.jobs.append(spec.work_fingerprint)
+        spec = spec.at(self.store.root)
         known = read_tasks(Path(folder) for name, folder in spec.inputs.items() if name != "hf_model")
         model = spec.title.split()[-1]
         for name, how in spec.config["tasks"].items():  # type: ignore[attr-defined]

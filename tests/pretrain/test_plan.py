@@ -35,13 +35,14 @@ def test_the_7b_plan_is_the_papers() -> None:
     assert main["FLOPs (6ND)"] == pytest.approx(6 * 7_793_716_224 * 3726.33e9, rel=1e-5)
     assert main["bytes a checkpoint"] == pytest.approx(109e9, rel=2e-3)  # the released ones: 2 x (7.79 + 46.8) GB
     held = memory(recipe.runs["main"], 64_256)
-    assert held.weights * 2 == 7_793_716_224 * 2 and held.optimizer == 7_793_716_224 // 2 * 12 // 256
-    assert held.total < 80 * GIB  # it ran on 80 GB cards
+    assert held.weights == 7_793_716_224 * 2 and held.optimizer == 7_793_716_224 * 12 // 512
+    assert held.total < 40 * GIB  # of the 80 GB of the paper's cards, without tensor parallelism
+    assert memory(recipe.runs["main"].model_copy(update={"recompute": "none"}), 64_256).total > 70 * GIB
 
 
 def test_what_a_stage_divides() -> None:
     recipe = load("neo-7b")
-    run = recipe.runs["main"].model_copy(update={"tensor_parallel": 1, "nodes": 1})
+    run = recipe.runs["main"].model_copy(update={"nodes": 1})
     whole, one, two, three = (memory(run.model_copy(update={"zero_stage": stage}), 64_256) for stage in (0, 1, 2, 3))
     assert (one.optimizer, two.gradients, three.weights) == (whole.optimizer // 8, whole.gradients // 8, whole.weights // 8)
     assert (one.gradients, two.weights) == (whole.gradients, whole.weights)

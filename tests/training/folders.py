@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from neo_assets.core.frozen import CODE, LAUNCH, claimed
-from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.frozen import CODE, LAUNCH, Claimed, claimed
+from neo_assets.core.jobs import JobFolder, JobSpec, RunningJob
 from neo_assets.core.recipe.run import Model
 from training.tasks import read_tasks, task_identity
 
@@ -57,11 +57,24 @@ def write_spec(folder: Path, program: str, config: dict[str, object], inputs: di
 
 def run_program(spec: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a job's program from its own copy of the code, as a backend does."""
+    command, place = command_of(spec)
+    given = {**os.environ, "PYTHONPATH": str(place), **environment}
+    return subprocess.run(command, cwd=place, env=given, capture_output=True, text=True, timeout=300)
+
+
+def command_of(spec: Path) -> tuple[list[str], Path]:
+    """The command that runs a job, and the working directory it is run in."""
     folder = JobFolder(spec.parent)
     (folder.path / "attempts").mkdir(exist_ok=True)
     folder.freeze()
-    given = {**os.environ, "PYTHONPATH": str(folder.path / CODE), **environment}
-    return subprocess.run([sys.executable, "-m", LAUNCH, str(spec)], cwd=folder.path / CODE, env=given, capture_output=True, text=True, timeout=300)
+    return [sys.executable, "-m", LAUNCH, str(spec)], folder.path / CODE
+
+
+def running(spec: Path) -> RunningJob:
+    """What a program is given, for one that is called in this process."""
+    folder = JobFolder(spec.parent)
+    told = folder.spec()
+    return RunningJob(told.at(folder.root), folder, Claimed(code=told.code, libraries=told.libraries))
 
 
 def identities(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from itertools import pairwise
 from pathlib import Path
 
@@ -147,6 +148,29 @@ def test_transformers_hands_those_arguments_to_the_kernel(monkeypatch: pytest.Mo
     assert seen == [(bounds, bounds, 54, 54)] * SHAPE.layers
 
 
+def test_torchs_own_flash_kernel_gets_the_documents_and_gives_what_the_other_rungs_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel itself exists on CUDA alone; in its place stands its signature over plain SDPA, document by document."""
+    from torch.nn.attention import varlen
+
+    seen: list[tuple[list[int], int, tuple[int, int]]] = []
+
+    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None, window_size=(-1, -1), enable_gqa=False):  # type: ignore[no-untyped-def]
+        assert cu_seq_k is cu_seq_q and max_k == max_q and query.dim() == 3
+        seen.append((cu_seq_q.tolist(), max_q, window_size))
+        parts = []
+        for a, b in pairwise(cu_seq_q.tolist()):
+            heads = [t[a:b].transpose(0, 1).unsqueeze(0) for t in (query, key, value)]
+            parts.append(torch.nn.functional.scaled_dot_product_attention(*heads, is_causal=window_size == (-1, 0), scale=scale, enable_gqa=enable_gqa))
+        return torch.cat([p.squeeze(0).transpose(0, 1) for p in parts])
+
+    assert set(inspect.signature(stand_in).parameters) <= set(inspect.signature(varlen.varlen_attn).parameters)
+    monkeypatch.setattr(varlen, "varlen_attn", stand_in)
+    ids = torch.randint(ROWS, (2, LENGTH), generator=torch.Generator().manual_seed(4))
+    positions = torch.cat([documents(20, 1, 30, 13), documents(10, 54)])
+    torch.testing.assert_close(logits(model("torch_varlen"), "torch_varlen", ids, positions), logits(model("varlen"), "varlen", ids, positions), atol=2e-5, rtol=1e-4)
+    assert seen == [([0, 20, 21, 51, 64, 74, 128], 54, (-1, 0))] * SHAPE.layers
+
+
 @pytest.mark.parametrize("across", [False, True], ids=["apart", "across"])
 def test_every_rung_has_the_same_loss_and_gradients(tmp_path: Path, across: bool) -> None:
     """The parity table of docs/measurements.md, on the CPU's rungs: loss and the gradient of every weight, fp32, relative to the largest."""
@@ -167,7 +191,7 @@ def test_every_rung_has_the_same_loss_and_gradients(tmp_path: Path, across: bool
 
 
 def test_a_missing_flash_attn_is_one_clear_line() -> None:
-    with pytest.raises(SystemExit, match=r"attention: flash_attention_2 cannot run here: flash-attn runs on CUDA only. `attention: auto` takes the best there is, which is sdpa"):
+    with pytest.raises(SystemExit, match=r"attention: flash_attention_2 cannot run here: it runs on CUDA only. `attention: auto` takes the best there is, which is sdpa"):
         choose("flash_attention_2", CPU, "bf16", False)
     assert choose("auto", CPU, "bf16", False) == "sdpa"
     assert set(ONE_ROW) < set(RUNGS)

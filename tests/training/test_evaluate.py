@@ -8,16 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from neo_assets.core.fingerprint import ROOT, digest_bytes
-from neo_assets.core.jobs import STOPPED, JobFolder, JobSpec
-from tests.training.folders import ROWS, SHAPE, identities, run_program, save_model, write_spec
+from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.jobs import STOPPED, JobFolder
+from tests.training.folders import ROWS, SHAPE, command_of, identities, run_program, running, save_model, write_spec
 from training.evaluate import EvaluateConfig, evaluate, load, repetition
 from training.harness import ratio, score, stream_model
 from training.sandbox import SandboxUnavailable
@@ -194,7 +193,7 @@ def test_log_likelihoods_of_documents_are_the_models_own(model: Path) -> None:
 
 
 def _run_here(spec: Path) -> int:
-    return evaluate(JobSpec.model_validate_json(spec.read_text(encoding="utf-8")), spec.parent)
+    return evaluate(running(spec))
 
 
 def test_every_metric_is_a_row_with_all_that_a_table_needs(evaluated: Path) -> None:
@@ -241,7 +240,8 @@ def test_an_evaluation_that_was_killed_or_asked_to_stop_goes_on_with_the_next_ta
     spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
     job, first = JobFolder(spec.parent), tmp_path / "job" / "out" / "x" / "bpb.json"
     environment = {**os.environ, "NEO_JOB_ATTEMPT": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "training.evaluate", str(spec)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command, place = command_of(spec)
+    process = subprocess.Popen(command, cwd=place, env={**environment, "PYTHONPATH": str(place)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not first.is_file():
         assert process.poll() is None and time.monotonic() < deadline
@@ -267,7 +267,8 @@ def test_an_evaluation_needs_no_network(evaluated: Path, model: Path, tmp_path: 
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here (unshare --map-root-user --net)")
     spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
-    done = subprocess.run([*alone, sys.executable, "-m", "training.evaluate", str(spec)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    command, place = command_of(spec)
+    done = subprocess.run([*alone, *command], cwd=place, env={**os.environ, "PYTHONPATH": str(place)}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "job" / "out" / "x" / "quiz.items.jsonl").read_bytes() == (evaluated / "out" / "x" / "quiz.items.jsonl").read_bytes()
 

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from neo_assets.core.fingerprint import ROOT, digest_file
-from neo_assets.core.jobs import JobSpec
-from tests.training.folders import ROWS, SHAPE, save_tokenizer, write_spec
+from tests.training.folders import ROWS, SHAPE, running, save_tokenizer, write_spec
 from training import export
 
 CASES = ["0-bf16", "1-bf16", "1-fp32", "3-bf16"]
@@ -40,7 +39,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _export(checkpoints: Path, case: str, job: Path, **changes: object) -> Path:
     config = {"model": SHAPE.model_dump(), "vocab_rows": ROWS, "tag": "state", "threads": 1} | changes
     spec = write_spec(job, "training.export", config, {"checkpoint": checkpoints / case, "tokenizer": checkpoints / "tokenizer"})
-    export.export(JobSpec.model_validate_json(spec.read_text(encoding="utf-8")), job)
+    export.export(running(spec))
     return job / "out"
 
 

@@ -41,8 +41,12 @@ def test_random_states_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_deepspeeds_own_record_is_read_without_deepspeed(tmp_path: Path) -> None:
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
-    torch.save({"slices": {"w": fragment_address(3, 4)}}, tmp_path / "optim.pt")
-    found = read_state(tmp_path / "optim.pt")["slices"]["w"]
-    assert (found.numel, found.start) == (3, 4) and type(found).__module__ == "training.states"
+    torch.save({"slices": {"w": fragment_address(3, 4)}, "scaler": LossScaler(2.0), "zero_stage": ZeroStageEnum(2)}, tmp_path / "optim.pt")
+    found = read_state(tmp_path / "optim.pt")
+    assert (found["slices"]["w"].numel, found["slices"]["w"].start, found["scaler"].cur_scale, found["zero_stage"]) == (3, 4, 2.0, 2)
+    assert type(found["scaler"]).__module__ == "training.states"
+    assert isinstance(Snapshots().load(str(tmp_path / "optim.pt"))["scaler"], LossScaler)

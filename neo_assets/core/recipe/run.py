@@ -29,6 +29,8 @@ class Model(Section):
     def _heads_fit(self) -> Model:
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
+        if self.hidden % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide hidden ({self.hidden}): transformers refuses other shapes")
         if self.head_dim % 2:
             raise ValueError(f"head_dim ({self.head_dim}) must be even for rotary embeddings")
         return self
@@ -114,6 +116,10 @@ class OnTrouble(Section):
     window: int = Field(ge=2, description="steps")
 
 
+SIXTEEN_BITS = ("flash_attention_4", "flash_attention_2", "torch_varlen")
+"""Attention kernels that exist for bf16 alone."""
+
+
 class Run(Section):
     """One training run."""
 
@@ -131,13 +137,18 @@ class Run(Section):
     optimizer: Optimizer
     precision: Literal["bf16", "fp32"]
     zero_stage: Literal[0, 1, 2, 3]
-    attention: Literal["auto", "flash_attention_2", "varlen", "sdpa", "eager"] = Field("auto", description="which kernel; auto: the best that the machine has (docs/training.md)")
+    attention: Literal["auto", "flash_attention_4", "flash_attention_2", "torch_varlen", "varlen", "sdpa", "eager"] = Field(
+        "auto", description="which kernel; auto: the best that the machine has (docs/training.md)"
+    )
     across_documents: bool = Field(False, description="attention and positions run on from one document into the next, as in the released code")
     skip_samples: list[tuple[int, int]] = Field(default_factory=list, description="half-open ranges of samples of the data order that this run never sees")
     nodes: int = Field(1, ge=1)
     ranks_per_node: int = Field(ge=1, description="GPUs, or CPU processes")
     threads_per_rank: int = Field(ge=1)
-    tensor_parallel: int = Field(1, ge=1, description="ranks that share one copy of the model; only 1 can be run today")
+    recompute: Literal["none", "selective", "full"] = Field(
+        "none", description="what the backward pass computes again instead of keeping it: nothing; the feed-forward layers, which hold most of it; every block whole"
+    )
+    deterministic: bool = Field(True, description="kernels that give the same bits each time, on a GPU too: without them a run resumes, and not bit for bit")
     seed: int
     checkpoint_every: int = Field(ge=1, description="steps")
     early_checkpoints: int = Field(0, ge=0, description="more checkpoints at steps 1, 2, 4 … up to this one; 0: none")
@@ -150,12 +161,12 @@ class Run(Section):
     @model_validator(mode="after")
     def _batch_fits(self) -> Run:
         share = self.data_parallel * self.micro_batch
-        if self.ranks % self.tensor_parallel:
-            raise ValueError(f"tensor_parallel ({self.tensor_parallel}) must divide the {self.ranks} ranks")
         if self.global_batch % share:
             raise ValueError(f"global_batch ({self.global_batch}) must be a multiple of data-parallel ranks x micro_batch ({self.data_parallel} x {self.micro_batch} = {share})")
         if self.precision == "bf16" and self.zero_stage == 0:
             raise ValueError("zero_stage 0 in bf16 would train bf16 weights without an fp32 master; stage 1 keeps one, and with one rank costs the same")
+        if self.attention in SIXTEEN_BITS and self.precision == "fp32":
+            raise ValueError(f"attention: {self.attention} computes in 16 bits; the run's precision is fp32")
         if self.sequence_length > self.model.context:
             raise ValueError(f"sequence_length ({self.sequence_length}) is longer than the model's context ({self.model.context})")
         return self
@@ -184,7 +195,7 @@ class Run(Section):
 
     @property
     def data_parallel(self) -> int:
-        return self.ranks // self.tensor_parallel
+        return self.ranks
 
     @property
     def accumulation(self) -> int:
