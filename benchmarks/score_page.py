@@ -75,6 +75,8 @@ def synthetic(checkpoints: int, tasks: int) -> ScorePage:
                     stderr=stderr,
                     n=n,
                     shots=shots,
+                    requests=4 * n,
+                    cut=0,
                     identity=identity(task, old),
                     current=not old,
                     chance=None if lower else chance,

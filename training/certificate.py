@@ -96,8 +96,13 @@ def state_digest(state: object) -> str:
         elif hasattr(value, "tobytes"):  # numpy
             digest.add(f"{name}:{xxhash.xxh3_128_hexdigest(value.tobytes())}".encode())
         elif isinstance(value, int | float | str | bool):
-            digest.add(f"{name}={value!r}".encode())
+            digest.add(f"{name}={_plain(value)!r}".encode())
     return digest.hexdigest()
+
+
+def _plain(value: int | float | str | bool) -> int | float | str | bool:
+    """A number as what it is, whatever class stood for it when it was saved: DeepSpeed's stage is an enumeration in memory and a number once it is read."""
+    return value if isinstance(value, bool) else next(kind(value) for kind in (int, float, str) if isinstance(value, kind))
 
 
 def file_state_digest(path: Path) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from neo_assets.core.errors import BadInput, MissingUpstream
+from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.frozen import claimed
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(when)
     app.command("prove")(prove_checkpoint)
     app.command("continue")(continue_run)
+    app.command("rehearse")(rehearse_run)
 
 
 def saw(
@@ -167,6 +169,33 @@ def continue_run(
     made = as_name or name
     print(f"recorded in {written}: run '{made}' goes on from {folder.name} with everything. Start it:")
     print(f'  {program("dagster")} asset materialize -m definitions --select \'key:"run_plan_{made}" or key:"pretraining_{made}"\'')
+
+
+def rehearse_run(
+    run: Annotated[str, typer.Argument(help="a run of the recipe")],
+    ranks: Annotated[int | None, typer.Option("--ranks", min=1, help="ranks to start; as many of a node's as this machine has GPUs, or cores, if left out")] = None,
+    as_json: bool = JSON,
+) -> None:
+    """Try a run's own job in minutes, two narrow layers of it: train, kill, resume, verify, export, ask. Exits with 1 where something does not hold."""
+    from neo_assets.pretrain.rehearse import differences, narrowed, ranks_here, rehearse
+
+    recipe, store = load(), Store(store_root())
+    if run not in recipe.runs:
+        raise BadInput(f"recipe '{recipe.name}' has no run '{run}'. {did_you_mean(run, recipe.runs)} It has {', '.join(recipe.runs)}.")
+    here, gpu = ranks_here(recipe.runs[run])
+    chosen = ranks or here
+    # The scheduler's own machine where there is one; else this one.
+    settings = recipe.compute if recipe.compute.backend != "slurm" or shutil.which("sbatch") else recipe.compute.model_copy(update={"backend": "local"})
+    moved = [] if settings is recipe.compute else [f"compute.backend {recipe.compute.backend} -> local"]
+    if not as_json:
+        print(f"run '{run}' of recipe '{recipe.name}', rehearsed on {counted(chosen, 'rank')} " + ("with GPUs" if gpu else "without a GPU"))
+        print("as in the recipe but for: " + "; ".join([*moved, *differences(recipe.runs[run], narrowed(recipe.runs[run], chosen, gpu))]) + "\n")
+    rows, told = rehearse(recipe, run, store, lambda root: open_compute(settings, root), chosen, gpu)
+    held = all(row["holds"] for row in rows)
+    show([{**row, "differs": [*moved, *told]} for row in rows] if as_json else rows, as_json)
+    if not as_json:
+        print("\neverything held" if held else f"\nit ended there; what was written: {store.root / 'rehearsals'}")
+    raise typer.Exit(0 if held else 1)
 
 
 def recipe_file() -> Path:

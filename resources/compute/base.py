@@ -128,6 +128,11 @@ class Compute(abc.ABC):
         with self._lock(folder):
             self._stop_last(folder)
 
+    def kill(self, folder: JobFolder) -> None:
+        """End a job as a failing machine would, without a warning where the backend can do that; whoever follows it starts it again."""
+        with self._lock(folder):
+            self._stop_last(folder)
+
     def pause(self, folder: JobFolder, wait_s: float = 600.0) -> JobState:
         """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or after ``wait_s``; a job that has ended is left alone."""
         if (state := self.poll(folder)) not in (JobState.RUNNING, JobState.QUEUED, JobState.STOPPED, JobState.ELSEWHERE):

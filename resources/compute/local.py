@@ -7,6 +7,7 @@ and how ranks that outlived their launcher (torchrun gives them sessions of thei
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -64,6 +65,11 @@ class LocalCompute(Compute):
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
         living = alive(handle)
         return JobState.ELSEWHERE if living is None else JobState.RUNNING if living else None
+
+    def kill(self, folder: JobFolder) -> None:
+        for pid in _processes_of(folder.fingerprint):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
