@@ -25,7 +25,7 @@ from training.weights import master_weights, module_weights
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "chat_template.jinja")
 PARITY_SEQUENCES, PARITY_TOKENS = 2, 256
@@ -62,12 +62,12 @@ def export(job: RunningJob) -> None:
     masters = master_weights(checkpoint, config.tag)
     model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
     setattr(model.config, DOCUMENT_START, NOTHING)
-    # Training needs the cache off in the configuration; generating without it is slow.
-    model.generation_config.use_cache = True
+    model.generation_config = generation_config(tokenizer)
     model.save_pretrained(out)
     for name in TOKENIZER_FILES:
         if (tokenizer_folder / name).is_file():
             shutil.copyfile(tokenizer_folder / name, out / name)
+    tell_every_reader(out, config.model.context)
     size = sum(p.stat().st_size for p in out.glob("*.safetensors"))
     print(f"wrote {size:,} bytes of weights in {time.monotonic() - began:.1f} s", flush=True)
     reporter.send("note", text="weights written", bytes=size)
@@ -81,6 +81,28 @@ def export(job: RunningJob) -> None:
         )
     print(f"parity: {parity['tensors']} weights and {parity['tokens']} tokens' logits are equal to the last bit", flush=True)
     reporter.send("done", **parity)
+
+
+def generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """How the model generates unless it is asked otherwise: with the cache, which training needs off in the configuration, and padding without being told how."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, use_cache=True)
+
+
+def tell_every_reader(out: Path, context: int) -> None:
+    """Add what transformers 5 does not write and others read: without a word transformers 4.57 takes 10,000 for a ``rope_theta`` that is not at the top.
+
+    ``torch_dtype`` is ``dtype``'s name before 4.56. With ``model_max_length`` truncating works, at the price of a warning for every first text that is longer.
+    """
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    _rewrite(out / "config.json", rope_theta=config["rope_parameters"]["rope_theta"], torch_dtype=config["dtype"])
+    _rewrite(out / "tokenizer_config.json", model_max_length=context)
+
+
+def _rewrite(file: Path, **changes: object) -> None:
+    content = json.loads(file.read_text(encoding="utf-8")) | changes
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def bf16_model(config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None) -> LlamaForCausalLM:

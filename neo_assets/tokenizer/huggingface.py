@@ -14,20 +14,36 @@ from typing import TYPE_CHECKING
 from neo_assets.core.recipe.model import Tokenizer
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, normalizers
     from transformers import PreTrainedTokenizerFast
     from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_proto
 
+PADDING = "<PAD>"
+"""The padding token, where a recipe has it among its special tokens; otherwise the end of a document pads."""
 _MARK = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _BYTE = 1, 2, 3, 4, 6
 
 
 def export(model: bytes, settings: Tokenizer, folder: Path) -> PreTrainedTokenizerFast:
-    """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``; returns the tokenizer as read back from there."""
+    """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``tokenizer.model`` into ``folder``; returns the tokenizer as read back from there.
+
+    ``tokenizer.model`` costs a copy. llama.cpp needs it: without the pieces' scores its converter makes a file that does not load, or tokenizes otherwise.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.model").write_bytes(model)
+    _backend(model, settings).save(str(folder / "tokenizer.json"))
+    config = _config(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"], settings)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False, sort_keys=True), encoding="utf-8")
+    return PreTrainedTokenizerFast.from_pretrained(str(folder))
+
+
+def _backend(model: bytes, settings: Tokenizer) -> Backend:
     from tokenizers import AddedToken, Regex, decoders, normalizers, processors
     from tokenizers import Tokenizer as Backend
     from tokenizers.models import BPE
-    from transformers import PreTrainedTokenizerFast
     from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_proto
 
     proto = sentencepiece_proto.ModelProto.FromString(model)
@@ -51,20 +67,30 @@ def export(model: bytes, settings: Tokenizer, folder: Path) -> PreTrainedTokeniz
     backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in settings.special_tokens])
     # No token is put before a text: the stream the model is trained on has no beginning-of-sequence token either.
     backend.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B")
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token="<s>",
-        eos_token=settings.end_of_document,
-        unk_token="<unk>",
-        clean_up_tokenization_spaces=False,
-    )
-    tokenizer.save_pretrained(str(folder))
-    config_file = folder / "tokenizer_config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name that transformers 4 knows as well
-    config_file.write_text(json.dumps(config, indent=1, ensure_ascii=False, sort_keys=True), encoding="utf-8")
-    return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    return backend
+
+
+def _config(added: list[dict[str, object]], settings: Tokenizer) -> dict[str, object]:
+    """What transformers 4.57, transformers 5 and llama.cpp's converter each have to be told; none of them reads all of it.
+
+    ``split_special_tokens``: text that spells ``<EOD>`` is text, as in training. It costs the template of a chat model its role markers (they would be split
+    as well), so a folder with a template must say false. Padding stands on the left, where a batch can be continued; who trains on padded rows sets it right.
+    """
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",  # transformers 5's own name for it is an error in 4.57; LlamaTokenizer asks 4.57 for protobuf
+        "bos_token": "<s>",
+        "eos_token": settings.end_of_document,
+        "unk_token": "<unk>",
+        "pad_token": PADDING if PADDING in settings.special_tokens else settings.end_of_document,
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,
+        "model_input_names": ["input_ids", "attention_mask"],  # 4.57 adds token_type_ids, which a Llama refuses
+        # llama.cpp takes true for both of these where nothing is said, and knows of no token beyond tokenizer.model that is not listed here.
+        "add_bos_token": False,
+        "add_prefix_space": settings.add_dummy_prefix,
+        "added_tokens_decoder": {str(token["id"]): {name: value for name, value in token.items() if name != "id"} for token in added},
+    }
 
 
 def _merges(proto: sentencepiece_proto.ModelProto, vocabulary: dict[str, int], scores: dict[str, float]) -> list[tuple[str, str]]:

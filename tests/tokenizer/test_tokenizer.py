@@ -1,6 +1,7 @@
 """Identical ids in SentencePiece and Hugging Face, nothing lost, and a stream that says where every document is."""
 
 import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.tokenizer.huggingface import export
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.stream import StreamInput, write_stream
-from neo_assets.tokenizer.train import TokenizerInput, load_processor, train_tokenizer
+from neo_assets.tokenizer.train import TokenizerInput, _train, load_processor, train_tokenizer
 from tests.factory.site import _chinese, _english
 
 SMALL = {"vocab_size": 900, "sample_bytes": 500_000}
@@ -40,8 +42,6 @@ def document(i: int, text: str, lang: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact]:
-    import random
-
     generator = random.Random(1)
     rows = [document(i, "\n".join(_english(generator, 20)), "en") for i in range(20)] + [document(100 + i, "".join(_chinese(generator, 20)), "zh") for i in range(20)]
     store = Store(tmp_path_factory.mktemp("store"))
@@ -151,3 +151,14 @@ def test_a_model_is_taken_over_as_it_is_and_what_does_not_fit_is_named(pool: tup
         trained(pool, from_model=str(tmp_path / "other.model"))
     with pytest.raises(BadInput, match="is not there"):
         trained(pool, from_model=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("special", [["<EOD>"], ["<EOD>", "<PAD>"]])
+def test_every_reader_is_told_what_it_needs(tmp_path: Path, special: list[str]) -> None:
+    """What each of these lines is for, and what goes wrong without it: tests/training/test_readers.py (slow) asks transformers 4.57, 5 and llama.cpp's converter."""
+    settings = load("laptop").tokenizer.model_copy(update={"vocab_size": 400, "special_tokens": special})
+    made = export(_train(settings, {"en": _english(random.Random(1), 500)}), settings, tmp_path)
+    assert made.pad_token == special[-1] and made.padding_side == "left" and (tmp_path / "tokenizer.model").is_file()
+    batch = made(["One sentence is long.", "The other </s> and <EOD> spell tokens", "短"], padding=True)
+    assert set(batch) == {"input_ids", "attention_mask"} and len({len(row) for row in batch["input_ids"]}) == 1
+    assert made.eos_token_id not in batch["input_ids"][1][-5:] and made.decode(made.encode("a <EOD> b")) == "a <EOD> b"

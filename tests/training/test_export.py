@@ -69,6 +69,11 @@ def test_anybody_can_load_and_generate(checkpoints: Path, tmp_path: Path) -> Non
     assert type(model).__name__ == "LlamaForCausalLM"
     assert model.config.eos_token_id == tokenizer.eos_token_id == model.generation_config.eos_token_id
     assert model.generation_config.use_cache
+    told = json.loads((out / "config.json").read_text())
+    assert (
+        told["rope_theta"] == told["rope_parameters"]["rope_theta"] == SHAPE.rope_theta and told["torch_dtype"] == told["dtype"] == "bfloat16"
+    )  # transformers 4 reads the first of each
+    assert tokenizer.model_max_length == SHAPE.context
     ids = tokenizer("你好, world", return_tensors="pt").input_ids
     assert model.generate(input_ids=ids, max_new_tokens=3, do_sample=False).shape[1] > ids.shape[1]
 
