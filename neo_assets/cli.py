@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
@@ -22,6 +23,8 @@ for stage in (crawl, clean, corpus, pretrain, evaluate, release):
 
 def main() -> None:
     """Entry point; exit code 2 for errors that are the user's to solve, 130 for Ctrl-C."""
+    # Under a locale that is not UTF-8 the bytes of an argument arrive one by one; they are UTF-8 all the same.
+    sys.argv = [argument if argument.isprintable() else os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no Chinese shows question marks, and no traceback

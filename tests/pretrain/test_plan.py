@@ -60,7 +60,7 @@ def test_a_price_gives_a_cost_and_a_branch_counts_its_own_steps(tmp_path: Path) 
 
 
 def test_the_command_that_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launch_command(load("laptop"), "main") == "torchrun --standalone --nproc-per-node=2 -m training.pretrain spec.json"
+    assert launch_command(load("laptop"), "main") == "torchrun --standalone --nproc-per-node=2 -m neo_assets.core.launch spec.json"
     assert "--nodes=64 --ntasks-per-node=8" in launch_command(load("neo-7b"), "main")
 
 

@@ -254,6 +254,6 @@ def _a_rank(folder: JobFolder) -> int:
 
     for pid in _processes_of(folder.fingerprint):
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"training.pretrain" in arguments and b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if b"neo_assets.core.launch" in arguments and b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             return pid
     raise AssertionError("no rank is running")

@@ -63,7 +63,7 @@ def kill(pids: list[int], number: int = signal.SIGKILL) -> bool:
 
 def while_starting(folder: JobFolder, job: JobSpec, turn: int) -> bool:
     """Every process, a moment after the ranks were started: in their imports, or in the process group's making."""
-    if len(processes(folder, "training.pretrain\0", "RANK=")) < 2:
+    if len(processes(folder, "neo_assets.core.launch\0", "RANK=")) < 2:
         return False
     time.sleep(0.5 + turn)
     return kill(processes(folder))
@@ -85,7 +85,7 @@ def while_saving(folder: JobFolder, job: JobSpec, turn: int) -> bool:
 
 def one_rank(folder: JobFolder, job: JobSpec, turn: int) -> bool:
     """Rank 1 alone: the other hangs in a collective until its launcher ends it."""
-    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill([p for p in processes(folder, "RANK=1") if p in processes(folder, "training.pretrain")][-1:])
+    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill([p for p in processes(folder, "RANK=1") if p in processes(folder, "neo_assets.core.launch")][-1:])
 
 
 def the_launcher(folder: JobFolder, job: JobSpec, turn: int) -> bool:
@@ -95,7 +95,7 @@ def the_launcher(folder: JobFolder, job: JobSpec, turn: int) -> bool:
 
 def asked_by_a_signal(folder: JobFolder, job: JobSpec, turn: int) -> bool:
     """SIGTERM to one rank, as on preemption or shutdown: it saves where it is."""
-    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill([p for p in processes(folder, "RANK=0") if p in processes(folder, "training.pretrain")][-1:], signal.SIGTERM)
+    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill([p for p in processes(folder, "RANK=0") if p in processes(folder, "neo_assets.core.launch")][-1:], signal.SIGTERM)
 
 
 MOMENTS = (while_starting, between_steps, while_saving, one_rank, the_launcher, asked_by_a_signal)

@@ -22,7 +22,7 @@ from neo_assets.tokenizer.huggingface import export as export_tokenizer
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.train import _train, end_of_document_id
 from tests.factory.site import _chinese, _english
-from tests.training.folders import SHAPE, write_spec
+from tests.training.folders import SHAPE, run_program, write_spec
 from training import export
 from training.weights import module_weights
 
@@ -81,7 +81,8 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     subprocess.run([sys.executable, str(program), str(work), shape.model_dump_json(), str(rows), "1-bf16"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     config = {"model": shape.model_dump(), "vocab_rows": rows, "tag": "state", "threads": 1}
     spec = write_spec(work / "job", "training.export", config, {"checkpoint": work / "1-bf16", "tokenizer": work / "tokenizer"})
-    subprocess.run([sys.executable, "-m", "training.export", str(spec)], cwd=ROOT, check=True)
+    done = run_program(spec)
+    assert done.returncode == 0, done.stderr[-3000:]
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
     end = end_of_document_id(settings, PIECES)

@@ -91,6 +91,6 @@ def test_a_rank_that_hangs_leaves_every_ranks_stacks_and_the_run_its_bits(comput
 def rank(folder: JobFolder, number: int) -> int:
     for pid in _processes_of(folder.fingerprint):
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"training.pretrain" in arguments and f"RANK={number}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if b"neo_assets.core.launch" in arguments and f"RANK={number}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             return pid
     raise AssertionError(f"rank {number} is not running")
