@@ -9,8 +9,10 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe.model import Compute as Settings
 from resources.compute.kubernetes_manifests import ATTEMPT, LABEL, manifests
@@ -181,3 +183,8 @@ def test_paths_are_those_inside_the_container_and_the_attempt_is_told(folder: Pa
 def test_without_an_image_or_a_claim_a_clear_line() -> None:
     with pytest.raises(BadInput, match=r"compute\.image"):
         manifests(SPEC, Settings(backend="kubernetes", workers=1), 1)
+
+
+def test_the_rights_a_submitter_asks_for_are_valid_objects() -> None:
+    for manifest in yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "rbac.yaml").read_text()):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
