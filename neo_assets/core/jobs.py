@@ -312,7 +312,7 @@ def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[]
             return
         if state in (JobState.CANCELLED, JobState.PAUSED):
             raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} was {state}. `neo resume {folder.fingerprint[:12]}` lifts that; it goes on from where it saved last.")
-        if state is JobState.STOPPED:
+        if state in (JobState.NEW, JobState.STOPPED):  # new: found by its name alone, since nobody lived to note it, and ended by now
             restart()
         if state in (JobState.FAILED, JobState.LOST):
             attempt = folder.last_attempt()

@@ -24,7 +24,7 @@ from neo_assets.pretrain.plan import estimate, launch_command
 from neo_assets.pretrain.watch import watch_job
 from resources.compute import open_compute
 from resources.compute.base import Compute
-from resources.compute.kubernetes import manifests
+from resources.compute.kubernetes_manifests import manifests
 
 JobArgument = Annotated[str, typer.Argument(help="a run of the recipe (its newest job), or a job's fingerprint or its first letters")]
 FOLLOW_SECONDS = 0.5
@@ -185,7 +185,10 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
         spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)  # type: ignore[arg-type]
         folder = compute.folder(spec.work_fingerprint)
         folder.write_spec(spec)
-        print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in manifests(spec, str(folder.path), recipe.compute)), end="")
+        folder.freeze()
+        last = folder.last_attempt()
+        objects = manifests(spec, recipe.compute, last.number + 1 if last else 1)
+        print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in objects), end="")
 
 
 def not_here(recipe: Recipe) -> list[str]:

@@ -1,138 +1,167 @@
-"""Jobs on Kubernetes: the manifests, and nothing more. An indexed Job, one Pod a node, torchrun's rendezvous through a headless Service.
+"""Jobs on Kubernetes, from any machine that reaches a cluster's API server and sees the store's file system.
 
-What can be said without a cluster is said: manifests are rendered (`neo plan RUN --manifest`) and validated against Kubernetes' own
-schemas in the tests. Submitting is left to `kubectl apply`; the job's folder then tells the rest, as with any backend. Not tried on a cluster.
+An attempt of ours is a Job of Kubernetes', named by its work: a submitter that died between creating and noting it is
+found again by that name, and a second one meets 409. What decides is in the job's folder; the API server is asked
+whether the Job is still there, and how its Pods ended where the folder does not tell. A Job that has ended is kept for
+people to read until the next attempt, a week at most.
+
+A Job that vanished, and that we neither saw end nor deleted, was deleted by somebody: it is taken for cancelled. Of
+what we saw or did we leave ``attempts/‹the Job's uid›.ended``. A look costs one GET. Not tried on a cluster: tested
+against a server of our own that validates by Kubernetes' schemas and runs the commands (tests/resources).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
 
-from neo_assets.core.errors import BadInput, MachineLacks
-from neo_assets.core.jobs import STOPPED, JobFolder, JobSpec, JobState
-from neo_assets.core.recipe.model import Compute as Settings
+from neo_assets.core import records
+from neo_assets.core.errors import NeoError
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from resources.compute.base import Compute
+from resources.compute.kubernetes_cluster import Cluster, NoAnswer, SeenJob, patiently
+from resources.compute.kubernetes_manifests import GRACE_SECONDS, Manifest, manifests, object_name, work_label
 
-PORT = 29500
-LABEL = "neofoundry/work"
-MOUNT = "/shared"
-GRACE_SECONDS = 300
-"""Between SIGTERM and SIGKILL: must be longer than a save."""
-
-# torchrun exits with 1 whatever its ranks' code was, and kills them 30 s after SIGTERM. So the Pod's first process asks for a save by the job's
-# `stop` file, and tells a requested stop from a failure by the `.stopped` file: without a failure of the program's own, the Pod may be replaced.
-ENTRY = r"""
-set -u
-folder={folder}
-stopped="$folder/attempts/0001.stopped"
-[ "$JOB_COMPLETION_INDEX" = 0 ] && rm -f "$stopped" && {{ [ -e "$folder/paused" ] || rm -f "$folder/stop"; }}
-export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT=1 OMP_NUM_THREADS={threads} PYTHONUNBUFFERED=1
-trap 'echo SIGTERM > "$folder/stop"' TERM
-{wait}torchrun {rendezvous} --nproc-per-node={ranks} --max-restarts=0 -m {program} "$folder/spec.json" >> "$folder/log.txt" 2>&1 & child=$!
-while kill -0 $child 2>/dev/null; do wait $child; done
-wait $child; code=$?
-[ -e "$stopped" ] && exit {stopped_code}
-if [ $code = 0 ]; then [ "$JOB_COMPLETION_INDEX" = 0 ] && echo 0 > "$folder/attempts/0001.rc"; exit 0; fi
-exit $code
-"""
+LOOK_SECONDS = 0.5
+STOP_SECONDS = GRACE_SECONDS + 60.0
+"""How long the Pods of a deleted Job may take: their grace, and what the cluster needs to notice."""
+LOST_NODE = ": a node that does not answer keeps its Pods until the cluster gives it up"
 
 
 class KubernetesCompute(Compute):
-    """Renders manifests; cannot submit them."""
-
     name = "kubernetes"
 
+    @cached_property
+    def cluster(self) -> Cluster:
+        return Cluster(self.settings)
+
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
-        raise MachineLacks(
-            f"{spec.title}: this version renders manifests for Kubernetes and does not submit them. `neo plan --manifest RUN | kubectl apply -f -` starts the job; "
-            "its folder in the store tells how it is, and the next Dagster run picks its checkpoints up."
-        )
+        if folder.exit_code(number) is not None:
+            return _handle(folder, number, "")  # has run and ended, and nobody lived to note it
+        job, *service = manifests(spec, self.settings, number)
+        uid: list[str] = []
+
+        def created() -> bool:
+            uid[:] = [u for u in [self._create(folder, job)] if u]
+            return bool(uid)
+
+        self._until(created, f"Job {object_name(folder.fingerprint)} of an earlier attempt is not gone")
+        for manifest in service:
+            self._until(
+                partial(self._meet, manifest, uid[0]),
+                f"Service {manifest['metadata']['name']} of an earlier attempt is not gone",
+            )
+        return _handle(folder, number, uid[0])
 
     def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
-        return None
+        job = patiently(lambda: self.cluster.job(object_name(fingerprint)))
+        return _handle(self.folder(fingerprint), job.attempt, job.uid) if job and not job.ended else None
 
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
+        try:
+            job = self._job_of(handle)
+            if job and job.ended:
+                self._note_end(self.folder(str(handle["work"])), job)
+        except NoAnswer:
+            return JobState.RUNNING  # no answer is no end
+        if job is None or job.ended:
+            return None
+        return JobState.RUNNING if job.running or job.deleting else JobState.QUEUED
+
+    def cancelled_outside(self, handle: dict[str, str | int]) -> bool:
+        folder, number = self.folder(str(handle["work"])), int(handle["attempt"])
+        if not handle["uid"] or folder.exit_code(number) is not None or _end_file(folder, str(handle["uid"])).exists():
+            return False
+        try:
+            return self._job_of(handle) is None
+        except NoAnswer:
+            return False
+
+    def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
+        name = object_name(fingerprint)
+
+        def gone() -> bool:
+            job = self.cluster.job(name)
+            if job and job.live:
+                self._delete(self.folder(fingerprint), job)
+            pods = [p for p in self.cluster.pods(work_label(fingerprint)) if p.alive]
+            for pod in pods:
+                if job is None and not pod.deleting:  # its Job was deleted without it
+                    self.cluster.delete_pod(pod)
+            return not pods and (job is None or job.ended is not None)
+
+        self._until(gone, f"Job {name} does not end")
+
+    # ------------------------------------------------ creating
+
+    def _create(self, folder: JobFolder, manifest: Manifest) -> str | None:
+        """Uid of the Job: the new one, or the live one of its name.
+
+        None while one of an earlier attempt is there, which is deleted.
+        """
+        if uid := self.cluster.create_job(manifest):
+            return uid
+        job = self.cluster.job(manifest["metadata"]["name"])
+        if job and job.live:
+            return job.uid
+        if job and not job.deleting:
+            self._delete(folder, job)
         return None
 
-    def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None: ...
+    def _meet(self, manifest: Manifest, owner: str) -> bool:
+        """Whether this Job's Service is there, which goes when it goes. An earlier Job's is deleted first."""
+        name = manifest["metadata"]["name"]
+        reference = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": owner}
+        owned = manifest | {"metadata": manifest["metadata"] | {"ownerReferences": [reference]}}
+        if self.cluster.create_service(owned):
+            return True
+        owners = self.cluster.service_owners(name)
+        if not owners or owner in owners:
+            return True
+        self.cluster.delete_service(name)
+        return False
+
+    # ------------------------------------------------ ending
+
+    def _delete(self, folder: JobFolder, job: SeenJob) -> None:
+        if job.ended:
+            self._note_end(folder, job)
+        else:
+            records.write_text(_end_file(folder, job.uid), "deleted by neo")
+        self.cluster.delete_job(job)
+
+    def _note_end(self, folder: JobFolder, job: SeenJob) -> None:
+        """Once for a Job that has ended without an exit code: what Kubernetes says of it, also to the log's reader."""
+        note = _end_file(folder, job.uid)
+        if note.exists() or folder.exit_code(job.attempt) is not None:
+            return
+        pods = [p for p in self.cluster.pods(work_label(folder.fingerprint)) if p.owner == job.uid and p.code != 0]
+        ended = "; ".join([job.ended or "", *(f"Pod {p.name}: {p.why}, exit code {p.code}" for p in pods)])
+        if not folder.stopped(job.attempt):
+            with folder.log_file.open("a", encoding="utf-8") as log:
+                log.write(f"--- Kubernetes: {ended}\n")
+        records.write_text(note, ended)
+
+    def _job_of(self, handle: dict[str, str | int]) -> SeenJob | None:
+        """The very Job of a handle; a later one of its name is another."""
+        job = self.cluster.job(str(handle["job"]))
+        return job if job and job.uid == handle["uid"] else None
+
+    @staticmethod
+    def _until(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        while not patiently(condition):
+            if time.monotonic() > deadline:
+                raise NeoError(f"{what}, {STOP_SECONDS:.0f} s after its deletion{LOST_NODE}")
+            time.sleep(LOOK_SECONDS)
 
 
-def object_name(fingerprint: str) -> str:
-    """Name of a work's objects: a letter first, as Services ask for, and short enough for a host name with an index."""
-    return f"neo-{fingerprint[:40]}"
+def _handle(folder: JobFolder, number: int, uid: str) -> dict[str, str | int]:
+    return {"job": object_name(folder.fingerprint), "uid": uid, "attempt": number, "work": folder.fingerprint}
 
 
-def manifests(spec: JobSpec, folder: str, settings: Settings) -> list[dict[str, Any]]:
-    """The objects of one job, as ``kubectl apply`` takes them: a Job, and for several nodes the Service through which its Pods meet.
-
-    Raises:
-        BadInput: the recipe names no image or no volume claim.
-    """
-    if not settings.image or not settings.volume_claim:
-        raise BadInput("compute.image and compute.volume_claim are needed for Kubernetes: the image has this project installed, the claim holds the store")
-    name, many = object_name(spec.work_fingerprint), spec.nodes > 1
-    labels = {"app.kubernetes.io/managed-by": "neofoundry", LABEL: spec.work_fingerprint[:40]}
-    metadata = {"name": name, "namespace": settings.namespace, "labels": labels, "annotations": {"neofoundry/title": spec.title, "neofoundry/fingerprint": spec.work_fingerprint}}
-    host = f"{name}-0.{name}"
-    # c10d's own guess of who the host is compares host names, and a Pod's is not the name it is reached by.
-    meeting = f"--nnodes={spec.nodes} --rdzv-backend=c10d --rdzv-endpoint={host}:{PORT} --rdzv-id={name} --rdzv-conf=is_host=$([ $JOB_COMPLETION_INDEX = 0 ] && echo true || echo false),join_timeout=900"
-    entry = ENTRY.format(
-        folder=folder,
-        fingerprint=spec.work_fingerprint,
-        threads=spec.threads_per_rank,
-        wait=f"until getent hosts {host} > /dev/null; do sleep 1; done\n" if many else "",
-        rendezvous=meeting if many else "--standalone --nnodes=1",
-        ranks=spec.ranks_per_node,
-        program=spec.program,
-        stopped_code=STOPPED,
-    )
-    cpus = str(spec.ranks_per_node * spec.threads_per_rank)
-    limits = {"memory": settings.memory} if settings.memory else {}
-    container: dict[str, Any] = {
-        "name": "main",
-        "image": settings.image,
-        "command": ["/bin/bash", "-c", entry],
-        "resources": {
-            "requests": {"cpu": cpus, **limits},
-            "limits": {**limits, **({"nvidia.com/gpu": str(settings.gpus_per_node)} if settings.gpus_per_node else {})},
-        },
-        "volumeMounts": [{"name": "store", "mountPath": MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}],
-        **({"ports": [{"name": "rendezvous", "containerPort": PORT}]} if many else {}),
-    }
-    pod: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "containers": [container],
-        "volumes": [{"name": "store", "persistentVolumeClaim": {"claimName": settings.volume_claim}}, {"name": "shm", "emptyDir": {"medium": "Memory"}}],
-        **({"subdomain": name} if many else {}),
-    }
-    job = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata,
-        "spec": {
-            "completionMode": "Indexed",
-            "parallelism": spec.nodes,
-            "completions": spec.nodes,
-            "backoffLimit": spec.max_attempts * spec.nodes,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "Ignore", "onExitCodes": {"containerName": "main", "operator": "In", "values": [STOPPED]}},
-                ]
-            },
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-    if not many:
-        return [job]
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {LABEL: spec.work_fingerprint[:40]}, "ports": [{"name": "rendezvous", "port": PORT}]},
-    }
-    return [job, service]
+def _end_file(folder: JobFolder, uid: str) -> Path:
+    """What Kubernetes said when a Job ended, or that we ended it."""
+    return folder.path / "attempts" / f"{uid}.ended"

@@ -9,14 +9,22 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
-from neo_assets.core.errors import BadInput, MachineLacks
+from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe.model import Compute as Settings
-from resources.compute import open_compute
-from resources.compute.kubernetes import LABEL, manifests
+from resources.compute.kubernetes_manifests import ATTEMPT, LABEL, manifests
 
-SETTINGS = Settings(backend="kubernetes", workers=1, image="registry.example/neofoundry:1", volume_claim="store", memory="64Gi", gpus_per_node=8)
+SETTINGS = Settings(
+    backend="kubernetes",
+    workers=1,
+    image="registry.example/neofoundry:1",
+    volume_claim="store",
+    memory="64Gi",
+    gpus_per_node=8,
+)
 SPEC = JobSpec(
     work_fingerprint="0123456789abcdef" * 2,
     title="pretraining/main",
@@ -34,7 +42,7 @@ SPEC = JobSpec(
 
 
 def objects(**changes: Any) -> list[dict[str, Any]]:
-    return manifests(SPEC.model_copy(update=changes), "/shared/jobs/x", SETTINGS)
+    return manifests(SPEC.model_copy(update=changes), SETTINGS, 1)
 
 
 @pytest.mark.parametrize("nodes", [1, 4])
@@ -59,35 +67,127 @@ def test_what_the_schemas_do_not_look_at() -> None:
     container = pod["containers"][0]
     name = job["metadata"]["name"]
     assert re.fullmatch(r"[a-z][a-z0-9-]*", name) and len(f"{name}-{SPEC.nodes - 1}") <= 63
-    assert (spec["completionMode"], spec["parallelism"], spec["completions"], pod["restartPolicy"]) == ("Indexed", 4, 4, "Never")
+    assert (spec["completionMode"], spec["parallelism"], spec["completions"], pod["restartPolicy"]) == (
+        "Indexed",
+        4,
+        4,
+        "Never",
+    )
     assert pod["subdomain"] == service["metadata"]["name"] == name and service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"] == {LABEL: job["spec"]["template"]["metadata"]["labels"][LABEL]}
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "8" and container["resources"]["requests"]["cpu"] == "64"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert container["resources"]["requests"]["cpu"] == "64"
     assert all(rule["action"] in ("Ignore", "FailJob", "Count") for rule in spec["podFailurePolicy"]["rules"])
-    assert len(job["metadata"]["labels"][LABEL]) <= 63 and job["metadata"]["annotations"]["neofoundry/fingerprint"] == SPEC.work_fingerprint
+    assert len(job["metadata"]["labels"][LABEL]) <= 63
+    assert job["metadata"]["annotations"]["neofoundry/fingerprint"] == SPEC.work_fingerprint
+
+
+DONE, STOPPED = (
+    """echo '{"event":"done"}' >> "$FOLDER/messages.jsonl" """,
+    """echo '{"event":"stopped"}' >> "$FOLDER/messages.jsonl" """,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "jobs" / SPEC.work_fingerprint
+    (made / "attempts").mkdir(parents=True)
+    (made / "code").mkdir()
+    return made
+
+
+def first_process(folder: Path, program: str, index: int = 0) -> int:
+    """Exit code of attempt 2's script, with a torchrun of ours in the PATH and the store where the test has it."""
+    fake = folder.parent / "bin" / "torchrun"
+    fake.parent.mkdir()
+    told = 'echo "$PWD:$PYTHONPATH:$NEO_JOB_ATTEMPT:$@" > "$FOLDER/told"'
+    fake.write_text(f"#!/bin/sh\nFOLDER={folder}\n{told}\n{program}\n")
+    fake.chmod(0o755)
+    settings = SETTINGS.model_copy(update={"mount": str(folder.parent.parent)})
+    (job,) = manifests(SPEC.model_copy(update={"nodes": 1}), settings, 2)
+    command = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    environment = {
+        "PATH": f"{fake.parent}:/usr/bin:/bin",
+        "JOB_COMPLETION_INDEX": str(index),
+        "HOSTNAME": "pod",
+        "PYTHONPATH": "image",
+    }
+    return subprocess.run(command, env=environment, cwd="/", timeout=20, check=False).returncode
 
 
 @pytest.mark.parametrize(
-    ("program", "says_stopped", "code", "rc"), [("exit 0", False, 0, "0\n"), ("exit 3", False, 3, None), ("exit 1", True, 75, None)], ids=["done", "failed", "stopped on request"]
+    ("program", "index", "code", "rc"),
+    [
+        (DONE, 0, 0, "0\n"),
+        (DONE, 1, 0, None),
+        ("exit 0", 0, 70, "70\n"),
+        ("exit 3", 0, 3, "3\n"),
+        ("exit 3", 1, 3, "3\n"),
+        ("exit 75", 0, 1, "1\n"),
+        (STOPPED, 0, 75, None),
+        (STOPPED + "; exit 1", 1, 75, None),
+        (STOPPED + '; touch "$FOLDER/paused"', 0, 76, None),
+        ("kill -TERM $PPID; sleep 1; exit 1", 0, 1, None),
+    ],
+    ids=[
+        "done",
+        "done elsewhere",
+        "not done",
+        "failed",
+        "failed elsewhere",
+        "failed with our code",
+        "stopped",
+        "stopped elsewhere",
+        "paused",
+        "taken away",
+    ],
 )
-def test_the_first_process_of_a_pod_tells_a_stop_from_a_failure(tmp_path: Path, program: str, says_stopped: bool, code: int, rc: str | None) -> None:
-    """The entry script itself, with a torchrun of ours in the PATH."""
-    (tmp_path / "attempts").mkdir()
-    fake = tmp_path / "bin" / "torchrun"
-    fake.parent.mkdir()
-    fake.write_text(f'#!/bin/sh\n{f"echo asked > {tmp_path}/attempts/0001.stopped" if says_stopped else ""}\necho "$@" > {tmp_path}/told\n{program}\n')
-    fake.chmod(0o755)
-    (job,) = manifests(SPEC.model_copy(update={"nodes": 1}), str(tmp_path), SETTINGS)
-    command = job["spec"]["template"]["spec"]["containers"][0]["command"]
-    done = subprocess.run(command, env={"PATH": f"{fake.parent}:/usr/bin:/bin", "JOB_COMPLETION_INDEX": "0"}, capture_output=True, text=True, timeout=20, check=False)
-    assert done.returncode == code, done.stderr
-    assert ((tmp_path / "attempts" / "0001.rc").read_text() if (tmp_path / "attempts" / "0001.rc").exists() else None) == rc
-    assert (tmp_path / "told").read_text().split()[-3:] == ["-m", "training.pretrain", f"{tmp_path}/spec.json"]
+def test_a_pod_tells_a_stop_from_a_failure(folder: Path, program: str, index: int, code: int, rc: str | None) -> None:
+    assert first_process(folder, program, index) == code
+    file = folder / "attempts" / "0002.rc"
+    assert (file.read_text() if file.exists() else None) == rc
+    where, path, attempt, arguments = (folder / "told").read_text().split(":", 3)
+    assert (where, path, attempt) == (f"{folder}/code", f"{folder}/code", "2")
+    assert arguments.split()[-3:] == ["-m", "neo_assets.core.launch", f"{folder}/spec.json"]
 
 
-def test_submitting_says_what_to_do_instead(tmp_path: Path) -> None:
-    with pytest.raises(MachineLacks, match="neo plan --manifest"):
-        open_compute(SETTINGS, tmp_path).submit(SPEC)
+@pytest.mark.parametrize("mark", ["paused", "cancelled"])
+def test_a_pod_of_a_held_job_ends_before_its_program_starts(folder: Path, mark: str) -> None:
+    (folder / mark).touch()
+    assert first_process(folder, DONE) == 76
+    assert not (folder / "told").exists()
+
+
+def test_a_new_start_in_the_same_job_forgets_the_stop_before_it(folder: Path) -> None:
+    (folder / "stop").touch()
+    (folder / "attempts" / "0002.stopped").touch()
+    (folder / "messages.jsonl").write_text('{"event":"stopped"}\n')
+    assert first_process(folder, DONE) == 0
+    assert not (folder / "stop").exists() and not (folder / "attempts" / "0002.stopped").exists()
+
+
+def test_nothing_runs_without_the_jobs_own_code(folder: Path) -> None:
+    (folder / "code").rmdir()
+    assert first_process(folder, DONE) == 1
+    assert not (folder / "told").exists()
+
+
+def test_paths_are_those_inside_the_container_and_the_attempt_is_told(folder: Path) -> None:
+    settings = SETTINGS.model_copy(update={"mount": "/mnt/neo"})
+    (job,) = manifests(SPEC.model_copy(update={"nodes": 1}), settings, 3)
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["volumeMounts"][0]["mountPath"] == "/mnt/neo"
+    script = container["command"][2]
+    assert f"folder=/mnt/neo/jobs/{SPEC.work_fingerprint} " in script and "0003.rc" in script
+    assert job["metadata"]["annotations"][ATTEMPT] == "3"
+
+
+def test_without_an_image_or_a_claim_a_clear_line() -> None:
     with pytest.raises(BadInput, match=r"compute\.image"):
-        manifests(SPEC, "/x", Settings(backend="kubernetes", workers=1))
+        manifests(SPEC, Settings(backend="kubernetes", workers=1), 1)
+
+
+def test_the_rights_a_submitter_asks_for_are_valid_objects() -> None:
+    for manifest in yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "rbac.yaml").read_text()):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)

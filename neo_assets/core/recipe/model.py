@@ -46,6 +46,8 @@ class Compute(Section):
     setup: list[str] = Field(default_factory=list, description="shell lines a batch script runs first: module load …")
     image: str | None = Field(None, description="Kubernetes: container image with this project installed")
     volume_claim: str | None = Field(None, description="Kubernetes: ReadWriteMany claim that holds the store")
+    mount: str = Field("/shared", description="Kubernetes: where a container has the claim; the claim's root is the store's")
+    context: str | None = Field(None, description="Kubernetes: which of the kubeconfig's clusters; its current one if left out")
     namespace: str = Field("default", description="Kubernetes")
     gpu_hour_cost: float | None = Field(None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports")
     currency: str = "EUR"
