@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from neo_assets.core.fingerprint import ROOT
 from training.checkpoint import random_states
 from training.snapshot import Snapshots
 from training.states import read_state
@@ -29,6 +30,12 @@ def test_a_file_that_would_run_something_is_refused_by_name(tmp_path: Path, read
     with pytest.raises(SystemExit, match=r"state\.pt was not read: it holds more than data .*system"):
         read(tmp_path / "state.pt")
     assert not (tmp_path / "ran").exists()
+
+
+def test_torch_loads_in_one_place_only() -> None:
+    """An import contract keeps pickle out; torch.load unpickles without importing it."""
+    loads = [p.relative_to(ROOT).as_posix() for package in ("neo_assets", "resources", "training") for p in (ROOT / package).rglob("*.py") if "torch.load(" in p.read_text()]
+    assert loads == ["training/states.py"]
 
 
 def test_random_states_come_back_as_they_were(tmp_path: Path) -> None:
