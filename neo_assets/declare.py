@@ -189,7 +189,8 @@ CHECKS = {
     "no_regression": "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking where the recipe says so).",
     "languages_in_step": "The gap between English and Chinese has not widened beyond the recipe's bound (blocking where the recipe says so).",
     "no_contamination": "No score rests on items that stand in the training text (blocking where the recipe says so).",
-    "sane": "Scores are better than guessing, questions fit the model, and what is written does not repeat itself (blocking where the recipe says so).",
+    "guessing_is_chance": "Without training a model scores what guessing does, so that no task's items give something away (blocking where the recipe says so).",
+    "sane": "Scores are better than guessing and than without training, questions fit the model, and what is written does not repeat itself (blocking where the recipe says so).",
     "self_contained": "The report needs nothing outside its own file.",
 }
 """What a check claims, as the UI shows it."""

@@ -55,6 +55,7 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         recipe=recipe.name,
         description=recipe.description,
         parents={run: (p.run, p.step) for run in recipe.runs if (p := recipe.runs[run].parent) and recipe.parent_of(run)},
+        from_elsewhere=[run for run, r in recipe.runs.items() if r.from_model or (r.parent and not recipe.parent_of(run))],
         asked=list(recipe.asked()),
         suites={suite: list(recipe.asked([suite])) for suite in settings.suites},
         gates=settings.gates,

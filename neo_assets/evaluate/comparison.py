@@ -32,6 +32,7 @@ class ComparisonInput(Section):
     recipe: str
     description: str
     parents: dict[str, tuple[str, int | None]]
+    from_elsewhere: list[str] = Field(description="runs whose first weights were trained already")
     asked: list[str] = Field(description="tasks that every due checkpoint is asked: those that gates look at")
     suites: dict[str, list[str]]
     gates: Gates
@@ -108,7 +109,16 @@ def _judged(
         references.append(baseline)
     texts = continuations.get((run, names[-1]))
     repetition = sum(float(str(t["repetition"])) for t in texts) / len(texts) if texts else None
-    return Judged(run, names[-1], mine[names[-1]], mine[names[0]], repetition, references)
+    return Judged(run, names[-1], mine[names[-1]], mine[names[0]], repetition, references, _untrained(config, run, checkpoints))
+
+
+def _untrained(config: ComparisonInput, run: str, checkpoints: Mapping[str, Mapping[str, Mapping[str, Row]]]) -> Mapping[str, Row] | None:
+    """Scores of the weights before any training that ``run`` descends from; None where those came trained."""
+    while run in config.parents:
+        run = config.parents[run][0]
+    if run in config.from_elsewhere:
+        return None
+    return next((rows for rows in checkpoints.get(run, {}).values() if all(row["tokens"] == 0 for row in rows.values())), {})
 
 
 def _reader(store: Store) -> Callable[[Row], Items]:

@@ -11,14 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, ParityGate, RegressionGate, SanityGate
+from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, GuessingGate, ParityGate, RegressionGate, SanityGate
 from neo_assets.core.store import Check, Row
 from neo_assets.evaluate.compare import Difference, holm, paired
 
 STANDARD_ERRORS = 2.0
 """Beyond which a difference between two scores is taken for one."""
 
-NAMES = ("no_regression", "languages_in_step", "no_contamination", "sane")
+NAMES = ("no_regression", "languages_in_step", "no_contamination", "guessing_is_chance", "sane")
 Items = Mapping[str, tuple[float, int]]
 
 
@@ -33,7 +33,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judged:
-    """A run's last evaluated checkpoint: its main scores by task, its first checkpoint's, its continuations, and what it is held against."""
+    """A run's last evaluated checkpoint: its main scores by task, its first checkpoint's, its continuations, and what it is held against.
+
+    ``untrained`` are the scores of the weights that all its training began from; None where they came from elsewhere, trained.
+    """
 
     run: str
     checkpoint: str
@@ -41,6 +44,7 @@ class Judged:
     first: Mapping[str, Row]
     repetition: float | None
     references: Sequence[Reference]
+    untrained: Mapping[str, Row] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,12 @@ class Finding:
 def judge(gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], clean: Sequence[Row]) -> tuple[list[Check], list[Finding]]:
     """Every gate's verdict, and the comparisons behind the first. ``items`` reads the per-item results of a score; ``clean`` are scores without contaminated items."""
     regression, findings = _regression(gates.regression, runs, items)
-    return [regression, _parity(gates.parity, runs), _contamination(gates.contamination, runs, clean), _sanity(gates.sanity, runs)], findings
+    return [regression, _parity(gates.parity, runs), _contamination(gates.contamination, runs, clean), _guessing(gates.guessing, runs), _sanity(gates.sanity, runs)], findings
 
 
 def only_warn(gates: Gates) -> list[str]:
     """Names of the gates that stop nothing."""
-    blocking = (gates.regression.blocking, gates.parity.blocking, gates.contamination.blocking, gates.sanity.blocking)
+    blocking = (gates.regression.blocking, gates.parity.blocking, gates.contamination.blocking, gates.guessing.blocking, gates.sanity.blocking)
     return [name for name, stops in zip(NAMES, blocking, strict=True) if not stops]
 
 
@@ -139,6 +143,36 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
     return _check("no_contamination", list(dict.fromkeys(reasons)), [], f"{len(clean)} scores told without items found in the training text", gate.blocking)
 
 
+def _can_be_guessed(row: Row) -> bool:
+    """Whether the score is a share of right answers of which guessing gets some: not bits per byte, nor text that is written."""
+    return bool(row["higher_is_better"]) and row["chance"] is not None and 0 < float(str(row["chance"])) < 1
+
+
+def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
+    """Exact binomial test of untrained scores against chance.
+
+    One random model answers all items, so that what it happens to prefer favours or harms all of them alike. Where nothing tells right choices from
+    wrong ones its answers are guesses all the same, whatever it prefers, and independent from item to item (in a set of ``sets.py``, nearer to chance
+    than that): the test is exact. What it finds may be a preference of this one model; its items still differ in what is preferred. A second
+    random model would ask about the same items and add little; more items add.
+    """
+    from scipy.stats import binomtest  # takes a second to import, and definitions load without it
+
+    untrained = {(str(r["run"]), str(r["checkpoint"]), task): r for run in runs for task, r in sorted((run.untrained or {}).items()) if _can_be_guessed(r)}
+    missing = sorted({task for run in runs if run.untrained is not None for task, row in run.rows.items() if _can_be_guessed(row) and task not in run.untrained})
+    unasked = [f"{', '.join(missing)} have no score without training (`neo eval RUN@0`, or 0.0 in evaluate_at)"] if missing else []
+    reasons = []
+    for (name, checkpoint, task), row in untrained.items():
+        value, chance, n = float(str(row["value"])), float(str(row["chance"])), int(str(row["n"]))
+        p = float(binomtest(round(value * n), n, chance).pvalue)
+        if p < gate.alpha:
+            reasons.append(
+                f"{name} {checkpoint}: without training {task} is {value:.4f} where guessing is {chance:.4g} (p {p:.2g}, {n} items): its items give something away, "
+                "and scores of it are to be compared with each other, not with guessing"
+            )
+    return _check("guessing_is_chance", reasons, unasked, f"{len(untrained)} scores without training, none away from guessing at {gate.alpha:g}", gate.blocking)
+
+
 def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
     reasons, unasked, looked = [], [], 0
     for run in runs:
@@ -149,8 +183,11 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
                 continue
             looked += 1
             ahead = (_better(row) - _better(row | {"value": row["chance"]})) / (_error(row) or math.inf)
+            start = (run.untrained or {}).get(task)
             if ahead <= STANDARD_ERRORS:
                 reasons.append(f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing ({row['chance']:.4g}): {ahead:.1f} standard errors")
+            elif start is not None and start["checkpoint"] != row["checkpoint"] and _better(row) - _better(start) <= STANDARD_ERRORS * _error(row, start):
+                reasons.append(f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than without training ({float(str(start['value'])):.4f})")
         for task, row in sorted(run.rows.items()):
             cut, requests = int(str(row["cut"] or 0)), int(str(row["requests"] or 0))
             if requests and cut / requests > gate.max_cut:

@@ -34,7 +34,7 @@ from training.tasks import TASKS_FILE, Task, write_tasks
 STAGE = "heldout_tasks"
 UNIFORM_BITS_PER_BYTE = 8.0
 
-NEXT_SENTENCE = "Which of {choices} sentences comes next in a held-out document; the wrong ones are sentences of other documents, nearest in length."
+NEXT_SENTENCE = "Which of {choices} sentences comes next in a held-out document; the wrong ones come next in other documents, and each is right as often as wrong ones go."
 CLOZE = "Which of {choices} words stands in a sentence of a held-out document; the wrong ones are as frequent and as long."
 TRANSLATION = "Which of {choices} lines of held-out documents is the translation; the wrong ones are of other pages, nearest in length."
 

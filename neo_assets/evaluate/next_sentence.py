@@ -2,20 +2,20 @@
 
 A sentence ends at ``. ! ?`` before white space and no lower-case letter, or at ``。！？`` anywhere. An item's true choice is a sentence
 that has another one before it on its own line, so that context, delimiter and truth together are the document's text letter
-for letter. Distractors are sentences of other documents, the nearest to the truth in length (characters), so length alone
-gives nothing away; ties are settled by a keyed hash. A distractor from another document is often off topic, which makes the
-task easier than a human-written one: it measures whether a model follows a text, not whether it knows facts.
+for letter. The wrong choices are the truths of other documents' items: items come in sets (``sets.py``) that show the same choices, each right
+once, so that nothing about a sentence alone tells right from wrong. A distractor from another document is often off topic, which makes
+the task easier than a human-written one: it measures whether a model follows a text, not whether it knows facts.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from neo_assets.evaluate.drawing import keyed
-from neo_assets.evaluate.turns import even_positions, placed, take_turns
+from neo_assets.evaluate.sets import answer_sets
+from neo_assets.evaluate.turns import once, take_turns
 
 _CLOSERS = "\"'”’»)\\]」』）》"
 _END_LATIN = re.compile(rf"[.!?]+[{_CLOSERS}]*(?=\s|$)")
@@ -104,52 +104,21 @@ def _candidates(doc: Text, lang: str, limits: Limits, seed: int) -> list[_Candid
     return sorted(found, key=lambda c: c.id)
 
 
-class _Pool:
-    """Sentences that can stand in as wrong choices, by length."""
-
-    def __init__(self, docs: Iterable[Text], lang: str, limits: Limits) -> None:
-        by_length: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for doc in docs:
-            for spans in sentence_spans(doc.text, lang):
-                for begin, end in spans:
-                    if limits.min_choice <= end - begin <= limits.max_choice:
-                        by_length[end - begin][doc.text[begin:end]].add(doc.cluster_id)
-        self._by_length = by_length
-        self._reach = limits.max_choice - limits.min_choice
-
-    def nearest(self, candidate: _Candidate, wanted: int, seed: int) -> list[str]:
-        """Up to ``wanted`` sentences, nearest in length first, none of which occurs in the candidate's own document or cluster."""
-        chosen: list[str] = []
-        length = len(candidate.truth)
-        for distance in range(self._reach + 1):
-            here = [s for at in sorted({length - distance, length + distance}) for s in self._by_length.get(at, {}).items()]
-            for sentence, clusters in sorted(here, key=lambda s: keyed(seed, "distractor", candidate.id, s[0])):
-                if candidate.doc.cluster_id in clusters or sentence in candidate.doc.text:
-                    continue
-                chosen.append(sentence)
-                if len(chosen) == wanted:
-                    return chosen
-        return chosen
+def _lend(one: _Candidate, other: _Candidate) -> bool:
+    """Whether each truth can be a wrong choice of the other: of another cluster, and nowhere in the other's document, not even inside a longer sentence."""
+    return one.doc.cluster_id != other.doc.cluster_id and one.truth not in other.doc.text and other.truth not in one.doc.text
 
 
 def make_items(docs: Sequence[Text], lang: str, limits: Limits, *, items: int, choices: int, seed: int) -> list[ChoiceItem]:
-    """At most ``items`` items with ``choices`` choices each, in id order; a function of the set of documents, not of their order.
+    """At most ``items`` items with ``choices`` choices each, in whole sets; a function of the set of documents, not of their order.
 
-    Documents take turns, one item a round, in an order keyed by ``seed``; none gives more than ``ceil(items / documents) + 4``.
-    The answer's position is spread evenly: over all items no position is used more than once more often than another.
+    Documents take turns, one sentence a round, in an order keyed by ``seed``; none gives more than ``ceil(items / documents) + 4``. The sentences
+    drawn that are nearest in length (characters) make a set.
     """
-    pool = _Pool(docs, lang, limits)
-    truths: set[str] = set()
+    ordered = [_candidates(d, lang, limits, seed) for d in sorted(docs, key=lambda d: keyed(seed, "document", d.doc_id))]
 
-    def ask(candidate: _Candidate) -> tuple[_Candidate, list[str]] | None:
-        wrong = pool.nearest(candidate, choices - 1, seed)
-        if len(wrong) < choices - 1 or candidate.truth in truths:
-            return None
-        truths.add(candidate.truth)
-        return candidate, wrong
+    def draw(count: int) -> list[_Candidate]:
+        return take_turns(ordered, once(lambda c: c.truth), items=count)
 
-    ordered = sorted(docs, key=lambda d: keyed(seed, "document", d.doc_id))
-    asked = take_turns([_candidates(d, lang, limits, seed) for d in ordered], ask, items=items)
-    position = even_positions([c.id for c, _ in asked], choices, seed)
-    made = [ChoiceItem(c.id, c.doc.doc_id, c.context, placed(c.truth, wrong, position[c.id]), position[c.id]) for c, wrong in asked]
-    return sorted(made, key=lambda item: item.id)
+    asked = answer_sets(draw, lambda c: c.id, lambda c: len(c.truth), _lend, items=items, choices=choices, seed=seed)
+    return [ChoiceItem(name, c.doc.doc_id, c.context, [other.truth for other in shown], answer) for name, c, shown, answer in asked]

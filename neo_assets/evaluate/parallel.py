@@ -1,22 +1,23 @@
 """Which of these is its translation? Multiple-choice items made from pages that exist in two languages.
 
-Pages are paired by their addresses and their lines by :mod:`neo_assets.evaluate.alignment`. Wrong choices are translations from other
-pages, nearest in length to the true one. They are mostly about something else, so the task measures whether a model connects the
-languages at all, not whether it translates well. Where the true line alone keeps a name or number of the source, nothing is asked,
-because matching letters would answer it: that costs a third of the items.
+Pages are paired by their addresses and their lines by :mod:`neo_assets.evaluate.alignment`. Items come in sets (``sets.py``) that
+show the same lines, each the translation in one item, so that nothing about a line alone gives it away. The lines are of different pages and
+mostly about something else, so the task measures whether a model connects the languages at all, not whether it translates well. Lines that
+keep a name or number of any source of their set are not asked, because matching letters would answer it: that costs nearly half of the lines.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neo_assets.evaluate.alignment import LengthModel, align, fit_lengths, names, text_lines
 from neo_assets.evaluate.drawing import keyed
 from neo_assets.evaluate.next_sentence import Limits, Text
-from neo_assets.evaluate.turns import even_positions, placed, take_turns
+from neo_assets.evaluate.sets import answer_sets
+from neo_assets.evaluate.turns import take_turns
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -61,34 +62,21 @@ def _bigrams(line: str) -> set[str]:
     return {bare[i : i + 2] for i in range(len(bare) - 1)}
 
 
-class _Pool:
-    """Lines that can stand in as wrong translations, by length: the translations of other pages, so that they are whole and translated as well."""
+def _lends(translations: Mapping[str, set[str]]) -> Callable[[_Pair, _Pair], bool]:
+    """Whether the lines of two pairs can be each other's wrong translations, where ``translations`` are the lines' own, by source.
 
-    def __init__(self, pairs: Iterable[_Pair]) -> None:
-        self._by_length: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        self._translations: dict[str, set[str]] = defaultdict(set)
-        for pair in pairs:
-            self._by_length[len(pair.target)][pair.target].add(pair.doc.cluster_id)
-            self._translations[_bare(pair.source)].add(pair.target)
-        self._reach = max(self._by_length, default=0)
+    They are of different pages and clusters, not much alike, and neither keeps a name or number of the other's source.
+    """
 
-    def nearest(self, pair: _Pair, wanted: int, seed: int) -> list[str]:
-        """Up to ``wanted`` lines, nearest in length first; none of the pair's page or cluster, a translation of the same source, or much like a chosen one."""
-        chosen: list[str] = []
-        like = [_bigrams(pair.target)]
-        translations = self._translations[_bare(pair.source)]
-        length = len(pair.target)
-        for distance in range(self._reach + 1):
-            here = [s for at in sorted({length - distance, length + distance}) for s in self._by_length.get(at, {}).items()]
-            for line, clusters in sorted(here, key=lambda s: keyed(seed, "distractor", pair.id, s[0])):
-                grams = _bigrams(line)
-                if pair.doc.cluster_id in clusters or line in translations or line in pair.doc.text or any(len(grams & g) > _MOST_ALIKE * len(grams | g) for g in like):
-                    continue
-                chosen.append(line)
-                like.append(grams)
-                if len(chosen) == wanted:
-                    return chosen
-        return chosen
+    def wrong(one: _Pair, other: _Pair) -> bool:
+        return not (one.target in translations[_bare(other.source)] or one.target in other.doc.text or names(other.source) & names(one.target))
+
+    def lend(one: _Pair, other: _Pair) -> bool:
+        grams, theirs = _bigrams(one.target), _bigrams(other.target)
+        alike = len(grams & theirs) > _MOST_ALIKE * len(grams | theirs)
+        return one.doc.cluster_id != other.doc.cluster_id and not alike and wrong(one, other) and wrong(other, one)
+
+    return lend
 
 
 def _pairs_of(source: Text, target: Text, model: LengthModel, seed: int) -> list[_Pair]:
@@ -117,21 +105,22 @@ def make_translation_items(pairs: Sequence[tuple[Text, Text]], source_lang: str,
             and _written(p.source, source_lang)
             and _written(p.target, target_lang)
         ]
-    pool = _Pool(pair for page in by_page.values() for pair in page)
-    used: set[str] = set()
+    translations: dict[str, set[str]] = defaultdict(set)
+    for pair in (p for page in by_page.values() for p in page):
+        translations[_bare(pair.source)].add(pair.target)
+    ordered_pages = [sorted((p for p in page if not names(p.source) & names(p.target)), key=lambda p: p.id) for page in by_page.values()]
 
-    def ask(pair: _Pair) -> tuple[_Pair, list[str]] | None:
-        lines = {_bare(pair.source), _bare(pair.target)}
-        if lines & used:
-            return None
-        wrong = pool.nearest(pair, choices - 1, seed)
-        kept = [len(names(pair.source) & names(line)) for line in (pair.target, *wrong)]
-        if len(wrong) < choices - 1 or kept[0] > max(kept[1:], default=0):
-            return None
-        used.update(lines)
-        return pair, wrong
+    def draw(count: int) -> list[_Pair]:
+        used: set[str] = set()
 
-    asked = take_turns([sorted(page, key=lambda p: p.id) for page in by_page.values()], ask, items=items)
-    position = even_positions([pair.id for pair, _ in asked], choices, seed)
-    made = [TranslationItem(p.id, p.doc.doc_id, p.source, placed(p.target, wrong, position[p.id]), position[p.id]) for p, wrong in asked]
-    return sorted(made, key=lambda item: item.id)
+        def ask(pair: _Pair) -> _Pair | None:
+            lines = {_bare(pair.source), _bare(pair.target)}
+            if lines & used:
+                return None
+            used.update(lines)
+            return pair
+
+        return take_turns(ordered_pages, ask, items=count)
+
+    asked = answer_sets(draw, lambda p: p.id, lambda p: len(p.target), _lends(translations), items=items, choices=choices, seed=seed)
+    return [TranslationItem(name, p.doc.doc_id, p.source, [other.target for other in shown], answer) for name, p, shown, answer in asked]

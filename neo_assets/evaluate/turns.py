@@ -6,7 +6,7 @@ Turns keep one long document from filling a task with its subject, at the price 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from neo_assets.evaluate.drawing import keyed
@@ -50,3 +50,16 @@ def even_positions(ids: Sequence[str], choices: int, seed: int) -> dict[str, int
 def placed(truth: str, wrong: Sequence[str], position: int) -> list[str]:
     """The choices, with the truth at ``position``."""
     return [*wrong[:position], truth, *wrong[position:]]
+
+
+def once(of: Callable[[Candidate], Hashable]) -> Callable[[Candidate], Candidate | None]:
+    """To ask with :func:`take_turns`: the candidate itself, unless one with the same ``of`` has been asked."""
+    seen: set[Hashable] = set()
+
+    def ask(candidate: Candidate) -> Candidate | None:
+        if of(candidate) in seen:
+            return None
+        seen.add(of(candidate))
+        return candidate
+
+    return ask

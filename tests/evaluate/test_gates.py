@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, ParityGate, RegressionGate, SanityGate
+from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, GuessingGate, ParityGate, RegressionGate, SanityGate
 from neo_assets.core.store import Check, Row
 from neo_assets.evaluate.gates import Judged, Reference, best, by_checkpoint, judge
 
@@ -14,6 +14,7 @@ GATES = Gates(
     regression=RegressionGate(against=["parent", "best", "baseline"], alpha=0.01, tolerance=0.0, blocking=True),
     parity=ParityGate(pairs=[("next_en", "next_zh")], max_widening=0.05, blocking=True),
     contamination=ContaminationGate(max_items=0.1, max_inflation=0.0, blocking=True),
+    guessing=GuessingGate(alpha=0.01, blocking=True),
     sanity=SanityGate(tasks=["next_en"], max_cut=0.01, max_repetition=0.5, blocking=True),
 )
 N = 400
@@ -46,9 +47,12 @@ def scores(checkpoint: str, en: float, zh: float, step: int = 0) -> dict[str, Ro
     return {"next_en": row("next_en", checkpoint, en, step=step), "next_zh": row("next_zh", checkpoint, zh, step=step)}
 
 
-def judged(now: dict[str, Row], *, then: dict[str, Row] | None = None, repetition: float = 0.1) -> Judged:
+UNTRAINED = scores("start", 0.26, 0.24)
+
+
+def judged(now: dict[str, Row], *, then: dict[str, Row] | None = None, repetition: float = 0.1, untrained: dict[str, Row] | None = UNTRAINED) -> Judged:
     before = then or scores("before", 0.5, 0.5)
-    return Judged("main", "now", now, before, repetition, [Reference("parent", "main before", before)])
+    return Judged("main", "now", now, before, repetition, [Reference("parent", "main before", before)], untrained)
 
 
 def checks(run: Judged, clean: list[Row] | None = None, gates: Gates = GATES) -> dict[str, Check]:
@@ -57,7 +61,7 @@ def checks(run: Judged, clean: list[Row] | None = None, gates: Gates = GATES) ->
 
 
 def test_a_model_that_is_no_worse_passes_every_gate() -> None:
-    assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 4
+    assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 5
 
 
 def test_a_worse_model_is_refused_with_task_reference_and_chance() -> None:
@@ -122,3 +126,40 @@ def test_the_best_score_of_each_task_may_be_of_different_checkpoints() -> None:
     rows = [*scores("a", 0.5, 0.9, step=1).values(), *scores("b", 0.7, 0.6, step=2).values()]
     found = best(by_checkpoint(rows)["main"])
     assert (found["next_en"]["checkpoint"], found["next_zh"]["checkpoint"]) == ("b", "a")
+
+
+@pytest.mark.parametrize(("value", "n", "fair"), [(0.25, 600, True), (0.2017, 600, False), (0.3175, 600, False), (0.17, 100, True), (0.22, 600, True), (0.12, 100, False)])
+def test_a_task_of_which_an_untrained_model_knows_more_or_less_than_guessing_is_told(value: float, n: int, fair: bool) -> None:
+    start = scores("start", 0.25, 0.25) | {"next_zh": row("next_zh", "start", value, n=n)}
+    found = checks(judged(scores("now", 0.5, 0.5), untrained=start))["guessing_is_chance"]
+    assert found.passed is fair and found.blocking
+    assert fair or f"main start: without training next_zh is {value:.4f} where guessing is 0.25" in found.detail
+
+
+def test_bits_per_byte_and_written_answers_are_not_guessed() -> None:
+    start = scores("start", 0.25, 0.25) | {
+        "bpb": row("bpb", "start", 3.6, higher=False, chance=8.0),
+        "sums": row("sums", "start", 0.0, chance=0.0),
+        "odd": row("odd", "start", 0.9, chance=None),
+    }
+    assert checks(judged(scores("now", 0.5, 0.5), untrained=start))["guessing_is_chance"].passed
+
+
+def test_a_task_without_an_untrained_score_is_told_unless_the_weights_came_trained() -> None:
+    refused = checks(judged(scores("now", 0.5, 0.5), untrained={"next_en": row("next_en", "start", 0.25)}))["guessing_is_chance"]
+    assert not refused.passed and refused.detail.startswith("not asked: next_zh have no score without training")
+    assert checks(judged(scores("now", 0.5, 0.5), untrained=None))["guessing_is_chance"].passed
+
+
+def test_an_untrained_score_of_two_runs_is_judged_once() -> None:
+    unfair = scores("start", 0.1, 0.25)
+    found, _ = judge(GATES, [judged(scores("now", 0.5, 0.5), untrained=unfair), judged(scores("now", 0.5, 0.5), untrained=unfair)], items, [])
+    assert next(c for c in found if c.name == "guessing_is_chance").detail.count("next_en is 0.1000") == 1
+
+
+def test_a_model_no_better_than_before_training_is_not_sane_though_far_from_chance() -> None:
+    gates = GATES.model_copy(update={"sanity": SanityGate(tasks=["bpb"], max_cut=0.01, max_repetition=0.5, blocking=True)})
+    now, start = {"bpb": row("bpb", "now", 3.59, higher=False, chance=8.0)}, {"bpb": row("bpb", "start", 3.6, higher=False, chance=8.0)}
+    refused = checks(judged(now, then=start, untrained=start), gates=gates)["sane"]
+    assert not refused.passed and "bpb 3.5900 is not better than without training (3.6000)" in refused.detail
+    assert checks(judged({"bpb": row("bpb", "now", 2.4, higher=False, chance=8.0)}, then=start, untrained=start), gates=gates)["sane"].passed

@@ -70,7 +70,15 @@ class Built:
         gates = RECIPE.evaluation.gates
         gates = gates.model_copy(update={"regression": gates.regression.model_copy(update={"blocking": True, **regression})})
         config = ComparisonInput(
-            recipe="mine", description="d", parents={}, asked=list(asked), suites={"all": ["quiz", "test"]}, gates=gates, published=[], files_digest=files_digest([])
+            recipe="mine",
+            description="d",
+            parents={},
+            from_elsewhere=[],
+            asked=list(asked),
+            suites={"all": ["quiz", "test"]},
+            gates=gates,
+            published=[],
+            files_digest=files_digest([]),
         )
         inputs = {"score_matrix": self.matrix(), "benchmark_items": self.tasks, "heldout_tasks": self.tasks}
         return self.make(

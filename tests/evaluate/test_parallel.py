@@ -167,7 +167,8 @@ def test_items_depend_on_the_set_of_pairs_and_the_seed_alone(way: str) -> None:
 def test_positions_pages_and_lines_are_used_evenly() -> None:
     items = _items(PAIRS)
     assert set(Counter(i.answer for i in items).values()) == {10}
-    assert set(Counter(i.doc_id for i in items).values()) == {2}  # 40 items of 20 pages
+    assert len({i.doc_id for i in items}) >= 19  # of 20 pages
+    assert max(Counter(i.doc_id for i in items).values()) <= 3  # two each, and a third where others' lines found no set
     everything = _items(PAIRS, items=10_000)
     assert len({i.source for i in everything}) == len({i.choices[i.answer] for i in everything}) == len({i.id for i in everything}) == len(everything)
 
@@ -175,9 +176,10 @@ def test_positions_pages_and_lines_are_used_evenly() -> None:
 def test_one_long_page_does_not_fill_the_task() -> None:
     pages = [_pages(n, 150 if n == 0 else 5) for n in range(6)]
     pairs = [(Text(f"en{n}", f"en{n}", "\n".join(s for s, _ in page)), Text(f"zh{n}", f"zh{n}", "\n".join(t for _, t in page))) for n, page in enumerate(pages)]
-    per_page = Counter(i.doc_id for i in _items(pairs, items=36))
+    items = _items(pairs, items=36)
+    per_page = Counter(i.doc_id for i in items)
     assert len(per_page) == 6
-    assert max(per_page.values()) == 10  # ceil(36 / 6) + 4
+    assert max(per_page.values()) <= len(items) // 4  # once in a set
 
 
 def test_lines_that_were_left_untranslated_are_neither_asked_nor_offered() -> None:
@@ -209,6 +211,7 @@ def test_tiny_sets_give_fewer_items_or_none() -> None:
     assert _items([]) == []
     assert _items([(Text("a", "a", ""), Text("b", "b", ""))]) == []
     assert _items(PAIRS[:1]) == []
-    few = _items(PAIRS[:3], items=1000)
+    assert _items(PAIRS[:3]) == [], "a set is of four pages"
+    few = _items(PAIRS[:5], items=1000)
     assert 0 < len(few) < 1000
     assert all(len(i.choices) == 4 for i in few)

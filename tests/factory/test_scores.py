@@ -22,7 +22,7 @@ ALONE = ["unshare", "--map-root-user", "--net"]
 def test_gates_are_checks_and_all_scores_are_on_one_page(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     store = Store(factory.folder / "store")
     made = store.head("ci", "comparison")
-    assert [c.name for c in made.verdict] == ["no_regression", "languages_in_step", "no_contamination", "sane"]
+    assert [c.name for c in made.verdict] == ["no_regression", "languages_in_step", "no_contamination", "guessing_is_chance", "sane"]
     assert not any(c.blocking for c in made.verdict), "in ci and laptop gates warn"
     assert int(str(store.head("ci", "score_matrix").manifest.numbers["checkpoints"])) >= 2, "the due ones, and what other tests here asked for"
     tokens = {(row["run"], row["step"]): row["tokens"] for row in store.head("ci", "score_matrix").table("scores.parquet").to_pylist()}

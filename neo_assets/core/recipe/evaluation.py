@@ -183,10 +183,18 @@ class SanityGate(Section):
     blocking: bool
 
 
+class GuessingGate(Section):
+    """Without training, a model scores what guessing does; where it does not, the items give something away."""
+
+    alpha: float = Field(gt=0, lt=1, description="chance of calling a task unfair whose items are not; each task is judged alone, for one test sees little as it is")
+    blocking: bool
+
+
 class Gates(Section):
     regression: RegressionGate
     parity: ParityGate
     contamination: ContaminationGate
+    guessing: GuessingGate
     sanity: SanityGate
 
 
