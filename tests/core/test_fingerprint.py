@@ -1,5 +1,6 @@
 """What counts as a change, and what does not."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_every_stage_counts_python_and_the_libraries_it_rests_on() -> None:
         assert wanted <= set(entries[name].libraries), name
 
 
-CORE_AS_OF = {3: "DIGEST"}
+CORE_AS_OF = {3: "91e2445b1583f1d488f944f8b147f920"}
 """Digest of the core's syntax trees for each CORE_VERSION; only the newest is kept.
 
 This test fails when the core changes. Ask whether the change alters what stages write or how it is digested. If it does, raise
@@ -152,6 +153,7 @@ CORE_VERSION: everything is made again. If it does not (a new recipe field, anot
 """
 
 
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="syntax trees are spelled otherwise by other versions of Python; the pin is 3.11's")
 def test_the_core_does_not_change_unseen() -> None:
     names = sorted(n for n in walk.all_modules() if not walk.counts(n))
     assert {CORE_VERSION: digest_json({n: walk.module(n).digest for n in names})} == CORE_AS_OF
