@@ -19,7 +19,7 @@ from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.core.usage import usage
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.pretrain import run_commands
-from neo_assets.pretrain.job import job_spec
+from neo_assets.pretrain.job import job_spec, refuse_another_model
 from neo_assets.pretrain.plan import estimate, launch_command
 from neo_assets.pretrain.watch import watch_job
 from resources.compute import open_compute
@@ -152,6 +152,8 @@ def plan(
     for name in names:
         if name not in recipe.runs:
             raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
+        if recipe.runs[name].from_model is not None:
+            refuse_another_model(name, recipe.runs[name], recipe.tokenizer)  # what the program would refuse, before anything is built
     if manifest:
         print_manifests(recipe, names)
         return

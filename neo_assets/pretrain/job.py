@@ -22,7 +22,7 @@ from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
 from neo_assets.pretrain.plan import PROGRAM, estimate, ids, save_svg
-from training.foreign import content_digest, shape_differences
+from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
 from training.spec import PretrainConfig, Start, checkpoint_name
 
@@ -74,6 +74,14 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
     )
 
 
+def refuse_another_model(name: str, run: Run, tokenizer: Tokenizer) -> None:
+    """Raises BadInput where the folder that a run starts from is not there, or holds another model than the recipe's."""
+    folder = Path(str(run.from_model))
+    weight_files(folder)
+    if wrong := shape_differences(folder, run.model, run.model.vocab_rows(ids(tokenizer))):
+        raise BadInput(f"runs.{name}.from_model: {folder} is not this recipe's model: {'; '.join(wrong)}")
+
+
 def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Store) -> Start | None:
     """The checkpoint that the run's parent names, or the model folder it starts from.
 
@@ -84,8 +92,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
     parent = config.run.parent
     if config.run.from_model is not None:
         folder = Path(config.run.from_model)
-        if wrong := shape_differences(folder, config.run.model, config.run.model.vocab_rows(ids(config.tokenizer))):
-            raise BadInput(f"runs.{config.name}.from_model: {folder} is not this recipe's model: {'; '.join(wrong)}")
+        refuse_another_model(config.name, config.run, config.tokenizer)
         return Start(folder=str(folder.resolve()), digest=content_digest(folder, remembered_digest), step=0, next_sample=0, take="weights", foreign=True)
     if parent is None:
         return None

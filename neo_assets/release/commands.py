@@ -240,6 +240,11 @@ def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
     return [(key, folder) for key, fingerprint, folder in store.all() if key.startswith("checkpoint/") and fingerprint.split("-")[-1] in short]
 
 
+def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
+    """(key, folder) of every score of the recipe's runs: tables and curves are made of them, whichever build names them."""
+    return [(f"eval_scores/{run}", manifest.parent) for run in recipe.runs for manifest in sorted((store.root / "eval_scores" / run).glob("[!.]*/manifest.json"))]
+
+
 def verify(
     asset: Annotated[str | None, typer.Argument(help="asset key, or RUN@STEP; everything this recipe's build uses if left out")] = None,
     deep: Annotated[bool, typer.Option("--deep", help="hash every file")] = False,
@@ -251,9 +256,8 @@ def verify(
     if asset is not None and "@" in asset and "/" not in asset:
         show_claims(recipe, store, asset, as_json)
     heads = current_heads(recipe, store)
-    heads |= {
-        f"{key}@{folder.name}": (key, folder.name) for key, folder in checkpoints(store, {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")})
-    }
+    runs = {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")}
+    heads |= {f"{key}@{folder.name}": (key, folder.name) for key, folder in [*checkpoints(store, runs), *scores(store, recipe)]}
     if asset is not None:
         from neo_assets.declare import label
 

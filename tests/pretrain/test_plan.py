@@ -64,6 +64,27 @@ def test_the_command_that_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--nodes=64 --ntasks-per-node=8" in launch_command(load("neo-7b"), "main")
 
 
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ("{attention: torch_varlen, precision: fp32, zero_stage: 0}", "attention: torch_varlen computes in 16 bits; the run's precision is fp32"),
+        ("{model: {heads: 5, kv_heads: 5}}", "heads (5) must divide hidden"),
+        ("{from_model: nowhere}", "nowhere is no Hugging Face folder"),
+        ("{from_model: FOLDER}", "activation is 'gelu' there, 'silu' in the recipe"),
+    ],
+)
+def test_the_plan_refuses_what_the_program_would(tmp_path: Path, run: str, told: str) -> None:
+    for base in ("laptop", "_benchmarks"):
+        (tmp_path / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.json").write_text('{"hidden_act": "gelu"}')
+    (tmp_path / "folder" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "mine.yaml").write_text(f"extends: laptop\nruns:\n  main: {run.replace('FOLDER', str(tmp_path / 'folder'))}\n")
+    script = "import sys; sys.argv = ['neo', 'plan']; from neo_assets.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={"NEO_RECIPE": str(tmp_path / "mine.yaml"), "PATH": ""}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+
+
 def test_the_plan_prints_without_torch() -> None:
     script = "import sys; sys.argv = ['neo', 'plan', '--json']; from neo_assets.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={"NEO_RECIPE": "neo-7b", "PATH": ""}, capture_output=True, text=True, check=False)
