@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from neo_assets.core.recipe.data import CrawlSource, Politeness, Source
+from neo_assets.core.records import remove_leftovers
 from neo_assets.core.store import Artifact, MadeFrom, Manifest, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.catalogue import read_source_input
 from neo_assets.crawl.crawler import crawl_source
@@ -131,5 +132,6 @@ def crawl_config(root: str, **fields: object) -> CrawlSource:
 def crawl(folder: Path, config: BaseModel) -> tuple[Outcome, dict[str, LogRow]]:
     """Crawl into ``folder``; returns the outcome and the log by URL."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)  # as the store does before a stage goes on
     outcome = crawl_source(config, upstream(config), Workspace(folder))  # type: ignore[arg-type]
     return outcome, {row.url: row for path in sorted((folder / "log").iterdir()) for row in read_log(path)}

@@ -61,7 +61,7 @@ def test_what_a_job_does_with_nobody_attached_reaches_the_event_log(
         ticks = [sensor.evaluate_tick(dg.build_sensor_context(instance, definitions=definitions, resources=resources(recipe))).run_requests or [] for _ in range(2)]
         records = instance.fetch_materializations(key("checkpoint/main"), limit=100).records
     assert Counter(str(r.partition_key).split("-")[0] for r in records) == {"0000000": 1, "0000010": 1, "0000020": 1, "0000024": 1}
-    assert [[r.run_key for r in tick] for tick in ticks] == [[f"{folder.fingerprint}/1/succeeded"]] * 2  # one key: Dagster starts it once
+    assert [[r.run_key for r in tick] for tick in ticks] == [[f"{folder.fingerprint}/1/succeeded/1"]] * 2  # one key: Dagster starts it once
     done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:pretraining_main", **extra)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(folder.attempts()) == 1

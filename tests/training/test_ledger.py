@@ -17,7 +17,7 @@ from training.spec import PretrainConfig, Start
 
 
 def config(start: Start | None = None, **changes: object) -> PretrainConfig:
-    return PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=small_run(**changes), vocab_rows=ROWS, checkpoints="unused", start=start)
+    return PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=small_run(**changes), vocab_rows=ROWS, start=start)
 
 
 BRANCH = Start(folder="unused", digest="d", step=10, next_sample=95, take="everything")
