@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def build(root: Path, n: int) -> None:
 @NOT_ROOT
 def test_a_second_person_of_the_group_builds_beside_the_first_under_the_usual_umask(tmp_path: Path) -> None:
     for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.getuid() and str(parent).startswith("/tmp"):
+        if parent.stat().st_uid == os.getuid() and str(parent).startswith(tempfile.gettempdir()):
             parent.chmod(parent.stat().st_mode | 0o011)
     root = tmp_path / "store"
     root.mkdir()
@@ -71,7 +72,7 @@ def test_a_second_person_of_the_group_builds_beside_the_first_under_the_usual_um
 @NOT_ROOT
 def test_who_may_only_read_finds_what_is_there_without_a_lock(tmp_path: Path) -> None:
     for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.getuid() and str(parent).startswith("/tmp"):
+        if parent.stat().st_uid == os.getuid() and str(parent).startswith(tempfile.gettempdir()):
             parent.chmod(parent.stat().st_mode | 0o011)
     root = tmp_path / "store"
     root.mkdir()
@@ -114,7 +115,7 @@ def test_a_stranger_may_use_every_reading_command(first_run: subprocess.Complete
     load()
     # All that the command imports is imported here: an interpreter may lie where another user cannot read it.
     CliRunner().invoke(app, command.split())
-    closed = [p for p in (environment.folder, *environment.folder.parents) if str(p).startswith("/tmp") and p.stat().st_uid == os.getuid()]
+    closed = [p for p in (environment.folder, *environment.folder.parents) if str(p).startswith(tempfile.gettempdir()) and p.stat().st_uid == os.getuid()]
     for path in closed:
         path.chmod(path.stat().st_mode | 0o011)
 
