@@ -3,7 +3,7 @@
 A job is asked with certain code, libraries and Python; they are in its specification. The code is copied into the job's folder when it is
 asked for and runs from there, so that an edit, a `git pull` or a removed checkout can neither change nor break a run that is
 put back into the queue for weeks. Every process of a job reads what it would import and which versions are installed where it runs,
-before its first step; a difference ends it with one line. That costs 0.3 s a process, and a copy of a megabyte a job.
+before its first step; a difference ends it with one line. That costs half a second a process on a loaded machine (docs/measurements.md), and a copy of the reachable modules a job.
 Libraries are not copied: an environment that was changed under a job is refused.
 """
 

@@ -23,7 +23,7 @@ from resources.compute.kubernetes_manifests import PORT
 from tests.resources.kubernetes_api import ApiServer, Object, now, owners_of
 
 TICK_SECONDS = 0.05
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 60.0
 """In place of the Pods' own."""
 
 
