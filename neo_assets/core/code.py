@@ -13,7 +13,6 @@ A job that runs, on the other hand, is held to all of its code, the core include
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib.metadata
 import importlib.util
@@ -24,15 +23,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_file
+from neo_assets.core.fingerprint import ROOT, digest_file
+from neo_assets.core.syntax import Text, read_text, remembered_text
 
 COUNTED_PACKAGES = ("neo_assets", "training", "resources")
 COUNTED_BY_VERSION = ("neo_assets.core", "neo_assets.declare")
 PYTHON = "python"
 STARTED = time.time_ns()
 """About when this process was started."""
-_IMPORTERS = ("find_spec", "import_module", "_installed")
-"""Functions that import, or look for, what a string names."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +67,20 @@ def all_modules() -> list[str]:
 @functools.cache
 def module(name: str) -> Module:
     """A module of ours, read once a process. Raises ModuleNotFoundError where it has no file."""
-    return read_module(name, ROOT)
+    return read_module(name, ROOT, remembered_text)
 
 
-def read_module(name: str, root: Path) -> Module:
+def read_module(name: str, root: Path, read: Callable[[bytes, str], Text] = read_text) -> Module:
     """A module as its file below ``root`` is now. Raises ModuleNotFoundError where it has no file."""
     file = module_file(name, root)
     if file is None:
         raise ModuleNotFoundError(f"no source file for {name} under {root}")
     written = file.stat().st_mtime_ns
-    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    named = set(_imported(tree, name if file.name == "__init__.py" else name.rpartition(".")[0]))
-    ours = {n for n in named if _is_ours(n, name) and module_file(n, root) is not None}
-    foreign = {n.split(".")[0] for n in named if not _is_ours(n, name)} - sys.stdlib_module_names
-    data = tuple((place.relative_to(root).as_posix(), digest_file(place)) for place in _data_files(tree, file.parent))
-    return Module(name, file, digest_bytes(ast.dump(_without_docstrings(tree)).encode()), tuple(sorted(ours)), tuple(sorted(foreign)), data, written, name in sys.modules)
+    text = read(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
+    ours = tuple(n for n in text.named if _is_ours(n, name) and module_file(n, root) is not None)
+    foreign = {n.split(".")[0] for n in text.named if not _is_ours(n, name)} - sys.stdlib_module_names
+    data = tuple((place.relative_to(root).as_posix(), digest_file(place)) for place in _data_files(text.beside, file.parent))
+    return Module(name, file, text.digest, ours, tuple(sorted(foreign)), data, written, name in sys.modules)
 
 
 def edited_before_import(name: str) -> bool:
@@ -98,56 +95,13 @@ def _is_ours(name: str, importer: str) -> bool:
     return name.split(".")[0] in (*COUNTED_PACKAGES, importer.split(".")[0])
 
 
-def _imported(tree: ast.Module, package: str) -> Iterator[str]:
-    """Full names that a module imports or looks for when it runs; what only a type checker sees is left out."""
-    for node in _executed(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = importlib.util.resolve_name("." * node.level + base, package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and _called(node) in _IMPORTERS:
-            yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
-
-
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
-            for statement in child.orelse:
-                yield statement
-                yield from _executed(statement)
-        else:
-            yield from _executed(child)
-
-
-def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
-
-
-def _data_files(tree: ast.Module, folder: Path) -> Iterator[Path]:
-    """Files beside a module that names its own place: those its strings name, and all below the folders they name."""
-    nodes = list(ast.walk(tree))
-    if not any(isinstance(node, ast.Name) and node.id == "__file__" for node in nodes):
-        return
-    names = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[\w][\w./-]*", node.value)}
+def _data_files(names: Iterable[str], folder: Path) -> Iterator[Path]:
+    """Files in a module's folder: those that ``names`` are of, and all below the folders they are of."""
     for place in sorted(folder / name for name in names):
         if place.is_dir():
             yield from sorted(p for p in place.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc"))
         elif place.is_file() and place.suffix != ".py":
             yield place
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        kept = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))]
-        node.body = kept or [ast.Pass()]
-    return tree
 
 
 # ------------------------------------------------------------------ walking

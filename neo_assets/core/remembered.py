@@ -1,4 +1,4 @@
-"""Digests of files that lie outside the store, remembered: weights and crawls are large, and definitions load often.
+"""Digests of files that lie outside the store, and what modules say, remembered: weights and crawls are large, and definitions load often.
 
 A file is taken for the one that was hashed as long as its path, size, inode, and times of writing and of change are the same; the
 last cannot be set by hand. What was written less than two seconds before it was hashed is not remembered, since a second write could share its
@@ -34,8 +34,7 @@ def remembered_digest(path: Path) -> str:
 
 def known_digest(path: Path) -> str | None:
     """The digest of a file, if it was hashed before and has not been written since."""
-    _read_memory()
-    return _known.get(_identity(path))
+    return recall(_identity(path))
 
 
 def digests_at_load(paths: Sequence[Path]) -> list[str]:
@@ -48,7 +47,6 @@ def digests_at_load(paths: Sequence[Path]) -> list[str]:
 
 def remembered_tree(root: Path, chosen: Sequence[str], files: Callable[[], Iterable[tuple[str, Path]]]) -> str:
     """Digest of some files below a folder, by name; as long as nothing below it changes, one walk over it tells. ``chosen`` says which ``files`` gives."""
-    _read_memory()
     newest = 0
 
     def identity() -> str:
@@ -57,7 +55,7 @@ def remembered_tree(root: Path, chosen: Sequence[str], files: Callable[[], Itera
         newest = max((changed for *_, changed in listing), default=0)
         return digest_json(["tree", str(root), list(chosen), listing])
 
-    if (digest := _known.get(identity())) is not None:
+    if (digest := recall(identity())) is not None:
         return digest
     return _remember(identity, lambda: digest_json([[name, digest_file(path)] for name, path in sorted(files())]), newest)
 
@@ -80,14 +78,25 @@ def _remember(identity: Callable[[], str], digest_of: Callable[[], str], changed
     before = identity()
     digest = digest_of()
     if identity() == before and time.time_ns() - changed > SETTLED_NS:
-        _known[before] = digest
-        with contextlib.suppress(OSError):
-            descriptor = os.open(store_root() / MEMORY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
-            try:
-                os.write(descriptor, json.dumps([before, digest]).encode() + b"\n")
-            finally:
-                os.close(descriptor)
+        keep(before, digest)
     return digest
+
+
+def recall(identity: str) -> str | None:
+    """What was kept under an identity, by this process or another."""
+    _read_memory()
+    return _known.get(identity)
+
+
+def keep(identity: str, value: str) -> None:
+    """Keep a value for all who use this store. An identity holds everything that decides the value, and never has another."""
+    _known[identity] = value
+    with contextlib.suppress(OSError):
+        descriptor = os.open(store_root() / MEMORY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
+        try:
+            os.write(descriptor, json.dumps([identity, value]).encode() + b"\n")
+        finally:
+            os.close(descriptor)
 
 
 def _read_memory() -> None:
