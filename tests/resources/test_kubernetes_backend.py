@@ -8,13 +8,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
-from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.recipe.model import Compute as Settings
 from resources.compute import kubernetes_cluster, open_compute
@@ -22,6 +21,7 @@ from resources.compute.kubernetes import KubernetesCompute as Backend
 from resources.compute.kubernetes_manifests import Manifest, manifests, object_name
 from resources.compute.local import LocalCompute
 from tests.resources.kubernetes_nodes import Kubernetes
+from tests.resources.sleeping import sleeper, starts, tell, until
 from tests.training.runs import EVERY, STEPS, outcome, small_job, write_shards
 
 SETTINGS = Settings(backend="kubernetes", workers=1, image="neofoundry:1", volume_claim="store", mount="/shared")
@@ -52,37 +52,6 @@ def compute(cluster: Kubernetes) -> Backend:
     made = open_compute(SETTINGS, cluster.store)
     assert isinstance(made, Backend)
     return made
-
-
-def sleeper(compute: Backend, attempts: int = 1, nodes: int = 1) -> JobSpec:
-    name = f"{time.time_ns():x}"
-    return JobSpec(
-        work_fingerprint=name.ljust(32, "0"),
-        title="test/sleeper",
-        program="tests.resources.sleeper",
-        **claimed("tests.resources.sleeper"),
-        nodes=nodes,
-        max_attempts=attempts,
-        config={},
-        inputs={},
-        out=str(compute.root / "out" / name),
-    )
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
-
-
-def starts(job: JobSpec) -> int:
-    file = Path(job.out) / "starts.txt"
-    return len(file.read_text().splitlines()) if file.is_file() else 0
-
-
-def tell(job: JobSpec, what: str) -> None:
-    (Path(job.out) / what).write_text("1")
 
 
 def running(compute: Backend, job: JobSpec, count: int = 1) -> JobFolder:

@@ -4,18 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from neo_assets.core import process
 from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
-from neo_assets.core.frozen import claimed
-from neo_assets.core.jobs import Attempt, JobSpec, JobState
+from neo_assets.core.jobs import Attempt, JobState
 from resources.compute.local import LocalCompute
 from resources.compute.slurm import ASK_SECONDS, SlurmCompute, _States
+from tests.resources.sleeping import sleeper, starts, tell, until
 
 
 @pytest.fixture
@@ -26,43 +25,13 @@ def compute(tmp_path: Path) -> Iterator[LocalCompute]:
         made.stop(folder.name, None)
 
 
-def spec(compute: LocalCompute, name: str = "a", attempts: int = 1) -> JobSpec:
-    fingerprint = f"{name}{os.getpid():08d}{time.time_ns()}"
-    return JobSpec(
-        work_fingerprint=fingerprint,
-        title="test/sleeper",
-        program="tests.resources.sleeper",
-        **claimed("tests.resources.sleeper"),
-        max_attempts=attempts,
-        config={},
-        inputs={},
-        out=str(compute.root / "out" / name),
-    )
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-
-
-def starts(job: JobSpec) -> int:
-    file = Path(job.out) / "starts.txt"
-    return len(file.read_text().splitlines()) if file.is_file() else 0
-
-
-def end(job: JobSpec) -> None:
-    (Path(job.out) / "end").write_text("1")
-
-
 def test_submitting_twice_starts_once_and_both_see_the_end(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.submit(job)
     until(lambda: starts(job) == 1)
     again = LocalCompute(compute.root).submit(job)
     assert again.path == folder.path
-    end(job)
+    tell(job, "end")
     assert [m.event for m in compute.follow(folder)] == ["note", "done"]
     assert [m.event for m in compute.follow(again)] == ["note", "done"]  # whoever comes later reads everything
     assert compute.poll(compute.submit(job)) is JobState.SUCCEEDED
@@ -70,7 +39,7 @@ def test_submitting_twice_starts_once_and_both_see_the_end(compute: LocalCompute
 
 
 def test_the_job_outlives_a_killed_submitter(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     script = f"from pathlib import Path\nfrom resources.compute.local import LocalCompute\nfrom neo_assets.core.jobs import JobSpec\nimport time\nLocalCompute(Path({str(compute.root)!r})).submit(JobSpec.model_validate_json({job.model_dump_json()!r}))\nprint('ready', flush=True)\ntime.sleep(60)"
     submitter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert submitter.stdout is not None
@@ -80,13 +49,13 @@ def test_the_job_outlives_a_killed_submitter(compute: LocalCompute) -> None:
     submitter.wait()
     folder = compute.submit(job)
     assert compute.poll(folder) is JobState.RUNNING
-    end(job)
+    tell(job, "end")
     list(compute.follow(folder))
     assert starts(job) == 1
 
 
 def test_a_submitter_that_died_before_writing_its_record_is_looked_up_by_name(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.submit(job)
     until(lambda: starts(job) == 1)
     (folder.path / "attempts" / "0001.json").unlink()
@@ -95,7 +64,7 @@ def test_a_submitter_that_died_before_writing_its_record_is_looked_up_by_name(co
 
 
 def test_a_killed_job_is_tried_again_and_a_failing_one_up_to_its_cap(compute: LocalCompute) -> None:
-    job = spec(compute, attempts=3)
+    job = sleeper(compute, attempts=3)
     folder = compute.submit(job)
     messages = compute.follow(folder)
     assert next(messages).data["starts"] == 1
@@ -117,7 +86,7 @@ def _pids(fingerprint: str) -> Iterator[int]:
 
 
 def test_cancel_stops_every_process_and_resume_goes_on(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.submit(job)
     until(lambda: starts(job) == 1)
     compute.cancel(folder)
@@ -128,7 +97,7 @@ def test_cancel_stops_every_process_and_resume_goes_on(compute: LocalCompute) ->
         list(compute.follow(folder))
     compute.resume(folder)
     until(lambda: starts(job) == 2)
-    end(job)
+    tell(job, "end")
     list(compute.follow(folder))
 
 
@@ -137,7 +106,7 @@ def test_a_reused_process_id_is_not_taken_for_the_job(compute: LocalCompute) -> 
 
 
 def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.folder(job.work_fingerprint)
     folder.write_spec(job)
     folder.messages_file.write_text('{"event": "note", "at": 1, "attempt": 1, "data": {}}\n{"event": "no')
@@ -150,20 +119,20 @@ def test_torn_messages_are_skipped_and_later_ones_read(compute: LocalCompute) ->
 
 
 def test_a_job_that_was_asked_to_stop_is_started_again_and_uses_up_no_attempt(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.submit(job)
     messages = compute.follow(folder)
     assert next(messages).data["starts"] == 1
     for pid in _pids(folder.fingerprint):
         os.kill(pid, signal.SIGTERM)  # as a machine that shuts down
     assert [next(messages).event, next(messages).data.get("starts")] == ["stopped", 2]
-    end(job)
+    tell(job, "end")
     list(messages)
     assert (folder.failures(), len(folder.attempts())) == (0, 2)
 
 
 def test_pause_waits_until_the_job_has_saved(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.submit(job)
     until(lambda: starts(job) == 1)
     assert compute.pause(folder) is JobState.PAUSED
@@ -172,12 +141,12 @@ def test_pause_waits_until_the_job_has_saved(compute: LocalCompute) -> None:
         list(compute.follow(folder))
     compute.resume(folder)
     until(lambda: starts(job) == 2)
-    end(job)
+    tell(job, "end")
     list(compute.follow(folder))
 
 
 def test_a_job_of_another_host_is_never_taken_for_lost(compute: LocalCompute) -> None:
-    job = spec(compute)
+    job = sleeper(compute)
     folder = compute.submit(job)
     attempt = folder.last_attempt()
     assert attempt is not None
@@ -196,7 +165,7 @@ def test_a_job_of_another_host_is_never_taken_for_lost(compute: LocalCompute) ->
 
 
 def test_a_job_of_before_a_reboot_is_lost_though_its_process_id_is_in_use(compute: LocalCompute) -> None:
-    folder = compute.submit(spec(compute))
+    folder = compute.submit(sleeper(compute))
     attempt = folder.last_attempt()
     assert attempt is not None
     handle = {**attempt.handle, "boot": "the boot before"}
@@ -208,7 +177,7 @@ def test_a_job_of_before_a_reboot_is_lost_though_its_process_id_is_in_use(comput
 def test_a_job_is_asked_through_the_backend_that_started_it(compute: LocalCompute, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe that was moved to another backend met the old jobs' handles with a KeyError."""
     folder = compute.folder("s" * 32)
-    folder.write_spec(spec(compute).model_copy(update={"work_fingerprint": "s" * 32}))
+    folder.write_spec(sleeper(compute).model_copy(update={"work_fingerprint": "s" * 32}))
     folder.record_attempt(Attempt(number=1, backend="slurm", handle={"job": "7"}, started_at=1.0))
     asked: list[list[str]] = []
 
@@ -221,7 +190,7 @@ def test_a_job_is_asked_through_the_backend_that_started_it(compute: LocalComput
     assert compute.poll(folder) is JobState.RUNNING
     assert [c[0] for c in asked] == ["squeue"]
     other = compute.folder("o" * 32)
-    other.write_spec(spec(compute).model_copy(update={"work_fingerprint": "o" * 32}))
+    other.write_spec(sleeper(compute).model_copy(update={"work_fingerprint": "o" * 32}))
     other.record_attempt(Attempt(number=1, backend="cloud of tomorrow", handle={}, started_at=1.0))
     with pytest.raises(MachineLacks, match="'cloud of tomorrow', which this version does not know"):
         compute.poll(other)

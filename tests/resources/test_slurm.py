@@ -6,15 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
-from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, job_folders
 from neo_assets.core.recipe.model import Compute as Settings
 from neo_assets.core.store import Store
@@ -23,11 +21,14 @@ from resources.compute import open_compute
 from resources.compute.local import LocalCompute
 from resources.compute.slurm import SlurmCompute, job_name
 from tests.evaluate.scoring import subject, task, tasks_artifact
+from tests.resources.sleeping import sleeper, starts, tell
+from tests.resources.sleeping import until as within
 from tests.servers import Slurm
 from tests.training.folders import save_model
 from tests.training.runs import EVERY, STEPS, outcome, small_job, write_shards
 
 SETTINGS = Settings(backend="slurm", workers=1, partition="train", memory="1000")
+until = partial(within, seconds=60)  # a scheduler takes its time
 
 
 @pytest.fixture
@@ -36,36 +37,6 @@ def compute(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sl
     made = open_compute(SETTINGS, tmp_path)
     assert isinstance(made, SlurmCompute)
     return made
-
-
-def sleeper(compute: SlurmCompute, attempts: int = 1) -> JobSpec:
-    name = f"{time.time_ns():x}"
-    return JobSpec(
-        work_fingerprint=name.ljust(32, "0"),
-        title="test/sleeper",
-        program="tests.resources.sleeper",
-        **claimed("tests.resources.sleeper"),
-        max_attempts=attempts,
-        config={},
-        inputs={},
-        out=str(compute.root / "out" / name),
-    )
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
-
-
-def starts(job: JobSpec) -> int:
-    file = Path(job.out) / "starts.txt"
-    return len(file.read_text().splitlines()) if file.is_file() else 0
-
-
-def tell(job: JobSpec, what: str) -> None:
-    (Path(job.out) / what).write_text("1")
 
 
 def running(compute: SlurmCompute, job: JobSpec) -> JobFolder:
