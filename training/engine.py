@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from neo_assets.core.recipe.run import Run
+from training.sizes import BUCKET
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -85,7 +86,7 @@ def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = Fal
         "bf16": {"enabled": run.precision == "bf16"},
         # Else DeepSpeed adds the micro-batches' gradients up in bf16, where every addition rounds to three digits.
         "data_types": {"grad_accum_dtype": "fp32"},
-        "zero_optimization": {"stage": run.zero_stage},
+        "zero_optimization": {"stage": run.zero_stage, "reduce_bucket_size": min(BUCKET, sum(p.numel() for p in model.parameters()))},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,

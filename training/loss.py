@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from training.data_order import IGNORED
-from training.loss_chunks import CHUNK
+from training.sizes import CHUNK
 
 
 class _SummedLoss(torch.autograd.Function):

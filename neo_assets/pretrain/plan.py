@@ -14,8 +14,8 @@ from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from training.loss_chunks import CHUNK
 from training.schedule import learning_rate
+from training.sizes import BUCKET, CHUNK
 
 TOKENS_PER_S_PER_GPU = {7_793_716_224: 7_200}
 """Measured rates: MAP-Neo 7B on an H800 (paper, section 9)."""
@@ -45,12 +45,13 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
+    buckets: int
     activations: int
     logits: int
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
+        return self.weights + self.gradients + self.optimizer + self.buckets + self.activations + self.logits
 
 
 def memory(run: Run, rows: int) -> Memory:
@@ -65,9 +66,7 @@ def memory(run: Run, rows: int) -> Memory:
     parameters = model.parameters(rows)
     width = 2 if run.precision == "bf16" else 4
     weights = parameters * width // (share if run.zero_stage == 3 else 1)
-    gradients = parameters * 4 // (share if run.zero_stage >= 2 else 1)
-    # Under bf16 the fp32 master is part of the optimizer's state.
-    optimizer = parameters * (12 if run.precision == "bf16" else 8) // (share if run.zero_stage >= 1 else 1)
+    gradients, optimizer, buckets = beside_weights(run, parameters)
     tokens = run.micro_batch * run.sequence_length
     attention = model.head_dim * (2 * model.heads + 2 * model.kv_heads)
     normed = (4 if run.precision == "bf16" else 3) * model.hidden
@@ -75,7 +74,21 @@ def memory(run: Run, rows: int) -> Memory:
     block = 2 * normed + attention + fed
     kept = {"none": model.layers * block, "selective": model.layers * (block - fed) + fed, "full": model.layers * model.hidden + block}[run.recompute]
     activations = tokens * width * (kept + normed)
-    return Memory(weights, gradients, optimizer, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2)
+    return Memory(weights, gradients, optimizer, buckets, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2)
+
+
+def beside_weights(run: Run, parameters: int) -> tuple[int, int, int]:
+    """Bytes of gradients, of the optimizer's state, and of what is gathered for a reduction, as DeepSpeed holds them (tests/pretrain/test_memory.py counts them).
+
+    Gradients are added up in fp32. ZeRO updates fp32 weights of its own, whatever the model's are. Stage 1 under bf16 keeps a micro-batch's own
+    gradients beside the sum, and reduces the sum where it lies if one bucket cannot hold it.
+    """
+    bf16, share, bucket = run.precision == "bf16", run.data_parallel, min(BUCKET, parameters)
+    if run.zero_stage == 0:
+        return parameters * 4, parameters * 8, bucket * 4
+    if run.zero_stage == 1 and bf16:
+        return parameters * 6, parameters * 12 // share, parameters * 4 if parameters <= BUCKET else 0
+    return parameters * 4 // (share if run.zero_stage >= 2 else 1), parameters * 12 // share, bucket * (2 if bf16 else 4)
 
 
 def on_gpus(run: Run) -> bool:
@@ -115,7 +128,7 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
         "FLOPs": flops(run, rows, tokens),
         "FLOPs (6ND)": 6.0 * parameters * tokens,
         f"{'GPU' if on_gpus(run) else 'rank'}: GiB in all": round(held.total / GIB, 3),
-        **{f"  {name}, GiB": round(getattr(held, name) / GIB, 3) for name in ("weights", "gradients", "optimizer", "activations", "logits")},
+        **{f"  {name}, GiB": round(getattr(held, name) / GIB, 3) for name in ("weights", "gradients", "optimizer", "buckets", "activations", "logits")},
         f"tokens/s a rank, {'measured by the paper' if measured else 'assumed'}": round(rate, 1),
         "hours": round(hours, 3),
         "days": round(hours / 24, 2),

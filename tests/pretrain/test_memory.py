@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.recipe.run import Model, Run
 from neo_assets.pretrain.plan import memory
 from tests.training.runs import small_run
@@ -16,13 +21,17 @@ ROWS, LENGTH, ROWS_A_BATCH = 512, 512, 4
 WITHIN = 0.10
 
 
-def run_of(precision: str, what: str) -> Run:
+def run_of(precision: str, what: str, **changes: object) -> Run:
     run = small_run(ranks_per_node=1, precision=precision, zero_stage=1, recompute=what)
-    return run.model_copy(update={"model": SHAPE, "sequence_length": LENGTH, "micro_batch": ROWS_A_BATCH})
+    return run.model_copy(update={"model": SHAPE, "sequence_length": LENGTH, "micro_batch": ROWS_A_BATCH} | changes)
+
+
+def built(run: Run) -> torch.nn.Module:
+    return build_model(run.model, ROWS, seed=1).train()
 
 
 def model_of(run: Run) -> torch.nn.Module:
-    model = build_model(run.model, ROWS, seed=1).train()
+    model = built(run)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch.bfloat16 if run.precision == "bf16" else torch.float32)
     recompute(model, run.recompute)
@@ -74,3 +83,17 @@ def test_recomputing_changes_no_bit_of_the_loss_or_the_gradients(precision: str)
     for what in ("selective", "full"):
         assert torch.equal(found[what][0], found["none"][0])
         assert all(torch.equal(found[what][1][n], g) for n, g in found["none"][1].items())
+
+
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_what_deepspeed_holds_is_what_was_planned(ranks: int) -> None:
+    """At every stage and precision that a recipe can ask for; on more ranks than cores nothing but the time differs."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m", "tests.pretrain.held"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(rows) == 7
+    for row in rows:
+        planned = memory(run_of(row["precision"], "selective", zero_stage=row["stage"], ranks_per_node=ranks), ROWS)
+        for component in ("weights", "gradients", "optimizer", "buckets"):
+            assert row[component] == pytest.approx(getattr(planned, component), rel=WITHIN), (row, component)

@@ -43,9 +43,10 @@ def test_the_7b_plan_is_the_papers() -> None:
 def test_what_a_stage_divides() -> None:
     recipe = load("neo-7b")
     run = recipe.runs["main"].model_copy(update={"nodes": 1})
-    whole, one, two, three = (memory(run.model_copy(update={"zero_stage": stage}), 64_256) for stage in (0, 1, 2, 3))
-    assert (one.optimizer, two.gradients, three.weights) == (whole.optimizer // 8, whole.gradients // 8, whole.weights // 8)
-    assert (one.gradients, two.weights) == (whole.gradients, whole.weights)
+    alone, one, two, three = (memory(run.model_copy(update=change), 64_256) for change in ({"ranks_per_node": 1}, {"zero_stage": 1}, {"zero_stage": 2}, {"zero_stage": 3}))
+    assert (one.optimizer, two.gradients, three.weights) == (alone.optimizer // 8, alone.gradients // 8, alone.weights // 8)
+    assert (one.weights, two.weights) == (alone.weights, alone.weights)
+    assert one.gradients > alone.gradients
 
 
 def test_a_price_gives_a_cost_and_a_branch_counts_its_own_steps(tmp_path: Path) -> None:
