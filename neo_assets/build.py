@@ -38,7 +38,7 @@ def artifact_named(text: str, entries: Mapping[str, Declared], recipe: Recipe) -
             return name
     if label(text) in (f"{stage}_{run}" for stage in BY_STEP for run in recipe.runs):
         raise BadInput(f"{text} is many artifacts, one a training step, made by pretraining and evaluation; ask about those")
-    raise BadInput(f"recipe '{recipe.name}' has no asset '{text}'. {did_you_mean(text, entries)} `neo plan` lists all {len(entries)}.")
+    raise BadInput(f"recipe '{recipe.name}' has no asset '{text}'.{did_you_mean(text, entries)} `neo plan` lists all {len(entries)}.")
 
 
 def build_definitions(recipe: Recipe) -> dg.Definitions:

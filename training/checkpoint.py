@@ -29,9 +29,10 @@ import torch
 import torch.distributed as dist
 
 from neo_assets.core import records
+from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.jobs import RunningJob
-from neo_assets.core.store import MANIFEST, PARTIAL, VERDICT_FILE, FileEntry, InputRef, MadeFrom, Manifest, commit_folder
+from neo_assets.core.store import MANIFEST, PARTIAL, VERDICT_FILE, FileEntry, InputRef, MadeFrom, Manifest, commit_folder, read_manifest
 from training.certificate import CERTIFICATE, METRICS, Certificate, Origin, read_certificate
 from training.machine import Machine
 from training.snapshot import RANKS, Snapshots, Writing
@@ -205,7 +206,10 @@ def read_metrics(folders: Sequence[Path]) -> list[MetricsRow]:
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a committed checkpoint, or None. Hashes every file."""
-    manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    try:
+        manifest = read_manifest(folder)
+    except DamagedArtifact as error:
+        return str(error)
     for name, entry in manifest.files.items():
         path = folder / name
         if not path.is_file():

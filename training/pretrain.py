@@ -8,6 +8,7 @@ same bits, at the same world size and on the same kind of machine, at the cost o
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.jobs import STOPPED, JobFolder, Reporter, RunningJob
-from neo_assets.core.store import MANIFEST, Manifest
+from neo_assets.core.store import Manifest, read_manifest
 from training import attention, recorder
 from training.batches import Batches, open_batches
 from training.certificate import chained, read_certificate, start_of_history
@@ -201,7 +203,8 @@ def _newest(checkpoints: Checkpoints, reporter: Reporter, say: Callable[[str], N
     if checkpoints.rank == 0:
         chosen = [checkpoints.last_sound(say)]
         for _, folder in checkpoints.committed():
-            _announce(reporter, Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8")))
+            with contextlib.suppress(DamagedArtifact):  # set aside by whoever needs it
+                _announce(reporter, read_manifest(folder))
     dist.broadcast_object_list(chosen, src=0)
     return chosen[0]
 

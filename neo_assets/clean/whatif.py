@@ -36,7 +36,7 @@ def parsed(recipe: Recipe, changes: Sequence[str]) -> dict[str, Section]:
         if not equals or len(parts) != 2 or section is None:
             raise BadInput(f"'{change}' is no change of a threshold. Write clean.‹{'|'.join(recipe.languages)}›.‹field›=‹value›, e.g. clean.en.max_bullet_lines=0.5")
         if parts[1] not in type(section).model_fields:
-            raise BadInput(f"clean.{parts[0]} has no field '{parts[1]}'. {did_you_mean(parts[1], type(section).model_fields)}")
+            raise BadInput(f"clean.{parts[0]} has no field '{parts[1]}'.{did_you_mean(parts[1], type(section).model_fields)}")
         if not parts[1].startswith(PREFIXES):
             raise BadInput(f"clean.{parts[0]}.{parts[1]} is no threshold: it changes what is measured, so only a build can tell. Thresholds begin with {', '.join(PREFIXES)}")
         if parts[1] in values.get(parts[0], {}) or not text.strip():

@@ -43,6 +43,6 @@ class MachineLacks(NeoError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the closest known words, or nothing."""
+    """A sentence that names the closest known words, with a space before it; or nothing."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(close)}?" if close else ""
+    return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.jobs import JobFolder
-from neo_assets.core.store import MANIFEST, Manifest, Store
+from neo_assets.core.store import MANIFEST, Store, read_manifest
 
 Place = tuple[str, str]
 """Key of an artifact and name of its folder."""
@@ -59,8 +58,8 @@ def checkpoints_of(store: Store, run: Place) -> list[Place]:
 
 def _inputs(store: Store, place: Place) -> list[Place]:
     try:
-        manifest = Manifest.model_validate_json((store.folder(*place) / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
+        manifest = read_manifest(store.folder(*place))
+    except (OSError, DamagedArtifact):
         return []  # a damaged manifest hides what it was made from; what it is itself, stays
     return [(name, ref.fingerprint) for name, ref in manifest.made_from.inputs.items()]
 

@@ -4,6 +4,7 @@
     ‹root›/‹asset key›/‹fingerprint›/verdict.json     what its checks said; a refused artifact cannot be opened
     ‹root›/‹asset key›/.partial-‹fingerprint›/        work in progress; finished shards in it survive a kill
     ‹root›/builds/‹recipe›/‹asset key›.json           which fingerprint this recipe's last build used
+    ‹root›/asked/‹recipe›/‹run›.txt                   the training jobs it asked for, see pretrain/asked.py
     ‹root›/jobs/‹work fingerprint›/                   see jobs.py
 
 Nothing in a committed folder is ever overwritten. Writers of one fingerprint exclude each other by an advisory lock, which the
@@ -27,13 +28,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
-from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_file
+from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_bytes, digest_file
 from neo_assets.core.locks import held, locked
 from neo_assets.core.place import share_with_group
 
 MANIFEST, VERDICT_FILE, PARTIAL, LOCKS = "manifest.json", "verdict.json", ".partial-", "locks"
 
-NO_ARTIFACTS = ("jobs", "builds", "scoring", LOCKS, "proofs")
+NO_ARTIFACTS = ("jobs", "builds", "asked", "scoring", LOCKS, "proofs")
 """Folders of a store that hold none."""
 
 Scalar = int | float | str | bool | None
@@ -98,6 +99,25 @@ class Manifest(_Model):
     files: dict[str, FileEntry]
     seconds: float
     created_at: str
+    seal: str = ""  # digest of the manifest's own text without it; manifests of an older form have none
+
+    def sealed(self) -> str:
+        """The manifest as it is written: its text, with its own digest in it."""
+        text = self.model_copy(update={"seal": ""}).model_dump_json(indent=1)
+        return self.model_copy(update={"seal": digest_bytes(text.encode())}).model_dump_json(indent=1)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a committed folder, as it was written. Raises DamagedArtifact, FileNotFoundError."""
+    file = folder / MANIFEST
+    text = file.read_bytes()
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise DamagedArtifact(f"{file} is not a readable manifest: {error.errors()[0]['msg']}") from error
+    if manifest.seal and digest_bytes(text.replace(manifest.seal.encode(), b"", 1)) != manifest.seal:
+        raise DamagedArtifact(f"{file} is not what was written: its own digest is another. Move {folder} away and build again.")
+    return manifest
 
 
 @dataclass
@@ -218,10 +238,7 @@ class Store:
         path = self.folder(key, fingerprint)
         if not (path / MANIFEST).is_file():
             return None
-        try:
-            manifest = Manifest.model_validate_json((path / MANIFEST).read_text(encoding="utf-8"))
-        except ValidationError as error:
-            raise DamagedArtifact(f"{path / MANIFEST} is not a readable manifest: {error.errors()[0]['msg']}") from error
+        manifest = read_manifest(path)
         for name, entry in manifest.files.items():
             try:
                 size = (path / name).stat().st_size
@@ -236,11 +253,19 @@ class Store:
         file = path / VERDICT_FILE
         if not file.is_file():
             return [Check(name="verdict", passed=False, detail=f"{file} is missing: it cannot be told whether the artifact passed its checks")]
-        return [Check.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+        try:
+            return [Check.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+        except ValueError as error:
+            raise DamagedArtifact(f"{file} cannot be read: it cannot be told whether the artifact passed its checks. Move {path} away and build again.") from error
 
     def verify(self, artifact: Artifact) -> list[str]:
-        """Hash every file; returns what is wrong, in words (empty: all is well)."""
-        return [
+        """Hash every file, and what the artifact is made from; returns what is wrong, in words (empty: all is well)."""
+        made_from, named = artifact.manifest.made_from, f"{artifact.key} {artifact.fingerprint[:12]}"
+        # A checkpoint is named by its step and run; what an older core made was named in another way.
+        by_content = not artifact.key.startswith("checkpoint/") and made_from.core_version == CORE_VERSION
+        wrong = [] if artifact.path == self.folder(artifact.key, artifact.fingerprint) else [f"{named} lies in {artifact.path}"]
+        wrong += [f"{named}: what its manifest says it is made from has another fingerprint"] if by_content and made_from.fingerprint != artifact.fingerprint else []
+        return wrong + [
             f"{artifact.key} {artifact.fingerprint[:12]}: {name} does not hash to what its manifest says"
             for name, entry in artifact.manifest.files.items()
             if digest_file(artifact.path / name) != entry.digest
@@ -284,8 +309,11 @@ class Store:
         file = self._head_file(recipe, name)
         if not file.is_file():
             return None
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return content["key"], content["fingerprint"]
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return str(content["key"]), str(content["fingerprint"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedArtifact(f"{file} cannot be read: it says which {name} the build uses. Remove it and materialize {name} again: what is there is found.") from error
 
     def heads(self, recipe: str) -> dict[str, tuple[str, str]]:
         """All names this recipe's build uses, with (key, fingerprint)."""
@@ -411,7 +439,7 @@ def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
     shutil.rmtree(partial / ".logs", ignore_errors=True)
     for path in partial.rglob("*"):
         sync(path)
-    records.write_text(partial / MANIFEST, manifest.model_dump_json(indent=1))
+    records.write_text(partial / MANIFEST, manifest.sealed())
     rights = (partial / MANIFEST).stat().st_mode
     for path in partial.rglob("*"):
         if path.is_file() and path.stat().st_mode & 0o777 == 0o600:

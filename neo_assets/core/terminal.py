@@ -20,8 +20,8 @@ def program(name: str) -> str:
 
 
 def counted(n: int, what: str) -> str:
-    """'1 artifact', '2 artifacts'."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+    """'1 artifact', '2 artifacts', '2 folders or files'."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {' or '.join(f'{word}s' for word in what.split(' or '))}"
 
 
 NARROW = 24

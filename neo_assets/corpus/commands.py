@@ -77,7 +77,7 @@ def sample(
     if not rows:
         known = [str(r["rule"]) for r in ledger.rows("select distinct rule from verdicts where rule <> '' order by rule")]
         raise BadInput(
-            f"no document of this build met a rule '{rule}': it is off, dropped nothing, or has another name. {did_you_mean(rule, known)} Rules that were met: {', '.join(known) or 'none'}"
+            f"no document of this build met a rule '{rule}': it is off, dropped nothing, or has another name.{did_you_mean(rule, known)} Rules that were met: {', '.join(known) or 'none'}"
         )
     found = texts_of(store, recipe.name, {str(row[name]) for row in rows for name in ("doc_id", "twin") if row[name]})
     out = [_told(row, found, ledger.url_of(str(row["doc_id"])), chars) for row in rows]

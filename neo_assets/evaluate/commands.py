@@ -62,7 +62,7 @@ def _shown(row: Row) -> Row:
 def _known_suites(recipe: Recipe, suites: list[str] | None) -> None:
     for suite in suites or []:
         if suite not in recipe.evaluation.suites:
-            raise BadInput(f"the recipe has no suite '{suite}'. {did_you_mean(suite, recipe.evaluation.suites)} There are: {', '.join(recipe.evaluation.suites)}")
+            raise BadInput(f"the recipe has no suite '{suite}'.{did_you_mean(suite, recipe.evaluation.suites)} There are: {', '.join(recipe.evaluation.suites)}")
 
 
 def _scorer(recipe: Recipe, store: Store, suites: list[str] | None, quiet: bool) -> Scorer:
@@ -133,15 +133,24 @@ def scores(
     history: Annotated[bool, typer.Option("--history", help="every checkpoint, identity, metric, subset and attempt instead of the newest main scores")] = False,
     as_json: bool = JSON,
 ) -> None:
-    """Scores in the store: the newest of each run and task, or all there ever were."""
+    """Scores in the store: the newest of each run and task, or all there ever were. Other recipes' runs of the same names are left out."""
     from neo_assets.evaluate.index import read_scores
     from neo_assets.evaluate.models import ELSEWHERE
+    from neo_assets.pretrain.asked import not_anothers
 
     recipe, store = load(), Store(store_root())
     _known_suites(recipe, suite)
     wanted = set(recipe.asked(suite)) if suite else None
     table = read_scores(store)
-    rows: list[Row] = [r for r in table.to_pylist() if r["value"] is not None and (run is None or r["run"] == run) and (wanted is None or r["task"] in wanted)]
+    mine = {name: not_anothers(store, recipe.name, name) for name in recipe.runs}
+    rows: list[Row] = [
+        r
+        for r in table.to_pylist()
+        if r["value"] is not None
+        and (run is None or r["run"] == run)
+        and (wanted is None or r["task"] in wanted)
+        and (r["run"] not in mine or mine[r["run"]](r["checkpoint"].rpartition("-")[2]))
+    ]
     if run is not None and not rows:
         there = sorted(set(table.column("run").to_pylist()))
         if run in there:
@@ -222,7 +231,7 @@ def fetch_benchmarks(names: Annotated[list[str] | None, typer.Argument(help="ben
     known = recipe.evaluation.benchmarks
     for name in names or []:
         if name not in known:
-            raise BadInput(f"the recipe has no benchmark '{name}'. {did_you_mean(name, known) or 'There are: ' + ', '.join(known)}")
+            raise BadInput(f"the recipe has no benchmark '{name}'.{did_you_mean(name, known) or ' There are: ' + ', '.join(known)}")
     failed = 0
     for name in names or [n for n, b in known.items() if b.url]:
         try:

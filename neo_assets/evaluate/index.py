@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neo_assets.core import records
-from neo_assets.core.errors import BadInput
+from neo_assets.core.errors import BadInput, DamagedArtifact
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, PARTIAL, Store
 from training.spec import checkpoint_name
@@ -128,6 +128,8 @@ def _rows(store: Store, run: str, fingerprint: str) -> list[dict[str, object]]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise DamagedArtifact(f"{folder / MANIFEST} is not a readable manifest. Move {folder} away; the task is then asked again.") from error
     config = manifest["made_from"]["config"]
     common = {"fingerprint": fingerprint, "attempt": config["attempt"], "made_at": manifest["created_at"]}
     out = []

@@ -56,7 +56,8 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefinition:
     def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
         announcer = Announcer.of(context, store, name)
-        return pretrain(entry.config, inputs, out, made_from=made_from, store=store, jobs=context.resources.compute.open(), report=announcer.handle)  # type: ignore[arg-type]
+        jobs = context.resources.compute.open()
+        return pretrain(entry.config, inputs, out, recipe=recipe.name, made_from=made_from, store=store, jobs=jobs, report=announcer.handle)  # type: ignore[arg-type]
 
     def announce_all(context: dg.AssetExecutionContext, store: Store, made: Artifact) -> None:
         announcer = Announcer.of(context, store, name)

@@ -19,6 +19,7 @@ from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.core.usage import usage
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.pretrain import run_commands
+from neo_assets.pretrain.asked import not_anothers, own_runs
 from neo_assets.pretrain.job import job_spec, refuse_another_model
 from neo_assets.pretrain.plan import estimate, launch_command
 from neo_assets.pretrain.watch import watch_job
@@ -41,11 +42,27 @@ def _compute() -> Compute:
 
 
 def _find(compute: Compute, job: str) -> JobFolder:
-    """The job a person means: the newest of a run of the recipe, or one by its fingerprint."""
-    mine = [folder for folder in job_folders(store_root()) if folder.title == f"pretraining/{job}"]
-    if not mine and job in load().runs:
-        raise MissingUpstream(f"run '{job}' has not been started: there is no job of it")
-    return mine[-1] if mine else compute.find(job)
+    """The job a person means: the one that the recipe asked for last of a run of its own, or one by its fingerprint."""
+    recipe, store = load(), Store(compute.root)
+    if job not in recipe.runs:
+        return compute.find(job)
+    mine, asked = not_anothers(store, recipe.name, job), own_runs(store, recipe.name, job)
+    there = {folder.fingerprint: folder for folder in job_folders(store.root) if folder.title == f"pretraining/{job}" and mine(folder.fingerprint)}
+    found = next((there[fingerprint] for fingerprint in reversed(asked) if fingerprint in there), next(reversed(there.values()), None))
+    if found is None:
+        raise MissingUpstream(
+            f"recipe '{recipe.name}' has not started run '{job}'"
+            if not asked
+            else f"the job of run '{job}' is not in the store any more; what it made and its log are in {store.folder(f'pretraining/{job}', asked[-1])}"
+        )
+    return found
+
+
+def _kept_log(compute: Compute, run: str) -> Path | None:
+    """The log of a run that this recipe's build holds."""
+    recipe, store = load(), Store(compute.root)
+    made = store.find(*pointer) if (pointer := store.head_pointer(recipe.name, f"pretraining/{run}")) else None
+    return made.file("log.txt") if made else None
 
 
 def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all", help="finished ones too")] = False) -> None:
@@ -75,9 +92,15 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
 
 
 def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow", help="go on until the job ends")] = False) -> None:
-    """Print a job's log."""
+    """Print a job's log; of a training run whose job is gone, the log that is kept with what it made."""
     compute = _compute()
-    folder = _find(compute, job)
+    try:
+        folder = _find(compute, job)
+    except MissingUpstream:
+        if (kept := _kept_log(compute, job)) is None:
+            raise
+        print(kept.read_text(encoding="utf-8"), end="")
+        return
     position = 0
     while True:
         # The state is read before the log: what a job wrote before it ended is then never missed.

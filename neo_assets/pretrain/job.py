@@ -21,6 +21,7 @@ from neo_assets.core.recipe.run import Run
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
+from neo_assets.pretrain.asked import note_asked
 from neo_assets.pretrain.plan import PROGRAM, estimate, ids, save_svg
 from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
@@ -139,7 +140,9 @@ def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
     return {"run": identity(config.run), "rows": config.vocab_rows, "start": config.start and config.start.digest, "inputs": spec.inputs}
 
 
-def pretrain(config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspace, *, made_from: MadeFrom, store: Store, jobs: Jobs, report: Callable[[Message], None]) -> Outcome:
+def pretrain(
+    config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspace, *, recipe: str, made_from: MadeFrom, store: Store, jobs: Jobs, report: Callable[[Message], None]
+) -> Outcome:
     """The training job of one run: torchrun and DeepSpeed, in a process of its own that outlives the Dagster run.
 
     Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint. Checkpoints appear
@@ -147,6 +150,7 @@ def pretrain(config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspa
     """
     spec = job_spec(config, made_from, inputs, store)
     refuse_silent_restart(spec, store, jobs)
+    note_asked(store, recipe, config.name, spec.work_fingerprint)
     folder = jobs.submit(spec)
     out.log(
         f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel {folder.fingerprint[:12]}` stops it; it goes on without this Dagster run"

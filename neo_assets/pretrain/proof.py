@@ -15,7 +15,7 @@ from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
-from neo_assets.core.store import MANIFEST, Manifest, Row, Store
+from neo_assets.core.store import MANIFEST, Row, Store, read_manifest
 from neo_assets.pretrain.job import Jobs
 from neo_assets.pretrain.plan import PROGRAM
 from neo_assets.pretrain.runs import FoundRun
@@ -49,16 +49,20 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     broken = damage(folder)
     claims = [Claim("every file is what the manifest says", broken is None, broken or "")]
     if broken:
-        return claims
-    manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    certificate = read_certificate(folder)
+        return [*claims, Claim("everything else it claims", False, "rests on these files and was not looked at")]
+    manifest, certificate = read_manifest(folder), read_certificate(folder)
     claims.append(Claim("the digest that lineage shows is the certificate's", manifest.digest == digest_json(certificate.outcome()), manifest.digest))
+    origins = manifest.made_from
+    same = {"code": origins.code == certificate.code, "libraries": origins.libraries == certificate.versions}
+    same["run"] = origins.inputs[f"pretraining/{run.name}"].digest == run.config.run_fingerprint
+    differing = [name for name, holds in same.items() if not holds]
+    claims.append(Claim("the code, libraries and run that lineage shows are the certificate's", not differing, ", ".join(differing) or f"{len(certificate.code)} modules"))
     wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
     claims.append(Claim("weights, optimizer and random states", not wrong, ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number"))
 
     exact = bool(certificate.machine.get("deterministic"))
-    how = "bit for bit, at the same world size and on the same kind of machine" if exact else f"not bit for bit: runs.{run.name}.deterministic is false"
-    claims.append(Claim("resumes", True, how))
+    asked = "deterministic kernels were asked for: bit for bit, at the same world size and on the same kind of machine"
+    claims.append(Claim("how it resumes", True, asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false"))
 
     there = run.checkpoints()
     before = [there[s] for s in sorted(there) if certificate.first_step < s <= step]
@@ -97,8 +101,7 @@ def _digest_of_start(run: FoundRun) -> str | None:
     folder = run.start()
     if run.config.start and run.config.start.foreign:
         return content_digest(folder) if folder.is_dir() else None
-    manifest = folder / MANIFEST
-    return Manifest.model_validate_json(manifest.read_text(encoding="utf-8")).digest if manifest.is_file() else None
+    return read_manifest(folder).digest if (folder / MANIFEST).is_file() else None
 
 
 # ------------------------------------------------------------------ proving
@@ -120,8 +123,7 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     folder = run.checkpoints()[before]
     start = config.start
     if before > config.first_step or (start is not None and start.take == "everything"):
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
-        start = Start(folder=store.relative(folder), digest=manifest.digest, step=before, next_sample=read_certificate(folder).next_sample, take="everything")
+        start = Start(folder=store.relative(folder), digest=read_manifest(folder).digest, step=before, next_sample=read_certificate(folder).next_sample, take="everything")
     today = claimed(PROGRAM)
     fingerprint = digest_json(["proof", config.run_fingerprint, step, today["code"], today["libraries"]])
     out = f"jobs/{fingerprint}/out"

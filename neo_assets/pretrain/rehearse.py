@@ -148,6 +148,14 @@ def rehearse(recipe: Recipe, name: str, store: Store, open_backend: Callable[[Pa
     return told.rows, differences(run, small)
 
 
+def not_tried(run: Run, gpu: bool, scheduler: str | None) -> list[str]:
+    """What a rehearsal that held says nothing of, in words."""
+    kernels = [] if gpu else [f"a GPU, its kernels{'' if run.attention == 'auto' else f' ({run.attention})'} and NCCL"]
+    nodes = ["more than one node"] if run.nodes > 1 else []
+    backend = [f"{scheduler} itself"] if scheduler else []
+    return [*kernels, *nodes, *backend, "memory at the run's own width", f"the schedule after step {STEPS}", "real tokens", "speed"]
+
+
 def job_of(run: Run, rows: int, what: str) -> JobSpec:
     """The job of a rehearsal: the recipe's program on the made-up stream."""
     fingerprint = digest_json(["rehearsal", what, run.model_dump(mode="json"), time.time()])
@@ -173,7 +181,7 @@ def job_of(run: Run, rows: int, what: str) -> JobSpec:
 def _trained(compute: Compute, job: JobSpec) -> tuple[bool, str]:
     folder = compute.submit(job)
     done = [m for m in compute.follow(folder) if m.event == "progress"]
-    return True, f"loss {float(str(done[-1].data['loss'])):.3f} at step {done[-1].data['step']}; log: {folder.log_file}"
+    return True, f"loss {float(str(done[-1].data['loss'])):.3f} at step {done[-1].data['step']}"
 
 
 def _killed_and_resumed(compute: Compute, job: JobSpec) -> tuple[bool, str]:

@@ -177,11 +177,11 @@ def rehearse_run(
     as_json: bool = JSON,
 ) -> None:
     """Try a run's own job in minutes, two narrow layers of it: train, kill, resume, verify, export, ask. Exits with 1 where something does not hold."""
-    from neo_assets.pretrain.rehearse import differences, narrowed, ranks_here, rehearse
+    from neo_assets.pretrain.rehearse import differences, narrowed, not_tried, ranks_here, rehearse
 
     recipe, store = load(), Store(store_root())
     if run not in recipe.runs:
-        raise BadInput(f"recipe '{recipe.name}' has no run '{run}'. {did_you_mean(run, recipe.runs)} It has {', '.join(recipe.runs)}.")
+        raise BadInput(f"recipe '{recipe.name}' has no run '{run}'.{did_you_mean(run, recipe.runs)} It has {', '.join(recipe.runs)}.")
     here, gpu = ranks_here(recipe.runs[run])
     chosen = ranks or here
     # The scheduler's own machine where there is one; else this one.
@@ -192,9 +192,10 @@ def rehearse_run(
         print("as in the recipe but for: " + "; ".join([*moved, *differences(recipe.runs[run], narrowed(recipe.runs[run], chosen, gpu))]) + "\n")
     rows, told = rehearse(recipe, run, store, lambda root: open_compute(settings, root), chosen, gpu)
     held = all(row["holds"] for row in rows)
-    show([{**row, "differs": [*moved, *told]} for row in rows] if as_json else rows, as_json)
+    untried = not_tried(recipe.runs[run], gpu, recipe.compute.backend if recipe.compute.backend != "local" else None)
+    show([{**row, "differs": [*moved, *told], "not_tried": untried} for row in rows] if as_json else rows, as_json)
     if not as_json:
-        print("\neverything held" if held else f"\nit ended there; what was written: {store.root / 'rehearsals'}")
+        print(f"\neverything held. Not tried: {'; '.join(untried)}" if held else f"\nit ended there; what was written: {store.root / 'rehearsals'}")
     raise typer.Exit(0 if held else 1)
 
 

@@ -11,6 +11,7 @@ from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
+from neo_assets.pretrain.asked import not_anothers
 from training.ledger import RunLedger
 from training.spec import PretrainConfig
 
@@ -55,21 +56,22 @@ class FoundRun:
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
-    """The run as this recipe's build has it: the finished one, or else the newest job of that name.
+    """The run as this recipe's build has it: the finished one, or else the newest job of that name that no other recipe asked for.
 
     Raises:
         BadInput: the recipe has no such run.
         MissingUpstream: it was never started.
     """
     if name not in recipe.runs:
-        raise BadInput(f"recipe '{recipe.name}' has no run '{name}'. {did_you_mean(name, recipe.runs)} It has {', '.join(recipe.runs)}.")
+        raise BadInput(f"recipe '{recipe.name}' has no run '{name}'.{did_you_mean(name, recipe.runs)} It has {', '.join(recipe.runs)}.")
     pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
     made = store.find(*pointer) if pointer else None
     if made is not None:
         finished = _read(made.file("spec.json"), store)
         if finished is not None:
             return finished
-    newest = next((found for file in reversed(_specs(store, f"pretraining/{name}")) if (found := _read(file, store))), None)
+    mine = not_anothers(store, recipe.name, name)
+    newest = next((found for file in reversed(_specs(store, f"pretraining/{name}")) if (found := _read(file, store)) and mine(found.spec.work_fingerprint)), None)
     if newest is None:
         raise MissingUpstream(f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job 'pretrain'.")
     return newest

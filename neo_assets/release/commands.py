@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from neo_assets.core import records
-from neo_assets.core.errors import MissingUpstream, NeoError, did_you_mean
+from neo_assets.core.errors import DamagedArtifact, MissingUpstream, NeoError, did_you_mean
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobState, age, job_folders
 from neo_assets.core.place import dagster_home, store_root
@@ -242,7 +242,17 @@ def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
 
 def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
     """(key, folder) of every score of the recipe's runs: tables and curves are made of them, whichever build names them."""
-    return [(f"eval_scores/{run}", manifest.parent) for run in recipe.runs for manifest in sorted((store.root / "eval_scores" / run).glob("[!.]*/manifest.json"))]
+    from neo_assets.evaluate.index import read_scores
+    from neo_assets.pretrain.asked import not_anothers
+
+    mine = {run: not_anothers(store, recipe.name, run) for run in recipe.runs}
+    try:
+        rows = read_scores(store).select(["run", "checkpoint", "fingerprint"]).to_pylist()
+    except DamagedArtifact:
+        rows = []  # it is named when it is looked at; whose the others are, their rows would say
+    anothers = {r["fingerprint"] for r in rows if r["run"] in mine and not mine[r["run"]](r["checkpoint"].rpartition("-")[2])}
+    folders = [(run, manifest.parent) for run in recipe.runs for manifest in sorted((store.root / "eval_scores" / run).glob("[!.]*/manifest.json"))]
+    return [(f"eval_scores/{run}", folder) for run, folder in folders if folder.name not in anothers]
 
 
 def verify(
@@ -264,7 +274,7 @@ def verify(
         known = heads
         heads = {name: pointer for name, pointer in heads.items() if asset in (name, label(name), name.split("@")[0], label(name.split("@")[0]))}
         if not heads:
-            raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'. {did_you_mean(asset, known)}")
+            raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'.{did_you_mean(asset, known)}")
     if not heads:
         raise MissingUpstream(f"nothing is built for recipe '{recipe.name}'")
     problems = []
@@ -285,7 +295,7 @@ def verify(
         print(problem, file=sys.stderr)
     by_step = sum("@" in name for name in heads)
     print(
-        f"{counted(len(heads), 'artifact')} checked ({by_step} of them checkpoints, and models and scores of single ones; "
+        f"{counted(len(heads), 'artifact')} checked ({len(heads) - by_step} of the build, {by_step} of single training steps: checkpoints, models, scores; "
         f"{'every file hashed' if deep else 'manifests and sizes'}), {counted(len(problems), 'problem')}"
     )
     raise typer.Exit(1 if problems else 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,14 +21,17 @@ from neo_assets.core.locks import collect_lock, held
 from neo_assets.core.place import store_root
 from neo_assets.core.reach import Place, needed, needed_by, ungathered, unreadable_jobs
 from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.recipe.load import RECIPES
 from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Store
 from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.pretrain.asked import forget
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
 DAMAGED = ".damaged-"
 """How the names of checkpoints begin that a run found damaged and set aside."""
 GRACE_HOURS = 24.0
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -46,51 +49,90 @@ class Collectable:
 def gc(
     remove: Annotated[bool, typer.Option("--remove", help="really remove; without it they are only shown")] = False,
     grace: Annotated[float, typer.Option("--grace", min=0, metavar="HOURS", help="what was made or found again within these hours is left alone")] = GRACE_HOURS,
+    forgotten: Annotated[list[str] | None, typer.Option("--forget", metavar="RECIPE", help="also let go of this recipe's build; again for more")] = None,
     as_json: bool = JSON,
 ) -> None:
-    """What no build, no job and no run at work can be traced to: artifacts, half-made ones, gathered jobs and what they left. And what removing it frees."""
+    """What no build, no job and no run at work can be traced to: artifacts, half-made ones, gathered jobs and what they left. And what removing it frees.
+
+    The job of a training run (its log, its copy of the code, what it cost) is kept as long as the run; other jobs until what they made is in the store.
+    """
     recipe, store = load(), Store(store_root())
+    without = forgotten or []
+    if unknown := [name for name in without if name == recipe.name or name not in store.recipes()]:
+        raise NeoError(
+            f"--forget {unknown[0]}: " + ("that is the recipe in use" if unknown[0] == recipe.name else f"the store has no build of it; it has: {', '.join(store.recipes())}")
+        )
     compute = open_compute(recipe.compute, store.root)
-    found, doubts, kept = collectable(store, recipe, compute, grace * 3600)
+    everything, doubts, kept = collectable(store, recipe, compute, without)
     if remove and doubts:
         raise NeoError(f"nothing was removed, because not everything can be judged: {'; '.join(doubts)}")
+    found, young = older_than(everything, grace * 3600)
     rows = []
     for item in found:
         size = item.size()
-        removed = remove and _removed(store, item)
-        rows.append({"asset": item.what, "fingerprint": item.name[:24], "bytes": size, "removed": removed})
-    show(rows, as_json, empty="everything in the store is needed by a build or a job, or was made within the grace")
+        rows.append({"asset": item.what, "fingerprint": item.name[:24], "bytes": size, "removed": remove and _removed(store, item)})
+    if remove:
+        for name in without:
+            store.remove(store.root / "builds" / name)
+            forget(store, name)
     if as_json:
+        show(rows, as_json)
         return
-    for line in [*(f"not judged: {doubt}" for doubt in doubts), *kept]:
+    locks = [r for r in rows if r["asset"] == LOCK]
+    shown = [r for r in rows if r["asset"] != LOCK] + ([locks[0] | {"fingerprint": f"{len(locks)} files", "bytes": sum(int(str(r["bytes"])) for r in locks)}] if locks else [])
+    show(shown if remove else [{n: v for n, v in r.items() if n != "removed"} for r in shown], False, empty="nothing to remove: everything else is needed by a build or a job")
+    for line in [*(f"not judged: {doubt}" for doubt in doubts), *kept, *_left_alone(young, grace), *_without_a_recipe(store, recipe, without)]:
         print(f"\n{line}")
     if rows:
         total = sum(int(str(r["bytes"])) for r in rows)
-        print(f"\n{total:,} bytes in {counted(len(rows), 'folder')}" + (" removed" if remove else "; `neo gc --remove` removes them"))
+        print(f"\n{total:,} bytes in {counted(len(rows), 'folder or file')}" + (" removed" if remove else "; `neo gc --remove` removes them"))
 
 
-def collectable(store: Store, recipe: Recipe, compute: Compute, grace_s: float) -> tuple[list[Collectable], list[str], list[str]]:
-    """What can be removed, what stands against removing anything, and which jobs alone keep something, in words."""
+def older_than(items: list[Collectable], grace_s: float) -> tuple[list[Collectable], list[Collectable]]:
+    """(what was made or found again longer ago than the grace, the others)."""
+    now = time.time()
+    young = [item for item in items if now - _age_of(item.path) <= grace_s]
+    return [item for item in items if item not in young], young
+
+
+def _left_alone(young: list[Collectable], grace: float) -> list[str]:
+    size = sum(item.size() for item in young)
+    return (
+        [f"{size:,} bytes in {counted(len(young), 'folder or file')} that nothing needs were made or found again within the last {grace:g} hours; --grace HOURS changes that"]
+        if young
+        else []
+    )
+
+
+def _without_a_recipe(store: Store, recipe: Recipe, forgotten: list[str]) -> list[str]:
+    """Builds whose recipe lies elsewhere, or nowhere any more."""
+    here = {p.stem.replace("-", "_") for p in RECIPES.glob("*.yaml")} | {recipe.name, *forgotten}
+    lost = [name for name in store.recipes() if name not in here]
+    return [f"builds of recipes that are not in recipes/ are kept, too: {', '.join(lost)}; `neo gc --forget {lost[0]}` lets go of one"] if lost else []
+
+
+def collectable(store: Store, recipe: Recipe, compute: Compute, forgotten: Collection[str] = ()) -> tuple[list[Collectable], list[str], list[str]]:
+    """What can be removed, whatever its age; what stands against removing anything; and which jobs alone keep something, in words."""
     jobs = list(job_folders(store.root))
     waiting = [folder for folder in jobs if ungathered(store, folder)]
     doubts = [f"{p.relative_to(store.root)} is of another version of NeoFoundry; remove that folder when nobody needs its run any more" for p in unreadable_jobs(store.root)]
     ended, unasked = _ended([f for f in jobs if f.fingerprint not in {w.fingerprint for w in waiting}], compute)
-    keep = needed(store, _heads(store, recipe), [*waiting, *(f for f in jobs if f not in waiting and f not in ended)])
-    found = [*_artifacts(store, keep), *_halves(store, keep), *_jobs(ended), *_results(store, jobs, ended), *_locks(store), *_proofs(store)]
+    keep = needed(store, _heads(store, recipe, forgotten), [*waiting, *(f for f in jobs if f not in waiting and f not in ended)])
+    found = [*_artifacts(store, keep), *_halves(store, keep), *_jobs(ended, keep), *_results(store, jobs, ended), *_locks(store), *_proofs(store)]
     reasons = Counter(keep.values())
     kept = [
         f"{counted(n, 'folder')} {'is' if n == 1 else 'are'} kept only for {needed_by(f)}, which has not been gathered; `neo cancel --abandon {f.fingerprint[:12]}` gives it up"
         for f in waiting
         if (n := reasons[needed_by(f)])
     ]
-    return [item for item in found if time.time() - _age_of(item.path) > grace_s], doubts + unasked, kept
+    return found, doubts + unasked, kept
 
 
-def _heads(store: Store, recipe: Recipe) -> list[Place]:
+def _heads(store: Store, recipe: Recipe, forgotten: Collection[str]) -> list[Place]:
     """What builds name. Of this recipe's own, only what it still has: a branch that was taken out of it is nobody's."""
     from neo_assets.release.commands import current_heads
 
-    return [pointer for r in store.recipes() for pointer in (current_heads(recipe, store) if r == recipe.name else store.heads(r)).values()]
+    return [pointer for r in store.recipes() if r not in forgotten for pointer in (current_heads(recipe, store) if r == recipe.name else store.heads(r)).values()]
 
 
 def _ended(candidates: list[JobFolder], compute: Compute) -> tuple[list[JobFolder], list[str]]:
@@ -129,8 +171,10 @@ def _halves(store: Store, keep: dict[Place, str]) -> Iterator[Collectable]:
                 yield Collectable(key, folder.name, folder)
 
 
-def _jobs(ended: list[JobFolder]) -> Iterator[Collectable]:
+def _jobs(ended: list[JobFolder], keep: dict[Place, str]) -> Iterator[Collectable]:
     for folder in ended:
+        if (folder.title, folder.fingerprint) in keep:  # a training run that is needed: its log and what it cost
+            continue
         yield Collectable(f"job of {folder.title}", folder.fingerprint, folder.path)
 
 
@@ -145,7 +189,7 @@ def _results(store: Store, jobs: list[JobFolder], ended: list[JobFolder]) -> Ite
 def _locks(store: Store) -> Iterator[Collectable]:
     for file in sorted((store.root / LOCKS).glob("*")):
         if not held(file):
-            yield Collectable("lock", file.name, file)
+            yield Collectable(LOCK, file.name, file)
 
 
 def _proofs(store: Store) -> Iterator[Collectable]:

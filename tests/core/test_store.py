@@ -132,7 +132,7 @@ def test_a_missing_verdict_refuses(tmp_path: Path) -> None:
     made, _ = store.build("a/b", made_from(x=1), lambda out: Outcome(digest="d"))
     path = made.path / "manifest.json"
     manifest = json.loads(path.read_text())
-    del manifest["files"]["verdict.json"]
+    del manifest["files"]["verdict.json"], manifest["seal"]
     path.write_text(json.dumps(manifest))
     (made.path / "verdict.json").unlink()
     with pytest.raises(RefusedArtifact):
@@ -151,3 +151,47 @@ def test_an_artifact_being_written_is_known_to_others(tmp_path: Path) -> None:
         assert Store(tmp_path).being_written("a/b", "f" * 64)
         assert not store.being_written("a/b", "e" * 64)
     assert not store.being_written("a/b", "f" * 64)
+
+
+def test_every_byte_of_a_manifest_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a", MadeFrom(config={"n": 1}, code={"m": "0" * 32}, libraries={"python": "3.11"}, inputs={}), lambda out: Outcome(digest="d", numbers={"rows": 17}))
+    file = made.path / "manifest.json"
+    before = file.read_bytes()
+    for place in range(len(before)):
+        file.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+        with pytest.raises(DamagedArtifact, match="manifest"):
+            store.find("a", made.fingerprint)
+    file.write_bytes(before)
+    assert store.find("a", made.fingerprint) == made
+
+
+def test_a_manifest_that_was_written_anew_still_has_to_agree_with_its_fingerprint(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a", MadeFrom(config={"n": 1}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))
+    made.manifest.made_from.config["n"] = 2
+    (made.path / "manifest.json").write_text(made.manifest.sealed())
+    changed = store.find("a", made.fingerprint)
+    assert changed is not None and store.verify(changed) == [f"a {made.fingerprint[:12]}: what its manifest says it is made from has another fingerprint"]
+
+
+def test_a_manifest_of_before_seals_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a", MadeFrom(config={}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))
+    old = json.loads((made.path / "manifest.json").read_text())
+    del old["seal"]
+    (made.path / "manifest.json").write_text(json.dumps(old))
+    found = store.find("a", made.fingerprint)
+    assert found is not None and store.verify(found) == []
+
+
+@pytest.mark.parametrize(("broken", "told"), [("a/{fingerprint}/verdict.json", "cannot be told whether the artifact passed"), ("builds/r/a.json", "which a the build uses")])
+def test_small_files_that_are_torn_are_named(tmp_path: Path, broken: str, told: str) -> None:
+    store = Store(tmp_path)
+    made, _ = store.build("a", MadeFrom(config={}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))
+    store.set_head("r", "a", "a", made.fingerprint)
+    file = tmp_path / broken.format(fingerprint=made.fingerprint)
+    file.write_text(file.read_text()[:1] + "x")
+    with pytest.raises(DamagedArtifact, match=told) as raised:
+        store.head("r", "a")
+    assert str(file) in str(raised.value)

@@ -8,13 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from neo_assets.cli import app
 from neo_assets.core import process
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import ALIVE, Attempt, JobFolder, JobSpec, JobState
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MANIFEST, PARTIAL, Artifact, InputRef, MadeFrom, Manifest, Outcome, Store, input_refs
-from neo_assets.release.gc import collectable
+from neo_assets.pretrain.asked import note_asked, own_runs
+from neo_assets.release.gc import collectable, older_than
 from resources.compute.local import LocalCompute
 from training.spec import checkpoint_name
 
@@ -69,7 +72,7 @@ def in_state(folder: JobFolder, state: JobState) -> None:
 
 
 def shown(store: Store, grace_s: float = -1.0) -> set[str]:
-    found, _, _ = collectable(store, load("ci"), LocalCompute(store.root), grace_s)
+    found, _ = older_than(collectable(store, load("ci"), LocalCompute(store.root))[0], grace_s)
     return {item.path.relative_to(store.root).as_posix() for item in found}
 
 
@@ -97,7 +100,7 @@ def test_whatever_its_state_a_job_that_is_not_gathered_keeps_all_it_needs(store:
     assert needed & shown(store) == expected
 
 
-def test_a_gathered_job_is_collected_and_what_it_made_is_not(store: Store) -> None:
+def test_a_gathered_job_is_kept_as_long_as_the_run_it_made_and_no_longer(store: Store) -> None:
     shards = artifact(store, "token_shards/fundamental")
     job = training_job(store, shards)
     in_state(job, JobState.FAILED)
@@ -107,10 +110,22 @@ def test_a_gathered_job_is_collected_and_what_it_made_is_not(store: Store) -> No
     refs = {shards.key: InputRef(fingerprint=shards.fingerprint, digest="d")}
     made_from = MadeFrom(config={}, code={}, libraries={}, inputs=refs)
     (finished / MANIFEST).write_text(Manifest(key="pretraining/main", fingerprint=RUN, digest="d", made_from=made_from, files={}, seconds=0, created_at="").model_dump_json())
+    everything = {p.relative_to(store.root).as_posix() for p in (mine, finished, shards.path, job.path)}
     store.set_head("ci", "pretraining/main", "pretraining/main", RUN)
-    gone = shown(store)
-    assert f"jobs/{RUN}" in gone
-    assert not {p.relative_to(store.root).as_posix() for p in (mine, finished, shards.path)} & gone
+    assert not everything & shown(store)
+    store.set_head("ci", "pretraining/main", "pretraining/main", PARENT)
+    assert everything <= shown(store)
+
+
+def test_another_job_is_collected_when_what_it_made_is_there(store: Store) -> None:
+    made = artifact(store, "hf_model/main")
+    store.set_head("ci", "hf_model/main@0000010-a1a1a1a1", "hf_model/main", made.fingerprint)
+    job = JobFolder(store.root / "jobs" / RUN)
+    job.write_spec(
+        JobSpec(work_fingerprint=RUN, title="hf_model/main", program="p", code={}, libraries={}, config={}, inputs={}, out="o", makes=[f"hf_model/main/{made.fingerprint}"])
+    )
+    assert f"jobs/{RUN}" in shown(store)
+    assert made.path.relative_to(store.root).as_posix() not in shown(store)
 
 
 def test_what_something_started_from_is_kept_without_the_rest_of_its_run(store: Store) -> None:
@@ -161,7 +176,7 @@ def test_nothing_is_removed_while_a_job_cannot_be_asked(store: Store, monkeypatc
         raise NeoError("the controller does not answer")
 
     monkeypatch.setattr(LocalCompute, "poll", no_answer)
-    found, doubts, _ = collectable(store, load("ci"), LocalCompute(store.root), -1)
+    found, doubts, _ = collectable(store, load("ci"), LocalCompute(store.root))
     assert len(doubts) == 1 and "cannot be asked: the controller does not answer" in doubts[0]
     assert job.path not in {item.path for item in found}
 
@@ -170,7 +185,7 @@ def test_a_job_of_another_version_stands_against_removing(store: Store) -> None:
     folder = store.root / "jobs" / RUN
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(json.dumps({"version": 1, "work_fingerprint": RUN}))
-    _, doubts, _ = collectable(store, load("ci"), LocalCompute(store.root), -1)
+    _, doubts, _ = collectable(store, load("ci"), LocalCompute(store.root))
     assert doubts and "of another version" in doubts[0]
 
 
@@ -182,3 +197,30 @@ def test_results_locks_damaged_checkpoints_and_proofs_of_what_is_gone_are_collec
     with store.lock("matrix", "x"):
         pass
     assert {"scoring/s", "proofs/main/0000010-00000000.json", "checkpoint/main/.damaged-1-0000010-00000000", "locks/matrix.x"} <= shown(store)
+
+
+def test_the_build_of_a_recipe_that_is_gone_is_named_and_can_be_let_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO_STORE", str(store.root))
+    monkeypatch.setenv("NEO_RECIPE", "ci")
+    mine, theirs = artifact(store, "matrix"), artifact(store, "matrix", artifact(store, "clean_docs/en"))
+    store.set_head("ci", "matrix", "matrix", mine.fingerprint)
+    store.set_head("gone", "matrix", "matrix", theirs.fingerprint)
+    note_asked(store, "gone", "main", RUN)
+    printed = CliRunner().invoke(app, ["gc"]).output
+    assert "builds of recipes that are not in recipes/ are kept, too: gone; `neo gc --forget gone` lets go of one" in printed
+    done = CliRunner().invoke(app, ["gc", "--forget", "gone", "--grace", "0", "--remove"])
+    assert done.exit_code == 0, done.output
+    assert not theirs.path.exists() and mine.path.exists()
+    assert store.recipes() == ["ci"] and own_runs(store, "gone", "main") == []
+    for name, why in (("gone", "the store has no build of it; it has: ci"), ("ci", "that is the recipe in use")):
+        refused = CliRunner().invoke(app, ["gc", "--forget", name])
+        assert refused.exit_code != 0 and why in str(refused.exception)
+
+
+def test_how_much_the_grace_alone_keeps_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO_STORE", str(store.root))
+    monkeypatch.setenv("NEO_RECIPE", "ci")
+    artifact(store, "matrix")
+    printed = CliRunner().invoke(app, ["gc"]).output
+    assert "nothing to remove" in printed
+    assert "2 folders or files that nothing needs were made or found again within the last 24 hours; --grace HOURS changes that" in printed

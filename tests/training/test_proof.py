@@ -63,6 +63,7 @@ def test_every_claim_of_every_checkpoint_holds(whole: JobSpec) -> None:
         ("certificate.json", lambda c: c | {"history_digest": "0" * 32}, "the loss history, chained step by step"),
         ("certificate.json", lambda c: c | {"next_sample": c["next_sample"] + 1}, "the next sample follows from the step"),
         ("certificate.json", lambda c: c | {"stream": "0" * 32}, "the token stream is the one it was trained on"),
+        ("certificate.json", lambda c: c | {"code": c["code"] | {"training.pretrain": "0" * 32}}, "the code, libraries and run that lineage shows are the certificate's"),
         ("certificate.json", lambda c: c | {"state_digests": dict.fromkeys(c["state_digests"], "0" * 32)}, "weights, optimizer and random states"),
     ],
 )
@@ -73,11 +74,11 @@ def test_a_false_claim_is_noticed_even_where_the_manifest_was_changed_with_it(wh
     kept = {name: (folder / name).read_text() for name in (file, "manifest.json")}
     try:
         (folder / file).write_text(json.dumps(change(json.loads(kept[file]))))
-        assert broken_claims(whole, 8) == ["every file is what the manifest says"]
+        assert broken_claims(whole, 8) == ["every file is what the manifest says", "everything else it claims"]
         manifest = Manifest.model_validate_json(kept["manifest.json"])
         (folder / "manifest.json").unlink()
         manifest.files = file_entries(folder)
-        (folder / "manifest.json").write_text(manifest.model_dump_json())
+        (folder / "manifest.json").write_text(manifest.sealed())
         assert noticed in broken_claims(whole, 8)
     finally:
         for name, text in kept.items():
@@ -154,7 +155,7 @@ def test_a_run_does_not_go_on_on_another_kind_of_machine(compute: LocalCompute, 
 
     (target / name / "manifest.json").unlink()
     manifest.files = file_entries(target / name)
-    (target / name / "manifest.json").write_text(manifest.model_dump_json())
+    (target / name / "manifest.json").write_text(manifest.sealed())
     folder = compute.submit(moved)
     with pytest.raises(Exception, match=r"another kind of machine \(device was 'another GPU'.*neo continue moved"):
         list(compute.follow(folder))

@@ -85,7 +85,7 @@ class Recipe(Section):
         for where, task in self.evaluation.named():
             if languages_of(task, self.evaluation) is None:
                 raise ValueError(
-                    f"evaluation.{where} names '{task}'. {did_you_mean(task, self.evaluation.benchmarks)} No benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
+                    f"evaluation.{where} names '{task}'.{did_you_mean(task, self.evaluation.benchmarks)} No benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
                 )
         return self
 
