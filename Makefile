@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Processes that the suite runs in: most tests wait for programs that they have started.
+TESTERS ?= 2
 # A current pip installs the lock in two thirds of the time of the one venv brings. Modules are compiled when first imported
 # instead of all 20,000 at once (docs/measurements.md), so this must not be switched off:
 unexport PYTHONDONTWRITEBYTECODE
@@ -27,7 +29,7 @@ ui: install
 	@$(BIN)/neo ui
 
 test: install check
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup -m 'not slow'
 
 test-slow: install
 	@$(BIN)/python -m pytest -m slow

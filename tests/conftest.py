@@ -16,6 +16,19 @@ PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 """Debian packages that servers of the tests are unpacked from; outside the clone, so that a fresh one finds them."""
 
 
+COSTLY = ("slurm", "postgres")
+"""Servers that one process of a run starts for all tests that ask for them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests run in two processes (`make test`), file by file: most wait for programs they have started. The factory's, which share one, come first."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        shared = next((name for name in COSTLY if name in getattr(item, "fixturenames", ())), file)
+        item.add_marker(pytest.mark.xdist_group("factory" if file.startswith("tests/factory/") else shared))
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/factory/"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     for report in skipped:

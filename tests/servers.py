@@ -1,5 +1,6 @@
 """A real one-node Slurm, a real PostgreSQL, a real bubblewrap and a real browser for tests, from the system or from unpacked Debian packages."""
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -91,7 +92,7 @@ def unpacked(packages: list[str], folder: Path, without: tuple[str, ...] = ()) -
         for deb in sorted(debs.glob("*.deb")):
             subprocess.run(["dpkg-deb", "-x", str(deb), str(tree)], check=True)
         tree.chmod(0o755)
-        if not root.is_dir():
+        with contextlib.suppress(OSError):  # somebody else was first
             tree.rename(root)
     return root
 

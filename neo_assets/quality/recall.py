@@ -137,7 +137,8 @@ def train_classifier(config: ClassifierInput, inputs: Mapping[str, Artifact], ou
     seeds = {i for i, url in enumerate(documents.urls) if any(p.search(url) for p in patterns)}
     if not seeds:
         raise BadInput(
-            f"high_quality.{config.lang}.seed_urls match none of {len(documents.ids):,} documents; their URLs look like {documents.urls[0] if documents.urls else '(none)'}"
+            f"high_quality.{config.lang}.seed_urls match none of {len(documents.ids):,} documents; their URLs look like {documents.urls[0] if documents.urls else '(none)'}. "
+            f"Name patterns of good pages there, or leave the step out with `high_quality: null`."
         )
     rounds: list[Row] = []
     accepted: list[str] = []

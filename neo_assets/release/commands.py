@@ -180,7 +180,7 @@ def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_
     asset = artifact_named(asset, entries, recipe)
     pointer = store.head_pointer(recipe.name, asset)
     if pointer is None:
-        lines = [f"{asset} has never been made for recipe '{recipe.name}'"]
+        lines = [f"recipe '{recipe.name}' has not asked for {asset} yet; what others made under the same recipe, code and inputs would be found"]
     else:
         made = store.find(*pointer)
         entry = entries[asset]
@@ -191,9 +191,9 @@ def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_
             except NeoError as error:
                 print(f"input {name}: {error}", file=sys.stderr)
         lines = differences(made.manifest.made_from, entry.expected(made.manifest.made_from, inputs)) if made else [f"{asset}: its folder {store.folder(*pointer)} is gone"]
-        lines += [f"refused: {c.name}: {c.detail}" for c in (made.refused_by if made else [])]
-        if not lines:
+        if not lines:  # what the refused one was made from may have changed since
             lines = _upstream(asset, recipe.name, store)
+        lines += [f"refused: {c.name}: {c.detail}" for c in (made.refused_by if made else [])]
     show([{"asset": asset, "because": line} for line in lines], as_json, empty=f"{asset} is up to date")
 
 
