@@ -130,7 +130,8 @@ def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", 
     if abandon:
         (folder.path / "abandoned").touch()
     state = compute.poll(folder)
-    print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}"))
+    given_up = "; its steps are given up: the next run starts anew" if abandon and state is not JobState.SUCCEEDED else ""
+    print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{given_up}"))
 
 
 def pause(job: JobArgument) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from neo_assets.core import records
-from neo_assets.core.errors import DamagedArtifact, MissingUpstream, NeoError, did_you_mean
+from neo_assets.core.errors import BadInput, DamagedArtifact, MissingUpstream, NeoError, did_you_mean
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobState, age, job_folders
 from neo_assets.core.place import dagster_home, store_root
@@ -273,6 +273,8 @@ def verify(
 
         known = heads
         heads = {name: pointer for name, pointer in heads.items() if asset in (name, label(name), name.split("@")[0], label(name.split("@")[0]))}
+        if asset in recipe.runs:
+            raise BadInput(f"a checkpoint of run '{asset}' is named {asset}@STEP, as in {asset}@last; its training is pretraining/{asset}")
         if not heads:
             raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'.{did_you_mean(asset, known)}")
     if not heads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pyarrow.parquet as pq
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.frozen import claimed
-from neo_assets.core.jobs import JobFolder, JobSpec
+from neo_assets.core.jobs import JobFolder, JobSpec, Message
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.run import Run
+from resources.compute.base import Compute
 from resources.compute.local import _processes_of
 from training.spec import PretrainConfig, Start, checkpoint_name
 
@@ -81,3 +83,12 @@ def kill(folder: JobFolder) -> None:
     """SIGKILL to every process of a job at once."""
     for pid in _processes_of(folder.fingerprint):
         os.kill(pid, signal.SIGKILL)
+
+
+def killed_after(compute: Compute, job: JobSpec, step: int) -> tuple[JobFolder, Iterator[Message]]:
+    """Submit a job and kill it right after it has saved this step. Returns its folder, and its messages to come: who reads on has it start again."""
+    folder = compute.submit(job)
+    messages = compute.follow(folder)
+    next(m for m in messages if m.event == "checkpoint" and m.data["step"] == step)
+    kill(folder)
+    return folder, messages

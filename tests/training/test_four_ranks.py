@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from neo_assets.core.jobs import JobSpec
 from resources.compute.local import LocalCompute
 from tests.training.folders import running, save_tokenizer, write_spec
-from tests.training.runs import ROWS, checkpoint, kill, outcome, small_job, write_shards
+from tests.training.runs import ROWS, checkpoint, killed_after, outcome, small_job, write_shards
 from tests.training.test_proof import broken_claims, start_of
 from training import export
 from training.spec import PretrainConfig
@@ -20,14 +19,6 @@ from training.weights import master_weights
 pytestmark = pytest.mark.slow
 LAYOUT = {"ranks_per_node": 4, "threads_per_rank": 1, "zero_stage": 2, "precision": "bf16", "recompute": "selective", "micro_batch": 1, "steps": 12}
 EVERY, STEPS = 4, 12
-
-
-@pytest.fixture(scope="module")
-def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
-    made = LocalCompute(tmp_path_factory.mktemp("store"))
-    yield made
-    for folder in (made.root / "jobs").glob("*"):
-        made.stop(folder.name, None)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +31,7 @@ def whole(compute: LocalCompute) -> JobSpec:
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(compute: LocalCompute, whole: JobSpec) -> None:
     job = small_job(compute.root, Path(whole.inputs["token_shards"]), "killed", 2, **LAYOUT)
-    folder = compute.submit(job)
-    messages = compute.follow(folder)
-    next(m for m in messages if m.event == "checkpoint" and m.data["step"] == EVERY)
-    kill(folder)
+    folder, messages = killed_after(compute, job, EVERY)
     list(messages)
     assert len(folder.attempts()) == 2
     assert [outcome(job, step) for step in range(0, STEPS + 1, EVERY)] == [outcome(whole, step) for step in range(0, STEPS + 1, EVERY)]

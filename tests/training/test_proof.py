@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ from resources.compute.local import LocalCompute
 from tests.training.runs import EVERY, STEPS, checkpoint, outcome, small_job, write_shards
 from training.spec import PretrainConfig, Start
 from training.weights import master_weights
-
-
-@pytest.fixture(scope="module")
-def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
-    made = LocalCompute(tmp_path_factory.mktemp("store"))
-    yield made
-    for folder in (made.root / "jobs").glob("*"):
-        made.stop(folder.name, None)
 
 
 @pytest.fixture(scope="module")

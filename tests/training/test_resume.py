@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +17,12 @@ from neo_assets.core.errors import JobFailed
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec, JobState
 from resources.compute.local import LocalCompute
-from tests.training.runs import EVERY, STEPS, checkpoint, kill, outcome, small_job, write_shards
+from tests.training.runs import EVERY, STEPS, checkpoint, kill, killed_after, outcome, small_job, write_shards
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shards(tmp_path_factory.mktemp("shards"))
-
-
-@pytest.fixture(scope="module")
-def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
-    made = LocalCompute(tmp_path_factory.mktemp("store"))
-    yield made
-    for folder in (made.root / "jobs").glob("*"):
-        made.stop(folder.name, None)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +39,7 @@ def same_from_beginning_to_end(job: JobSpec, undisturbed: JobSpec) -> None:
 
 def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute: LocalCompute, shards: Path, undisturbed: JobSpec) -> None:
     disturbed = small_job(compute.root, shards, "killed", 2)
-    folder = compute.submit(disturbed)
-    messages = compute.follow(folder)
-    for message in messages:
-        if message.event == "checkpoint" and message.data["step"] == EVERY:
-            break
-    kill(folder)
+    folder, messages = killed_after(compute, disturbed, EVERY)
     # The newest checkpoint loses a bit: the run must notice, go back one, and still end the same.
     newest = max(step for step in range(EVERY, STEPS, EVERY) if checkpoint(disturbed, step).is_dir())
     state = next((checkpoint(disturbed, newest) / "state").glob("*optim*.pt"))
@@ -107,12 +93,7 @@ def test_an_edit_or_a_removed_checkout_under_a_run_changes_nothing_of_it(compute
 
 def test_a_job_whose_own_code_was_edited_makes_no_step_and_says_so_once(compute: LocalCompute, shards: Path) -> None:
     tampered = small_job(compute.root, shards, "tampered", 3)
-    folder = compute.submit(tampered)
-    messages = compute.follow(folder)
-    for message in messages:
-        if message.event == "checkpoint" and message.data["step"] == EVERY:
-            break
-    kill(folder)
+    folder, messages = killed_after(compute, tampered, EVERY)
     program = folder.path / "code" / "training" / "pretrain.py"
     program.write_text(program.read_text().replace("set_rate(engine, rate)", "set_rate(engine, rate * 0.5)"))
     # This process has the right code and would make the copy anew: a node that starts the job again by itself would not.
