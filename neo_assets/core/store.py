@@ -19,192 +19,58 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from neo_assets.core import records
+from neo_assets.core.artifact import Artifact, Outcome, Workspace, input_refs
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
-from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_bytes, digest_file
+from neo_assets.core.fingerprint import CORE_VERSION, digest_file
 from neo_assets.core.locks import held, locked
+from neo_assets.core.manifest import (
+    MANIFEST,
+    PARTIAL,
+    VERDICT_FILE,
+    Check,
+    FileEntry,
+    InputRef,
+    MadeFrom,
+    Manifest,
+    Row,
+    Scalar,
+    commit_folder,
+    file_entries,
+    read_manifest,
+)
 from neo_assets.core.place import share_with_group
 
-MANIFEST, VERDICT_FILE, PARTIAL, LOCKS = "manifest.json", "verdict.json", ".partial-", "locks"
+__all__ = [
+    "LOCKS",
+    "MANIFEST",
+    "PARTIAL",
+    "VERDICT_FILE",
+    "Artifact",
+    "Check",
+    "FileEntry",
+    "InputRef",
+    "MadeFrom",
+    "Manifest",
+    "Outcome",
+    "Row",
+    "Scalar",
+    "Store",
+    "Workspace",
+    "commit_folder",
+    "file_entries",
+    "input_refs",
+    "read_manifest",
+]
+"""The store, and what `manifest.py` and `artifact.py` tell of what lies in it: others import all of it from here."""
+
+LOCKS = "locks"
 
 NO_ARTIFACTS = ("jobs", "builds", "asked", "scoring", LOCKS, "proofs")
 """Folders of a store that hold none."""
-
-Scalar = int | float | str | bool | None
-Row = dict[str, Scalar]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class FileEntry(_Model):
-    size: int
-    digest: str
-
-
-class InputRef(_Model):
-    """One input as it was read: which artifact, and the digest of the part of it that counted."""
-
-    fingerprint: str
-    digest: str
-
-
-class MadeFrom(_Model):
-    """Everything that makes an artifact, in full, so that ``neo why`` can name what changed."""
-
-    config: dict[str, object]
-    code: dict[str, str]
-    libraries: dict[str, str]
-    inputs: dict[str, InputRef]
-    core_version: int = CORE_VERSION
-
-    @property
-    def code_version(self) -> str:
-        return code_version(self.config, self.code, self.libraries)
-
-    @property
-    def fingerprint(self) -> str:
-        return artifact_fingerprint(self.code_version, {name: ref.digest for name, ref in self.inputs.items()})
-
-
-class Check(_Model):
-    """One claim about an artifact. A failed blocking check refuses it for every later reader."""
-
-    name: str
-    passed: bool
-    detail: str
-    blocking: bool = True
-
-
-class Manifest(_Model):
-    key: str
-    fingerprint: str
-    digest: str
-    parts: dict[str, str] = {}
-    made_from: MadeFrom
-    rows_in: int | None = None
-    rows_kept: int | None = None
-    rows_dropped: int | None = None
-    numbers: dict[str, Scalar] = {}
-    tables: dict[str, list[Row]] = {}
-    pictures: dict[str, str] = {}
-    files: dict[str, FileEntry]
-    seconds: float
-    created_at: str
-    seal: str = ""  # digest of the manifest's own text without it; manifests of an older form have none
-
-    def sealed(self) -> str:
-        """The manifest as it is written: its text, with its own digest in it."""
-        text = self.model_copy(update={"seal": ""}).model_dump_json(indent=1)
-        return self.model_copy(update={"seal": digest_bytes(text.encode())}).model_dump_json(indent=1)
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a committed folder, as it was written. Raises DamagedArtifact, FileNotFoundError."""
-    file = folder / MANIFEST
-    text = file.read_bytes()
-    try:
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise DamagedArtifact(f"{file} is not a readable manifest: {error.errors()[0]['msg']}") from error
-    if manifest.seal and digest_bytes(text.replace(manifest.seal.encode(), b"", 1)) != manifest.seal:
-        raise DamagedArtifact(f"{file} is not what was written: its own digest is another. Move {folder} away and build again.")
-    return manifest
-
-
-@dataclass
-class Outcome:
-    """What a stage function returns: the content digest, the counts, and what a person would ask for.
-
-    ``parts`` are digests of named parts (one language, say) for readers that read only that part. ``pictures`` maps a title
-    to an SVG file of the artifact.
-    """
-
-    digest: str
-    parts: dict[str, str] = field(default_factory=dict)
-    rows_in: int | None = None
-    rows_kept: int | None = None
-    rows_dropped: int | None = None
-    numbers: dict[str, Scalar] = field(default_factory=dict)
-    tables: dict[str, list[Row]] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
-    checks: list[Check] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A committed artifact, open for reading."""
-
-    key: str
-    path: Path
-    manifest: Manifest
-    verdict: list[Check]
-
-    @property
-    def fingerprint(self) -> str:
-        return self.manifest.fingerprint
-
-    def file(self, name: str) -> Path:
-        if name not in self.manifest.files:
-            raise DamagedArtifact(f"{self.key} {self.fingerprint[:12]} has no file '{name}'")
-        return self.path / name
-
-    def files(self, prefix: str, suffix: str = ".parquet") -> list[Path]:
-        """Files below ``prefix`` in name order."""
-        return [self.path / n for n in sorted(self.manifest.files) if n.startswith(prefix) and n.endswith(suffix)]
-
-    def table(self, name: str, schema: pa.Schema | None = None) -> pa.Table:
-        return records.read_table(self.file(name), schema)
-
-    def documents(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All documents in memory, in ``doc_id`` order, which is always among ``columns``. For artifacts that are small by nature; others are read file by file."""
-        columns = list(dict.fromkeys(["doc_id", *columns])) if columns else None
-        tables = [records.read_table(path, records.DOCUMENT, columns).replace_schema_metadata(None) for path in self.files(records.PART)]
-        chosen = pa.schema([records.DOCUMENT.field(name) for name in columns]) if columns else records.DOCUMENT
-        return pa.concat_tables(tables or [chosen.empty_table()]).sort_by("doc_id")
-
-    @property
-    def refused_by(self) -> list[Check]:
-        return [c for c in self.verdict if c.blocking and not c.passed]
-
-
-class Workspace:
-    """The folder a stage writes into. Shards finished before a kill are found again by :meth:`has`."""
-
-    def __init__(self, path: Path, log: Callable[[str], None] = lambda _: None, workers: int = 1, tell: Callable[[str], None] | None = None) -> None:
-        self.path = path
-        self.log = log
-        self.tell = tell or log  # progress: lines that nobody keeps
-        self.workers = workers
-        self._started = self._last_progress = time.monotonic()
-
-    def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
-
-    def write(self, name: str, table: pa.Table) -> Path:
-        return records.write_table(table, self.path / name)
-
-    def write_text(self, name: str, text: str) -> None:
-        records.write_text(self.path / name, text)
-
-    def progress(self, done: int, total: int | None, unit: str, every: float = 5.0) -> None:
-        """Say how far the stage is, at most once every ``every`` seconds."""
-        now = time.monotonic()
-        if now - self._last_progress < every:
-            return
-        self._last_progress = now
-        rate = done / max(now - self._started, 1e-9)
-        share = f" of {total:,}" if total else ""
-        left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate > 0 else ""
-        self.tell(f"{done:,}{share} {unit} ({rate:,.0f}/s{left})")
 
 
 class Store:
@@ -423,51 +289,3 @@ class Store:
         else:
             folder.unlink(missing_ok=True)
         return size
-
-
-def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Size and digest of every file in a folder (manifest and half-written files aside)."""
-    return {
-        p.relative_to(folder).as_posix(): FileEntry(size=p.stat().st_size, digest=digest_file(p))
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST and not p.name.endswith(".tmp") and p.relative_to(folder).parts[0] != ".logs"
-    }
-
-
-def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
-    """Make every file and folder durable, write the manifest last, and give the folder its final name in one step."""
-    shutil.rmtree(partial / ".logs", ignore_errors=True)
-    for path in partial.rglob("*"):
-        sync(path)
-    records.write_text(partial / MANIFEST, manifest.sealed())
-    rights = (partial / MANIFEST).stat().st_mode
-    for path in partial.rglob("*"):
-        if path.is_file() and path.stat().st_mode & 0o777 == 0o600:
-            path.chmod(rights & 0o777)  # safetensors writes for the owner alone, and a store is shared
-    sync(partial)
-    try:
-        partial.rename(final)
-    except OSError:
-        if not (final / MANIFEST).is_file():
-            raise
-        shutil.rmtree(partial)
-    sync(final.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, durable. Costs nothing where they are."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def input_refs(artifacts: Mapping[str, Artifact], parts: Mapping[str, str]) -> dict[str, InputRef]:
-    """References to inputs as they are read: the whole artifact, or the part of it named in ``parts``.
-
-    An input that has nothing of the part is left out: a new English source makes no Chinese artifact stale.
-    """
-    whole = {name: a.manifest.digest for name, a in artifacts.items() if name not in parts}
-    partly = {name: a.manifest.parts[parts[name]] for name, a in artifacts.items() if name in parts and parts[name] in a.manifest.parts}
-    return {name: InputRef(fingerprint=artifacts[name].fingerprint, digest=digest) for name, digest in sorted((whole | partly).items())}
