@@ -1,6 +1,7 @@
 """The factory, as Dagster loads it: a recipe in, Definitions out.
 
-`NEO_RECIPE` names the recipe (default: laptop). Everything else is in `neo_assets`, one package per group of the asset graph.
+`NEO_RECIPE` names the recipe (default: laptop). Everything else is in `neo_assets`, one package per group of the asset
+graph.
 """
 
 import warnings

@@ -37,7 +37,11 @@ def documents(lang: str) -> pa.Table:
     """Real documents of a language, as extracted, of the recipe's build."""
     recipe = load()
     store = Store(store_root())
-    tables = [records.read_table(p, records.DOCUMENT) for name in recipe.sources for p in store.head(recipe.name, f"documents/{name}").files(records.PART)]
+    tables = [
+        records.read_table(p, records.DOCUMENT)
+        for name in recipe.sources
+        for p in store.head(recipe.name, f"documents/{name}").files(records.PART)
+    ]
     table = pa.concat_tables([t.replace_schema_metadata(None) for t in tables])
     return table.filter(pc.equal(table.column("lang"), lang)).sort_by("doc_id")
 
@@ -69,7 +73,9 @@ def once(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def edited(text: str, lang: str, share: float, generator: random.Random) -> str:
-    """A text with about ``share`` of its words (Chinese: characters) replaced, dropped or doubled, as people and templates edit pages."""
+    """A text with about ``share`` of its words (Chinese: characters) replaced, dropped or doubled, as people and
+    templates edit pages.
+    """
     parts = list(text) if lang == "zh" else text.split(" ")
     pool = [p for p in parts if p.strip()] or parts
     out: list[str] = []

@@ -1,7 +1,7 @@
 """Recall of decontamination on planted items, by how they were written, and what it throws away that was not planted.
 
-Items: the benchmarks the recipe names, both languages, and as many held-out-like questions cut from real pages. Each is planted once in a
-real page in each disguise. Speed is of the search alone, on all real pages.
+Items: the benchmarks the recipe names, both languages, and as many held-out-like questions cut from real pages. Each is
+planted once in a real page in each disguise. Speed is of the search alone, on all real pages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ def full_width(text: str) -> str:
 
 
 def wrapped(text: str) -> str:
-    return "\n    ".join(textwrap.wrap(text, 30)) if " " in text else "\n".join(text[i : i + 10] for i in range(0, len(text), 10))
+    return (
+        "\n    ".join(textwrap.wrap(text, 30))
+        if " " in text
+        else "\n".join(text[i : i + 10] for i in range(0, len(text), 10))
+    )
 
 
 def other_marks(text: str) -> str:
@@ -64,18 +68,30 @@ def main() -> None:
         index = build_index(shipped + cut, settings)
         looked_for = {item.name for item in index.items}
         planted = [(n, q if len(q) > 0 else a, a) for n, q, a in shipped + cut if n in looked_for]
-        print(f"{lang}: {len(planted)} items looked for, {len(index.too_short)} too short ({settings.min_tokens} tokens) or all of shared phrases")
+        print(
+            f"{lang}: {len(planted)} items looked for, {len(index.too_short)} too short ({settings.min_tokens} tokens)"
+            " or all of shared phrases"
+        )
         hosts = [p for p in pages if p not in sources]
         for name, disguise in DISGUISES.items():
-            made = [f"{generator.choice(hosts)[:1500]}\n{disguise(q)} {a}\n{generator.choice(hosts)[:500]}" for _, q, a in planted]
+            made = [
+                f"{generator.choice(hosts)[:1500]}\n{disguise(q)} {a}\n{generator.choice(hosts)[:500]}"
+                for _, q, a in planted
+            ]
             found = overlaps(pa.array(made, pa.string()), index)
             hit = sum(share > settings.max_overlap for share, _ in found)
-            right = sum(share > settings.max_overlap and best_name == n for (share, best_name), (n, *_) in zip(found, planted, strict=True))
+            right = sum(
+                share > settings.max_overlap and best_name == n
+                for (share, best_name), (n, *_) in zip(found, planted, strict=True)
+            )
             print(f"  {name:<20} recall {hit / len(planted):.3f}   the right item named {right / len(planted):.3f}")
         only_shipped = build_index(shipped, settings)
         seconds, found = best(lambda: overlaps(pa.array(pages, pa.string()), only_shipped))  # noqa: B023
         row("search for the shipped items in all real pages", megabytes(pages), seconds, len(pages))
-        print(f"  real pages dropped though nothing was planted: {sum(share > settings.max_overlap for share, _ in found)} of {len(pages):,}")
+        print(
+            "  real pages dropped though nothing was planted:"
+            f" {sum(share > settings.max_overlap for share, _ in found)} of {len(pages):,}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Substring, line and similar-line de-duplication at 50 MB, everything included that the step needs.
 
-Peers: pydivsufsort does not cut anything, so the substring figure stands alone beside the goal; lines are compared with xxh3 and a Python set.
+Peers: pydivsufsort does not cut anything, so the substring figure stands alone beside the goal; lines are compared with
+xxh3 and a Python set.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def main() -> None:
             marks = np.zeros(len(held.data) // 8 + 1, np.uint8)  # noqa: B023
             found = substring.windows(held.data, held.offsets, 50, 1, 0, 0)  # noqa: B023
             repeats = substring.mark([found], marks)
-            out, offsets, removed = np.empty(len(held.data), np.uint8), np.zeros(len(some) + 1, np.int64), np.zeros(len(some), np.int64)  # noqa: B023
+            out, offsets, removed = (
+                np.empty(len(held.data), np.uint8),  # noqa: B023
+                np.zeros(len(some) + 1, np.int64),  # noqa: B023
+                np.zeros(len(some), np.int64),  # noqa: B023
+            )
             substring_kernels.without_repeats(held.data, held.offsets, 50, marks, 0, out, offsets, removed)  # noqa: B023
             string_array(out, offsets)
             return repeats / max(1, len(found[0]))

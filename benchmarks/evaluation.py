@@ -1,8 +1,10 @@
-"""Our evaluation job against lm-eval's own command line: the same model, the same tasks, the same numbers? ``python -m benchmarks.evaluation [FOLDER] [ROUNDS]``.
+"""Our evaluation job against lm-eval's own command line: the same model, the same tasks, the same numbers? ``python -m
+benchmarks.evaluation [FOLDER] [ROUNDS]``.
 
-FOLDER is a Hugging Face folder (the newest export of the store if left out). Asked are tasks that lm-eval ships, on small data sets of ours in their form
-(a few-shot one, a generated one, a group of seven), and next-sentence and translation items of the demo as YAML. Each round runs both programs one
-after the other from nothing, as a person would; the command line is told where the definitions are, and still reads the 14,000 it ships.
+FOLDER is a Hugging Face folder (the newest export of the store if left out). Asked are tasks that lm-eval ships, on
+small data sets of ours in their form (a few-shot one, a generated one, a group of seven), and next-sentence and
+translation items of the demo as YAML. Each round runs both programs one after the other from nothing, as a person
+would; the command line is told where the definitions are, and still reads the 14,000 it ships.
 """
 
 from __future__ import annotations
@@ -42,15 +44,35 @@ def benchmarks(hub: Path) -> dict[str, Benchmark]:
     hsk = load("laptop").evaluation.benchmarks["hsk_en_zh"]
     assert isinstance(hsk, Translation)
     return {
-        "arc": Harness(task="arc_challenge", metric="acc_norm", datasets=["allenai/ai2_arc"], question_fields=["question"], **common),  # type: ignore[arg-type]
-        "gsm": Harness(task="gsm8k", metric="exact_match,flexible-extract", datasets=["openai/gsm8k"], question_fields=["question"], **common),  # type: ignore[arg-type]
-        "math": Harness(task="hendrycks_math", metric="exact_match", datasets=["EleutherAI/hendrycks_math"], question_fields=["problem"], **common),  # type: ignore[arg-type]
+        "arc": Harness(
+            task="arc_challenge",
+            metric="acc_norm",
+            datasets=["allenai/ai2_arc"],
+            question_fields=["question"],
+            **common,
+        ),  # type: ignore[arg-type]
+        "gsm": Harness(
+            task="gsm8k",
+            metric="exact_match,flexible-extract",
+            datasets=["openai/gsm8k"],
+            question_fields=["question"],
+            **common,
+        ),  # type: ignore[arg-type]
+        "math": Harness(
+            task="hendrycks_math",
+            metric="exact_match",
+            datasets=["EleutherAI/hendrycks_math"],
+            question_fields=["problem"],
+            **common,
+        ),  # type: ignore[arg-type]
         "hsk": hsk.model_copy(update={"items": 300}),
     }
 
 
 def roomy(model: Path, copy: Path) -> tuple[Path, int]:
-    """The model with room for the 256 tokens that lm-eval lets these tasks write; it refuses shorter models. Returns (folder, tokens it reads at once)."""
+    """The model with room for the 256 tokens that lm-eval lets these tasks write; it refuses shorter models. Returns
+    (folder, tokens it reads at once).
+    """
     config = json.loads((model / "config.json").read_text())
     if config["max_position_embeddings"] >= ROOM:
         return model, config["max_position_embeddings"]
@@ -60,21 +82,65 @@ def roomy(model: Path, copy: Path) -> tuple[Path, int]:
 
 
 def ours(model: Path, items: Path, names: list[str], work: Path) -> float:
-    config: dict[str, object] = {"tasks": {n: {"task": n} for n in names}, "folders": dict.fromkeys([*names, "samples"], "x"), "batch_size": BATCH, "threads": 2}
-    config |= {"device": "cpu", "dtype": "fp32", "seed": SEED, "samples": {}, "sample_tokens": 1, "repetition_penalty": 1.0}
+    config: dict[str, object] = {
+        "tasks": {n: {"task": n} for n in names},
+        "folders": dict.fromkeys([*names, "samples"], "x"),
+        "batch_size": BATCH,
+        "threads": 2,
+    }
+    config |= {
+        "device": "cpu",
+        "dtype": "fp32",
+        "seed": SEED,
+        "samples": {},
+        "sample_tokens": 1,
+        "repetition_penalty": 1.0,
+    }
     work.mkdir()
     given, program = {"hf_model": str(model), "items": str(items)}, "training.evaluate"
-    spec = JobSpec(work_fingerprint="b", title="b", program=program, **claimed(program), config=config, inputs=given, out="out")
+    spec = JobSpec(
+        work_fingerprint="b", title="b", program=program, **claimed(program), config=config, inputs=given, out="out"
+    )
     began = time.monotonic()
     run_job(spec, work)
     return time.monotonic() - began
 
 
 def theirs(model: Path, hub: Path, own: Path, work: Path) -> float:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(work / "hf"), "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2"}
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HOME": str(work / "hf"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": "2",
+    }
     arguments = f"pretrained={model},dtype=float32,add_bos_token=False"
-    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", arguments, "--tasks", ",".join([*SHIPPED.values(), "hsk"]), "--device", "cpu"]
-    command += ["--num_fewshot", str(SHOTS), "--batch_size", str(BATCH), "--include_path", str(own), "--output_path", str(work), "--log_samples"]
+    command = [
+        sys.executable,
+        "-m",
+        "lm_eval",
+        "run",
+        "--model",
+        "hf",
+        "--model_args",
+        arguments,
+        "--tasks",
+        ",".join([*SHIPPED.values(), "hsk"]),
+        "--device",
+        "cpu",
+    ]
+    command += [
+        "--num_fewshot",
+        str(SHOTS),
+        "--batch_size",
+        str(BATCH),
+        "--include_path",
+        str(own),
+        "--output_path",
+        str(work),
+        "--log_samples",
+    ]
     work.mkdir()
     began = time.monotonic()
     done = subprocess.run(command, cwd=hub, env=environment, capture_output=True, text=True)
@@ -84,7 +150,11 @@ def theirs(model: Path, hub: Path, own: Path, work: Path) -> float:
 
 
 def numbers_of_ours(work: Path, names: list[str]) -> dict[str, float]:
-    return {f"{n} {r['metric']}": r["value"] for n in names for r in json.loads((work / "out" / "x" / f"{n}.json").read_text())}
+    return {
+        f"{n} {r['metric']}": r["value"]
+        for n in names
+        for r in json.loads((work / "out" / "x" / f"{n}.json").read_text())
+    }
 
 
 def numbers_of_theirs(work: Path) -> dict[str, float]:
@@ -101,7 +171,15 @@ def numbers_of_theirs(work: Path) -> dict[str, float]:
 
 def main() -> None:
     store = Store(store_root())
-    model = Path(sys.argv[1]) if len(sys.argv) > 1 else max((p.parent for p in store.root.glob("hf_model/*/*/config.json")), key=lambda p: p.stat().st_mtime, default=None)
+    model = (
+        Path(sys.argv[1])
+        if len(sys.argv) > 1
+        else max(
+            (p.parent for p in store.root.glob("hf_model/*/*/config.json")),
+            key=lambda p: p.stat().st_mtime,
+            default=None,
+        )
+    )
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     if model is None:
         raise SystemExit("there is no exported model in the store: run `make demo`, or name a Hugging Face folder")
@@ -112,18 +190,33 @@ def main() -> None:
         own.mkdir()
         collect_benchmarks(benchmark_items_input(benchmarks(hub), ["en", "zh"]), {}, Workspace(items))
         task, data = read_tasks([items])["hsk"]
-        (here / "hsk.jsonl").write_text("".join(json.dumps(lm_eval_record(task, json.loads(line)), ensure_ascii=False) + "\n" for line in data.read_text().splitlines()))
+        (here / "hsk.jsonl").write_text(
+            "".join(
+                json.dumps(lm_eval_record(task, json.loads(line)), ensure_ascii=False) + "\n"
+                for line in data.read_text().splitlines()
+            )
+        )
         model, longest = roomy(model, here / "model")
-        (own / "hsk.yaml").write_text(yaml.safe_dump(lm_eval_config(task, here / "hsk.jsonl", here / "cache", longest), allow_unicode=True))
+        (own / "hsk.yaml").write_text(
+            yaml.safe_dump(lm_eval_config(task, here / "hsk.jsonl", here / "cache", longest), allow_unicode=True)
+        )
         seconds: dict[str, list[float]] = {"ours": [], "lm-eval": []}
         for i in range(rounds):
             seconds["lm-eval"].append(theirs(model, hub, own, here / f"theirs{i}"))
             seconds["ours"].append(ours(model, items, names, here / f"ours{i}"))
-            print(f"round {i + 1}: ours {seconds['ours'][-1]:.1f} s, lm-eval {seconds['lm-eval'][-1]:.1f} s", flush=True)
+            print(
+                f"round {i + 1}: ours {seconds['ours'][-1]:.1f} s, lm-eval {seconds['lm-eval'][-1]:.1f} s", flush=True
+            )
         a, b = numbers_of_ours(here / "ours0", names), numbers_of_theirs(here / "theirs0")
     differing = {k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)}
-    print(f"{len(a)} numbers of {len(names)} tasks: {len(a) - len(differing)} equal" + (f", these are not: {differing}" if differing else ""))
-    print(f"ours / lm-eval: {median(x / y for x, y in zip(seconds['ours'], seconds['lm-eval'], strict=True)):.2f} of its time (median of {rounds} rounds)")
+    print(
+        f"{len(a)} numbers of {len(names)} tasks: {len(a) - len(differing)} equal"
+        + (f", these are not: {differing}" if differing else "")
+    )
+    print(
+        f"ours / lm-eval: {median(x / y for x, y in zip(seconds['ours'], seconds['lm-eval'], strict=True)):.2f} of its"
+        f" time (median of {rounds} rounds)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""How long `neo saw` and `neo when` compute at 100 million tokens: ``python -m benchmarks.ledger [millions of tokens]``."""
+"""How long `neo saw` and `neo when` compute at 100 million tokens: ``python -m benchmarks.ledger [millions of
+tokens]``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def write_stream(folder: Path, tokens: int) -> list[str]:
     np.save(folder / "offsets.npy", offsets)
     ids = [f"{i:032x}" for i in generator.permutation(len(lengths))]
     count = len(ids)
-    pq.write_table(pa.table({"doc_id": ids, "round": np.zeros(count, np.int32), "source": ["s"] * count, "lang": ["en"] * count}), folder / "index.parquet")
+    pq.write_table(
+        pa.table({"doc_id": ids, "round": np.zeros(count, np.int32), "source": ["s"] * count, "lang": ["en"] * count}),
+        folder / "index.parquet",
+    )
     (folder / "stream.json").write_text('{"dtype": "uint16", "digest": "d"}')
     return ids
 
@@ -50,7 +55,10 @@ if __name__ == "__main__":
         folder = Path(name)
         ids = write_stream(folder, tokens)
         config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=6016, checkpoints="")
-        print(f"{tokens:,} tokens, {len(ids):,} documents, {steps:,} steps of {run.tokens_per_step:,} tokens, {epochs} epochs")
+        print(
+            f"{tokens:,} tokens, {len(ids):,} documents, {steps:,} steps of {run.tokens_per_step:,} tokens, {epochs}"
+            " epochs"
+        )
         print(f"open:                {timed(lambda _: RunLedger.of(config, folder)):8.1f} ms")
         ledger = RunLedger.of(config, folder)
         print(f"saw, 1 step:         {timed(lambda turn: ledger.saw(1000 + turn, 1000 + turn)):8.1f} ms")

@@ -1,7 +1,8 @@
-"""MinHash from text to signatures against rensa and datatrove; recall and precision on real edited text; decisions against datatrove's.
+"""MinHash from text to signatures against rensa and datatrove; recall and precision on real edited text; decisions
+against datatrove's.
 
-Recall is counted on pairs of a real page and an edited copy of it, by their exact Jaccard similarity; precision on all pairs that the bands link among
-the real pages. What the bands themselves allow is printed beside what was found.
+Recall is counted on pairs of a real page and an edited copy of it, by their exact Jaccard similarity; precision on all
+pairs that the bands link among the real pages. What the bands themselves allow is printed beside what was found.
 """
 
 from __future__ import annotations
@@ -75,11 +76,17 @@ def speed(lang: str, some: list[str]) -> None:
     row(f"ours, 117 functions, shingles of {characters.shingle} characters", mb, slow, len(some))
     row("rensa RMinHash, 128 functions, shingles of 5 words", mb, theirs, len(some))
     part = some[:PAGES_OF_DATATROVE]
-    block = MinhashDedupSignature("/tmp/unused", MinhashConfig(n_grams=5, num_buckets=16, hashes_per_bucket=8, hash_config=HASHING), language="eng" if lang == "en" else "cmn")
+    block = MinhashDedupSignature(
+        "/tmp/unused",
+        MinhashConfig(n_grams=5, num_buckets=16, hashes_per_bucket=8, hash_config=HASHING),
+        language="eng" if lang == "en" else "cmn",
+    )
     block.get_shingles(part[0])
     shipped, _ = once(lambda: [block.get_signature(block.get_shingles(t)) for t in part])
     row(f"datatrove, 128 functions, 5-grams ({len(part)} pages)", megabytes(part), shipped, len(part))
-    print(f"  ours against rensa {theirs / ours:.1f}x, against datatrove {shipped / (ours * megabytes(part) / mb):.0f}x")
+    print(
+        f"  ours against rensa {theirs / ours:.1f}x, against datatrove {shipped / (ours * megabytes(part) / mb):.0f}x"
+    )
 
 
 def recall(lang: str, some: list[str]) -> None:
@@ -93,7 +100,10 @@ def recall(lang: str, some: list[str]) -> None:
             other = edited(text, lang, share, generator)
             a, b = shingles(text, length), shingles(other, length)
             pairs.append((text, other, len(a & b) / len(a | b)))
-    print(f"  recall on {len(pairs):,} pairs of a real page and its edited copy, by exact Jaccard similarity (found / what the bands allow):")
+    print(
+        f"  recall on {len(pairs):,} pairs of a real page and its edited copy, by exact Jaccard similarity (found /"
+        " what the bands allow):"
+    )
     for bands, rows in ((9, 13), (14, 8), (20, 8), (32, 8)):
         settings = NearDedup(bands=bands, rows=rows, shingle=length, unit="character", seed=3)
         left, right = (signatures(pa.array([p[i] for p in pairs], pa.string()), settings) for i in (0, 1))
@@ -117,18 +127,34 @@ def precision(lang: str, some: list[str]) -> None:
         for i, j in sample:
             a, b = shingles(some[i], length), shingles(some[j], length)
             true.append(len(a & b) / len(a | b))
-        shares = ", ".join(f"J >= {t}: {np.mean(np.array(true) >= t):.3f}" for t in (0.6, 0.7, 0.8)) if true else "no pair"
-        print(f"  precision of {bands} x {rows}: {len(found):,} pairs linked among the real pages; of {len(sample)} of them {shares}")
+        shares = (
+            ", ".join(f"J >= {t}: {np.mean(np.array(true) >= t):.3f}" for t in (0.6, 0.7, 0.8)) if true else "no pair"
+        )
+        print(
+            f"  precision of {bands} x {rows}: {len(found):,} pairs linked among the real pages; of {len(sample)} of"
+            f" them {shares}"
+        )
 
 
 def decisions(some: list[str]) -> None:
     """Which pages are duplicates of an earlier one: ours and datatrove's, 14 bands of 8, shingles of 5 words."""
-    block = MinhashDedupSignature("/tmp/unused", MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HASHING), language="eng")
-    theirs = linked(np.array([[h for part in block.get_signature(block.get_shingles(t)) for h in part] for t in some], np.uint64), 14, 8)
-    ours = linked(signatures(pa.array(some, pa.string()), NearDedup(bands=14, rows=8, shingle=5, unit="word", seed=1)), 14, 8)
+    block = MinhashDedupSignature(
+        "/tmp/unused",
+        MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HASHING),
+        language="eng",
+    )
+    theirs = linked(
+        np.array([[h for part in block.get_signature(block.get_shingles(t)) for h in part] for t in some], np.uint64),
+        14,
+        8,
+    )
+    ours = linked(
+        signatures(pa.array(some, pa.string()), NearDedup(bands=14, rows=8, shingle=5, unit="word", seed=1)), 14, 8
+    )
     gone = [np.isin(np.arange(len(some)), [j for _, j in found]) for found in (ours, theirs)]
     print(
-        f"  duplicates on {len(some):,} real pages: ours {gone[0].sum()}, datatrove {gone[1].sum()}, both {(gone[0] & gone[1]).sum()}; decisions equal {np.mean(gone[0] == gone[1]):.4f}"
+        f"  duplicates on {len(some):,} real pages: ours {gone[0].sum()}, datatrove {gone[1].sum()}, both"
+        f" {(gone[0] & gone[1]).sum()}; decisions equal {np.mean(gone[0] == gone[1]):.4f}"
     )
 
 

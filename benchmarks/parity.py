@@ -1,7 +1,9 @@
-"""Every rung of the ladder that this machine has, against a plain torch loop in fp32: ``torchrun --standalone --nproc-per-node=N -m benchmarks.parity [OUT.json]``.
+"""Every rung of the ladder that this machine has, against a plain torch loop in fp32: ``torchrun --standalone
+--nproc-per-node=N -m benchmarks.parity [OUT.json]``.
 
-For each ZeRO stage, precision and attention rung: the losses of the first steps, and how far apart the fp32 weights' moves are from the plain
-loop's, relative to those (Euclidean norm over all weights). ZeRO 0 in bf16 is refused by the recipe. tests/training/test_parity.py asserts the bounds.
+For each ZeRO stage, precision and attention rung: the losses of the first steps, and how far apart the fp32 weights'
+moves are from the plain loop's, relative to those (Euclidean norm over all weights). ZeRO 0 in bf16 is refused by the
+recipe. tests/training/test_parity.py asserts the bounds.
 """
 
 from __future__ import annotations
@@ -27,8 +29,12 @@ from training.schedule import learning_rate
 STEPS = 6
 
 
-def plain_loop(run: Run, stream: TokenStream, order: DataOrder, device: torch.device) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """The same training in a dozen lines of torch: one process, whole batches, fp32. Returns (losses, how far each weight has moved)."""
+def plain_loop(
+    run: Run, stream: TokenStream, order: DataOrder, device: torch.device
+) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The same training in a dozen lines of torch: one process, whole batches, fp32. Returns (losses, how far each
+    weight has moved).
+    """
     whole = run.model_copy(update={"ranks_per_node": 1, "micro_batch": run.global_batch})
     model = build_model(run.model, ROWS, seed=run.seed, attention="eager").to(device).train()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -44,7 +50,9 @@ def plain_loop(run: Run, stream: TokenStream, order: DataOrder, device: torch.de
         sequences = batches.sequences(step)
         inputs, labels = batches.micro(sequences, 0)
         logits = model(**inputs).logits.float()
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum") / stream.trained_tokens(sequences)
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        ) / stream.trained_tokens(sequences)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
         optimizer.step()
@@ -57,10 +65,15 @@ def masters(engine) -> dict[str, torch.Tensor]:  # type: ignore[no-untyped-def]
     """fp32 weights by name, wherever the engine's stage keeps them. Collective."""
     from deepspeed.utils import safe_get_full_fp32_param
 
-    return {n: p.detach().clone() if engine.zero_optimization_stage() == 0 else safe_get_full_fp32_param(p).clone() for n, p in engine.module.named_parameters()}
+    return {
+        n: p.detach().clone() if engine.zero_optimization_stage() == 0 else safe_get_full_fp32_param(p).clone()
+        for n, p in engine.module.named_parameters()
+    }
 
 
-def engine_loop(run: Run, stream: TokenStream, order: DataOrder, rank: int, device: torch.device, rung: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+def engine_loop(
+    run: Run, stream: TokenStream, order: DataOrder, rank: int, device: torch.device, rung: str
+) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The training program's own step, on a fresh engine. Returns (losses, how far each fp32 weight has moved)."""
     seed_everything(run.seed)
     model = build_model(run.model, ROWS, seed=run.seed, attention=rung).train()
@@ -85,8 +98,18 @@ def rows() -> list[dict[str, object]]:
         base = small_run(ranks_per_node=world, global_batch=8, micro_batch=4 // world)
         reference, moves = plain_loop(base, stream, order, device)
         moved = torch.cat([m.flatten() for m in moves.values()])
-        combinations = [(stage, precision, "sdpa") for precision in ("fp32", "bf16") for stage in (0, 1, 2, 3) if stage or precision == "fp32"]
-        combinations += [(1, precision, rung) for precision in ("fp32", "bf16") for rung, lack in available(device, precision).items() if lack is None and rung != "sdpa"]
+        combinations = [
+            (stage, precision, "sdpa")
+            for precision in ("fp32", "bf16")
+            for stage in (0, 1, 2, 3)
+            if stage or precision == "fp32"
+        ]
+        combinations += [
+            (1, precision, rung)
+            for precision in ("fp32", "bf16")
+            for rung, lack in available(device, precision).items()
+            if lack is None and rung != "sdpa"
+        ]
         for stage, precision, rung in combinations:
             run = base.model_copy(update={"zero_stage": stage, "precision": precision})
             losses, mine = engine_loop(run, stream, order, rank, device, rung)
@@ -112,5 +135,8 @@ if __name__ == "__main__":
         if len(sys.argv) > 1:
             Path(sys.argv[1]).write_text(json.dumps(table), encoding="utf-8")
         for line in table:
-            print("  ".join(f"{value:.2e}" if isinstance(value, float) else f"{value!s:>5}" for value in line.values()), flush=True)
+            print(
+                "  ".join(f"{value:.2e}" if isinstance(value, float) else f"{value!s:>5}" for value in line.values()),
+                flush=True,
+            )
     dist.destroy_process_group()

@@ -1,4 +1,6 @@
-"""Masking of personal data: recall on planted forms in real pages, what is masked in pages where nothing was planted, and speed."""
+"""Masking of personal data: recall on planted forms in real pages, what is masked in pages where nothing was planted,
+and speed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ FULL = {ord(c): ord(c) + 0xFEE0 for c in "0123456789@.-+abcdefghijklmnopqrstuvwx
 
 
 def identity(generator: random.Random) -> str:
-    first = f"{generator.randrange(11, 66)}0{generator.randrange(100, 999)}19{generator.randrange(50, 99)}{generator.randrange(1, 13):02}{generator.randrange(1, 29):02}{generator.randrange(1000):03}"
+    place, born = (
+        f"{generator.randrange(11, 66)}0{generator.randrange(100, 999)}",
+        f"19{generator.randrange(50, 99)}{generator.randrange(1, 13):02}{generator.randrange(1, 29):02}",
+    )
+    first = f"{place}{born}{generator.randrange(1000):03}"
     return first + _ID_CHECK[sum(w * int(d) for w, d in zip(_ID_WEIGHTS, first, strict=True)) % 11]
 
 
@@ -32,7 +38,9 @@ FORMS = {
     "e-mail": lambda g: f"{g.choice('abcdefgh')}{g.randrange(10**6)}@mail{g.randrange(99)}.net",
     "e-mail, full width": lambda g: f"user{g.randrange(10**6)}@mail{g.randrange(99)}.net".translate(FULL),
     "mobile, China": lambda g: f"1{g.choice('3456789')}{g.randrange(10**9):09}",
-    "mobile, China, spaced": lambda g: f"+86 1{g.choice('3456789')}{g.randrange(10)} {g.randrange(10**4):04} {g.randrange(10**4):04}",
+    "mobile, China, spaced": lambda g: (
+        f"+86 1{g.choice('3456789')}{g.randrange(10)} {g.randrange(10**4):04} {g.randrange(10**4):04}"
+    ),
     "mobile, China, full width": lambda g: f"1{g.choice('3456789')}{g.randrange(10**9):09}".translate(FULL),
     "landline, China": lambda g: f"0{g.randrange(10, 999)}-{g.randrange(2 * 10**6, 9 * 10**7)}",
     "phone, international": lambda g: f"+44 20 {g.randrange(1000, 9999)} {g.randrange(1000, 9999)}",
@@ -55,7 +63,11 @@ def main() -> None:
             for secret in secrets:
                 page = generator.choice(pages)[:2000]
                 place = generator.randrange(len(page) + 1)
-                while 0 < place < len(page) and (page[place - 1].isalnum() or page[place].isalnum()) and page[place - 1].isascii():
+                while (
+                    0 < place < len(page)
+                    and (page[place - 1].isalnum() or page[place].isalnum())
+                    and page[place - 1].isascii()
+                ):
                     place -= 1
                 gap = "，" if lang == "zh" else " "
                 gone += secret not in masked(f"{page[:place]}{gap}{secret}{gap}{page[place:]}", signs)[0]

@@ -1,7 +1,8 @@
 """Everything after extraction against extraction itself: one core, the demo's real pages, English and Chinese together.
 
-Extraction is measured on a sample of the pages' HTML by trafilatura, resiliparse (what the factory uses) and selectolax (the fastest; no main-content
-detection), and told per page; the steps after it on all pages. Language identification and repair are counted among the steps.
+Extraction is measured on a sample of the pages' HTML by trafilatura, resiliparse (what the factory uses) and selectolax
+(the fastest; no main-content detection), and told per page; the steps after it on all pages. Language identification
+and repair are counted among the steps.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def main() -> None:
     size = sum(len(p.encode()) for p in pages) / 1e6
     a_page: dict[str, float] = {}
     extractors: dict[str, Callable[[str], object]] = {
-        "trafilatura": trafilatura.extract, "resiliparse, main content": lambda p: extract_plain_text(p, main_content=True), "selectolax, body text": body_text,
+        "trafilatura": trafilatura.extract, "resiliparse, main content": lambda p: extract_plain_text(p,
+        main_content=True), "selectolax, body text": body_text,
     }  # fmt: skip
     for name, extract in extractors.items():
         extract(pages[0])
@@ -61,15 +63,19 @@ def main() -> None:
                 entry = entries[name]
                 inputs = {i: store.head(recipe.name, i) for i in entry.reads}
                 begin = time.process_time()
-                Store(Path(scratch)).build(name, entry.made_from(inputs), lambda out, entry=entry, inputs=inputs: entry.stage(entry.config, inputs, out))  # type: ignore[misc]
+                Store(Path(scratch)).build(
+                    name,
+                    entry.made_from(inputs),
+                    lambda out, entry=entry, inputs=inputs: entry.stage(entry.config, inputs, out),
+                )  # type: ignore[misc]
                 told[name.split("/")[0]] = told.get(name.split("/")[0], 0.0) + time.process_time() - begin
         if turn == "measured":
             total = sum(told.values())
             for name, seconds in told.items():
                 print(f"  {name:<28}{n / seconds:9,.0f} pages/s{seconds / total:8.1%} of the steps")
     print(
-        f"everything after extraction: {n / total:,.0f} pages/s; {total / n / a_page['trafilatura']:.3f} of trafilatura's time for a page, "
-        + f"{total / n / min(a_page.values()):.2f} of the fastest extractor's"
+        f"everything after extraction: {n / total:,.0f} pages/s; {total / n / a_page['trafilatura']:.3f} of"
+        " trafilatura's time for a page, " + f"{total / n / min(a_page.values()):.2f} of the fastest extractor's"
     )
 
 

@@ -1,8 +1,9 @@
-"""The whole cleaning half at 1e4, 1e5 and 1e6 documents: seconds, MB/s and peak memory (two workers included) of every step, each in a process of its own.
+"""The whole cleaning half at 1e4, 1e5 and 1e6 documents: seconds, MB/s and peak memory (two workers included) of every
+step, each in a process of its own.
 
-``python -m benchmarks.scale 10000 100000 1000000``. Documents are the demo's real pages and seeded edits of them, two English ones for each
-Chinese one, in files of 20,000. Time should grow with the text, memory with the files' size and by the few bytes a document that the global steps
-name in their docstrings.
+``python -m benchmarks.scale 10000 100000 1000000``. Documents are the demo's real pages and seeded edits of them, two
+English ones for each Chinese one, in files of 20,000. Time should grow with the text, memory with the files' size and
+by the few bytes a document that the global steps name in their docstrings.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def write_file(index: int, begin: int, end: int, folder: Path, pages: dict[str, 
         text = mine[place] if turn == 0 else edited(mine[place], lang, generator.choice((0.01, 0.05, 0.2)), generator)
         doc_id = digest_bytes(f"{number}".encode())
         rows.append(
-            dict.fromkeys(records.DOCUMENT.names, "") | {"doc_id": doc_id, "text": text, "lang": lang, "lang_score": 0.9, "url": f"http://scale.example/{number}", "source": "handbook", "cluster_id": doc_id}
+            dict.fromkeys(records.DOCUMENT.names, "") | {"doc_id": doc_id, "text": text, "lang": lang,
+            "lang_score": 0.9, "url": f"http://scale.example/{number}", "source": "handbook", "cluster_id": doc_id}
         )  # fmt: skip
     rows.sort(key=lambda r: str(r["doc_id"]))
     records.write_table(pa.Table.from_pylist(rows, schema=records.DOCUMENT), folder / f"part-{index:05d}.parquet")
@@ -63,7 +65,13 @@ def make_documents(store: Store, n: int) -> float:
 
     made, _ = store.build("documents/handbook", MadeFrom(config={"n": n}, code={}, libraries={}, inputs={}), work)
     store.set_head("scale", "documents/handbook", "documents/handbook", made.fingerprint)
-    return sum(pc.sum(pc.binary_length(records.read_table(p, columns=["text"])["text"])).as_py() for p in made.files(records.PART)) / 1e6
+    return (
+        sum(
+            pc.sum(pc.binary_length(records.read_table(p, columns=["text"])["text"])).as_py()
+            for p in made.files(records.PART)
+        )
+        / 1e6
+    )
 
 
 def recipe() -> Recipe:
@@ -77,7 +85,9 @@ def run_step(root: Path, name: str) -> None:
     store, entry = Store(root), declared(recipe())[name]
     inputs = {n: store.head("scale", n) for n in entry.reads}
     begin = time.monotonic()
-    made, _ = store.build(name, entry.made_from(inputs), lambda out: entry.stage(entry.config, inputs, out), workers=WORKERS)
+    made, _ = store.build(
+        name, entry.made_from(inputs), lambda out: entry.stage(entry.config, inputs, out), workers=WORKERS
+    )
     seconds = time.monotonic() - begin
     store.set_head("scale", name, name, made.fingerprint)
     print(f"{seconds:.1f} {made.manifest.rows_in} {made.manifest.rows_kept}")
@@ -124,16 +134,29 @@ def main() -> None:
         shutil.rmtree(root, ignore_errors=True)
         begin = time.monotonic()
         mb = make_documents(Store(root), n)
-        print(f"\n{n:,} documents, {mb:,.0f} MB of text (written in {time.monotonic() - begin:.0f} s)\n  {'step':<22}{'seconds':>9}{'MB/s':>9}{'peak MB':>9}{'in':>11}{'kept':>11}")
+        print(
+            f"\n{n:,} documents, {mb:,.0f} MB of text (written in {time.monotonic() - begin:.0f} s)\n "
+            f" {'step':<22}{'seconds':>9}{'MB/s':>9}{'peak MB':>9}{'in':>11}{'kept':>11}"
+        )
         total = 0.0
         made = recipe()
-        steps = ["benchmark_items", "signals/handbook", *(f"{step}/{lang}" for lang in made.languages for step in made.steps[lang]), "matrix", "heldout", "train_pool"]
+        steps = [
+            "benchmark_items",
+            "signals/handbook",
+            *(f"{step}/{lang}" for lang in made.languages for step in made.steps[lang]),
+            "matrix",
+            "heldout",
+            "train_pool",
+        ]
         for name in steps:
             out, peak = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
             told = out.split()
             seconds, rows_in, kept = float(told[0]), int(told[1]), int(told[2])
             total += seconds
-            print(f"  {name:<22}{seconds:>9.1f}{mb / max(seconds, 0.01):>9.1f}{peak:>9.0f}{rows_in:>11,}{kept:>11,}", flush=True)
+            print(
+                f"  {name:<22}{seconds:>9.1f}{mb / max(seconds, 0.01):>9.1f}{peak:>9.0f}{rows_in:>11,}{kept:>11,}",
+                flush=True,
+            )
         print(f"  {'all':<22}{total:>9.1f}{mb / total:>9.1f}   {n / total:,.0f} documents/s")
         out, peak = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
         print(f"  {'neo whatif, English':<22}{float(out):>9.1f}{'':>9}{peak:>9.0f}")

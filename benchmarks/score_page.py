@@ -1,7 +1,8 @@
 """How long the page of scores takes in a browser: ``python -m benchmarks.score_page [checkpoints] [tasks]``.
 
-The scores are made up: curves that rise from chance, two runs, a task that changed half-way, four generations a checkpoint. Chromium
-is the system's; each view is timed from the key press (or the navigation) to the browser's own mark that it is drawn.
+The scores are made up: curves that rise from chance, two runs, a task that changed half-way, four generations a
+checkpoint. Chromium is the system's; each view is timed from the key press (or the navigation) to the browser's own
+mark that it is drawn.
 """
 
 from __future__ import annotations
@@ -22,8 +23,16 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from neo_assets.evaluate.page import Comparator, Gate, Generation, ScorePage, ScoreRow, write_page
 
-PROMPTS = [("en", "The crawler fetched a page and"), ("en", "To boil an egg, first"), ("zh", "抓取程序取回一个网页，"), ("zh", "春天来了，")]
-WORDS = {"en": ["the page", "was kept", "and counted", "by the model", "which waits", "for one more"], "zh": ["网页", "留下了", "程序", "等待着", "下一个", "词语"]}
+PROMPTS = [
+    ("en", "The crawler fetched a page and"),
+    ("en", "To boil an egg, first"),
+    ("zh", "抓取程序取回一个网页，"),
+    ("zh", "春天来了，"),
+]
+WORDS = {
+    "en": ["the page", "was kept", "and counted", "by the model", "which waits", "for one more"],
+    "zh": ["网页", "留下了", "程序", "等待着", "下一个", "词语"],
+}
 SUITES = {"en": "English", "zh": "中文", "mul": "translation"}
 
 
@@ -34,7 +43,9 @@ def chromium(program: str | None = None, environment: Mapping[str, str] | None =
     if program is None:
         raise RuntimeError("no chromium on the PATH")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"], env={**os.environ, **(environment or {})})
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"], env={**os.environ, **(environment or {})}
+        )
         try:
             yield browser
         finally:
@@ -54,12 +65,20 @@ def synthetic(checkpoints: int, tasks: int) -> ScorePage:
     names = [(f"task_{t:02}_{lang}", lang) for t in range(tasks) for lang in [("en", "zh", "en", "zh", "mul")[t % 5]]]
     for t, (task, lang) in enumerate(names):
         lower = t % 7 == 3
-        chance, n, shots = (0.25, 0.5, 0.0)[t % 3], generator.choice([200, 500, 1000, 14042]), generator.choice([0, 3, 5])
+        chance, n, shots = (
+            (0.25, 0.5, 0.0)[t % 3],
+            generator.choice([200, 500, 1000, 14042]),
+            generator.choice([0, 3, 5]),
+        )
         gain, pace = generator.uniform(0.05, 0.4), generator.uniform(0.2, 1.0)
         changes = t % 4 == 1
         for run, step, i in at:
             share = i / max(1, shares["main"] - 1)
-            value = chance + gain * (1 - math.exp(-3 * share / pace)) if not lower else 4 - 2.5 * (1 - math.exp(-3 * share / pace))
+            value = (
+                chance + gain * (1 - math.exp(-3 * share / pace))
+                if not lower
+                else 4 - 2.5 * (1 - math.exp(-3 * share / pace))
+            )
             stderr = math.sqrt(0.25 / n) if not lower else 0.03
             old = changes and share < 0.5
             rows.append(
@@ -101,14 +120,39 @@ def synthetic(checkpoints: int, tasks: int) -> ScorePage:
             for model, value in (("Neo 7B", 0.61), ("Olmo 1B", 0.43), ("Pythia 1B", 0.41))
         ],
         generations=[
-            Generation(run=run, step=step, checkpoint=f"{run}/{step:09d}", lang=lang, prompt=prompt, continuation=_written(lang, generator))
+            Generation(
+                run=run,
+                step=step,
+                checkpoint=f"{run}/{step:09d}",
+                lang=lang,
+                prompt=prompt,
+                continuation=_written(lang, generator),
+            )
             for run, step, _ in at
             for lang, prompt in PROMPTS
         ],
         gates=[
-            Gate(name="better than chance", run="main", passed=True, blocking=True, detail="17 of 20 headline scores are more than two standard errors above chance"),
-            Gate(name="no task fell", run="annealed", passed=False, blocking=True, detail="task_04_mul fell by 0.06, three times its detectable difference"),
-            Gate(name="Chinese keeps up", run="main", passed=False, blocking=False, detail="mean of Chinese tasks is 0.02 below that of the last checkpoint"),
+            Gate(
+                name="better than chance",
+                run="main",
+                passed=True,
+                blocking=True,
+                detail="17 of 20 headline scores are more than two standard errors above chance",
+            ),
+            Gate(
+                name="no task fell",
+                run="annealed",
+                passed=False,
+                blocking=True,
+                detail="task_04_mul fell by 0.06, three times its detectable difference",
+            ),
+            Gate(
+                name="Chinese keeps up",
+                run="main",
+                passed=False,
+                blocking=False,
+                detail="mean of Chinese tasks is 0.02 below that of the last checkpoint",
+            ),
         ],
         absent=[{"task": "gsm8k", "message": "data not here: put it at data/benchmarks/gsm8k/test.jsonl"}],
     )
@@ -135,24 +179,30 @@ def after(page: Page, change: str, section: str) -> float:
               new Function(change)();
               const look = () => section.getAttribute("aria-busy") === "false" ? requestAnimationFrame(() => setTimeout(() => done(performance.now() - began))) : setTimeout(look, 1);
               look();
-            })""",
+            })""",  # noqa: E501
             [change, section],
         )
     )
 
 
 def choose(name: str, value: str) -> str:
-    return f"const f = document.getElementById('filters').elements['{name}']; f.type === 'checkbox' ? f.checked = {value!r} === 'on' : f.value = {value!r}; f.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    return (
+        f"const f = document.getElementById('filters').elements['{name}']; f.type === 'checkbox' ? f.checked ="
+        f" {value!r} === 'on' : f.value = {value!r}; f.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    )
 
 
 def times(browser: Browser, file: Path) -> dict[str, float]:
     """Milliseconds of each view, in a new window of 1280 × 900."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900}, bypass_csp=True)  # what measures is not among the page's own scripts
+    page = browser.new_page(
+        viewport={"width": 1280, "height": 900}, bypass_csp=True
+    )  # what measures is not among the page's own scripts
     page.goto(file.as_uri())
     drawn(page, "curves")
     taken: dict[str, float] = page.evaluate(
-        "({'text painted': performance.getEntriesByName('first-contentful-paint')[0].startTime, 'first curve': performance.getEntriesByName('first curve')[0].startTime, "
-        "'all curves on the screen': performance.getEntriesByName('curves drawn')[0].startTime})"
+        "({'text painted': performance.getEntriesByName('first-contentful-paint')[0].startTime, 'first curve':"
+        " performance.getEntriesByName('first curve')[0].startTime, 'all curves on the screen':"
+        " performance.getEntriesByName('curves drawn')[0].startTime})"
     )
     taken["filter: language"] = after(page, choose("lang", "zh"), "curves")
     taken["filter: all again"] = after(page, choose("lang", ""), "curves")
@@ -169,7 +219,10 @@ def main(checkpoints: int = 1000, tasks: int = 20, passes: int = 5) -> None:
         file = Path(folder, "page.html")
         page = synthetic(checkpoints, tasks)
         write_page(page, file)
-        print(f"{checkpoints:,} checkpoints, {tasks} tasks: {len(page.rows):,} scores, {len(page.generations):,} generations, {file.stat().st_size / 1e6:.1f} MB")
+        print(
+            f"{checkpoints:,} checkpoints, {tasks} tasks: {len(page.rows):,} scores, {len(page.generations):,}"
+            f" generations, {file.stat().st_size / 1e6:.1f} MB"
+        )
         found = [times(browser, file) for _ in range(passes)]
         print(f"milliseconds, median (least to most) of {passes} windows, Chromium {browser.version}")
         for name in found[0]:

@@ -1,9 +1,11 @@
-"""Tokens a second of the training job, with every certificate and ledger on, against a bare torch loop and Hugging Face's Trainer.
+"""Tokens a second of the training job, with every certificate and ledger on, against a bare torch loop and Hugging
+Face's Trainer.
 
-``python -m benchmarks.throughput [PAIRS] [STEPS] [RANKS]``: the same model, tokens and batch in each, in turns (ours, bare, Trainer, ours, …), one process after
-another. ``python -m torch.distributed.run --standalone --nproc-per-node=2 -m benchmarks.throughput shares``: what of a step's time goes to data, metrics and
-checkpoints. Ours is the real job: torchrun, DeepSpeed, metrics, checkpoints, from its first step to its last commit. The others time
-their steps alone and save nothing.
+``python -m benchmarks.throughput [PAIRS] [STEPS] [RANKS]``: the same model, tokens and batch in each, in turns (ours,
+bare, Trainer, ours, …), one process after another. ``python -m torch.distributed.run --standalone --nproc-per-node=2 -m
+benchmarks.throughput shares``: what of a step's time goes to data, metrics and checkpoints. Ours is the real job:
+torchrun, DeepSpeed, metrics, checkpoints, from its first step to its last commit. The others time their steps alone and
+save nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +65,13 @@ def ours(run: Run, shards: Path, folder: Path) -> float:
 
 
 def other(name: str, precision: str, steps: int, shards: Path) -> float:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.throughput", "run", name, precision, str(steps), str(shards)], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.throughput", "run", name, precision, str(steps), str(shards)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return float(done.stdout.splitlines()[-1])
 
 
@@ -80,7 +88,9 @@ def plain_model(run: Run):  # type: ignore[no-untyped-def]
 
 
 def bare(run: Run, shards: Path) -> float:
-    """Seconds for the run's steps in a loop that a person would write: transformers' model, autocast, AdamW, no bookkeeping; documents kept apart as in ours."""
+    """Seconds for the run's steps in a loop that a person would write: transformers' model, autocast, AdamW, no
+    bookkeeping; documents kept apart as in ours.
+    """
     import torch
 
     from training.batches import open_batches
@@ -111,7 +121,9 @@ def trainer(run: Run, shards: Path) -> float:
 
     from training.streams import open_order
 
-    stream, _ = open_order(shards, PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints=""))
+    stream, _ = open_order(
+        shards, PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints="")
+    )
 
     class Windows(torch.utils.data.Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
@@ -119,7 +131,11 @@ def trainer(run: Run, shards: Path) -> float:
 
         def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
             ids, _, positions = stream.examples(np.array([index]))
-            return {"input_ids": torch.from_numpy(ids[0]), "labels": torch.from_numpy(ids[0]), "position_ids": torch.from_numpy(positions[0])}
+            return {
+                "input_ids": torch.from_numpy(ids[0]),
+                "labels": torch.from_numpy(ids[0]),
+                "position_ids": torch.from_numpy(positions[0]),
+            }
 
     clock: list[float] = []
 
@@ -155,22 +171,28 @@ def compare(pairs: int, steps: int, ranks: int) -> None:
             for pair in range(pairs):
                 for contender in CONTENDERS:
                     folder = Path(name) / f"{precision}{pair}"
-                    seconds = ours(run, shards, folder) if contender == "ours" else other(contender, precision, steps, shards)
+                    seconds = (
+                        ours(run, shards, folder) if contender == "ours" else other(contender, precision, steps, shards)
+                    )
                     rates[contender].append(tokens / seconds)
             print(
-                f"{precision}, {run.model.parameters(ROWS):,} parameters, {run.steps} steps of {run.tokens_per_step:,} tokens, {ranks} rank(s) of {2 // ranks} thread(s); median of {pairs}"
+                f"{precision}, {run.model.parameters(ROWS):,} parameters, {run.steps} steps of {run.tokens_per_step:,}"
+                f" tokens, {ranks} rank(s) of {2 // ranks} thread(s); median of {pairs}"
             )
             for contender in CONTENDERS:
                 ratios = sorted(a / b for a, b in zip(rates["ours"], rates[contender], strict=True))
                 interval = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
                 print(
-                    f"  {contender:<8}{median(rates[contender]):10,.0f} tokens/s" + (f"   ours is {median(ratios):.3f} times as fast ({interval})" if contender != "ours" else ""),
+                    f"  {contender:<8}{median(rates[contender]):10,.0f} tokens/s"
+                    + (f"   ours is {median(ratios):.3f} times as fast ({interval})" if contender != "ours" else ""),
                     flush=True,
                 )
 
 
 def shares(steps: int = 30) -> None:
-    """What data loading, bookkeeping and saving take of a step, timed one by one in the training program's own parts. Collective."""
+    """What data loading, bookkeeping and saving take of a step, timed one by one in the training program's own parts.
+    Collective.
+    """
     import torch
     import torch.distributed as dist
 
@@ -196,11 +218,24 @@ def shares(steps: int = 30) -> None:
     config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS)
     engine = build_engine(build_model(run.model, ROWS, seed=1).train(), run)
     batches = open_batches(folder / "shards", config, rank, device, "sdpa")
-    spec = JobSpec(work_fingerprint="f" * 32, title="", program="", code={}, libraries={}, config={}, inputs={}, out=str(folder))
+    spec = JobSpec(
+        work_fingerprint="f" * 32, title="", program="", code={}, libraries={}, config={}, inputs={}, out=str(folder)
+    )
     job = RunningJob(spec, JobFolder(folder), Claimed(code={}, libraries={}))
     checkpoints = Checkpoints(config, job, rank, Machine("d", "sdpa", world, run.threads_per_rank), "s", lambda _: None)
-    reporter, recorder, history = Reporter(folder if rank == 0 else None), FlightRecorder(run.on_trouble), start_of_history()
-    spent: dict[str, list[float]] = {"step": [], "data": [], "bookkeeping": [], "save: standing still": [], "save: until committed": [], "step while one is written": []}
+    reporter, recorder, history = (
+        Reporter(folder if rank == 0 else None),
+        FlightRecorder(run.on_trouble),
+        start_of_history(),
+    )
+    spent: dict[str, list[float]] = {
+        "step": [],
+        "data": [],
+        "bookkeeping": [],
+        "save: standing still": [],
+        "save: until committed": [],
+        "step while one is written": [],
+    }
 
     def timed(what: str, call):  # type: ignore[no-untyped-def]
         began = time.perf_counter()
@@ -212,7 +247,10 @@ def shares(steps: int = 30) -> None:
     for step in range(steps):
         timed("data", lambda step=step: [batches.micro(batches.sequences(step), i) for i in range(run.accumulation)])
         saving = checkpoints.writing is not None and checkpoints.writing.busy()
-        loss, trained, _ = timed("step while one is written" if saving else "step", lambda step=step: optimizer_step(engine, batches, step, 1e-3))
+        loss, trained, _ = timed(
+            "step while one is written" if saving else "step",
+            lambda step=step: optimizer_step(engine, batches, step, 1e-3),
+        )
         row = {"step": step + 1, "loss": loss, "lr": 1e-3, "grad_norm": 1.0, "tokens": trained, "tokens_per_s": 1.0}
         rows.append(row)
 
@@ -225,7 +263,10 @@ def shares(steps: int = 30) -> None:
         timed("bookkeeping", keep)
         if step % 10 == 9:
             began = time.perf_counter()
-            timed("save: standing still", lambda step=step: checkpoints.save(engine, Progress(step + 1, 1, history, list(rows)), 1))
+            timed(
+                "save: standing still",
+                lambda step=step: checkpoints.save(engine, Progress(step + 1, 1, history, list(rows)), 1),
+            )
             if step == steps - 1:
                 checkpoints.settle()
                 spent["save: until committed"].append(time.perf_counter() - began)

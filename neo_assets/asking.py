@@ -1,8 +1,10 @@
-"""Asking for Dagster runs unattended: again after one that failed, a few times, and never because of a record that nobody stands behind any more.
+"""Asking for Dagster runs unattended: again after one that failed, a few times, and never because of a record that
+nobody stands behind any more.
 
-Dagster starts one run per run key, ever, and believes what its records say of a run. A node that goes down leaves both behind: runs that are
-STARTED for ever, in front of a queue that lets one in at a time, and keys that are used up by runs which never began. So every run says
-which process it is, a sensor ends those whose process is gone, and what is still due is asked for again under the next key.
+Dagster starts one run per run key, ever, and believes what its records say of a run. A node that goes down leaves both
+behind: runs that are STARTED for ever, in front of a queue that lets one in at a time, and keys that are used up by
+runs which never began. So every run says which process it is, a sensor ends those whose process is gone, and what is
+still due is asked for again under the next key.
 """
 
 from __future__ import annotations
@@ -45,20 +47,31 @@ class Asked:
         return {ASKS_TAG: what, f"{ASKS_TAG}/group": self.prefix}
 
     def again(self, what: str) -> Answer:
-        """Whether to ask for ``what``, which is due: not while a run for it waits or works, not after somebody cancelled one, and not for ever."""
+        """Whether to ask for ``what``, which is due: not while a run for it waits or works, not after somebody
+        cancelled one, and not for ever.
+        """
         runs = self.found.get(what, [])
         retried = {run.tags.get(PARENT) for run in runs}
-        if any(run.status not in FINISHED or (run.tags.get(WILL_RETRY) == "true" and run.run_id not in retried) for run in runs):
+        if any(
+            run.status not in FINISHED or (run.tags.get(WILL_RETRY) == "true" and run.run_id not in retried)
+            for run in runs
+        ):
             return Answer(None)
         if runs and runs[0].status is dg.DagsterRunStatus.CANCELED:
             return Answer(None, f"{what}: run {runs[0].run_id[:8]} was cancelled; ask for it by hand")
         if len(runs) >= ASKED_AT_MOST:
-            return Answer(None, f"{what}: asked for {len(runs)} times, and still not there; the last run was {runs[0].run_id[:8]}. Ask for it by hand when that is mended")
+            return Answer(
+                None,
+                f"{what}: asked for {len(runs)} times, and still not there; the last run was {runs[0].run_id[:8]}. Ask"
+                " for it by hand when that is mended",
+            )
         return Answer(f"{what}/{len(runs) + 1}")
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """End the runs whose process is gone; returns them in words. One of another host is left alone: whether it lives cannot be told from here."""
+    """End the runs whose process is gone; returns them in words. One of another host is left alone: whether it lives
+    cannot be told from here.
+    """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
         found = process.read(run.tags.get(PROCESS_TAG, ""))
@@ -75,7 +88,10 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     name="end_dead_runs",
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends Dagster runs whose process is gone (a killed worker, a host that went down), so that nothing waits behind them. Training jobs are no part of a run and go on.",
+    description=(
+        "Ends Dagster runs whose process is gone (a killed worker, a host that went down), so that nothing waits behind"
+        " them. Training jobs are no part of a run and go on."
+    ),
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason]:
     ended = end_dead_runs(context.instance)
@@ -84,8 +100,12 @@ def dead_runs(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason]:
     yield dg.SkipReason("; ".join(ended) or "every run that has started has its process")
 
 
-def requests(instance: dg.DagsterInstance, group: str, due: Mapping[str, Mapping[str, object]]) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """A request for each thing that is due (by what it is called, with what a RunRequest of it takes), or a reason why there is none."""
+def requests(
+    instance: dg.DagsterInstance, group: str, due: Mapping[str, Mapping[str, object]]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """A request for each thing that is due (by what it is called, with what a RunRequest of it takes), or a reason why
+    there is none.
+    """
     asked = Asked(instance, group)
     why_not = []
     none = True

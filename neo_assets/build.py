@@ -1,4 +1,6 @@
-"""From a recipe to Dagster's Definitions: all groups in the order of the story, and the jobs, sensors and schedules over them."""
+"""From a recipe to Dagster's Definitions: all groups in the order of the story, and the jobs, sensors and schedules
+over them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     known: dict[str, str] = {}
     for name in entries:
         if (other := known.setdefault(label(name), name)) != name:
-            raise BadInput(f"recipe '{recipe.name}': {other} and {name} would both be called {label(name)} in Dagster; rename a source or run")
+            raise BadInput(
+                f"recipe '{recipe.name}': {other} and {name} would both be called {label(name)} in Dagster; rename a"
+                " source or run"
+            )
     return entries
 
 
@@ -37,33 +42,67 @@ def artifact_named(text: str, entries: Mapping[str, Declared], recipe: Recipe) -
         if text in (name, label(name)):
             return name
     if label(text) in (f"{stage}_{run}" for stage in BY_STEP for run in recipe.runs):
-        raise BadInput(f"{text} is many artifacts, one a training step, made by pretraining and evaluation; ask about those")
-    raise BadInput(f"recipe '{recipe.name}' has no asset '{text}'.{did_you_mean(text, entries)} `neo plan` lists all {len(entries)}.")
+        raise BadInput(
+            f"{text} is many artifacts, one a training step, made by pretraining and evaluation; ask about those"
+        )
+    raise BadInput(
+        f"recipe '{recipe.name}' has no asset '{text}'.{did_you_mean(text, entries)} `neo plan` lists all"
+        f" {len(entries)}."
+    )
 
 
 def build_definitions(recipe: Recipe) -> dg.Definitions:
     """Everything Dagster shows and runs for one recipe."""
     assets = [asset for group in GROUPS for asset in group.assets(recipe)]
     by_step = (
-        dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None))
+        dg.AssetSelection.assets(
+            *(
+                asset.key
+                for asset in assets
+                if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None
+            )
+        )
         if recipe.runs
         else dg.AssetSelection.assets()
     )
     external = dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetSpec)))
     runs = [key(f"{stage}/{name}") for name in recipe.runs for stage in ("run_plan", "pretraining")]
     shared = ("benchmark_items", "heldout_tasks", "contamination", "score_matrix", "comparison")
-    evaluations = dg.AssetSelection.assets(*(key(f"evaluation/{name}") for name in recipe.runs), *(key(name) for name in shared))
-    reevaluate = dg.define_asset_job("reevaluate", evaluations, description="Scores whatever has no score under today's tasks; scheduled.", config=CONSOLE)
+    evaluations = dg.AssetSelection.assets(
+        *(key(f"evaluation/{name}") for name in recipe.runs), *(key(name) for name in shared)
+    )
+    reevaluate = dg.define_asset_job(
+        "reevaluate",
+        evaluations,
+        description="Scores whatever has no score under today's tasks; scheduled.",
+        config=CONSOLE,
+    )
     jobs = [
         dg.define_asset_job(
-            "factory", dg.AssetSelection.all() - by_step - external, description="Everything the recipe asks for, from raw crawl to report. What exists is reused.", config=CONSOLE
+            "factory",
+            dg.AssetSelection.all() - by_step - external,
+            description="Everything the recipe asks for, from raw crawl to report. What exists is reused.",
+            config=CONSOLE,
         ),
-        dg.define_asset_job("crawl_and_clean", dg.AssetSelection.groups(*DATA_GROUPS), description="From raw crawl to the mixture.", config=CONSOLE),
-        dg.define_asset_job("pretrain", dg.AssetSelection.assets(*runs), description="Plan and train every run, on token shards that exist.", config=CONSOLE),
+        dg.define_asset_job(
+            "crawl_and_clean",
+            dg.AssetSelection.groups(*DATA_GROUPS),
+            description="From raw crawl to the mixture.",
+            config=CONSOLE,
+        ),
+        dg.define_asset_job(
+            "pretrain",
+            dg.AssetSelection.assets(*runs),
+            description="Plan and train every run, on token shards that exist.",
+            config=CONSOLE,
+        ),
         dg.define_asset_job(
             "evaluate",
             evaluations,
-            description="Export and score every due checkpoint that has no score under today's tasks, gather all scores, and judge the last checkpoints: fails if a blocking gate refuses.",
+            description=(
+                "Export and score every due checkpoint that has no score under today's tasks, gather all scores, and"
+                " judge the last checkpoints: fails if a blocking gate refuses."
+            ),
             config=CONSOLE,
         ),
         reevaluate,

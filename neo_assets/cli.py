@@ -1,4 +1,6 @@
-"""The `neo` command. Every stage brings its own commands; this file only puts them together and prints errors as people read them."""
+"""The `neo` command. Every stage brings its own commands; this file only puts them together and prints errors as people
+read them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from neo_assets.evaluate import commands as evaluate
 from neo_assets.pretrain import commands as pretrain
 from neo_assets.release import commands as release
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="NeoFoundry: what exists, why, and what runs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="NeoFoundry: what exists, why, and what runs.",
+)
 for stage in (crawl, clean, corpus, pretrain, evaluate, release):
     stage.register(app)
 
@@ -24,10 +31,15 @@ for stage in (crawl, clean, corpus, pretrain, evaluate, release):
 def main() -> None:
     """Entry point; exit code 2 for errors that are the user's to solve, 130 for Ctrl-C."""
     # Under a locale that is not UTF-8 the bytes of an argument arrive one by one; they are UTF-8 all the same.
-    sys.argv = [argument if argument.isprintable() else os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv]
+    sys.argv = [
+        argument if argument.isprintable() else os.fsencode(argument).decode("utf-8", "replace")
+        for argument in sys.argv
+    ]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no Chinese shows question marks, and no traceback
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal that knows no Chinese shows question marks, and no traceback
     try:
         app()
     except NeoError as error:

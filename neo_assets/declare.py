@@ -1,8 +1,9 @@
 """The shared Dagster glue: keys, and the one way an asset is declared, resolved, called and reported.
 
-A stage is a plain function ``(config, inputs, workspace) -> Outcome``. :func:`artifact` turns it into an asset: its docstring is the
-description, its config, code and libraries are the ``code_version``, its reads are the edges. The body looks up what this
-recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures and checks.
+A stage is a plain function ``(config, inputs, workspace) -> Outcome``. :func:`artifact` turns it into an asset: its
+docstring is the description, its config, code and libraries are the ``code_version``, its reads are the edges. The body
+looks up what this recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures
+and checks.
 """
 
 import base64
@@ -35,7 +36,9 @@ def key(name: str) -> dg.AssetKey:
 
 
 def label(name: str) -> str:
-    """What Dagster calls an artifact. One part only: its graph shows no more than the last part of a key, and `en` or `main` says nothing."""
+    """What Dagster calls an artifact. One part only: its graph shows no more than the last part of a key, and `en` or
+    `main` says nothing.
+    """
     return name.replace("/", "_")
 
 
@@ -54,7 +57,11 @@ class Declared:
     @property
     def code(self) -> dict[str, str]:
         # A job's artifact is made by the program; a change in the code that watches it must not cost a training run.
-        return {**code_reachable_from(self.programs), "stage": self.name.split("/")[0]} if self.programs else code_of(self.stage)
+        return (
+            {**code_reachable_from(self.programs), "stage": self.name.split("/")[0]}
+            if self.programs
+            else code_of(self.stage)
+        )
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -67,10 +74,17 @@ class Declared:
     def expected(self, made: MadeFrom, inputs: Mapping[str, Artifact]) -> MadeFrom:
         """What ``made`` would be made from now, if what is only found while making it were as it was then."""
         now = self.made_from(inputs)
-        return now.model_copy(update={"config": now.config | {name: made.config[name] for name in self.found if name in made.config}})
+        return now.model_copy(
+            update={"config": now.config | {name: made.config[name] for name in self.found if name in made.config}}
+        )
 
     def made_from(self, inputs: Mapping[str, Artifact]) -> MadeFrom:
-        return MadeFrom(config=identity(self.config), code=self.code, libraries=self.libraries, inputs=input_refs(inputs, self.parts))
+        return MadeFrom(
+            config=identity(self.config),
+            code=self.code,
+            libraries=self.libraries,
+            inputs=input_refs(inputs, self.parts),
+        )
 
 
 def artifact(
@@ -82,7 +96,9 @@ def artifact(
     warns: Collection[str] = (),
     kinds: Sequence[str],
     deps: Sequence[str] = (),
-    call: Callable[[dg.AssetExecutionContext, Store, MadeFrom, Mapping[str, Artifact], Workspace], Outcome] | None = None,
+    call: (
+        Callable[[dg.AssetExecutionContext, Store, MadeFrom, Mapping[str, Artifact], Workspace], Outcome] | None
+    ) = None,
     after: Callable[[dg.AssetExecutionContext, Store, Artifact], None] | None = None,
     refine: Callable[[dg.AssetExecutionContext, Store, Mapping[str, Artifact]], BaseModel] | None = None,
     required_resources: Sequence[str] = (),
@@ -90,10 +106,11 @@ def artifact(
 ) -> dg.AssetsDefinition:
     """Declare one unpartitioned artifact.
 
-    ``checks`` are the names of the checks its stage returns, all judged in the same step; ``warns`` those of them that stop nothing. ``call`` replaces the plain call of the stage
-    where it needs more than inputs (a job); ``after`` runs once the artifact is there, made or found; ``refine`` gives the config where it
-    depends on what this Dagster run asks for. ``deps`` are further edges that the stage does not read through the store. ``pool`` names the
-    concurrency pool that an instance may limit; without a limit it means nothing.
+    ``checks`` are the names of the checks its stage returns, all judged in the same step; ``warns`` those of them that
+    stop nothing. ``call`` replaces the plain call of the stage where it needs more than inputs (a job); ``after`` runs
+    once the artifact is there, made or found; ``refine`` gives the config where it depends on what this Dagster run
+    asks for. ``deps`` are further edges that the stage does not read through the store. ``pool`` names the concurrency
+    pool that an instance may limit; without a limit it means nothing.
     """
 
     @dg.multi_asset(
@@ -110,7 +127,10 @@ def artifact(
                 metadata=code_reference(declared.stage),
             )
         ],
-        check_specs=[dg.AssetCheckSpec(c, asset=key(declared.name), blocking=c not in warns, description=check_description(c)) for c in checks],
+        check_specs=[
+            dg.AssetCheckSpec(c, asset=key(declared.name), blocking=c not in warns, description=check_description(c))
+            for c in checks
+        ],
         required_resource_keys={"store", *required_resources},
         pool=pool,
     )
@@ -128,14 +148,18 @@ def artifact(
             refuse_what_was_edited(made_from.code)
             return outcome
 
-        made, reused = store.build(declared.name, made_from, work, context.log.info, recipe.compute.workers, progress_of(context))
+        made, reused = store.build(
+            declared.name, made_from, work, context.log.info, recipe.compute.workers, progress_of(context)
+        )
         store.set_head(recipe.name, declared.name, declared.name, made.fingerprint)
         if after:
             after(context, store, made)
         context.log.info(summary(made, reused))
         for check in made.verdict:
             if not check.passed:
-                (context.log.error if check.blocking else context.log.warning)(f"{check.name} {'refuses' if check.blocking else 'warns'}: {check.detail}")
+                (context.log.error if check.blocking else context.log.warning)(
+                    f"{check.name} {'refuses' if check.blocking else 'warns'}: {check.detail}"
+                )
         yield dg.MaterializeResult(
             asset_key=key(declared.name),
             metadata=metadata(made, reused),
@@ -158,7 +182,8 @@ def guard_instance(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
         storage.set_cursor_values({"neofoundry/recipe": recipe.name})
     elif known != recipe.name:
         raise NeoError(
-            f"this Dagster instance belongs to recipe '{known}', NEO_RECIPE is '{recipe.name}'. `neo home {recipe.name}` makes an instance for it and prints the DAGSTER_HOME to set."
+            f"this Dagster instance belongs to recipe '{known}', NEO_RECIPE is '{recipe.name}'. `neo home"
+            f" {recipe.name}` makes an instance for it and prints the DAGSTER_HOME to set."
         )
 
 
@@ -170,8 +195,13 @@ CHECKS = {
     "language_not_empty": "Something is left in every language.",
     "not_empty": "Something was fetched.",
     "something_recalled": "The classifier recalls at least one document (a warning).",
-    "no_item_left": "No evaluation item stands verbatim in any document that is left, by a search of all of them; nothing is made from an artifact that fails this.",
-    "terms_quoted": "The full terms of the source's licence are in the catalogue (a warning where only its name is known).",
+    "no_item_left": (
+        "No evaluation item stands verbatim in any document that is left, by a search of all of them; nothing is made"
+        " from an artifact that fails this."
+    ),
+    "terms_quoted": (
+        "The full terms of the source's licence are in the catalogue (a warning where only its name is known)."
+    ),
     "every_language_served": "Every language the mixture asks for has documents.",
     "lossless": "decode(encode(text)) is the text, for English, Chinese, code and odd white space.",
     "same_ids": "The Hugging Face tokenizer gives the ids that SentencePiece gives.",
@@ -179,18 +209,33 @@ CHECKS = {
     "parameters_agree": "The formula that plans and the model that trains have the same number of parameters.",
     "one_sequence_at_least": "The stream is longer than one training sequence.",
     "loss_finite": "No step's loss was infinite or not a number.",
-    "loss_falls": "The loss is lower over the last tenth of the steps than over the first (a warning where the run did not start from scratch).",
+    "loss_falls": (
+        "The loss is lower over the last tenth of the steps than over the first (a warning where the run did not start"
+        " from scratch)."
+    ),
     "every_step_recorded": "Each step has its row in the metrics.",
     "logits_match": "The exported model's logits are those of the checkpoint.",
     "every_due_checkpoint_scored": "Every checkpoint the recipe wants evaluated has its scores.",
     "repeats_agree": "A repeated evaluation gave the same scores (a warning).",
     "searched": "The training text was searched for evaluation items (a warning where no language says how).",
     "scores_there": "There are scores to be gathered (a warning).",
-    "no_regression": "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking where the recipe says so).",
-    "languages_in_step": "The gap between English and Chinese has not widened beyond the recipe's bound (blocking where the recipe says so).",
+    "no_regression": (
+        "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking"
+        " where the recipe says so)."
+    ),
+    "languages_in_step": (
+        "The gap between English and Chinese has not widened beyond the recipe's bound (blocking where the recipe says"
+        " so)."
+    ),
     "no_contamination": "No score rests on items that stand in the training text (blocking where the recipe says so).",
-    "guessing_is_chance": "Without training a model scores what guessing does, so that no task's items give something away (blocking where the recipe says so).",
-    "sane": "Scores are better than guessing and than without training, questions fit the model, and what is written does not repeat itself (blocking where the recipe says so).",
+    "guessing_is_chance": (
+        "Without training a model scores what guessing does, so that no task's items give something away (blocking"
+        " where the recipe says so)."
+    ),
+    "sane": (
+        "Scores are better than guessing and than without training, questions fit the model, and what is written does"
+        " not repeat itself (blocking where the recipe says so)."
+    ),
     "self_contained": "The report needs nothing outside its own file.",
 }
 """What a check claims, as the UI shows it."""
@@ -200,7 +245,10 @@ def check_description(name: str) -> str:
     if name in CHECKS:
         return CHECKS[name]
     kind, _, lang = name.partition("_items_")
-    return {"has": f"There are held-out items in '{lang}'.", "enough": f"There are as many items in '{lang}' as the recipe asks for (a warning)."}[kind]
+    return {
+        "has": f"There are held-out items in '{lang}'.",
+        "enough": f"There are as many items in '{lang}' as the recipe asks for (a warning).",
+    }[kind]
 
 
 def description(stage: Callable[..., object]) -> str:
@@ -210,7 +258,11 @@ def description(stage: Callable[..., object]) -> str:
 def code_reference(stage: Callable[..., object]) -> dict[str, Any]:
     """Where the stage's code is, for the UI's link."""
     file, line = inspect.getsourcefile(stage), inspect.getsourcelines(stage)[1]
-    return {"dagster/code_references": CodeReferencesMetadataValue(code_references=[LocalFileCodeReference(file_path=str(file), line_number=line, label=stage.__name__)])}
+    return {
+        "dagster/code_references": CodeReferencesMetadataValue(
+            code_references=[LocalFileCodeReference(file_path=str(file), line_number=line, label=stage.__name__)]
+        )
+    }
 
 
 def summary(made: Artifact, reused: bool) -> str:
@@ -265,7 +317,10 @@ def legible(value: Scalar) -> Scalar:
 def table(rows: Sequence[Row]) -> dg.MetadataValue:
     types = {bool: "bool", int: "int", float: "float", str: "string", type(None): "string"}
     columns = [dg.TableColumn(name, type=types[type(value)]) for name, value in rows[0].items()]
-    return dg.MetadataValue.table([dg.TableRecord({name: legible(value) for name, value in row.items()}) for row in rows], schema=dg.TableSchema(columns=columns))
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: legible(value) for name, value in row.items()}) for row in rows],
+        schema=dg.TableSchema(columns=columns),
+    )
 
 
 def picture(file: Path) -> dg.MetadataValue:
@@ -278,4 +333,10 @@ def picture(file: Path) -> dg.MetadataValue:
 
 def check_result(name: str, check: Check) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(asset_key=key(name), check_name=check.name, passed=check.passed, severity=severity, metadata={"detail": check.detail})
+    return dg.AssetCheckResult(
+        asset_key=key(name),
+        check_name=check.name,
+        passed=check.passed,
+        severity=severity,
+        metadata={"detail": check.detail},
+    )

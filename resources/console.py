@@ -1,4 +1,5 @@
-"""What a person sees of a Dagster run in a terminal: one line when a step starts, what the stage says, one line when it ends.
+"""What a person sees of a Dagster run in a terminal: one line when a step starts, what the stage says, one line when it
+ends.
 
 Dagster's own console prints some fifteen lines a step; they stay in the event log and the UI.
 """
@@ -39,7 +40,9 @@ class TerseFormatter(logging.Formatter):
 
 
 EVENT_SECONDS = 600.0
-"""How often progress goes into Dagster's event log; a line every five seconds would be 17,000 a day. Checkpoints always do."""
+"""How often progress goes into Dagster's event log; a line every five seconds would be 17,000 a day. Checkpoints always
+do.
+"""
 
 
 def progress_of(context: dg.AssetExecutionContext) -> Callable[[str], None]:
@@ -74,4 +77,6 @@ def _logger(context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
-terse_console = dg.LoggerDefinition(_logger, description="One line where a step starts and ends, and what it says in between.")
+terse_console = dg.LoggerDefinition(
+    _logger, description="One line where a step starts and ends, and what it says in between."
+)

@@ -1,4 +1,6 @@
-"""The fate ledger: DuckDB over the verdict files that a recipe's build uses. Nothing is copied, nobody writes, nothing is locked."""
+"""The fate ledger: DuckDB over the verdict files that a recipe's build uses. Nothing is copied, nobody writes, nothing
+is locked.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _ORDER = (
 
 
 def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, tuple[str, str]]:
-    """Artifacts of a build whose inputs, and theirs, are those that the build holds now (equal content is the same input)."""
+    """Artifacts of a build whose inputs, and theirs, are those that the build holds now (equal content is the same
+    input).
+    """
     heads = {name: pointer for name, pointer in store.heads(recipe).items() if "@" not in name and makes(name)}
     manifests = {name: made.manifest for name, pointer in heads.items() if (made := store.find(*pointer))}
     known: dict[str, bool] = {}
@@ -40,19 +44,25 @@ def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[st
             known[name] = True  # there are no cycles; this only keeps a damaged store from one
             manifest = manifests[name]
             read = {i: ref.digest for i, ref in manifest.made_from.inputs.items() if i in heads or not makes(i)}
-            known[name] = all(i in manifests and digest in (manifests[i].digest, *manifests[i].parts.values()) and current(i) for i, digest in read.items())
+            known[name] = all(
+                i in manifests and digest in (manifests[i].digest, *manifests[i].parts.values()) and current(i)
+                for i, digest in read.items()
+            )
         return known[name]
 
     return {name: pointer for name, pointer in heads.items() if name in manifests and current(name)}
 
 
 class Ledger:
-    """Views over one recipe's build: ``verdicts`` (one row per document and stage) and ``fetched`` (one row per URL)."""
+    """Views over one recipe's build: ``verdicts`` (one row per document and stage) and ``fetched``
+    (one row per URL).
+    """
 
     def __init__(self, store: Store, recipe: str, makes: Callable[[str], bool] = lambda _: True) -> None:
         """``makes`` says which artifacts the recipe still has: those of steps that were taken out of it are left out.
 
-        So are artifacts made from others than the build now holds, after a run that failed half way: their verdicts are of another corpus.
+        So are artifacts made from others than the build now holds, after a run that failed half way: their verdicts are
+        of another corpus.
         """
         self.connection = duckdb.connect()
         verdicts, fetched = [], []
@@ -62,7 +72,9 @@ class Ledger:
             verdicts += [whole] if whole.is_file() else sorted((folder / "verdicts").glob("*.parquet"))
             if key.startswith("raw_crawl/"):
                 fetched += sorted((folder / "log").glob("*.parquet"))
-        self._view("verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail")
+        self._view(
+            "verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail"
+        )
         self._view("fetched", fetched, "url, doc_id, outcome, reason, status")
         position = " ".join(f"when '{stage}' then {i}" for i, stage in enumerate(_ORDER))
         self.connection.execute(
@@ -73,7 +85,9 @@ class Ledger:
     def _view(self, name: str, files: Sequence[Path], columns: str) -> None:
         if files:
             paths = ", ".join("'" + str(p).replace("'", "''") + "'" for p in files)
-            self.connection.execute(f"create view {name} as select {columns} from read_parquet([{paths}], union_by_name=true)")
+            self.connection.execute(
+                f"create view {name} as select {columns} from read_parquet([{paths}], union_by_name=true)"
+            )
         else:
             empty = ", ".join(f"null::varchar as {c.strip()}" for c in columns.split(","))
             self.connection.execute(f"create view {name} as select {empty} where false")
@@ -87,24 +101,36 @@ class Ledger:
     def fate(self, doc_or_url: str) -> list[Row]:
         """What every stage decided about one document, in stage order; by id or by URL."""
         ids = [doc_or_url, *self.ids_of(doc_or_url)]
-        return self.rows("select stage, verdict, rule, value, threshold, twin, detail, doc_id from verdicts where list_contains(?, doc_id) order by place, stage, doc_id", [ids])
+        return self.rows(
+            "select stage, verdict, rule, value, threshold, twin, detail, doc_id from verdicts where list_contains(?,"
+            " doc_id) order by place, stage, doc_id",
+            [ids],
+        )
 
     def ids_of(self, doc_or_url: str) -> list[str]:
         """Ids of the documents that a URL (its scheme may be left out), an id or the beginning of one names."""
         bare = doc_or_url.split("#", 1)[0]
-        named = "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or (length(?) >= 8 and starts_with(doc_id, ?)) union "
+        named = (
+            "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or (length(?) >= 8"
+            " and starts_with(doc_id, ?)) union "
+        )
         named += "select distinct doc_id from verdicts where length(?) >= 8 and starts_with(doc_id, ?) order by doc_id"
         return [str(r["doc_id"]) for r in self.rows(named, [bare] * 7)]
 
     def urls_of(self, ids: Sequence[str]) -> dict[str, str]:
         """URLs of these documents, where they were fetched by one."""
-        found = self.rows("select doc_id, min(url) as url from fetched where list_contains(?, doc_id) group by doc_id", [list(ids)])
+        found = self.rows(
+            "select doc_id, min(url) as url from fetched where list_contains(?, doc_id) group by doc_id", [list(ids)]
+        )
         return {str(r["doc_id"]): str(r["url"]) for r in found}
 
     def similar_urls(self, text: str, limit: int) -> list[str]:
         """Crawled URLs that look most like ``text``."""
         bare = text.split("://", 1)[-1].split("#", 1)[0]
-        closest = "select url from fetched group by url order by ends_with(url, ?) desc, levenshtein(regexp_replace(url, '^https?://', ''), ?), url limit ?"
+        closest = (
+            "select url from fetched group by url order by ends_with(url, ?) desc, levenshtein(regexp_replace(url,"
+            " '^https?://', ''), ?), url limit ?"
+        )
         found = self.rows(closest, [bare, bare, limit])
         return [str(r["url"]) for r in found]
 
@@ -114,9 +140,15 @@ class Ledger:
 
     def funnel(self) -> list[Row]:
         """Documents kept, edited and dropped by stage, source and rule, in stage order."""
-        return self.rows("select stage, source, verdict, rule, count(*) as documents from verdicts group by all order by min(place), stage, source, verdict desc, documents desc")
+        return self.rows(
+            "select stage, source, verdict, rule, count(*) as documents from verdicts group by all order by min(place),"
+            " stage, source, verdict desc, documents desc"
+        )
 
     def drawn(self, rule: str, n: int, seed: int) -> list[Row]:
         """Documents that met a rule, drawn evenly by a keyed hash: the same seed draws the same."""
-        chosen = "select doc_id, stage, verdict, value, threshold, twin, source, detail from verdicts where rule = ? order by hash(doc_id || ?), doc_id limit ?"
+        chosen = (
+            "select doc_id, stage, verdict, value, threshold, twin, source, detail from verdicts where rule = ? order"
+            " by hash(doc_id || ?), doc_id limit ?"
+        )
         return self.rows(chosen, [rule, str(seed), n])

@@ -12,7 +12,9 @@ from neo_assets.core.store import Store
 
 
 def texts_of(store: Store, recipe: str, wanted: set[str]) -> dict[str, tuple[str, str]]:
-    """(url, text) by document id, for the ids that this recipe's build knows; the text as extracted, before any step edited it."""
+    """(url, text) by document id, for the ids that this recipe's build knows; the text as extracted, before any step
+    edited it.
+    """
     out: dict[str, tuple[str, str]] = {}
     for name in store.heads(recipe):
         if name.startswith("documents/"):
@@ -26,4 +28,8 @@ def rows_of(files: Iterable[Path], wanted: set[str]) -> list[dict[str, object]]:
     if not wanted:
         return []
     filters = [("doc_id", "in", sorted(wanted))]
-    return [row for path in files for row in pq.read_table(path, columns=["doc_id", "url", "text", "lang"], filters=filters).to_pylist()]
+    return [
+        row
+        for path in files
+        for row in pq.read_table(path, columns=["doc_id", "url", "text", "lang"], filters=filters).to_pylist()
+    ]

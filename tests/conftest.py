@@ -21,7 +21,9 @@ COSTLY = ("slurm", "postgres")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests run in two processes (`make test`), file by file: most wait for programs they have started. The factory's, which share one, come first."""
+    """Tests run in two processes (`make test`), file by file: most wait for programs they have started. The factory's,
+    which share one, come first.
+    """
     for item in items:
         file = item.nodeid.partition("::")[0]
         shared = next((name for name in COSTLY if name in getattr(item, "fixturenames", ())), file)

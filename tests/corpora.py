@@ -57,7 +57,10 @@ def text(generator: random.Random, lang: str, sentences: int = 12) -> str:
     return "\n".join(lines)
 
 
-PROSE = "The reader of this page will find that it has been written to be kept, and nothing else was on the mind of its author. "
+PROSE = (
+    "The reader of this page will find that it has been written to be kept, and nothing else was on the mind of its"
+    " author. "
+)
 
 
 def keepable(generator: random.Random) -> str:
@@ -65,13 +68,25 @@ def keepable(generator: random.Random) -> str:
     return PROSE + " ".join(" ".join(generator.choices(ENGLISH, k=12)).capitalize() + "." for _ in range(8))
 
 
-def document(body: str, lang: str = "en", name: str = "", score: float = 0.9, source: str = "site") -> dict[str, object]:
+def document(
+    body: str, lang: str = "en", name: str = "", score: float = 0.9, source: str = "site"
+) -> dict[str, object]:
     doc_id = digest_bytes((name or body).encode())
     row = dict.fromkeys(records.DOCUMENT.names, "")
-    return row | {"doc_id": doc_id, "text": body, "lang": lang, "lang_score": score, "url": f"http://{source}.example/{name or doc_id}", "source": source, "cluster_id": doc_id}
+    return row | {
+        "doc_id": doc_id,
+        "text": body,
+        "lang": lang,
+        "lang_score": score,
+        "url": f"http://{source}.example/{name or doc_id}",
+        "source": source,
+        "cluster_id": doc_id,
+    }
 
 
-def left_by_a_step(folder: Path, documents: Sequence[Mapping[str, object]], shards: int = 1, key: str = "clean_docs/en") -> Artifact:
+def left_by_a_step(
+    folder: Path, documents: Sequence[Mapping[str, object]], shards: int = 1, key: str = "clean_docs/en"
+) -> Artifact:
     """A committed artifact with these documents in ``shards`` ranges of ids, as every cleaning step leaves them."""
     rows = sorted(documents, key=lambda d: str(d["doc_id"]))
     cut = [rows[i * len(rows) // shards : (i + 1) * len(rows) // shards] for i in range(shards)]
@@ -81,7 +96,9 @@ def left_by_a_step(folder: Path, documents: Sequence[Mapping[str, object]], shar
             out.write(f"part-{i:05d}.parquet", pa.Table.from_pylist(list(part), schema=records.DOCUMENT))
         return Outcome(digest="d", rows_in=len(rows), rows_kept=len(rows), rows_dropped=0)
 
-    return Store(folder).build(key, MadeFrom(config={"shards": shards, "n": len(rows)}, code={}, libraries={}, inputs={}), work)[0]
+    return Store(folder).build(
+        key, MadeFrom(config={"shards": shards, "n": len(rows)}, code={}, libraries={}, inputs={}), work
+    )[0]
 
 
 def texts_of(out: Workspace) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""A real one-node Slurm, a real PostgreSQL, a real bubblewrap and a real browser for tests, from the system or from unpacked Debian packages."""
+"""A real one-node Slurm, a real PostgreSQL, a real bubblewrap and a real browser for tests, from the system or from
+unpacked Debian packages.
+"""
 
 import contextlib
 import hashlib
@@ -216,7 +218,9 @@ class Slurm(Server):
 
 
 class Postgres(Server):
-    """A PostgreSQL server on 127.0.0.1, its database and its user named postgres, no password; run as nobody by root."""
+    """A PostgreSQL server on 127.0.0.1, its database and its user named postgres, no password; run
+    as nobody by root.
+    """
 
     url: str
 
@@ -280,7 +284,10 @@ def browser(cache: Path) -> tuple[str, dict[str, str]]:
         return system, {}
     root = unpacked(["chromium", "fonts-wqy-zenhei"], cache)
     pulse = [str(folder) for folder in root.glob("usr/lib/*-linux-gnu/pulseaudio")]
-    environment = {"LD_LIBRARY_PATH": os.pathsep.join([library_path(root), *pulse]), "XDG_DATA_DIRS": f"{root}/usr/share"}
+    environment = {
+        "LD_LIBRARY_PATH": os.pathsep.join([library_path(root), *pulse]),
+        "XDG_DATA_DIRS": f"{root}/usr/share",
+    }
     if (fonts := root / "etc/fonts/fonts.conf").is_file():
         environment["FONTCONFIG_FILE"] = str(fonts)
     return str(root / "usr/lib/chromium/chromium"), environment

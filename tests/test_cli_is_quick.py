@@ -7,6 +7,9 @@ import sys
 
 
 def test_the_command_line_loads_neither_dagster_nor_torch() -> None:
-    script = "import sys, neo_assets.cli; print(sorted({'dagster', 'torch', 'transformers', 'deepspeed', 'duckdb'} & set(sys.modules)))"
+    script = (
+        "import sys, neo_assets.cli; print(sorted({'dagster', 'torch', 'transformers', 'deepspeed', 'duckdb'} &"
+        " set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,7 +17,16 @@ from training.streams import open_order
 class Batches:
     """What each step reads: nothing but a function of the step, whatever the number of ranks."""
 
-    def __init__(self, stream: TokenStream, order: DataOrder, run: Run, first_step: int, rank: int, device: torch.device, attention: str) -> None:
+    def __init__(
+        self,
+        stream: TokenStream,
+        order: DataOrder,
+        run: Run,
+        first_step: int,
+        rank: int,
+        device: torch.device,
+        attention: str,
+    ) -> None:
         self.stream, self.order, self.run, self.first_step = stream, order, run, first_step
         self.rank, self.device, self.attention = rank, device, attention
 
@@ -30,12 +39,16 @@ class Batches:
         return self.order.sequences_of(self.samples(step))
 
     def micro(self, sequences: Integers, index: int) -> tuple[ModelInputs, torch.Tensor]:
-        """(model's arguments, labels of the same shape as its ids) of this rank's micro-batch ``index`` of a step with these sequences."""
+        """(model's arguments, labels of the same shape as its ids) of this rank's micro-batch ``index`` of a step with
+        these sequences.
+        """
         begin = (index * self.run.data_parallel + self.rank) * self.run.micro_batch
         ids, labels, positions = self.stream.examples(sequences[begin : begin + self.run.micro_batch])
         if self.run.across_documents:
             positions = np.broadcast_to(np.arange(self.stream.length), positions.shape)
-        inputs = model_inputs(self.attention, torch.from_numpy(ids), torch.from_numpy(np.ascontiguousarray(positions)), self.device)
+        inputs = model_inputs(
+            self.attention, torch.from_numpy(ids), torch.from_numpy(np.ascontiguousarray(positions)), self.device
+        )
         return inputs, torch.from_numpy(labels).reshape(inputs["input_ids"].shape).to(self.device, non_blocking=True)
 
 

@@ -1,4 +1,6 @@
-"""What a checkpoint proves about itself: digests that tell whether two runs are bit for bit the same, and where each came from."""
+"""What a checkpoint proves about itself: digests that tell whether two runs are bit for bit the same, and where each
+came from.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ class Certificate(BaseModel):
 
     def outcome(self) -> dict[str, object]:
         """What must be equal in two runs that did the same."""
-        return {name: getattr(self, name) for name in ("step", "trained_tokens", "next_sample", "history_digest", "state_digests")}
+        return {
+            name: getattr(self, name)
+            for name in ("step", "trained_tokens", "next_sample", "history_digest", "state_digests")
+        }
 
 
 def read_certificate(checkpoint: Path) -> Certificate:
@@ -75,7 +80,9 @@ def start_of_history() -> str:
 
 
 def chained(digest: str, row: Mapping[str, float | int]) -> str:
-    """Digest of a loss history with one more step: the digest before, and the step's exact values (floats in hexadecimal)."""
+    """Digest of a loss history with one more step: the digest before, and the step's exact values (floats in
+    hexadecimal).
+    """
     values = [row[name] for name in _REPRODUCIBLE]
     return digest_json([digest, [v.hex() if isinstance(v, float) else v for v in values]])
 
@@ -87,7 +94,9 @@ def chain(digest: str, rows: Iterable[Mapping[str, float | int]]) -> str:
 
 
 def state_digest(state: object) -> str:
-    """Digest of every tensor, array and number in a nested state, whatever its container is and whichever file holds it."""
+    """Digest of every tensor, array and number in a nested state, whatever its container is and whichever file holds
+    it.
+    """
     digest = MultisetDigest()
     for name, value in _leaves(state, ""):
         if isinstance(value, torch.Tensor):
@@ -101,8 +110,12 @@ def state_digest(state: object) -> str:
 
 
 def _plain(value: int | float | str | bool) -> int | float | str | bool:
-    """A number as what it is, whatever class stood for it when it was saved: DeepSpeed's stage is an enumeration in memory and a number once it is read."""
-    return value if isinstance(value, bool) else next(kind(value) for kind in (int, float, str) if isinstance(value, kind))
+    """A number as what it is, whatever class stood for it when it was saved: DeepSpeed's stage is an enumeration in
+    memory and a number once it is read.
+    """
+    return (
+        value if isinstance(value, bool) else next(kind(value) for kind in (int, float, str) if isinstance(value, kind))
+    )
 
 
 def file_state_digest(path: Path) -> str:

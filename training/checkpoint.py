@@ -8,8 +8,8 @@ A checkpoint is a folder of the store, ``checkpoint/‹run›/‹step›-‹run 
     certificate.json    training/certificate.py
     manifest.json       every file with size and digest; written last
 
-It is written aside by threads (training/snapshot.py), digested, synced and renamed. Asked to stop between two checkpoints, a
-run saves a *rescue* beside its job: the same thing, no artifact, gone once a later checkpoint is there.
+It is written aside by threads (training/snapshot.py), digested, synced and renamed. Asked to stop between two
+checkpoints, a run saves a *rescue* beside its job: the same thing, no artifact, gone once a later checkpoint is there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,17 @@ from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.jobs import RunningJob
-from neo_assets.core.store import MANIFEST, PARTIAL, VERDICT_FILE, FileEntry, InputRef, MadeFrom, Manifest, commit_folder, read_manifest
+from neo_assets.core.store import (
+    MANIFEST,
+    PARTIAL,
+    VERDICT_FILE,
+    FileEntry,
+    InputRef,
+    MadeFrom,
+    Manifest,
+    commit_folder,
+    read_manifest,
+)
 from training.certificate import CERTIFICATE, METRICS, Certificate, Origin, read_certificate
 from training.machine import Machine
 from training.snapshot import RANKS, Snapshots, Writing
@@ -60,7 +70,15 @@ class Progress:
 class Checkpoints:
     """Writes and finds the checkpoints of one run. All methods are called by every rank unless they say otherwise."""
 
-    def __init__(self, config: PretrainConfig, job: RunningJob, rank: int, machine: Machine, stream: str, announce: Callable[[Manifest], None]) -> None:
+    def __init__(
+        self,
+        config: PretrainConfig,
+        job: RunningJob,
+        rank: int,
+        machine: Machine,
+        stream: str,
+        announce: Callable[[Manifest], None],
+    ) -> None:
         self.config, self.rank, self.machine, self.stream, self.announce = config, rank, machine, stream, announce
         self.root, self.rescues, self.ran = Path(job.spec.out), job.folder.path / "rescue", job.ran
         self.snapshots = Snapshots()
@@ -73,12 +91,19 @@ class Checkpoints:
 
     def committed(self) -> list[tuple[int, Path]]:
         """(step, folder) of every committed checkpoint of this run, oldest first."""
-        return [(int(p.parent.name.split("-")[0]), p.parent) for p in sorted(self.root.glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))]
+        return [
+            (int(p.parent.name.split("-")[0]), p.parent)
+            for p in sorted(self.root.glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
+        ]
 
     def last_sound(self, say: Callable[[str], None]) -> tuple[int, Path] | None:
-        """The newest checkpoint or rescue whose files all hash to what the manifest says. Damaged ones are renamed aside. Rank 0 only."""
+        """The newest checkpoint or rescue whose files all hash to what the manifest says. Damaged ones are renamed
+        aside. Rank 0 only.
+        """
         rescues = [(int(p.parent.name.split("-")[0]), p.parent) for p in self.rescues.glob(f"[0-9]*/{MANIFEST}")]
-        for step, folder in sorted([*self.committed(), *rescues], key=lambda found: (found[0], found[1].parent == self.root), reverse=True):
+        for step, folder in sorted(
+            [*self.committed(), *rescues], key=lambda found: (found[0], found[1].parent == self.root), reverse=True
+        ):
             problem = damage(folder)
             if problem is None:
                 return step, folder
@@ -91,7 +116,11 @@ class Checkpoints:
     def save(self, engine: DeepSpeedEngine, progress: Progress, next_sample: int, *, rescue: bool = False) -> None:
         """Take a snapshot and have it written. Returns when the snapshot is in memory; waits for the one before."""
         self.settle()
-        final = self.folder(progress.step) if not rescue else self.rescues / checkpoint_name(progress.step, self.config.run_fingerprint)
+        final = (
+            self.folder(progress.step)
+            if not rescue
+            else self.rescues / checkpoint_name(progress.step, self.config.run_fingerprint)
+        )
         partial = final.with_name(f"{PARTIAL}{final.name}")
         if self.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -131,7 +160,16 @@ class Checkpoints:
             self.writing = None
             dist.barrier()
 
-    def _manifest(self, folder: Path, final: Path, progress: Progress, next_sample: int, entries: dict[str, FileEntry], states: dict[str, str], began: float) -> Manifest:
+    def _manifest(
+        self,
+        folder: Path,
+        final: Path,
+        progress: Progress,
+        next_sample: int,
+        entries: dict[str, FileEntry],
+        states: dict[str, str],
+        began: float,
+    ) -> Manifest:
         config, run = self.config, self.config.run
         start = config.start
         certificate = Certificate(
@@ -153,7 +191,11 @@ class Checkpoints:
             code=self.ran["code"],
             versions=self.ran["libraries"],
         )
-        pq.write_table(pa.table({n: [row[n] for row in progress.rows] for n in METRICS.names}, schema=METRICS), folder / METRICS_FILE, compression="zstd")
+        pq.write_table(
+            pa.table({n: [row[n] for row in progress.rows] for n in METRICS.names}, schema=METRICS),
+            folder / METRICS_FILE,
+            compression="zstd",
+        )
         records.write_text(folder / CERTIFICATE, certificate.model_dump_json(indent=1))
         records.write_text(folder / VERDICT_FILE, "[]")
         # Whatever else DeepSpeed leaves in the folder (its recovery script) is a file of the checkpoint, too.
@@ -161,15 +203,30 @@ class Checkpoints:
             name = path.relative_to(folder).as_posix()
             if name not in entries:
                 entries[name] = FileEntry(size=path.stat().st_size, digest=digest_file(path))
-        inputs = {f"pretraining/{config.run_name}": InputRef(fingerprint=config.run_fingerprint, digest=config.run_fingerprint)}
+        inputs = {
+            f"pretraining/{config.run_name}": InputRef(
+                fingerprint=config.run_fingerprint, digest=config.run_fingerprint
+            )
+        }
         if start and not start.foreign:
-            inputs[f"checkpoint/{Path(start.folder).parent.name}"] = InputRef(fingerprint=Path(start.folder).name, digest=start.digest)
+            inputs[f"checkpoint/{Path(start.folder).parent.name}"] = InputRef(
+                fingerprint=Path(start.folder).name, digest=start.digest
+            )
         return Manifest(
             key=f"checkpoint/{config.run_name}",
             fingerprint=final.name,
             digest=digest_json(certificate.outcome()),
-            made_from=MadeFrom(config={"run": config.run_name, "step": progress.step}, code=self.ran["code"], libraries=self.ran["libraries"], inputs=inputs),
-            numbers={"step": progress.step, "loss": float(progress.rows[-1]["loss"]) if progress.rows else None, "trained_tokens": progress.tokens},
+            made_from=MadeFrom(
+                config={"run": config.run_name, "step": progress.step},
+                code=self.ran["code"],
+                libraries=self.ran["libraries"],
+                inputs=inputs,
+            ),
+            numbers={
+                "step": progress.step,
+                "loss": float(progress.rows[-1]["loss"]) if progress.rows else None,
+                "trained_tokens": progress.tokens,
+            },
             files=dict(sorted(entries.items())),
             seconds=round(time.monotonic() - began, 3),
             created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -178,7 +235,9 @@ class Checkpoints:
     # ------------------------------------------------ reading
 
     def load(self, engine: DeepSpeedEngine, folder: Path, *, same_world: bool = True) -> Certificate:
-        """Restore weights, optimizer and random states from a sound checkpoint of this world size. Returns its certificate."""
+        """Restore weights, optimizer and random states from a sound checkpoint of this world size. Returns its
+        certificate.
+        """
         own, engine.checkpoint_engine = engine.checkpoint_engine, self.snapshots
         try:
             path, state = engine.load_checkpoint(str(folder), tag=STATE, load_lr_scheduler_states=False)
@@ -194,7 +253,9 @@ class Checkpoints:
         return certificate
 
     def progress(self, folder: Path, certificate: Certificate) -> Progress:
-        """Where the run was when it saved this. The rows of a rescue are still to be committed, those of a checkpoint are."""
+        """Where the run was when it saved this. The rows of a rescue are still to be committed, those of a checkpoint
+        are.
+        """
         rows = read_metrics([folder]) if folder.parent == self.rescues else []
         return Progress(certificate.step, certificate.trained_tokens, certificate.history_digest, rows)
 
@@ -220,7 +281,11 @@ def damage(folder: Path) -> str | None:
 
 
 def random_states() -> dict[str, object]:
-    states: dict[str, object] = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+    states: dict[str, object] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states

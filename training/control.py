@@ -14,7 +14,9 @@ LOOK_SECONDS = 0.5
 
 
 class StopRequests:
-    """Whether somebody wants this run to save and end: a signal to any rank, or a file in the job's folder (rank 0 looks)."""
+    """Whether somebody wants this run to save and end: a signal to any rank, or a file in the job's folder (rank 0
+    looks).
+    """
 
     def __init__(self, folder: JobFolder, rank: int) -> None:
         self.folder, self.rank = folder, rank
@@ -37,7 +39,8 @@ class StopRequests:
 class HangWatch:
     """Ends this rank, with the stacks of all its threads in a file, when nothing was heard of it for ``seconds``.
 
-    Python's own faulthandler does it from a thread that needs no interpreter lock, so a rank that hangs in a collective writes, too.
+    Python's own faulthandler does it from a thread that needs no interpreter lock, so a rank that hangs in a collective
+    writes, too.
     """
 
     def __init__(self, folder: Path, rank: int, seconds: float) -> None:

@@ -1,10 +1,10 @@
 """Which tokens a training step sees: a pure function, in both directions, with nothing stored.
 
-The token stream is cut into sequences of fixed length, all of them full. Epoch ``e`` visits them in the order of a keyed permutation
-of ``[0, n)``: a four-round Feistel network over the next power of four, walked again while it leaves the range (less than four
-tries on average). It needs no memory, can be inverted, is computed for whole arrays at once (about 10 million sequences a second), and is
-the same on every machine and world size. Over a whole epoch each sequence is seen exactly once, so a mixture's weights hold to the
-sequence; a part of an epoch is a sample without replacement.
+The token stream is cut into sequences of fixed length, all of them full. Epoch ``e`` visits them in the order of a
+keyed permutation of ``[0, n)``: a four-round Feistel network over the next power of four, walked again while it leaves
+the range (less than four tries on average). It needs no memory, can be inverted, is computed for whole arrays at once
+(about 10 million sequences a second), and is the same on every machine and world size. Over a whole epoch each sequence
+is seen exactly once, so a mixture's weights hold to the sequence; a part of an epoch is a sample without replacement.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class KeyedPermutation:
         self.n = n
         bits = max(1, ((n - 1).bit_length() + 1) // 2)
         self._bits, self._mask = np.uint64(bits), np.uint64((1 << bits) - 1)
-        self._keys = [np.uint64(int.from_bytes(hashlib.blake2b(f"{key}/{r}".encode(), digest_size=8).digest(), "little")) for r in range(_ROUNDS)]
+        self._keys = [
+            np.uint64(int.from_bytes(hashlib.blake2b(f"{key}/{r}".encode(), digest_size=8).digest(), "little"))
+            for r in range(_ROUNDS)
+        ]
 
     def _round(self, r: int, half: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         """splitmix64's finalizer over the half and the round's key (Steele, Lea, Flood 2014)."""
@@ -80,8 +83,8 @@ class KeyedPermutation:
 class DataOrder:
     """Sample ``k`` of the order = sequence ``sequences_of(k)`` of the token stream.
 
-    A run takes samples one after another from ``start`` on and leaves out the half-open ranges in ``skip``; what it takes is counted by
-    *places*: place 0 is the first sample it sees.
+    A run takes samples one after another from ``start`` on and leaves out the half-open ranges in ``skip``; what it
+    takes is counted by *places*: place 0 is the first sample it sees.
     """
 
     sequences: int
@@ -103,7 +106,9 @@ class DataOrder:
         return out
 
     def samples_of(self, sequences: npt.ArrayLike, end: int) -> tuple[Integers, Integers]:
-        """Every sample below ``end`` that is one of these sequences, as (index into ``sequences``, sample), epoch by epoch."""
+        """Every sample below ``end`` that is one of these sequences, as (index into ``sequences``, sample), epoch by
+        epoch.
+        """
         given = np.atleast_1d(np.asarray(sequences, dtype=np.int64))
         which, found = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for epoch in range(-(-end // self.sequences)):
@@ -137,8 +142,8 @@ class DataOrder:
 class TokenStream:
     """Memory-mapped tokens of a ``token_shards`` artifact, cut into sequences.
 
-    ``tokens.bin``: little-endian uint16 or uint32, one after another, every document ended by the end-of-document token;
-    ``offsets.npy``: int64 (documents + 1,), where each document starts.
+    ``tokens.bin``: little-endian uint16 or uint32, one after another, every document ended by the end-of-document
+    token; ``offsets.npy``: int64 (documents + 1,), where each document starts.
     """
 
     def __init__(self, folder: Path, sequence_length: int, dtype: str) -> None:
@@ -152,7 +157,9 @@ class TokenStream:
             raise ValueError(f"{folder}: {len(self.tokens)} tokens are fewer than one sequence of {sequence_length}")
 
     def starts_in(self, sequence: int) -> Integers:
-        """Positions in ``(0, length]`` of this sequence (``length`` = first token after it) at which a new document starts."""
+        """Positions in ``(0, length]`` of this sequence (``length`` = first token after it) at which a new document
+        starts.
+        """
         begin = sequence * self.length
         first, last = np.searchsorted(self.offsets, [begin + 1, begin + self.length + 1])
         return np.asarray(self.offsets[first:last]) - begin
@@ -166,8 +173,8 @@ class TokenStream:
     def examples(self, sequences: Integers) -> tuple[Integers, Integers, Integers]:
         """(input ids, labels, position ids), each int64 of shape (sequences, length).
 
-        Labels are the next token, ``IGNORED`` where that token belongs to another document. Positions restart at every document
-        and at the start of the sequence: that is what keeps attention inside one document.
+        Labels are the next token, ``IGNORED`` where that token belongs to another document. Positions restart at every
+        document and at the start of the sequence: that is what keeps attention inside one document.
         """
         windows = np.stack([self.tokens[b : b + self.length + 1] for b in sequences * self.length]).astype(np.int64)
         labels, anchors = windows[:, 1:].copy(), np.zeros((len(sequences), self.length), dtype=np.int64)

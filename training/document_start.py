@@ -1,4 +1,6 @@
-"""What stands before a document's first token: in our training, nothing. An exported model says so in its configuration, and is asked so."""
+"""What stands before a document's first token: in our training, nothing. An exported model says so in its
+configuration, and is asked so.
+"""
 
 DOCUMENT_START = "neo_document_start"
 """Entry of an exported model's ``config.json``; its value is ``nothing``."""

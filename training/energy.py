@@ -1,4 +1,6 @@
-"""Energy of a node while a job runs: the CPU packages' RAPL counters and the GPUs' NVML counters, where the machine has them and lets us read them."""
+"""Energy of a node while a job runs: the CPU packages' RAPL counters and the GPUs' NVML counters, where the machine has
+them and lets us read them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,11 @@ class EnergyMeter:
     """Joules since it was made; None where nothing can be measured. Never a guess."""
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
-        self._packages = [p for p in sorted(powercap.glob("intel-rapl:*")) if p.name.count(":") == 1 and _read(p / "energy_uj") is not None]
+        self._packages = [
+            p
+            for p in sorted(powercap.glob("intel-rapl:*"))
+            if p.name.count(":") == 1 and _read(p / "energy_uj") is not None
+        ]
         self._gpus = _nvml()
         self._last = {p: _read(p / "energy_uj") or 0 for p in self._packages}
         self._microjoules = 0
@@ -20,11 +26,15 @@ class EnergyMeter:
     @property
     def sources(self) -> str:
         """What is measured, in words."""
-        parts = ([f"RAPL, {len(self._packages)} package(s)"] if self._packages else []) + ([f"NVML, {len(self._gpus)} GPU(s)"] if self._gpus else [])
+        parts = ([f"RAPL, {len(self._packages)} package(s)"] if self._packages else []) + (
+            [f"NVML, {len(self._gpus)} GPU(s)"] if self._gpus else []
+        )
         return " and ".join(parts) or "not measured"
 
     def joules(self) -> float | None:
-        """Read often enough: a package's counter wraps after some minutes at full load, and one wrap between two reads is counted right."""
+        """Read often enough: a package's counter wraps after some minutes at full load, and one wrap between two reads
+        is counted right.
+        """
         if not self._packages and not self._gpus:
             return None
         for package in self._packages:

@@ -1,7 +1,8 @@
 """Process group and DeepSpeed engine: the few lines where the machine shows.
 
-On a machine without a GPU, DeepSpeed would compile a shared-memory collective at first use and die where there is no C++
-compiler. It is told that the op cannot be built; plain gloo takes its place, at 5.2 k tokens/s for 4.6 M parameters on two ranks.
+On a machine without a GPU, DeepSpeed would compile a shared-memory collective at first use and die where there is no
+C++ compiler. It is told that the op cannot be built; plain gloo takes its place, at 5.2 k tokens/s for 4.6 M parameters
+on two ranks.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 def be_deterministic(wanted: bool) -> None:
     """Kernels that give the same bits each time, or the fastest. To be called before CUDA is used for the first time.
 
-    cuBLAS needs a workspace of its own for it, and flash-attention's backward pass another order of summation; an operation that has no
-    deterministic kernel raises an error instead of going on. New memory is not filled first: nothing here reads what it has not written.
+    cuBLAS needs a workspace of its own for it, and flash-attention's backward pass another order of summation; an
+    operation that has no deterministic kernel raises an error instead of going on. New memory is not filled first:
+    nothing here reads what it has not written.
     """
     if wanted:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
@@ -54,7 +56,10 @@ def start_process_group(deterministic: bool = True) -> tuple[int, int, torch.dev
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         device = torch.device("cpu")
         deepspeed.init_distributed(dist_backend="gloo")
-        line = f"no GPU: CPU with {torch.get_num_threads()} thread(s) a rank, gloo (DeepSpeed's compiled shared-memory op is left out, so no C++ compiler is needed)"
+        line = (
+            f"no GPU: CPU with {torch.get_num_threads()} thread(s) a rank, gloo (DeepSpeed's compiled shared-memory op"
+            " is left out, so no C++ compiler is needed)"
+        )
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device, line
 
 
@@ -65,7 +70,9 @@ def seed_everything(seed: int) -> None:
 
 
 def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = False) -> DeepSpeedEngine:
-    """AdamW (no decay on norm weights) under ZeRO of the recipe's stage. The learning rate is set before every step (``set_rate``)."""
+    """AdamW (no decay on norm weights) under ZeRO of the recipe's stage. The learning rate is set before every step
+    (``set_rate``).
+    """
     import deepspeed
 
     matrices = [p for p in model.parameters() if p.ndim >= 2]
@@ -86,7 +93,10 @@ def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = Fal
         "bf16": {"enabled": run.precision == "bf16"},
         # Else DeepSpeed adds the micro-batches' gradients up in bf16, where every addition rounds to three digits.
         "data_types": {"grad_accum_dtype": "fp32"},
-        "zero_optimization": {"stage": run.zero_stage, "reduce_bucket_size": min(BUCKET, sum(p.numel() for p in model.parameters()))},
+        "zero_optimization": {
+            "stage": run.zero_stage,
+            "reduce_bucket_size": min(BUCKET, sum(p.numel() for p in model.parameters())),
+        },
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,

@@ -1,15 +1,16 @@
 """Score a Hugging Face folder with lm-eval: a job's program, one process, no network.
 
-The model is loaded once. Tasks run one after another and each leaves its own files, so a task that breaks costs its own score and
-nothing else, and a job that was killed, or asked to stop (preemption, time limit, pause), goes on with the next task. The price is one pass of the harness per task (about 0.1 s).
+The model is loaded once. Tasks run one after another and each leaves its own files, so a task that breaks costs its own
+score and nothing else, and a job that was killed, or asked to stop (preemption, time limit, pause), goes on with the
+next task. The price is one pass of the harness per task (about 0.1 s).
 
     ‹out›/‹folder›/‹task›.json          rows: one per metric and subset
     ‹out›/‹folder›/‹task›.items.jsonl   one line per item, so that two models can be compared item by item
     ‹out›/‹folder›/‹task›.error.txt     why there is no score; the program then ends with exit code 3
     ‹out›/‹folder›/samples.json         continuations of the recipe's prompts
 
-Every score has a folder of its own, named by what it is made from: results that another job left under an older task or program are not taken
-for today's.
+Every score has a folder of its own, named by what it is made from: results that another job left under an older task or
+program are not taken for today's.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Asked(BaseModel):
 
 
 class EvaluateConfig(BaseModel):
-    """What ``training.evaluate`` needs besides its input folders: ``hf_model``, and any number with a ``tasks.json``."""
+    """What ``training.evaluate`` needs besides its input folders: ``hf_model``, and any number with
+    a ``tasks.json``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,17 +103,30 @@ def evaluate(job: RunningJob) -> int:
             rows, items = score(lm, task, data, scratch, config.seed)
         except Exception as error:  # whatever it is, the other tasks' scores must not be lost to it
             failed.append(name)
-            records.write_text(mine / f"{name}.error.txt", str(error) if isinstance(error, NeoError) else traceback.format_exc())
+            records.write_text(
+                mine / f"{name}.error.txt", str(error) if isinstance(error, NeoError) else traceback.format_exc()
+            )
             print(f"{name}: no score: {type(error).__name__}: {error}", flush=True)
             continue
-        records.write_text(mine / f"{name}.items.jsonl", "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items))
+        records.write_text(
+            mine / f"{name}.items.jsonl", "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items)
+        )
         records.write_text(mine / f"{name}.json", json.dumps(rows, indent=1))
         (mine / f"{name}.error.txt").unlink(missing_ok=True)
         main = next(r for r in rows if r["main"])
-        print(f"{name}: {main['metric']} {main['value']:.4f} ± {main['stderr'] or 0:.4f} ({len(items)} items, {main['seconds']} s)", flush=True)
-        reporter.send("progress", task=name, done=done, tasks=len(config.tasks), metric=main["metric"], value=main["value"])
+        print(
+            f"{name}: {main['metric']} {main['value']:.4f} ± {main['stderr'] or 0:.4f} ({len(items)} items,"
+            f" {main['seconds']} s)",
+            flush=True,
+        )
+        reporter.send(
+            "progress", task=name, done=done, tasks=len(config.tasks), metric=main["metric"], value=main["value"]
+        )
     if config.samples and not (out / config.folders[SAMPLES] / f"{SAMPLES}.json").is_file():
-        records.write_text(out / config.folders[SAMPLES] / f"{SAMPLES}.json", json.dumps(continuations(model, tokenizer, config), ensure_ascii=False, indent=1))
+        records.write_text(
+            out / config.folders[SAMPLES] / f"{SAMPLES}.json",
+            json.dumps(continuations(model, tokenizer, config), ensure_ascii=False, indent=1),
+        )
     shutil.rmtree(scratch, ignore_errors=True)
     reporter.send("done", scored=len(config.tasks) - len(failed), failed=failed)
     return EXIT_TASK_FAILED if failed else 0
@@ -118,17 +134,27 @@ def evaluate(job: RunningJob) -> int:
 
 def _stay_offline(scratch: Path) -> None:
     """Must come before the first import of a Hugging Face library: they read these once."""
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(scratch / "hf"), HF_DATASETS_CACHE=str(scratch / "datasets"), TOKENIZERS_PARALLELISM="false")
+    os.environ.update(
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        HF_HOME=str(scratch / "hf"),
+        HF_DATASETS_CACHE=str(scratch / "datasets"),
+        TOKENIZERS_PARALLELISM="false",
+    )
 
 
 def _keep_the_log_short() -> None:
     """Must come before the first import of tqdm, which reads these once."""
     os.environ |= {"TQDM_DELAY": str(BAR_SECONDS), "TQDM_MININTERVAL": str(BAR_SECONDS)}
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model that is loaded already, which is the point
+    logging.getLogger("lm_eval").setLevel(
+        logging.ERROR
+    )  # it warns of a model that is loaded already, which is the point
 
 
 def load(folder: Path, config: EvaluateConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of a folder, ready to score. In a model of ours, text that spells a special token is tokenized as text, as in training."""
+    """Model and tokenizer of a folder, ready to score. In a model of ours, text that spells a special token is
+    tokenized as text, as in training.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -139,8 +165,12 @@ def load(folder: Path, config: EvaluateConfig) -> tuple[PreTrainedModel, PreTrai
     return model, AutoTokenizer.from_pretrained(folder, local_files_only=True, **ours)
 
 
-def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: EvaluateConfig) -> dict[str, object]:
-    """How the model goes on from each prompt: the likeliest token each time, with repetition made less likely. Deterministic."""
+def continuations(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: EvaluateConfig
+) -> dict[str, object]:
+    """How the model goes on from each prompt: the likeliest token each time, with repetition made less likely.
+    Deterministic.
+    """
     import torch
 
     samples = []
@@ -159,8 +189,19 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, co
                     use_cache=True,
                 )
             new = written[0, ids.shape[1] :].tolist()
-            samples.append({"lang": lang, "prompt": prompt, "continuation": tokenizer.decode(new, skip_special_tokens=True), "tokens": len(new), "repetition": repetition(new)})
-    return {"method": f"greedy, repetition penalty {config.repetition_penalty}, at most {config.sample_tokens} tokens", "samples": samples}
+            samples.append(
+                {
+                    "lang": lang,
+                    "prompt": prompt,
+                    "continuation": tokenizer.decode(new, skip_special_tokens=True),
+                    "tokens": len(new),
+                    "repetition": repetition(new),
+                }
+            )
+    return {
+        "method": f"greedy, repetition penalty {config.repetition_penalty}, at most {config.sample_tokens} tokens",
+        "samples": samples,
+    }
 
 
 def repetition(tokens: list[int]) -> float:

@@ -1,9 +1,10 @@
 """Export a checkpoint as a Hugging Face folder: a job's program, one process.
 
-The published weights are the fp32 master weights rounded to bf16. For a bf16 run these are, bit for bit, the weights the engine
-computed with. The parity test does not assume that: it reads the engine's own weights by another way, builds the model from the
-recipe, and asks for the same logits, to the last bit, from the folder as a stranger would load it. Rounding costs an fp32 run
-some precision; how much is in ``parity.json``. No GPU is used; the model has to fit into memory twice.
+The published weights are the fp32 master weights rounded to bf16. For a bf16 run these are, bit for bit, the weights
+the engine computed with. The parity test does not assume that: it reads the engine's own weights by another way, builds
+the model from the recipe, and asks for the same logits, to the last bit, from the folder as a stranger would load it.
+Rounding costs an fp32 run some precision; how much is in ``parity.json``. No GPU is used; the model has to fit into
+memory twice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "chat_template.jinja")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
 PARITY_SEQUENCES, PARITY_TOKENS = 2, 256
 """How much the parity test reads; more finds no more, each weight is used by every token."""
 
@@ -58,7 +66,10 @@ def export(job: RunningJob) -> None:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder)
     if len(tokenizer) > config.vocab_rows:
-        raise SystemExit(f"the tokenizer in {tokenizer_folder} has {len(tokenizer)} tokens, the model {config.vocab_rows} embedding rows: they do not belong together")
+        raise SystemExit(
+            f"the tokenizer in {tokenizer_folder} has {len(tokenizer)} tokens, the model {config.vocab_rows} embedding"
+            " rows: they do not belong together"
+        )
     masters = master_weights(checkpoint, config.tag)
     model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
     setattr(model.config, DOCUMENT_START, NOTHING)
@@ -76,24 +87,37 @@ def export(job: RunningJob) -> None:
     records.write_text(out / "parity.json", json.dumps(parity, indent=1))
     if parity["max_abs_logit_difference"] != 0 or parity["tensors_differing"] != 0:
         raise SystemExit(
-            f"parity failed: logits of the exported folder differ from the checkpoint's by up to {parity['max_abs_logit_difference']} "
-            f"({parity['tensors_differing']} of {parity['tensors']} weights differ, first: {parity['first_differing']}). The folder {out} is not the trained model."
+            "parity failed: logits of the exported folder differ from the checkpoint's by up to"
+            f" {parity['max_abs_logit_difference']} ({parity['tensors_differing']} of {parity['tensors']} weights"
+            f" differ, first: {parity['first_differing']}). The folder {out} is not the trained model."
         )
-    print(f"parity: {parity['tensors']} weights and {parity['tokens']} tokens' logits are equal to the last bit", flush=True)
+    print(
+        f"parity: {parity['tensors']} weights and {parity['tokens']} tokens' logits are equal to the last bit",
+        flush=True,
+    )
     reporter.send("done", **parity)
 
 
 def generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    """How the model generates unless it is asked otherwise: with the cache, which training needs off in the configuration, and padding without being told how."""
+    """How the model generates unless it is asked otherwise: with the cache, which training needs off in the
+    configuration, and padding without being told how.
+    """
     from transformers import GenerationConfig
 
-    return GenerationConfig(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, use_cache=True)
+    return GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        use_cache=True,
+    )
 
 
 def tell_every_reader(out: Path, context: int) -> None:
-    """Add what transformers 5 does not write and others read: without a word transformers 4.57 takes 10,000 for a ``rope_theta`` that is not at the top.
+    """Add what transformers 5 does not write and others read: without a word transformers 4.57 takes 10,000 for a
+    ``rope_theta`` that is not at the top.
 
-    ``torch_dtype`` is ``dtype``'s name before 4.56. With ``model_max_length`` truncating works, at the price of a warning for every first text that is longer.
+    ``torch_dtype`` is ``dtype``'s name before 4.56. With ``model_max_length`` truncating works, at the price of a
+    warning for every first text that is longer.
     """
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     _rewrite(out / "config.json", rope_theta=config["rope_parameters"]["rope_theta"], torch_dtype=config["dtype"])
@@ -105,8 +129,12 @@ def _rewrite(file: Path, **changes: object) -> None:
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def bf16_model(config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None) -> LlamaForCausalLM:
-    """The recipe's model with these weights in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``: ``.to(bfloat16)`` would round the rotary frequencies."""
+def bf16_model(
+    config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None
+) -> LlamaForCausalLM:
+    """The recipe's model with these weights in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``:
+    ``.to(bfloat16)`` would round the rotary frequencies.
+    """
     import torch
     from transformers import LlamaForCausalLM
 
@@ -120,7 +148,9 @@ def bf16_model(config: ExportConfig, weights: dict[str, torch.Tensor], bos: int 
     return model.eval()
 
 
-def measure_parity(config: ExportConfig, checkpoint: Path, masters: dict[str, torch.Tensor], out: Path) -> dict[str, object]:
+def measure_parity(
+    config: ExportConfig, checkpoint: Path, masters: dict[str, torch.Tensor], out: Path
+) -> dict[str, object]:
     """Compare the folder, loaded as anybody would, with the engine's own weights in the recipe's model.
 
     ZeRO stage 3 keeps no whole module in the checkpoint; there the reference is the rounded master weights.

@@ -1,4 +1,6 @@
-"""Starting from somebody else's weights: a Hugging Face folder with a Llama in safetensors. Nothing in it is executed or unpickled."""
+"""Starting from somebody else's weights: a Hugging Face folder with a Llama in safetensors. Nothing in it is executed
+or unpickled.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def weight_files(folder: Path) -> list[Path]:
         raise BadInput(f"from_model: {folder} is no Hugging Face folder: it has no config.json")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise BadInput(f"from_model: {folder} has no *.safetensors; weights in other forms are not read, since those can run code")
+        raise BadInput(
+            f"from_model: {folder} has no *.safetensors; weights in other forms are not read, since those can run code"
+        )
     return files
 
 
@@ -35,7 +39,9 @@ def content_digest(folder: Path, digest: Callable[[Path], str] = digest_file) ->
 
 
 def shape_differences(folder: Path, model: Model, rows: int) -> list[str]:
-    """What of the folder's configuration is not the recipe's model, in words. What this model cannot compute at all is among it: rotary scaling, biases, another activation."""
+    """What of the folder's configuration is not the recipe's model, in words. What this model cannot compute at all is
+    among it: rotary scaling, biases, another activation.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     heads = config.get("num_attention_heads")
     rope = config.get("rope_parameters") or {}
@@ -50,21 +56,38 @@ def shape_differences(folder: Path, model: Model, rows: int) -> list[str]:
         "vocabulary rows": config.get("vocab_size"),
         "rope_theta": float(rope.get("rope_theta") or config.get("rope_theta") or 10_000),
         "rotary scaling": _rotary_scaling(rope) or _rotary_scaling(config.get("rope_scaling") or {}),
-        "share of a head that is rotated": float(rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1),
+        "share of a head that is rotated": float(
+            rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1
+        ),
         "norm_eps": config.get("rms_norm_eps"),
         "activation": config.get("hidden_act", "silu"),
         "attention bias": bool(config.get("attention_bias", False)),
         "bias in the feed-forward layers": bool(config.get("mlp_bias", False)),
         "tied embeddings": bool(config.get("tie_word_embeddings", False)),
     }
-    wanted = {"model_type": "llama", "vocabulary rows": rows, "rotary scaling": None, "share of a head that is rotated": 1.0, "activation": "silu"}
+    wanted = {
+        "model_type": "llama",
+        "vocabulary rows": rows,
+        "rotary scaling": None,
+        "share of a head that is rotated": 1.0,
+        "activation": "silu",
+    }
     wanted |= {"attention bias": False, "bias in the feed-forward layers": False, "tied embeddings": False}
-    wanted |= {name: getattr(model, name) for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "rope_theta", "norm_eps")}
-    return [f"{name} is {there[name]!r} there, {value!r} in the recipe" for name, value in wanted.items() if there[name] != value]
+    wanted |= {
+        name: getattr(model, name)
+        for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "rope_theta", "norm_eps")
+    }
+    return [
+        f"{name} is {there[name]!r} there, {value!r} in the recipe"
+        for name, value in wanted.items()
+        if there[name] != value
+    ]
 
 
 def _rotary_scaling(settings: dict[str, object]) -> str | None:
-    """The kind of scaling that a configuration asks for (llama3, yarn, linear …), if any; older ones call it ``type``."""
+    """The kind of scaling that a configuration asks for (llama3, yarn, linear …), if any; older
+    ones call it ``type``.
+    """
     kind = settings.get("rope_type") or settings.get("type")
     return None if kind in (None, "default") else str(kind)
 

@@ -1,7 +1,8 @@
 """One task at a time through lm-eval: our own tasks as YAML made here, and the tasks it ships on data that lie here.
 
-Results are lm-eval's own numbers wherever it has them. Each item is kept with ``value`` and ``size`` of the task's main metric, so that the
-score is the sum of values over the sum of sizes, and two models can be compared item by item whatever the task is.
+Results are lm-eval's own numbers wherever it has them. Each item is kept with ``value`` and ``size`` of the task's main
+metric, so that the score is the sum of values over the sum of sizes, and two models can be compared item by item
+whatever the task is.
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.document_start import starts_from_nothing
-from training.tasks import MULTIPLE_CHOICE_METRICS, Task, lm_eval_config, lm_eval_record, question_key, question_of, task_identity
+from training.tasks import (
+    MULTIPLE_CHOICE_METRICS,
+    Task,
+    lm_eval_config,
+    lm_eval_record,
+    question_key,
+    question_of,
+    task_identity,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ANALYTIC = 1
-"""lm-eval's ``bootstrap_iters``: anything above 0 gives accuracies their standard error, which has a formula and needs no bootstrap."""
+"""lm-eval's ``bootstrap_iters``: anything above 0 gives accuracies their standard error, which has a formula and needs
+no bootstrap.
+"""
 BOOTSTRAP = 100_000
 """lm-eval's own default, for shipped tasks whose metric has no such formula."""
 POWER = 2.8
@@ -37,28 +48,41 @@ Items = list[dict[str, object]]
 def stream_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int, device: str) -> Any:
     """The model as lm-eval sees it, asked in the form it was trained in.
 
-    In our training a document's first token follows nothing. lm-eval would put a special token before it that the model has never seen
-    as context. Here the first token of a document is not predicted: it is charged as if drawn from the whole vocabulary. A model
-    that does not say so (any that was not exported here) is lm-eval's own, without a difference.
+    In our training a document's first token follows nothing. lm-eval would put a special token before it that the model
+    has never seen as context. Here the first token of a document is not predicted: it is charged as if drawn from the
+    whole vocabulary. A model that does not say so (any that was not exported here) is lm-eval's own, without a
+    difference.
     """
     from lm_eval.models.huggingface import HFLM
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     class CountingLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
-        """Counts the requests that are longer than the model reads: lm-eval cuts them from the left, examples first, and only logs it."""
+        """Counts the requests that are longer than the model reads: lm-eval cuts them from the left, examples first,
+        and only logs it.
+        """
 
         requests = cut = 0
 
         def _loglikelihood_tokens(self, requests: list[tuple[Any, list[int], list[int]]], **more: Any) -> Any:
             self.requests += len(requests)
-            self.cut += sum(len(context) + len(continuation) > self.max_length + 1 for _, context, continuation in requests)
+            self.cut += sum(
+                len(context) + len(continuation) > self.max_length + 1 for _, context, continuation in requests
+            )
             return super()._loglikelihood_tokens(requests, **more)
 
-        def tok_batch_encode(self, strings: list[str], padding_side: str = "left", left_truncate_len: int | None = None, truncation: bool = False) -> Any:
+        def tok_batch_encode(
+            self,
+            strings: list[str],
+            padding_side: str = "left",
+            left_truncate_len: int | None = None,
+            truncation: bool = False,
+        ) -> Any:
             self.requests += len(strings)
             if left_truncate_len is not None:
                 self.cut += sum(len(self.tok_encode(text)) > left_truncate_len for text in strings)
-            return super().tok_batch_encode(strings, padding_side=padding_side, left_truncate_len=left_truncate_len, truncation=truncation)
+            return super().tok_batch_encode(
+                strings, padding_side=padding_side, left_truncate_len=left_truncate_len, truncation=truncation
+            )
 
     if not starts_from_nothing(model.config):
         return CountingLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device)
@@ -71,7 +95,9 @@ def stream_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, bat
             for owner, request in enumerate(requests):
                 first, *rest = self.tok_encode(request.args[0])
                 totals[owner] = -math.log(self.model.config.vocab_size)
-                for window in get_rolling_token_windows(rest, prefix_token=first, max_seq_len=self.max_length, context_len=1):
+                for window in get_rolling_token_windows(
+                    rest, prefix_token=first, max_seq_len=self.max_length, context_len=1
+                ):
                     windows.append((None, *make_disjoint_window(window)))
                     owners.append(owner)
             scored = self._loglikelihood_tokens(windows, disable_tqdm=True, override_bs=self.batch_size)
@@ -79,7 +105,14 @@ def stream_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, bat
                 totals[owner] += loglik
             return totals
 
-    return StreamLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device, max_length=model.config.max_position_embeddings, add_bos_token=False)
+    return StreamLM(
+        pretrained=model,
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        device=device,
+        max_length=model.config.max_position_embeddings,
+        add_bos_token=False,
+    )
 
 
 def score(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Rows, Items]:
@@ -93,27 +126,44 @@ def score(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Ro
     if task.kind == "code":
         from training.sandbox import Sandbox
 
-        Sandbox.open(task.limits.packages if task.limits else ())  # before an hour is spent on writing programs that may not be run
+        Sandbox.open(
+            task.limits.packages if task.limits else ()
+        )  # before an hour is spent on writing programs that may not be run
     _set_seeds(seed)
     if hasattr(lm, "cut"):
         lm.requests = lm.cut = 0
     rows, items = _shipped(lm, task, data, seed) if task.shipped else _own(lm, task, data, scratch, seed)
-    common: dict[str, Scalar] = {"task": task.name, "identity": task_identity(task), "lang": task.lang, "n": len(items), "shots": task.shots}
+    common: dict[str, Scalar] = {
+        "task": task.name,
+        "identity": task_identity(task),
+        "lang": task.lang,
+        "n": len(items),
+        "shots": task.shots,
+    }
     common |= {"requests": getattr(lm, "requests", None), "cut": getattr(lm, "cut", None)}
-    common |= {"chance": task.chance, "higher_is_better": True, "main": False, "subset": None, "lm_eval": _version(), "seconds": round(time.monotonic() - began, 3)}
+    common |= {
+        "chance": task.chance,
+        "higher_is_better": True,
+        "main": False,
+        "subset": None,
+        "lm_eval": _version(),
+        "seconds": round(time.monotonic() - began, 3),
+    }
     return [_whole(common | row) for row in rows], items
 
 
 def _whole(row: dict[str, Scalar]) -> dict[str, Scalar]:
-    """With the smallest difference between two models that such a score can be expected to show, if they are asked separately."""
+    """With the smallest difference between two models that such a score can be expected to show, if they are asked
+    separately.
+    """
     return row | {"detectable": detectable(float(str(row["value"])), row["stderr"], int(str(row["n"])))}
 
 
 def detectable(value: float, stderr: Scalar, n: int) -> float | None:
     """Difference found four times out of five at the 5 % level; None where no standard error is known.
 
-    All or no answers right have a standard error of 0, and yet the next item may be another: there two right and two wrong ones are added
-    (Agresti and Coull 1998).
+    All or no answers right have a standard error of 0, and yet the next item may be another: there two right and two
+    wrong ones are added (Agresti and Coull 1998).
     """
     if not isinstance(stderr, float):
         return None
@@ -152,7 +202,9 @@ def _own(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Row
     folder = scratch / task.name
     folder.mkdir(parents=True, exist_ok=True)
     rendered = folder / "items.jsonl"
-    rendered.write_text("".join(json.dumps(lm_eval_record(task, i), ensure_ascii=False) + "\n" for i in asked), encoding="utf-8")
+    rendered.write_text(
+        "".join(json.dumps(lm_eval_record(task, i), ensure_ascii=False) + "\n" for i in asked), encoding="utf-8"
+    )
     config = lm_eval_config(task, rendered, scratch / "datasets", getattr(lm, "max_length", 0))
     (folder / "task.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     loaded = TaskManager(include_path=str(folder), include_defaults=False).load([task.name])
@@ -164,7 +216,15 @@ def _own(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Row
         return _text_scores(lm, task, asked, samples)
     if task.kind == "multiple_choice":
         numbers = results["results"][task.name]
-        rows: Rows = [{"metric": m, "value": float(numbers[f"{m},none"]), "stderr": finite(numbers[f"{m}_stderr,none"]), "main": m == task.metric} for m in MULTIPLE_CHOICE_METRICS]
+        rows: Rows = [
+            {
+                "metric": m,
+                "value": float(numbers[f"{m},none"]),
+                "stderr": finite(numbers[f"{m}_stderr,none"]),
+                "main": m == task.metric,
+            }
+            for m in MULTIPLE_CHOICE_METRICS
+        ]
         return rows, [_choice_record(task, s) for s in samples]
     written = [str(s["filtered_resps"][0]) for s in samples]
     if task.kind == "code":
@@ -176,13 +236,22 @@ def _own(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Row
         detail = [""] * len(right)
     value, stderr = ratio([float(r) for r in right], [1] * len(right))
     items: Items = [
-        {"id": item["id"], "value": float(ok), "size": 1, "written": text, "detail": why, "prompt_hash": s["prompt_hash"]}
+        {
+            "id": item["id"],
+            "value": float(ok),
+            "size": 1,
+            "written": text,
+            "detail": why,
+            "prompt_hash": s["prompt_hash"],
+        }
         for item, text, ok, why, s in zip(asked, written, right, detail, samples, strict=True)
     ]
     return [{"metric": task.metric, "value": value, "stderr": stderr, "main": True}], items
 
 
-def _text_scores(lm: Any, task: Task, asked: Sequence[dict[str, Any]], samples: Sequence[dict[str, Any]]) -> tuple[Rows, Items]:
+def _text_scores(
+    lm: Any, task: Task, asked: Sequence[dict[str, Any]], samples: Sequence[dict[str, Any]]
+) -> tuple[Rows, Items]:
     """Bits per byte, whole and by source, and nats per token."""
     items: Items = []
     nats: list[float] = []
@@ -192,7 +261,16 @@ def _text_scores(lm: Any, task: Task, asked: Sequence[dict[str, Any]], samples: 
         nats.append(-loglik)
         tokens.append(len(lm.tok_encode(item["text"])))
         size = len(item["text"].encode())
-        items.append({"id": item["id"], "value": -loglik / math.log(2), "size": size, "source": item.get("source"), "tokens": tokens[-1], "prompt_hash": sample["prompt_hash"]})
+        items.append(
+            {
+                "id": item["id"],
+                "value": -loglik / math.log(2),
+                "size": size,
+                "source": item.get("source"),
+                "tokens": tokens[-1],
+                "prompt_hash": sample["prompt_hash"],
+            }
+        )
     value, stderr = item_score(items)
     rows: Rows = [{"metric": task.metric, "value": value, "stderr": stderr, "main": True, "higher_is_better": False}]
     by_source: dict[str, Items] = defaultdict(list)
@@ -201,9 +279,21 @@ def _text_scores(lm: Any, task: Task, asked: Sequence[dict[str, Any]], samples: 
             by_source[str(record["source"])].append(record)
     for source, mine in sorted(by_source.items()):
         value, stderr = item_score(mine)
-        rows.append({"metric": task.metric, "value": value, "stderr": stderr, "n": len(mine), "subset": f"source:{source}", "higher_is_better": False})
+        rows.append(
+            {
+                "metric": task.metric,
+                "value": value,
+                "stderr": stderr,
+                "n": len(mine),
+                "subset": f"source:{source}",
+                "higher_is_better": False,
+            }
+        )
     value, stderr = ratio(nats, tokens)
-    return [*rows, {"metric": "nats_per_token", "value": value, "stderr": stderr, "higher_is_better": False, "chance": None}], items
+    return [
+        *rows,
+        {"metric": "nats_per_token", "value": value, "stderr": stderr, "higher_is_better": False, "chance": None},
+    ], items
 
 
 def _choice_record(task: Task, sample: dict[str, Any]) -> dict[str, object]:
@@ -212,14 +302,24 @@ def _choice_record(task: Task, sample: dict[str, Any]) -> dict[str, object]:
     per_character = [loglik / len(choice) for loglik, choice in zip(logliks, sample["doc"]["choices"], strict=True)]
     chosen = per_character.index(max(per_character))
     of_main = float(sample[task.metric])
-    return {"id": sample["doc"]["id"], "value": of_main, "size": 1, "logliks": logliks, "chosen": chosen, "answer": sample["doc"]["answer"], "prompt_hash": sample["prompt_hash"]}
+    return {
+        "id": sample["doc"]["id"],
+        "value": of_main,
+        "size": 1,
+        "logliks": logliks,
+        "chosen": chosen,
+        "answer": sample["doc"]["answer"],
+        "prompt_hash": sample["prompt_hash"],
+    }
 
 
 # ------------------------------------------------------------------ tasks that lm-eval ships
 
 
 def _shipped(lm: Any, task: Task, data: Path, seed: int) -> tuple[Rows, Items]:
-    """The harness's own task, unchanged, on the data sets below ``data``: it looks for a folder called as on the hub before it asks the hub."""
+    """The harness's own task, unchanged, on the data sets below ``data``: it looks for a folder called as on the hub
+    before it asks the hub.
+    """
     import lm_eval
     from lm_eval.evaluator import evaluate as run_harness
     from lm_eval.tasks import TaskManager
@@ -227,7 +327,9 @@ def _shipped(lm: Any, task: Task, data: Path, seed: int) -> tuple[Rows, Items]:
     assert task.shipped is not None
     name = task.shipped.task
     with contextlib.chdir(data):
-        loaded = TaskManager(include_path=str(Path(lm_eval.__file__).parent / "tasks" / task.shipped.folder), include_defaults=False).load([name])
+        loaded = TaskManager(
+            include_path=str(Path(lm_eval.__file__).parent / "tasks" / task.shipped.folder), include_defaults=False
+        ).load([name])
         for one in loaded["tasks"].values():
             # As lm-eval's command line does with --num_fewshot: a task that says 0 itself stays so.
             if one.get_config("num_fewshot") != 0:
@@ -238,7 +340,10 @@ def _shipped(lm: Any, task: Task, data: Path, seed: int) -> tuple[Rows, Items]:
     metrics = [k for k in numbers if "," in k and "_stderr," not in k and isinstance(numbers[k], int | float)]
     wanted = task.metric if "," in task.metric else f"{task.metric},none"
     if wanted not in metrics:
-        raise ValueError(f"lm-eval's '{name}' has no metric '{task.metric}'; it has {', '.join(m.removesuffix(',none') for m in metrics)}")
+        raise ValueError(
+            f"lm-eval's '{name}' has no metric '{task.metric}'; it has"
+            f" {', '.join(m.removesuffix(',none') for m in metrics)}"
+        )
     better = {m: direction for one in results["higher_is_better"].values() for m, direction in one.items()}
     metric, _, chosen_filter = wanted.partition(",")
     items: Items = []
@@ -261,9 +366,20 @@ def _shipped(lm: Any, task: Task, data: Path, seed: int) -> tuple[Rows, Items]:
     rows: Rows = []
     for m in metrics:
         short, _, used = m.partition(",")
-        row: dict[str, Scalar] = {"metric": m.removesuffix(",none"), "value": float(numbers[m]), "stderr": finite(numbers.get(f"{short}_stderr,{used}"))}
+        row: dict[str, Scalar] = {
+            "metric": m.removesuffix(",none"),
+            "value": float(numbers[m]),
+            "stderr": finite(numbers.get(f"{short}_stderr,{used}")),
+        }
         is_main = m == wanted
-        rows.append(row | {"main": is_main, "higher_is_better": bool(better.get(short, True)), "chance": sum(chances) / len(chances) if is_main and chances else None})
+        rows.append(
+            row
+            | {
+                "main": is_main,
+                "higher_is_better": bool(better.get(short, True)),
+                "chance": sum(chances) / len(chances) if is_main and chances else None,
+            }
+        )
     return rows, items
 
 
@@ -276,7 +392,9 @@ def item_score(items: Sequence[dict[str, object]]) -> tuple[float, float | None]
 
 
 def ratio(amounts: Sequence[float], sizes: Sequence[int]) -> tuple[float, float | None]:
-    """Sum of amounts over sum of sizes, and its standard error over documents drawn at random (delta method; None for one document)."""
+    """Sum of amounts over sum of sizes, and its standard error over documents drawn at random (delta method; None for
+    one document).
+    """
     total, n = sum(sizes), len(sizes)
     value = math.fsum(amounts) / total
     if n < 2:

@@ -1,4 +1,6 @@
-"""Ending on request for programs that keep each result as soon as it is there. A module of its own, so that it is no part of what a training run is made from."""
+"""Ending on request for programs that keep each result as soon as it is there. A module of its own, so that it is no
+part of what a training run is made from.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Document <-> step: what a step saw, and which steps saw a document. Computed from the data order; nothing was logged.
 
-Works on whole arrays: at 100 million tokens both directions take a few milliseconds a thousand steps (benchmarks/ledger.py).
+Works on whole arrays: at 100 million tokens both directions take a few milliseconds a thousand steps
+(benchmarks/ledger.py).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class RunLedger:
         return self.order.samples_at(np.arange((first - 1 - self.first_step) * batch, (last - self.first_step) * batch))
 
     def saw(self, first: int, last: int) -> pa.Table:
-        """Every document that the updates to steps ``first`` to ``last`` read: step, place in the batch, sequence, and which of the document's tokens."""
+        """Every document that the updates to steps ``first`` to ``last`` read: step, place in the batch, sequence, and
+        which of the document's tokens.
+        """
         samples = self.samples(first, last)
         sequences = self.order.sequences_of(samples)
         begin, end = sequences * self.stream.length, (sequences + 1) * self.stream.length
@@ -59,7 +62,14 @@ class RunLedger:
         return _described(
             self.shards,
             documents,
-            {"step": first + rows // batch, "place": rows % batch, "sample": samples[rows], "sequence": sequences[rows], "from_token": from_token, "to_token": to_token},
+            {
+                "step": first + rows // batch,
+                "place": rows % batch,
+                "sample": samples[rows],
+                "sequence": sequences[rows],
+                "from_token": from_token,
+                "to_token": to_token,
+            },
         )
 
     def when(self, doc_id: str, steps: int | None = None) -> pa.Table:
@@ -75,7 +85,11 @@ class RunLedger:
         turn = np.argsort(places, kind="stable")
         turn = turn[places[turn] >= 0]
         document, sequence, places, samples = owner[which[turn]], held[which[turn]], places[turn], samples[turn]
-        begins, ends, window = self.stream.offsets[document], self.stream.offsets[document + 1], sequence * self.stream.length
+        begins, ends, window = (
+            self.stream.offsets[document],
+            self.stream.offsets[document + 1],
+            sequence * self.stream.length,
+        )
         batch = self.config.run.global_batch
         columns = {
             "step": self.first_step + places // batch + 1,

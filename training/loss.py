@@ -1,9 +1,11 @@
-"""Cross-entropy without the logits: the output layer, the loss and their gradients in one pass over chunks of positions.
+"""Cross-entropy without the logits: the output layer, the loss and their gradients in one pass over chunks of
+positions.
 
-The usual way holds logits of shape (positions, vocabulary) several times over, in fp32: 2.1 GB each for one window of MAP-Neo 7B. Here a
-chunk's logits live as long as its part of the loss and of both gradients is computed; nothing is computed twice. On a CPU a step of the
-laptop's model takes 15 to 22 % less time for it, as the chunk stays in the cache (docs/measurements.md). The idea is Liger Kernel's (arXiv
-2410.10989); the code is plain torch, so that it runs, and is tested, wherever torch does.
+The usual way holds logits of shape (positions, vocabulary) several times over, in fp32: 2.1 GB each for one window of
+MAP-Neo 7B. Here a chunk's logits live as long as its part of the loss and of both gradients is computed; nothing is
+computed twice. On a CPU a step of the laptop's model takes 15 to 22 % less time for it, as the chunk stays in the cache
+(docs/measurements.md). The idea is Liger Kernel's (arXiv 2410.10989); the code is plain torch, so that it runs, and is
+tested, wherever torch does.
 """
 
 from __future__ import annotations
@@ -44,10 +46,14 @@ class _SummedLoss(torch.autograd.Function):
 
 
 class LossHead(torch.nn.Linear):
-    """An output layer without a bias that, given labels, returns the summed loss instead of logits. A module of its own, so that ZeRO 3 gathers its weight."""
+    """An output layer without a bias that, given labels, returns the summed loss instead of logits. A module of its
+    own, so that ZeRO 3 gathers its weight.
+    """
 
     def forward(self, hidden: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """``hidden``: (…, width); ``labels``: int64 (…), ``IGNORED`` where nothing is trained. Returns logits, or the loss in nats, a scalar in fp32."""
+        """``hidden``: (…, width); ``labels``: int64 (…), ``IGNORED`` where nothing is trained. Returns logits, or the
+        loss in nats, a scalar in fp32.
+        """
         if labels is None:
             return super().forward(hidden)
         loss: torch.Tensor = _SummedLoss.apply(hidden.flatten(0, -2), self.weight, labels.flatten())  # type: ignore[no-untyped-call]

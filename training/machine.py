@@ -32,7 +32,11 @@ def device_name(device: torch.device) -> str:
 
 def differences(before: dict[str, object], now: dict[str, object]) -> list[str]:
     """What differs between the machine of a checkpoint and this one, in words."""
-    return [f"{name.replace('_', ' ')} was {before.get(name)!r}, is {now.get(name)!r}" for name in now if before.get(name) != now.get(name)]
+    return [
+        f"{name.replace('_', ' ')} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in now
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _cpu_model() -> str:

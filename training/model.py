@@ -1,8 +1,9 @@
-"""The model: a recipe's shape as a Hugging Face Llama, so that what trains is, layer by layer and name by name, what is published.
+"""The model: a recipe's shape as a Hugging Face Llama, so that what trains is, layer by layer and name by name, what is
+published.
 
-Using the library's own class costs the freedom to change the block; in return an export is a copy of weights, and anybody can
-load it without our code. ``use_cache`` is off in every configuration: with it on, transformers does not notice that a
-window holds several documents, and they see each other without any error.
+Using the library's own class costs the freedom to change the block; in return an export is a copy of weights, and
+anybody can load it without our code. ``use_cache`` is off in every configuration: with it on, transformers does not
+notice that a window holds several documents, and they see each other without any error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from neo_assets.core.recipe.run import Model
 from training.loss import LossHead
 
 
-def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = None, eos_token_id: int | None = None) -> LlamaConfig:
+def llama_config(
+    model: Model, vocab_rows: int, *, bos_token_id: int | None = None, eos_token_id: int | None = None
+) -> LlamaConfig:
     """The configuration of ``model`` with ``vocab_rows`` embedding rows (see ``Model.vocab_rows``).
 
     There is no padding token: windows are full, and a padding row breaks the partitioned embedding of ZeRO stage 3.
@@ -48,29 +51,36 @@ def llama_config(model: Model, vocab_rows: int, *, bos_token_id: int | None = No
 
 
 class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
-    """transformers' Llama, with the same weights under the same names, that returns the summed loss when it is given labels."""
+    """transformers' Llama, with the same weights under the same names, that returns the summed loss when it is given
+    labels.
+    """
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
         self.lm_head.__class__ = LossHead
 
     def forward(self, *arguments: Any, labels: torch.Tensor | None = None, **named: Any) -> Any:
-        """transformers' output, or, with int64 ``labels`` of the shape of ``input_ids``, the loss in nats summed over them, in fp32."""
+        """transformers' output, or, with int64 ``labels`` of the shape of ``input_ids``, the loss in nats summed over
+        them, in fp32.
+        """
         if labels is None:
             return super().forward(*arguments, **named)
         return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels)
 
 
 def recompute(model: TrainedLlama, what: str) -> None:
-    """Have the backward pass compute again what the forward pass then need not keep (arXiv 1604.06174). Changes no bit, where kernels are deterministic.
+    """Have the backward pass compute again what the forward pass then need not keep (arXiv 1604.06174). Changes no bit,
+    where kernels are deterministic.
 
-    ``full``: each block whole; a third more work, and one value of ``hidden`` a token and block is kept. ``selective``: the feed-forward layers alone,
-    which hold most of what is kept and are cheap beside a long window's attention.
+    ``full``: each block whole; a third more work, and one value of ``hidden`` a token and block is kept. ``selective``:
+    the feed-forward layers alone, which hold most of what is kept and are cheap beside a long window's attention.
     """
     for block in model.model.layers:
         part = {"none": None, "selective": block.mlp, "full": block}[what]
         if part is not None:
-            part.forward = partial(checkpoint, part.forward, use_reentrant=False, preserve_rng_state=False)  # nothing here is drawn at random
+            part.forward = partial(
+                checkpoint, part.forward, use_reentrant=False, preserve_rng_state=False
+            )  # nothing here is drawn at random
 
 
 def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "sdpa") -> TrainedLlama:

@@ -1,9 +1,10 @@
 """Pre-train one run: a job's program, started by torchrun, or one process a rank under Slurm.
 
-Reads top to bottom: build, resume from the newest sound checkpoint, then for every step gather its samples, accumulate, step, record,
-and save where the recipe says so. What step k sees, and the learning rate it uses, are functions of k alone (``data_order``,
-``schedule``); everything that is not is in the checkpoint. A run that was killed anywhere and started again ends with the
-same bits, at the same world size and on the same kind of machine, at the cost of the steps since the last checkpoint.
+Reads top to bottom: build, resume from the newest sound checkpoint, then for every step gather its samples, accumulate,
+step, record, and save where the recipe says so. What step k sees, and the learning rate it uses, are functions of k
+alone (``data_order``, ``schedule``); everything that is not is in the checkpoint. A run that was killed anywhere and
+started again ends with the same bits, at the same world size and on the same kind of machine, at the cost of the steps
+since the last checkpoint.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 5.0
 
 
-def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int, rate: float, flag: bool = False) -> tuple[float, int, bool]:
+def optimizer_step(
+    engine: DeepSpeedEngine, batches: Batches, step: int, rate: float, flag: bool = False
+) -> tuple[float, int, bool]:
     """One global batch: forward, backward and update. Collective.
 
     Returns (mean loss over the step's labelled tokens in nats, their number, whether any rank raised ``flag``).
@@ -61,7 +64,8 @@ def optimizer_step(engine: DeepSpeedEngine, batches: Batches, step: int, rate: f
     for index in range(batches.run.accumulation):
         inputs, labels = batches.micro(sequences, index)
         loss = engine(**inputs, labels=labels)
-        # DeepSpeed divides by accumulation steps and averages over ranks; this makes the gradient that of the mean over the step's tokens.
+        # DeepSpeed divides by accumulation steps and averages over ranks; this makes the gradient that of the mean over
+        # the step's tokens.
         engine.backward(loss * (batches.run.accumulation * batches.run.data_parallel / trained))
         engine.step()
         told[0] += loss.detach().double()
@@ -86,16 +90,29 @@ def train(running: RunningJob) -> None:
     requests = StopRequests(job, rank)
     rung = attention.choose(run.attention, device, run.precision, run.across_documents)
     machine = Machine(device_name(device), rung, world, run.threads_per_rank, run.deterministic)
-    exact = "" if run.deterministic else "\ndeterministic: false; killed and resumed, this run does not give the same bits"
-    say(f"machine: {machine_line}{exact}\nattention: {rung}" + "".join(f"; not {name}: {lack}" for name, lack in attention.available(device, run.precision).items() if lack))
+    exact = (
+        "" if run.deterministic else "\ndeterministic: false; killed and resumed, this run does not give the same bits"
+    )
+    say(
+        f"machine: {machine_line}{exact}\nattention: {rung}"
+        + "".join(f"; not {name}: {lack}" for name, lack in attention.available(device, run.precision).items() if lack)
+    )
 
     batches = open_batches(shards, config, rank, device, rung)
-    checkpoints = Checkpoints(config, running, rank, machine, str(stream_facts(shards)["digest"]), lambda manifest: _announce(reporter, manifest))
+    checkpoints = Checkpoints(
+        config,
+        running,
+        rank,
+        machine,
+        str(stream_facts(shards)["digest"]),
+        lambda manifest: _announce(reporter, manifest),
+    )
     engine, progress = _begin(config, checkpoints, job, machine, reporter, say)
     trackers = Trackers(run.trackers, config.run_name, job.path) if rank == 0 else None
     epochs = (config.last_step - config.first_step) * run.global_batch / batches.stream.sequences
     say(
-        f"{sum(p.numel() for p in engine.module.parameters()):,} parameters, {batches.stream.sequences:,} sequences of {run.sequence_length}, {epochs:.2f} epochs; from step {progress.step}"
+        f"{sum(p.numel() for p in engine.module.parameters()):,} parameters, {batches.stream.sequences:,} sequences of"
+        f" {run.sequence_length}, {epochs:.2f} epochs; from step {progress.step}"
     )
 
     save_at = set(run.checkpoint_steps()) | {config.last_step}
@@ -109,7 +126,14 @@ def train(running: RunningJob) -> None:
         loss, trained, stop = optimizer_step(engine, batches, step, rate, requests.here())
         norm = float(engine.get_global_grad_norm() or 0.0)
         step, tokens = step + 1, tokens + trained
-        row: MetricsRow = {"step": step, "loss": loss, "lr": rate_of(engine), "grad_norm": norm, "tokens": tokens, "tokens_per_s": trained / (time.monotonic() - began)}
+        row: MetricsRow = {
+            "step": step,
+            "loss": loss,
+            "lr": rate_of(engine),
+            "grad_norm": norm,
+            "tokens": tokens,
+            "tokens_per_s": trained / (time.monotonic() - began),
+        }
         rows.append(row)
         if trouble := black_box.judge(step, loss, norm):
             _report_trouble(trouble, config, shards, job, reporter, say, rank)
@@ -145,7 +169,14 @@ def train(running: RunningJob) -> None:
 # ------------------------------------------------------------------ where it starts
 
 
-def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, machine: Machine, reporter: Reporter, say: Callable[[str], None]) -> tuple[DeepSpeedEngine, Progress]:
+def _begin(
+    config: PretrainConfig,
+    checkpoints: Checkpoints,
+    job: JobFolder,
+    machine: Machine,
+    reporter: Reporter,
+    say: Callable[[str], None],
+) -> tuple[DeepSpeedEngine, Progress]:
     """The engine, in the state of the newest sound checkpoint of this run, or of what the run starts from."""
     run, start = config.run, config.start
     found = _newest(checkpoints, reporter, say)
@@ -155,8 +186,11 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
     model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
     recompute(model.train(), run.recompute)
     if start is not None and start.take == "weights":
-        # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's --finetune loads it.
-        model.load_state_dict(foreign_weights(Path(start.folder)) if start.foreign else master_weights(Path(start.folder)), strict=True)
+        # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's
+        # --finetune loads it.
+        model.load_state_dict(
+            foreign_weights(Path(start.folder)) if start.foreign else master_weights(Path(start.folder)), strict=True
+        )
         say(f"weights of {Path(start.folder).name}")
     if found is not None and found[0] > config.first_step:
         engine = build_engine(model, run)
@@ -166,7 +200,8 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
     if start is not None and start.take == "everything":
         engine, progress = _branch(start, model, config, checkpoints, job, machine, say)
     else:
-        # Step 0 holds freshly built weights: building them again from the seed is the same, and has no optimizer state to restore.
+        # Step 0 holds freshly built weights: building them again from the seed is the same, and has no optimizer state
+        # to restore.
         engine, progress = build_engine(model, run), Progress(0, 0, start_of_history(), [])
     if not checkpoints.folder(config.first_step).is_dir():
         # What the run starts from is committed before its first random draw.
@@ -176,24 +211,40 @@ def _begin(config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, mac
 
 
 def _branch(
-    start: Start, model: torch.nn.Module, config: PretrainConfig, checkpoints: Checkpoints, job: JobFolder, machine: Machine, say: Callable[[str], None]
+    start: Start,
+    model: torch.nn.Module,
+    config: PretrainConfig,
+    checkpoints: Checkpoints,
+    job: JobFolder,
+    machine: Machine,
+    say: Callable[[str], None],
 ) -> tuple[DeepSpeedEngine, Progress]:
-    """Weights, optimizer and position of another run's checkpoint, for this world size. Its loss history goes on, too."""
+    """Weights, optimizer and position of another run's checkpoint, for this world size. Its loss
+    history goes on, too.
+    """
     folder = Path(start.folder)
     certificate = read_certificate(folder)
-    same = certificate.machine.get("world_size") == machine.world_size and certificate.zero_stage == config.run.zero_stage and certificate.precision == config.run.precision
+    same = (
+        certificate.machine.get("world_size") == machine.world_size
+        and certificate.zero_stage == config.run.zero_stage
+        and certificate.precision == config.run.precision
+    )
     if same:
         engine = build_engine(model, config.run)
         checkpoints.load(engine, folder)
     else:
         say(
-            f"{folder.name} was saved by {certificate.machine.get('world_size')} ranks, ZeRO {certificate.zero_stage}: converting it for {machine.world_size} ranks, ZeRO {config.run.zero_stage}"
+            f"{folder.name} was saved by {certificate.machine.get('world_size')} ranks, ZeRO {certificate.zero_stage}:"
+            f" converting it for {machine.world_size} ranks, ZeRO {config.run.zero_stage}"
         )
         converted = universal(folder, job.path / "universal", checkpoints.rank)
         engine = build_engine(model, config.run, load_universal=True)
         checkpoints.load(engine, converted, same_world=False)
     engine.micro_steps = 0  # another batch has another number of micro-batches a step
-    say(f"goes on from {folder.name}" + "".join(f"; {line}" for line in differences(certificate.machine, machine.plain())))
+    say(
+        f"goes on from {folder.name}"
+        + "".join(f"; {line}" for line in differences(certificate.machine, machine.plain()))
+    )
     return engine, Progress(certificate.step, certificate.trained_tokens, certificate.history_digest, [])
 
 
@@ -214,7 +265,9 @@ def _refuse_damaged(start: Start, rank: int) -> None:
     folder = Path(start.folder)
     problem: list[str | None] = [None]
     if rank == 0 and start.foreign:
-        problem = [None if content_digest(folder) == start.digest else "its files have changed since the run was asked for"]
+        problem = [
+            None if content_digest(folder) == start.digest else "its files have changed since the run was asked for"
+        ]
     elif rank == 0:
         problem = [damage(folder)]
     dist.broadcast_object_list(problem, src=0)
@@ -222,12 +275,15 @@ def _refuse_damaged(start: Start, rank: int) -> None:
         raise SystemExit(f"{folder}, which this run starts from, is damaged: {problem[0]}")
 
 
-def _refuse_another_machine(before: dict[str, object], machine: Machine, checkpoint: str, config: PretrainConfig) -> None:
+def _refuse_another_machine(
+    before: dict[str, object], machine: Machine, checkpoint: str, config: PretrainConfig
+) -> None:
     """Other hardware or another kernel would go on without an error and end with other bits."""
     if changed := differences(before, machine.plain()):
         raise SystemExit(
-            f"checkpoint {checkpoint} was made on another kind of machine ({'; '.join(changed)}): going on here would not give the bits it would give there. "
-            f"Run it where it began, or ask for a branch: neo continue {config.run_name}"
+            f"checkpoint {checkpoint} was made on another kind of machine ({'; '.join(changed)}): going on here would"
+            " not give the bits it would give there. Run it where it began, or ask for a branch: neo continue"
+            f" {config.run_name}"
         )
 
 
@@ -235,32 +291,63 @@ def _refuse_another_machine(before: dict[str, object], machine: Machine, checkpo
 
 
 def _announce(reporter: Reporter, manifest: Manifest) -> None:
-    reporter.send("checkpoint", name=manifest.fingerprint, digest=manifest.digest, seconds=manifest.seconds, **manifest.numbers)
+    reporter.send(
+        "checkpoint", name=manifest.fingerprint, digest=manifest.digest, seconds=manifest.seconds, **manifest.numbers
+    )
 
 
-def _report_trouble(trouble: recorder.Trouble, config: PretrainConfig, shards: Path, job: JobFolder, reporter: Reporter, say: Callable[[str], None], rank: int) -> None:
+def _report_trouble(
+    trouble: recorder.Trouble,
+    config: PretrainConfig,
+    shards: Path,
+    job: JobFolder,
+    reporter: Reporter,
+    say: Callable[[str], None],
+    rank: int,
+) -> None:
     if rank != 0:
         return
     ledger = RunLedger.of(config, shards)
     samples = ledger.samples(trouble.step, trouble.step)
-    seen = ledger.saw(trouble.step, trouble.step).group_by(["doc_id", "source"], use_threads=False).aggregate([]).to_pylist()
+    seen = (
+        ledger.saw(trouble.step, trouble.step)
+        .group_by(["doc_id", "source"], use_threads=False)
+        .aggregate([])
+        .to_pylist()
+    )
     full = trouble.model_copy(update={"samples": [int(samples[0]), int(samples[-1]) + 1], "documents": seen})
     file = recorder.keep(full, job.path)
-    reporter.send("trouble", step=trouble.step, kind=trouble.kind, value=trouble.value, median=trouble.median, stops=trouble.stops, documents=len(seen))
+    reporter.send(
+        "trouble",
+        step=trouble.step,
+        kind=trouble.kind,
+        value=trouble.value,
+        median=trouble.median,
+        stops=trouble.stops,
+        documents=len(seen),
+    )
     usual = "" if trouble.median is None else f", usually {trouble.median:.4g}"
-    say(f"step {trouble.step}: {trouble.kind.replace('_', ' ')} ({trouble.value}{usual}); its {len(seen)} documents are in {file}")
+    say(
+        f"step {trouble.step}: {trouble.kind.replace('_', ' ')} ({trouble.value}{usual}); its {len(seen)} documents are"
+        f" in {file}"
+    )
 
 
 def _how_to_go_on(trouble: recorder.Trouble, config: PretrainConfig) -> str:
     before = max(s for s in config.run.checkpoint_steps() if s < trouble.step)
     return (
-        f"stopped at step {trouble.step}: {trouble.kind.replace('_', ' ')}. No checkpoint was written of it; the last one is step {before}. "
-        f"Leave its batch out: neo continue {config.run_name}@{before} --without-steps {trouble.step}"
+        f"stopped at step {trouble.step}: {trouble.kind.replace('_', ' ')}. No checkpoint was written of it; the last"
+        f" one is step {before}. Leave its batch out: neo continue {config.run_name}@{before} --without-steps"
+        f" {trouble.step}"
     )
 
 
-def _leave(job: JobFolder, requests: StopRequests, step: int, reporter: Reporter, say: Callable[[str], None], rank: int) -> None:
-    """End on request. All ranks leave together; that they have saved and want to be run again, is said by the job's folder."""
+def _leave(
+    job: JobFolder, requests: StopRequests, step: int, reporter: Reporter, say: Callable[[str], None], rank: int
+) -> None:
+    """End on request. All ranks leave together; that they have saved and want to be run again, is said by the job's
+    folder.
+    """
     reason = requests.reason or "another rank was asked"
     say(f"asked to stop ({reason}): saved at step {step}, ending")
     if rank == 0:
@@ -287,7 +374,14 @@ class _Clock:
         self.last = now
         rate = (row["tokens"] - self.tokens) / (now - self.began)
         eta = (now - self.began) / (step - self.step) * (steps - step)
-        reporter.send("progress", steps=steps, eta_s=eta, joules=self.meter.joules(), energy_from=self.meter.sources, **{**row, "tokens_per_s": rate})
+        reporter.send(
+            "progress",
+            steps=steps,
+            eta_s=eta,
+            joules=self.meter.joules(),
+            energy_from=self.meter.sources,
+            **{**row, "tokens_per_s": rate},
+        )
         say(f"step {step}/{steps}  loss {row['loss']:.4f}  {rate:,.0f} tokens/s  {eta:.0f} s left")
 
 

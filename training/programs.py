@@ -1,7 +1,7 @@
 """Programs that a model wrote, put together with their tests and run in a sandbox.
 
-Completions are cut where the next definition would begin, as the authors of HumanEval do, so that a model is not failed for what it
-writes after its answer. A program passes if it runs to its end; what it prints is not looked at.
+Completions are cut where the next definition would begin, as the authors of HumanEval do, so that a model is not failed
+for what it writes after its answer. A program passes if it runs to its end; what it prints is not looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ FILE_BYTES, OUTPUT_BYTES, PROCESSES = 1 << 20, 1 << 16, 64
 """Enough for any test of these sets, which write no file and print nothing."""
 
 
-def run_programs(task: Task, items: Sequence[dict[str, object]], written: Sequence[str]) -> tuple[list[bool], list[str]]:
+def run_programs(
+    task: Task, items: Sequence[dict[str, object]], written: Sequence[str]
+) -> tuple[list[bool], list[str]]:
     """Whether each program passed its tests, and what became of those that did not.
 
     Raises:
@@ -39,4 +41,6 @@ def run_programs(task: Task, items: Sequence[dict[str, object]], written: Sequen
     )
     programs = [str(item["test"]).replace(COMPLETION, text, 1) for item, text in zip(items, written, strict=True)]
     verdicts = sandbox.run_many(programs, limits, workers=os.cpu_count() or 1)
-    return [v.status == "passed" for v in verdicts], ["" if v.status == "passed" else f"{v.status}: {v.detail}"[:500] for v in verdicts]
+    return [v.status == "passed" for v in verdicts], [
+        "" if v.status == "passed" else f"{v.status}: {v.detail}"[:500] for v in verdicts
+    ]

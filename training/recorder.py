@@ -41,8 +41,16 @@ class FlightRecorder:
 
     def judge(self, step: int, loss: float, grad_norm: float) -> Trouble | None:
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            return Trouble(step=step, kind="not_a_number", value=str(loss if not math.isfinite(loss) else grad_norm), median=None, stops=True)
-        found = self._spike(step, "loss_spike", loss, self.losses) or self._spike(step, "gradient_jump", grad_norm, self.norms)
+            return Trouble(
+                step=step,
+                kind="not_a_number",
+                value=str(loss if not math.isfinite(loss) else grad_norm),
+                median=None,
+                stops=True,
+            )
+        found = self._spike(step, "loss_spike", loss, self.losses) or self._spike(
+            step, "gradient_jump", grad_norm, self.norms
+        )
         self.losses.append(loss)
         self.norms.append(grad_norm)
         return found
@@ -51,7 +59,11 @@ class FlightRecorder:
         if len(recent) < self.policy.window:
             return None
         usual = median(recent)
-        return Trouble(step=step, kind=kind, value=value, median=usual, stops=self.policy.spike == "stop") if value > self.policy.spike_factor * usual else None
+        return (
+            Trouble(step=step, kind=kind, value=value, median=usual, stops=self.policy.spike == "stop")
+            if value > self.policy.spike_factor * usual
+            else None
+        )
 
 
 def keep(trouble: Trouble, job: Path) -> Path:

@@ -1,12 +1,15 @@
-"""Running programs that a language model wrote, inside bubblewrap: no network, no files but a Python, no process but their own.
+"""Running programs that a language model wrote, inside bubblewrap: no network, no files but a Python, no process but
+their own.
 
-One program costs about 30 ms beside its own work, 40 ms when root calls: the price of fresh namespaces and a fresh interpreter for each, so that
-none can see what another left. What remains possible is written here, so that nobody trusts it with more:
+One program costs about 30 ms beside its own work, 40 ms when root calls: the price of fresh namespaces and a fresh
+interpreter for each, so that none can see what another left. What remains possible is written here, so that nobody
+trusts it with more:
 
-* A program that searches its own interpreter can find the pipe on which its verdict leaves and forge "passed". The nonce is there against
-  accidents (``sys.exit(0)`` before the asserts), not against a model that was trained to cheat.
-* Memory is limited per process, not per program, because that needs no cgroup: the worst is about ``processes`` times ``memory_bytes``, and
-  shared memory (memfd, System V) is outside of it. A machine that scores a hostile model should put the job itself into a cgroup; Slurm does.
+* A program that searches its own interpreter can find the pipe on which its verdict leaves and forge "passed". The
+  nonce is there against accidents (``sys.exit(0)`` before the asserts), not against a model that was trained to cheat.
+* Memory is limited per process, not per program, because that needs no cgroup: the worst is about ``processes`` times
+  ``memory_bytes``, and shared memory (memfd, System V) is outside of it. A machine that scores a hostile model should
+  put the job itself into a cgroup; Slurm does.
 * The kernel is shared. A program that breaks the kernel breaks out.
 """
 
@@ -34,11 +37,15 @@ from typing import Literal, Self
 from neo_assets.core.errors import MachineLacks
 
 NOBODY = 65534
-"""The user and group a program sees itself as; as root's, also the real ones, because the kernel limits no process count of root's."""
+"""The user and group a program sees itself as; as root's, also the real ones, because the kernel limits no process
+count of root's.
+"""
 
 OPEN_FILES = 64
 START_SECONDS = 60.0
-"""How long bubblewrap and the interpreter may take on a loaded machine before the machine, not the program, is blamed."""
+"""How long bubblewrap and the interpreter may take on a loaded machine before the machine, not the
+program, is blamed.
+"""
 GRACE_SECONDS = 5.0
 """How long after its time the guard in the sandbox may take to end a program before it is ended from outside."""
 LOOK_SECONDS = 0.05
@@ -104,11 +111,12 @@ if child:
     guard(child, nonce, report, float(sys.argv[1]))
 else:
     run(program, nonce, report, limits, os.getpid, os.read, os.write, os._exit)
-"""
-"""What the interpreter runs: process 1 of the sandbox, which the program cannot kill and which takes all others with it, and the program, its child.
+"""  # noqa: E501
+"""What the interpreter runs: process 1 of the sandbox, which the program cannot kill and which takes all others with
+it, and the program, its child.
 
-The nonce is taken from its pipe only when the program has come to its end, and a child of the program may not report. That the pipe has no writer
-any more tells the guard that the caller is gone.
+The nonce is taken from its pipe only when the program has come to its end, and a child of the program may not report.
+That the pipe has no writer any more tells the guard that the caller is gone.
 """
 
 PROBE = """
@@ -159,24 +167,29 @@ check(children < outside["processes"], "a limit on processes")
 for _ in range(children):
     os.wait()
 assert not lacks, "; ".join(lacks)
-"""
+"""  # noqa: E501
 
 ALLOW_NAMESPACES = (
-    "If this kernel refuses unprivileged user namespaces, an administrator allows them with: sysctl kernel.unprivileged_userns_clone=1 (Debian), "
-    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces=10000 (Red Hat). A container must be started with the right "
-    "to make user namespaces and with an unmasked /proc."
+    "If this kernel refuses unprivileged user namespaces, an administrator allows them with: sysctl"
+    " kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu),"
+    " user.max_user_namespaces=10000 (Red Hat). A container must be started with the right to make user namespaces and"
+    " with an unmasked /proc."
 )
 
 Status = Literal["passed", "failed", "timeout", "memory", "crashed"]
 
 
 class SandboxUnavailable(MachineLacks):
-    """No program can be run safely on this machine, or not now; the message says what is missing. Nothing is ever run without a sandbox instead."""
+    """No program can be run safely on this machine, or not now; the message says what is missing. Nothing is ever run
+    without a sandbox instead.
+    """
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. A child process has the limits of its own process again, but ``processes`` and ``wall_s`` hold for all together."""
+    """What one program may use. A child process has the limits of its own process again, but ``processes`` and
+    ``wall_s`` hold for all together.
+    """
 
     cpu_s: int
     wall_s: float
@@ -186,17 +199,21 @@ class Limits:
     file_bytes: int
     """Of one file, and of all files together."""
     processes: int
-    """Processes and threads, the program itself included. Before Linux 5.14 the caller's other processes count, too, so that none may be made."""
+    """Processes and threads, the program itself included. Before Linux 5.14 the caller's other processes count, too, so
+    that none may be made.
+    """
     output_bytes: int
-    """How much of the end of stderr is kept to explain a crash; the rest, and all of stdout, is thrown away as it comes."""
+    """How much of the end of stderr is kept to explain a crash; the rest, and all of stdout, is thrown away as it
+    comes.
+    """
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What became of a program.
 
-    ``passed``: it reached its end. ``failed``: it raised, or left before its end with whatever exit code. ``memory``: it raised MemoryError.
-    ``timeout``: of CPU or wall-clock time. ``crashed``: a signal ended it.
+    ``passed``: it reached its end. ``failed``: it raised, or left before its end with whatever exit code. ``memory``:
+    it raised MemoryError. ``timeout``: of CPU or wall-clock time. ``crashed``: a signal ended it.
     """
 
     status: Status
@@ -207,12 +224,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A bubblewrap and an interpreter that were seen to work together; made by `open`. Safe to use from many threads."""
+    """A bubblewrap and an interpreter that were seen to work together; made by `open`. Safe to use
+    from many threads.
+    """
 
     bwrap: Path
     python: Path
     shown: tuple[Path, ...]
-    """All that a program sees of this machine, read-only: the interpreter, its standard library, the system's shared libraries, the packages."""
+    """All that a program sees of this machine, read-only: the interpreter, its standard library, the system's shared
+    libraries, the packages.
+    """
     search: tuple[Path, ...] = ()
     """Folders in which the interpreter finds the packages."""
 
@@ -228,10 +249,21 @@ class Sandbox:
         found = shutil.which(named or "bwrap")
         if found is None:
             why = f"NEO_BWRAP names {named}, which is no program" if named else "bubblewrap is not installed"
-            raise SandboxUnavailable(f"{why}: apt install bubblewrap (Linux only, 0.8 or newer), or name its bwrap in NEO_BWRAP.")
-        prefix, python = Path(sys.base_prefix).resolve(), Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+            raise SandboxUnavailable(
+                f"{why}: apt install bubblewrap (Linux only, 0.8 or newer), or name its bwrap in NEO_BWRAP."
+            )
+        prefix, python = (
+            Path(sys.base_prefix).resolve(),
+            Path(getattr(sys, "_base_executable", sys.executable)).resolve(),
+        )
         places = [_package(name) for name in packages]
-        wanted = (python, prefix / "lib", prefix / "lib64", *SYSTEM_LIBRARIES, *(p for place in places for p in (place, place.with_name(f"{place.name}.libs"))))
+        wanted = (
+            python,
+            prefix / "lib",
+            prefix / "lib64",
+            *SYSTEM_LIBRARIES,
+            *(p for place in places for p in (place, place.with_name(f"{place.name}.libs"))),
+        )
         shown = tuple(dict.fromkeys(path for path in wanted if path.exists()))
         sandbox = cls(Path(found).resolve(), python, shown, tuple(dict.fromkeys(place.parent for place in places)))
         sandbox._probe()
@@ -243,10 +275,11 @@ class Sandbox:
             return list(pool.map(lambda program: self.run(program, limits), programs))
 
     def run(self, program: str, limits: Limits) -> Verdict:
-        """Runs ``program`` as ``__main__`` of an isolated interpreter that has the standard library, and the packages it was opened with.
+        """Runs ``program`` as ``__main__`` of an isolated interpreter that has the standard library, and the packages
+        it was opened with.
 
-        When it returns, no process of the program is left. Raises SandboxUnavailable when bubblewrap or the interpreter did not start: that says
-        nothing about the program.
+        When it returns, no process of the program is left. Raises SandboxUnavailable when bubblewrap or the interpreter
+        did not start: that says nothing about the program.
         """
         nonce = secrets.token_hex(16).encode()
         with ExitStack() as closing, ExitStack() as handed_on:
@@ -262,7 +295,9 @@ class Sandbox:
             passed_on, quiet = (source.fileno(), nonce_out, report_in), subprocess.DEVNULL
             command = self._command(limits, *passed_on)
             try:
-                child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=errors_in, cwd="/", pass_fds=passed_on, process_group=0)
+                child = subprocess.Popen(
+                    command, stdin=quiet, stdout=quiet, stderr=errors_in, cwd="/", pass_fds=passed_on, process_group=0
+                )
             except OSError as error:
                 raise SandboxUnavailable(f"{command[0]} cannot be run: {error}") from error
             handed_on.close()
@@ -280,17 +315,64 @@ class Sandbox:
         return Verdict(*_verdict(report[1:], nonce, code, said, limits), seconds)
 
     def _command(self, limits: Limits, source: int, nonce: int, report: int) -> list[str]:
-        """bubblewrap's command line; for root a second bubblewrap around it, which only makes the interpreter reachable for nobody."""
+        """bubblewrap's command line; for root a second bubblewrap around it, which only makes the interpreter reachable
+        for nobody.
+        """
         devices = ["--dir", "/dev", *(word for path in DEVICES for word in ("--dev-bind", str(path), str(path)))]
         command: list[str] = []
         if os.geteuid() == 0:
             setpriv = Path(shutil.which("setpriv") or "/usr/bin/setpriv").resolve()
-            command = [str(self.bwrap), "--die-with-parent", *_read_only((*self.shown, self.bwrap, setpriv)), "--bind", "/proc", "/proc", *devices]
+            command = [
+                str(self.bwrap),
+                "--die-with-parent",
+                *_read_only((*self.shown, self.bwrap, setpriv)),
+                "--bind",
+                "/proc",
+                "/proc",
+                *devices,
+            ]
             command += ["--", str(setpriv), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-        command += [str(self.bwrap), "--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
-        command += ["--as-pid-1", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv"]
-        command += ["--setenv", "LD_LIBRARY_PATH", str(self.python.parents[1] / "lib"), "--setenv", "HOME", "/tmp", "--setenv", "OPENBLAS_NUM_THREADS", "1"]
-        command += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", *_read_only(self.shown), "--proc", "/proc", *devices]
+        command += [
+            str(self.bwrap),
+            "--unshare-all",
+            "--unshare-user",
+            "--disable-userns",
+            "--uid",
+            str(NOBODY),
+            "--gid",
+            str(NOBODY),
+        ]
+        command += [
+            "--as-pid-1",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--hostname",
+            "sandbox",
+            "--clearenv",
+        ]
+        command += [
+            "--setenv",
+            "LD_LIBRARY_PATH",
+            str(self.python.parents[1] / "lib"),
+            "--setenv",
+            "HOME",
+            "/tmp",
+            "--setenv",
+            "OPENBLAS_NUM_THREADS",
+            "1",
+        ]
+        command += [
+            "--size",
+            str(limits.file_bytes),
+            "--tmpfs",
+            "/tmp",
+            *_read_only(self.shown),
+            "--proc",
+            "/proc",
+            *devices,
+        ]
         command += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/tmp", "--"]
         command += [
             str(self.python),
@@ -310,9 +392,14 @@ class Sandbox:
         return [*command, *map(str, numbers)]
 
     def _probe(self) -> None:
-        limits = Limits(cpu_s=10, wall_s=START_SECONDS, memory_bytes=256 << 20, file_bytes=1 << 20, processes=8, output_bytes=4096)
+        limits = Limits(
+            cpu_s=10, wall_s=START_SECONDS, memory_bytes=256 << 20, file_bytes=1 << 20, processes=8, output_bytes=4096
+        )
         shown = [*self.shown, *DEVICES, Path("/proc"), Path("/tmp")]
-        hidden = {str(folder): [path.relative_to(folder).parts[0] for path in shown if folder in path.parents] for folder in (Path.home(), Path.cwd())}
+        hidden = {
+            str(folder): [path.relative_to(folder).parts[0] for path in shown if folder in path.parents]
+            for folder in (Path.home(), Path.cwd())
+        }
         with socket.create_server(("127.0.0.1", 0)) as server:
             outside = {
                 "user": NOBODY,
@@ -325,17 +412,25 @@ class Sandbox:
             verdict = self.run(f"outside = {json.dumps(outside)}\n{PROBE}", limits)
         if verdict.status != "passed":
             lacks = verdict.detail.removeprefix("AssertionError: ")
-            raise SandboxUnavailable(f"{self.bwrap} starts programs here but does not shut them in. Missing: {lacks} ({verdict.status}).")
+            raise SandboxUnavailable(
+                f"{self.bwrap} starts programs here but does not shut them in. Missing: {lacks} ({verdict.status})."
+            )
 
     def _why_not_started(self, said: str, code: int, in_time: bool) -> str:
         if not in_time:
-            return f"{self.bwrap} did not start a program within {START_SECONDS:g} s: the machine is overloaded, or what is said here hangs: {said}"
+            return (
+                f"{self.bwrap} did not start a program within {START_SECONDS:g} s: the machine is overloaded, or what"
+                f" is said here hangs: {said}"
+            )
         if "nknown option" in said:
             return f"{self.bwrap} is too old, bubblewrap 0.8 or newer is needed. It says: {said}"
         if not said:
             said = f"nothing, exit code {code}"
         if "setpriv" in said:
-            return f"The program setpriv, which root needs to become nobody, does not work: {said}. It belongs to the package util-linux."
+            return (
+                f"The program setpriv, which root needs to become nobody, does not work: {said}. It belongs to the"
+                " package util-linux."
+            )
         return f"{self.bwrap} cannot start a program here. It says: {said}. {ALLOW_NAMESPACES}"
 
 
@@ -347,8 +442,12 @@ def _package(name: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _watch(child: subprocess.Popen[bytes], report_out: int, errors_out: int, limits: Limits) -> tuple[bytes, bytes, float, bool]:
-    """Reads both pipes until the process ends or its time is over: the report, the end of stderr, when the program began, whether it was in time."""
+def _watch(
+    child: subprocess.Popen[bytes], report_out: int, errors_out: int, limits: Limits
+) -> tuple[bytes, bytes, float, bool]:
+    """Reads both pipes until the process ends or its time is over: the report, the end of stderr, when the program
+    began, whether it was in time.
+    """
     report, errors, begun, deadline = b"", b"", time.monotonic(), time.monotonic() + START_SECONDS
     poll = select.poll()
     for pipe in (report_out, errors_out):
@@ -387,9 +486,13 @@ def _verdict(report: bytes, nonce: bytes, code: int, said: str, limits: Limits) 
 
 
 def _read_only(paths: Sequence[Path]) -> list[str]:
-    """Options that show ``paths`` where they are; their parents by name, because bubblewrap would make those for its own user only."""
+    """Options that show ``paths`` where they are; their parents by name, because bubblewrap would make those for its
+    own user only.
+    """
     parents = {parent for path in paths for parent in path.parents if parent != Path("/")}
     words = [word for parent in sorted(parents, key=lambda each: len(each.parts)) for word in ("--dir", str(parent))]
     for path in paths:
-        words += ["--symlink", str(path.readlink()), str(path)] if path.is_symlink() else ["--ro-bind", str(path), str(path)]
+        words += (
+            ["--symlink", str(path.readlink()), str(path)] if path.is_symlink() else ["--ro-bind", str(path), str(path)]
+        )
     return words

@@ -1,4 +1,6 @@
-"""Learning rate: a pure function of the step, so that nothing about it is saved and a resumed run cannot follow another curve."""
+"""Learning rate: a pure function of the step, so that nothing about it is saved and a resumed run cannot follow another
+curve.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from neo_assets.core.recipe.run import ExponentialSchedule, Schedule
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Rate of the update that leads from ``step`` to ``step + 1`` (MAP-Neo, section 6: warm-up and cosine; exponential decay).
+    """Rate of the update that leads from ``step`` to ``step + 1`` (MAP-Neo, section 6: warm-up and cosine; exponential
+    decay).
 
     The first step has ``warmup_start_lr`` (or the peak, without a warm-up), step ``warmup_steps`` has the peak.
     """

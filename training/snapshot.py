@@ -1,8 +1,8 @@
 """Saving without waiting for the disk: a snapshot in memory, written by a thread.
 
-DeepSpeed decides what is saved and where; :class:`Snapshots` takes the place of the engine that would write it. It copies every tensor
-to the CPU (training goes on with the originals), and a thread writes, syncs and digests the copies. That costs the memory of one
-copy of the state a rank; training stands still for the copying alone.
+DeepSpeed decides what is saved and where; :class:`Snapshots` takes the place of the engine that would write it. It
+copies every tensor to the CPU (training goes on with the originals), and a thread writes, syncs and digests the copies.
+That costs the memory of one copy of the state a rank; training stands still for the copying alone.
 """
 
 from __future__ import annotations
@@ -81,7 +81,14 @@ def copied(value: object) -> object:
 class Writing:
     """One checkpoint being written by this rank's thread; rank 0's also gathers the others' and commits."""
 
-    def __init__(self, partial: Path, rank: int, world: int, files: list[tuple[Path, object]], commit: Callable[[Path, dict[str, FileEntry], dict[str, str]], None]) -> None:
+    def __init__(
+        self,
+        partial: Path,
+        rank: int,
+        world: int,
+        files: list[tuple[Path, object]],
+        commit: Callable[[Path, dict[str, FileEntry], dict[str, str]], None],
+    ) -> None:
         self.partial, self.rank, self.world, self.files, self.commit = partial, rank, world, files, commit
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"checkpoint-{partial.name}", daemon=True)
@@ -98,8 +105,15 @@ class Writing:
     def check(self) -> None:
         """Raises SystemExit with the reason, where writing has failed."""
         if self.failure is not None:
-            what = self.failure.strerror or str(self.failure) if isinstance(self.failure, OSError) else f"{type(self.failure).__name__}: {self.failure}"
-            raise SystemExit(f"checkpoint {self.partial.name.removeprefix('.partial-')} could not be written: {what}. Those before it are whole.") from self.failure
+            what = (
+                self.failure.strerror or str(self.failure)
+                if isinstance(self.failure, OSError)
+                else f"{type(self.failure).__name__}: {self.failure}"
+            )
+            raise SystemExit(
+                f"checkpoint {self.partial.name.removeprefix('.partial-')} could not be written: {what}. Those before"
+                " it are whole."
+            ) from self.failure
 
     def _run(self) -> None:
         try:

@@ -18,4 +18,6 @@ def stream_facts(shards: Path) -> dict[str, object]:
 def open_order(shards: Path, config: PretrainConfig) -> tuple[TokenStream, DataOrder]:
     facts = stream_facts(shards)
     stream = TokenStream(shards, config.run.sequence_length, str(facts["dtype"]))
-    return stream, DataOrder(stream.sequences, config.run.seed, str(facts["digest"]), config.start_sample, tuple(config.run.skip_samples))
+    return stream, DataOrder(
+        stream.sequences, config.run.seed, str(facts["digest"]), config.start_sample, tuple(config.run.skip_samples)
+    )

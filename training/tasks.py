@@ -1,13 +1,15 @@
-"""Evaluation tasks as data: what an artifact of tasks holds, what makes a task the same task, and how lm-eval is told about it.
+"""Evaluation tasks as data: what an artifact of tasks holds, what makes a task the same task, and how lm-eval is told
+about it.
 
-An artifact of tasks (``benchmark_items``, ``heldout_tasks``) is a folder with ``tasks.json``, a list of :class:`Task`, and what each needs:
-a JSON-lines file, or for a task that lm-eval ships a folder of data sets called as on the hub. Tasks whose data are not here
-are in ``absent.json``, each with what to do about it.
+An artifact of tasks (``benchmark_items``, ``heldout_tasks``) is a folder with ``tasks.json``, a list of :class:`Task`,
+and what each needs: a JSON-lines file, or for a task that lm-eval ships a folder of data sets called as on the hub.
+Tasks whose data are not here are in ``absent.json``, each with what to do about it.
 
 * ``multiple_choice``: lines with ``id``, ``choices``, ``answer`` (index) and the fields its ``prompt`` names;
 * ``loglikelihood_rolling``: lines with ``id``, ``text`` and ``source``;
 * ``generate``: lines with ``id``, ``prompt`` and ``target``: right when the first line written is the target;
-* ``code``: lines with ``id``, ``prompt`` and ``test`` (``{completion}`` stands where the completion goes): right when the program runs to its end;
+* ``code``: lines with ``id``, ``prompt`` and ``test`` (``{completion}`` stands where the completion goes): right when
+  the program runs to its end;
 * ``harness``: lm-eval's own task of that name.
 
 Prompts are put together here and handed to lm-eval as finished columns, so no text of a document is ever read as a
@@ -29,7 +31,9 @@ from neo_assets.core.fingerprint import digest_bytes, digest_json
 
 TASKS_FILE, ABSENT_FILE = "tasks.json", "absent.json"
 TEMPLATE_VERSION = 2
-"""Version of :func:`lm_eval_config` and :func:`lm_eval_record`; raise it when a change there alters what the model is asked."""
+"""Version of :func:`lm_eval_config` and :func:`lm_eval_record`; raise it when a change there alters what the model is
+asked.
+"""
 
 MULTIPLE_CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes")
 """Right when the true choice has the highest log-likelihood: as it is, by character, by UTF-8 byte."""
@@ -118,7 +122,10 @@ def read_tasks(folders: Iterable[Path]) -> dict[str, tuple[Task, Path]]:
             raise BadInput(f"{folder / TASKS_FILE}: not a list of tasks ({error})") from error
         for task in tasks:
             if task.name in found:
-                raise BadInput(f"two tasks are called '{task.name}': {found[task.name][1]} and {folder / task.file}; rename the benchmark in the recipe")
+                raise BadInput(
+                    f"two tasks are called '{task.name}': {found[task.name][1]} and {folder / task.file}; rename the"
+                    " benchmark in the recipe"
+                )
             found[task.name] = (task, folder / task.file)
     return dict(sorted(found.items()))
 
@@ -126,7 +133,9 @@ def read_tasks(folders: Iterable[Path]) -> dict[str, tuple[Task, Path]]:
 def read_absent(folders: Iterable[Path]) -> dict[str, Absent]:
     """Tasks of these folders that have no data, by name."""
     files = [folder / ABSENT_FILE for folder in folders if (folder / ABSENT_FILE).is_file()]
-    return {a.name: a for file in files for a in TypeAdapter(list[Absent]).validate_json(file.read_text(encoding="utf-8"))}
+    return {
+        a.name: a for file in files for a in TypeAdapter(list[Absent]).validate_json(file.read_text(encoding="utf-8"))
+    }
 
 
 def question_of(record: Mapping[str, object], fields: Iterable[str]) -> str:
@@ -162,9 +171,11 @@ def lm_eval_record(task: Task, item: Mapping[str, object]) -> dict[str, object]:
 
 
 def lm_eval_config(task: Task, data: Path, cache: Path, longest: int) -> dict[str, object]:
-    """The task's lm-eval YAML as a mapping. Columns are named instead of templated: Jinja would drop a trailing newline.
+    """The task's lm-eval YAML as a mapping. Columns are named instead of templated: Jinja would drop a trailing
+    newline.
 
-    ``longest`` is how many tokens the model reads at once: at most half of them are generated, so that the prompt keeps the rest.
+    ``longest`` is how many tokens the model reads at once: at most half of them are generated, so that the prompt keeps
+    the rest.
     """
     common: dict[str, object] = {
         "task": task.name,
@@ -176,10 +187,33 @@ def lm_eval_config(task: Task, data: Path, cache: Path, longest: int) -> dict[st
         "metadata": {"version": TEMPLATE_VERSION},
     }
     if task.kind == "loglikelihood_rolling":
-        return common | {"doc_to_text": "", "doc_to_target": "text", "metric_list": [{"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}]}
+        return common | {
+            "doc_to_text": "",
+            "doc_to_target": "text",
+            "metric_list": [{"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}],
+        }
     if task.kind in ("generate", "code"):
-        how = {"until": list(task.stop), "do_sample": False, "temperature": 0.0, "max_gen_toks": max(1, min(task.max_tokens, longest // 2))}
-        asked = {"output_type": "generate_until", "doc_to_text": "query", "doc_to_target": "target", "target_delimiter": "", "generation_kwargs": how}
-        return common | asked | {"metric_list": [{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}]}
+        how = {
+            "until": list(task.stop),
+            "do_sample": False,
+            "temperature": 0.0,
+            "max_gen_toks": max(1, min(task.max_tokens, longest // 2)),
+        }
+        asked = {
+            "output_type": "generate_until",
+            "doc_to_text": "query",
+            "doc_to_target": "target",
+            "target_delimiter": "",
+            "generation_kwargs": how,
+        }
+        return (
+            common | asked | {"metric_list": [{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}]}
+        )
     metrics = [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in MULTIPLE_CHOICE_METRICS]
-    return common | {"doc_to_text": "query", "doc_to_choice": "choices", "doc_to_target": "answer", "target_delimiter": task.delimiter, "metric_list": metrics}
+    return common | {
+        "doc_to_text": "query",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "target_delimiter": task.delimiter,
+        "metric_list": metrics,
+    }

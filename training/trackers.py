@@ -1,4 +1,6 @@
-"""TensorBoard and Weights & Biases, where a recipe asks for them (``runs.‹run›.trackers``). Our own metrics are kept in any case."""
+"""TensorBoard and Weights & Biases, where a recipe asks for them (``runs.‹run›.trackers``). Our own metrics are kept in
+any case.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,14 @@ class Trackers:
                 else:
                     import wandb  # type: ignore[import-not-found,unused-ignore]
 
-                    self.wandb = wandb.init(project="neofoundry", name=run, id=folder.name, resume="allow", dir=str(folder))
+                    self.wandb = wandb.init(
+                        project="neofoundry", name=run, id=folder.name, resume="allow", dir=str(folder)
+                    )
             except ImportError as error:
-                print(f"trackers: {name} is not installed ({error}); `pip install {name}`. The run goes on without it.", flush=True)
+                print(
+                    f"trackers: {name} is not installed ({error}); `pip install {name}`. The run goes on without it.",
+                    flush=True,
+                )
 
     def log(self, row: Mapping[str, float | int]) -> None:
         step = int(row["step"])

@@ -30,7 +30,9 @@ def master_weights(checkpoint: Path, tag: str = STATE) -> dict[str, torch.Tensor
         return {name: weight.float() for name, weight in module_weights(folder).items()}
     from training.states import read_state
 
-    states = [read_state(shard)["optimizer_state_dict"] for shard in sorted(folder.glob("*_optim_states.pt"), key=_rank_of)]
+    states = [
+        read_state(shard)["optimizer_state_dict"] for shard in sorted(folder.glob("*_optim_states.pt"), key=_rank_of)
+    ]
     if "zero_stage" not in states[0]:
         return _from_bf16_optimizer(folder, states)
     refuse_more_than_data(folder)
@@ -45,7 +47,9 @@ def _rank_of(shard: Path) -> int:
 
 
 def _from_bf16_optimizer(folder: Path, states: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Masters of ZeRO 1 with fp32 accumulation, whose shards DeepSpeed's own zero_to_fp32 does not read: each group is one flat tensor in equal pieces."""
+    """Masters of ZeRO 1 with fp32 accumulation, whose shards DeepSpeed's own zero_to_fp32 does not read: each group is
+    one flat tensor in equal pieces.
+    """
     import torch
 
     from training.states import read_state
@@ -91,12 +95,27 @@ def universal(checkpoint: Path, target: Path, rank: int) -> Path:
     if rank == 0:
         refuse_more_than_data(checkpoint / STATE)
         shutil.rmtree(target, ignore_errors=True)
-        command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--input_folder", str(checkpoint / STATE), "--output_folder", str(target / STATE)]
+        command = [
+            sys.executable,
+            "-m",
+            "deepspeed.checkpoint.ds_to_universal",
+            "--input_folder",
+            str(checkpoint / STATE),
+            "--output_folder",
+            str(target / STATE),
+        ]
         command += ["--num_extract_workers", "1", "--num_merge_workers", "1", "--inject_missing_state"]
-        environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")} | {"DS_ACCELERATOR": "cpu"}
+        environment = {
+            k: v
+            for k, v in os.environ.items()
+            if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        } | {"DS_ACCELERATOR": "cpu"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
-            failed = [f"{checkpoint.name} could not be converted for another world size:\n{(done.stdout + done.stderr)[-1500:]}"]
+            failed = [
+                f"{checkpoint.name} could not be converted for another world"
+                f" size:\n{(done.stdout + done.stderr)[-1500:]}"
+            ]
         else:
             shutil.copyfile(checkpoint / "certificate.json", target / "certificate.json")
     dist.broadcast_object_list(failed, src=0)

@@ -1,15 +1,17 @@
-"""A GPU in one command: ``python -m benchmarks.gpu [OUT.json]``, on a machine with one NVIDIA GPU, torch and no network, in under eight minutes.
+"""A GPU in one command: ``python -m benchmarks.gpu [OUT.json]``, on a machine with one NVIDIA GPU, torch and no
+network, in under eight minutes.
 
 Four questions, in this order, each with a time limit of its own, so that a slow machine answers the first ones whole:
 
 * parity: does every rung of attention give eager's loss and gradients, with documents packed and apart?
 * exactness: twenty steps of the training program, killed at eleven and resumed: the same bits? (needs DeepSpeed)
-* speed: tokens/s and MFU of a 250M and a 1B shape at windows of 2,048 to 8,192, for each rung; and what deterministic kernels cost
+* speed: tokens/s and MFU of a 250M and a 1B shape at windows of 2,048 to 8,192, for each rung; and what deterministic
+  kernels cost
 * evaluation: an export asked on the GPU and on the CPU: how far apart are the scores?
 
-What cannot run is a row that says why. It prints one table and writes it as JSON. ``--quick`` asks the same of tiny shapes on whatever is there, which is
-how it is tested without a GPU (tests/training/test_gpu_benchmark.py); its speeds mean nothing. ``python -m benchmarks.gpu.pack`` fetches what such a
-machine lacks. It has not been run on a GPU yet.
+What cannot run is a row that says why. It prints one table and writes it as JSON. ``--quick`` asks the same of tiny
+shapes on whatever is there, which is how it is tested without a GPU (tests/training/test_gpu_benchmark.py); its speeds
+mean nothing. ``python -m benchmarks.gpu.pack`` fetches what such a machine lacks. It has not been run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -34,10 +36,46 @@ from training.model import build_model
 ROWS = 64_256
 """Vocabulary rows of the paper's 7B: the loss is part of what is measured."""
 SHAPES = {
-    "250M": Model(layers=14, hidden=1024, heads=8, kv_heads=8, head_dim=128, ffn=2816, context=8192, rope_theta=1e4, norm_eps=1e-5, init_std=0.02, vocab_multiple=256),
-    "1B": Model(layers=20, hidden=2048, heads=16, kv_heads=16, head_dim=128, ffn=5504, context=8192, rope_theta=1e4, norm_eps=1e-5, init_std=0.02, vocab_multiple=256),
+    "250M": Model(
+        layers=14,
+        hidden=1024,
+        heads=8,
+        kv_heads=8,
+        head_dim=128,
+        ffn=2816,
+        context=8192,
+        rope_theta=1e4,
+        norm_eps=1e-5,
+        init_std=0.02,
+        vocab_multiple=256,
+    ),
+    "1B": Model(
+        layers=20,
+        hidden=2048,
+        heads=16,
+        kv_heads=16,
+        head_dim=128,
+        ffn=5504,
+        context=8192,
+        rope_theta=1e4,
+        norm_eps=1e-5,
+        init_std=0.02,
+        vocab_multiple=256,
+    ),
 }
-TINY = Model(layers=2, hidden=64, heads=4, kv_heads=2, head_dim=16, ffn=128, context=256, rope_theta=1e4, norm_eps=1e-5, init_std=0.02, vocab_multiple=64)
+TINY = Model(
+    layers=2,
+    hidden=64,
+    heads=4,
+    kv_heads=2,
+    head_dim=16,
+    ffn=128,
+    context=256,
+    rope_theta=1e4,
+    norm_eps=1e-5,
+    init_std=0.02,
+    vocab_multiple=64,
+)
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12}
 """Dense bf16 FLOP/s by the makers' data sheets; MFU is told where the GPU's name holds one of these."""
 LIMITS = {"parity": 60.0, "exactness": 120.0, "speed": 240.0, "evaluation": 45.0}
@@ -51,7 +89,9 @@ def peak() -> float | None:
     return next((flops for key, flops in PEAK.items() if key in name), None)
 
 
-def packed(rows: int, length: int, device: torch.device, rung: str, vocabulary: int) -> tuple[dict[str, Any], torch.Tensor]:
+def packed(
+    rows: int, length: int, device: torch.device, rung: str, vocabulary: int
+) -> tuple[dict[str, Any], torch.Tensor]:
     """A micro-batch of windows that hold documents of many lengths; and its labels."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (rows, length), generator=generator)
@@ -97,7 +137,11 @@ def parity(device: torch.device, quick: bool) -> Iterator[Row]:
             found = float(loss.detach()), {n: p.grad.float() for n, p in model.named_parameters() if p.grad is not None}
             reference = reference or found
             apart = max(float((found[1][n] - g).norm() / g.norm()) for n, g in reference[1].items())
-            yield row | {"answer": f"loss {abs(found[0] / reference[0] - 1):.1e}, gradients {apart:.1e} apart", "loss": found[0], "gradients_apart": apart}
+            yield row | {
+                "answer": f"loss {abs(found[0] / reference[0] - 1):.1e}, gradients {apart:.1e} apart",
+                "loss": found[0],
+                "gradients_apart": apart,
+            }
             del model
             forget()
 
@@ -118,8 +162,20 @@ def exactness(device: torch.device, quick: bool) -> Iterator[Row]:
     from training.certificate import read_certificate
     from training.spec import checkpoint_name
 
-    base = load("laptop").runs["main"].model_dump() | {"model": (TINY if quick else SHAPES["250M"]).model_dump(), "ranks_per_node": 1, "threads_per_rank": 1}
-    base |= {"sequence_length": 128 if quick else 2048, "micro_batch": 2, "global_batch": 4, "steps": 20, "checkpoint_every": 10, "early_checkpoints": 0, "attention": "auto"}
+    base = load("laptop").runs["main"].model_dump() | {
+        "model": (TINY if quick else SHAPES["250M"]).model_dump(),
+        "ranks_per_node": 1,
+        "threads_per_rank": 1,
+    }
+    base |= {
+        "sequence_length": 128 if quick else 2048,
+        "micro_batch": 2,
+        "global_batch": 4,
+        "steps": 20,
+        "checkpoint_every": 10,
+        "early_checkpoints": 0,
+        "attention": "auto",
+    }
     vocabulary = 512 if quick else 4096
     for deterministic in (True, False):
         run = Run.model_validate(base | {"deterministic": deterministic})
@@ -134,9 +190,16 @@ def exactness(device: torch.device, quick: bool) -> Iterator[Row]:
             next(m for m in messages if m.event == "checkpoint" and int(str(m.data["step"])) >= 10)
             compute.kill(job)
             list(messages)
-            ends = [read_certificate(store.resolve(j.out) / checkpoint_name(20, j.work_fingerprint)).outcome() for j in (whole, killed)]
+            ends = [
+                read_certificate(store.resolve(j.out) / checkpoint_name(20, j.work_fingerprint)).outcome()
+                for j in (whole, killed)
+            ]
         told = "the same bits" if ends[0] == ends[1] else "OTHER BITS"
-        yield row | {"what": f"{row['what']}, deterministic {deterministic}", "answer": told, "same_bits": ends[0] == ends[1]}
+        yield row | {
+            "what": f"{row['what']}, deterministic {deterministic}",
+            "answer": told,
+            "same_bits": ends[0] == ends[1],
+        }
 
 
 def speed(device: torch.device, quick: bool) -> Iterator[Row]:
@@ -147,7 +210,9 @@ def speed(device: torch.device, quick: bool) -> Iterator[Row]:
             for rung in RUNGS:
                 row: Row = {"question": "speed", "what": f"{name}, window {length:,}, {rung}"}
                 if (lack := available(device, "bf16")[rung]) or (rung == "eager" and length > 2048):
-                    yield row | {"answer": f"not run: {lack or 'it would hold an attention matrix of the whole window'}"}
+                    yield row | {
+                        "answer": f"not run: {lack or 'it would hold an attention matrix of the whole window'}"
+                    }
                     continue
                 rates = {}
                 for deterministic in (False, True):
@@ -155,7 +220,10 @@ def speed(device: torch.device, quick: bool) -> Iterator[Row]:
                     try:
                         rates[deterministic] = _rate(shape, length, rung, device, 512 if quick else ROWS)
                     except (RuntimeError, torch.OutOfMemoryError) as error:
-                        yield row | {"what": f"{row['what']}, deterministic {deterministic}", "answer": f"not run: {str(error).splitlines()[0][:120]}"}
+                        yield row | {
+                            "what": f"{row['what']}, deterministic {deterministic}",
+                            "answer": f"not run: {str(error).splitlines()[0][:120]}",
+                        }
                     forget()
                 if True not in rates:
                     continue
@@ -172,7 +240,10 @@ def speed(device: torch.device, quick: bool) -> Iterator[Row]:
 
 def _flops_a_token(shape: Model, length: int, vocabulary: int) -> float:
     """As the planner counts: six a multiplied weight, and attention's own products over the window."""
-    return 6.0 * (shape.parameters(vocabulary) - vocabulary * shape.hidden) + 6.0 * shape.layers * shape.heads * shape.head_dim * length
+    return (
+        6.0 * (shape.parameters(vocabulary) - vocabulary * shape.hidden)
+        + 6.0 * shape.layers * shape.heads * shape.head_dim * length
+    )
 
 
 def _rate(shape: Model, length: int, rung: str, device: torch.device, vocabulary: int) -> float:
@@ -208,10 +279,18 @@ def evaluation(device: torch.device, quick: bool) -> Iterator[Row]:
         with torch.no_grad():
             found[where.type] = float(model(**inputs, labels=labels)) / labels.numel()
     values = list(found.values())
-    yield row | {"answer": f"cpu {values[0]:.6f}, {device.type} {values[-1]:.6f}, {abs(values[-1] / values[0] - 1):.1e} apart", **{f"nats_{k}": v for k, v in found.items()}}
+    yield row | {
+        "answer": f"cpu {values[0]:.6f}, {device.type} {values[-1]:.6f}, {abs(values[-1] / values[0] - 1):.1e} apart",
+        **{f"nats_{k}": v for k, v in found.items()},
+    }
 
 
-QUESTIONS: dict[str, Callable[[torch.device, bool], Iterator[Row]]] = {"parity": parity, "exactness": exactness, "speed": speed, "evaluation": evaluation}
+QUESTIONS: dict[str, Callable[[torch.device, bool], Iterator[Row]]] = {
+    "parity": parity,
+    "exactness": exactness,
+    "speed": speed,
+    "evaluation": evaluation,
+}
 
 
 def ask(device: torch.device, quick: bool, questions: list[str]) -> Iterator[Row]:
@@ -224,7 +303,11 @@ def ask(device: torch.device, quick: bool, questions: list[str]) -> Iterator[Row
                     yield {"question": name, "what": "the rest", "answer": f"not asked: {LIMITS[name]:.0f} s were up"}
                     break
         except Exception as error:  # one question must not cost the others their answers
-            yield {"question": name, "what": "the rest", "answer": f"failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"}
+            yield {
+                "question": name,
+                "what": "the rest",
+                "answer": f"failed: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+            }
         forget()
 
 
@@ -244,7 +327,10 @@ def main() -> None:
         rows.append(row)
         print(f"{row['question']!s:<11} {row['what']!s:<50} {row['answer']}", flush=True)
     if given.out:
-        given.out.write_text(json.dumps({"machine": machine, "torch": torch.__version__, "quick": given.quick, "rows": rows}, indent=1), encoding="utf-8")
+        given.out.write_text(
+            json.dumps({"machine": machine, "torch": torch.__version__, "quick": given.quick, "rows": rows}, indent=1),
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,10 @@ STAGES: dict[str, Callable[..., Outcome]] = {"en": clean_english, "zh": clean_ch
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
     out: dict[str, Declared] = {}
-    languages, urls = {lang: _signals_of(recipe, lang) for lang in recipe.languages}, url_list_input(recipe.clean.blocked_urls)
+    languages, urls = (
+        {lang: _signals_of(recipe, lang) for lang in recipe.languages},
+        url_list_input(recipe.clean.blocked_urls),
+    )
     others = redpajama_input(recipe.clean.redpajama_signals)
     for name in recipe.sources:
         config = SignalsInput(source=name, languages=languages, blocked_urls=urls, redpajama=others)
@@ -28,7 +31,13 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     for lang in recipe.languages:
         reads = [f"{stage}/{name}" for name in recipe.sources for stage in ("documents", "signals")]
         # Only this language's part of an input counts: new Chinese pages do not touch English artifacts.
-        out[f"clean_docs/{lang}"] = Declared(f"clean_docs/{lang}", STAGES[lang], getattr(recipe.clean, lang), reads=reads, parts=dict.fromkeys(reads, lang))
+        out[f"clean_docs/{lang}"] = Declared(
+            f"clean_docs/{lang}",
+            STAGES[lang],
+            getattr(recipe.clean, lang),
+            reads=reads,
+            parts=dict.fromkeys(reads, lang),
+        )
     return out
 
 
@@ -43,11 +52,22 @@ def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
     assert recipe.clean.zh
     zh = recipe.clean.zh
     words = zh.min_mean_word_length is not None or zh.max_mean_word_length is not None
-    return LanguageSignals(stop_words=ListInput(), bad_words=list_input(zh.bad_words), segment_words=words, faithful_to_release=zh.faithful_to_release)
+    return LanguageSignals(
+        stop_words=ListInput(),
+        bad_words=list_input(zh.bad_words),
+        segment_words=words,
+        faithful_to_release=zh.faithful_to_release,
+    )
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     return [
-        artifact(recipe, GROUP, entry, checks=["rows_balance"] if name.startswith("signals/") else ["rows_balance", "language_not_empty"], kinds=["parquet"])
+        artifact(
+            recipe,
+            GROUP,
+            entry,
+            checks=["rows_balance"] if name.startswith("signals/") else ["rows_balance", "language_not_empty"],
+            kinds=["parquet"],
+        )
         for name, entry in declared(recipe).items()
     ]

@@ -1,7 +1,9 @@
-"""What the paper's Chinese filter changes in a text it keeps: URLs are deleted (step 2), and lines that are none are dropped (step 6).
+"""What the paper's Chinese filter changes in a text it keeps: URLs are deleted (step 2), and lines that are none are
+dropped (step 6).
 
-Both are switches of the recipe. The released code runs the first on every document; its third pattern takes file names like ``sources.list`` for URLs, which is why the
-laptop recipe leaves it out. The line rules were written there and never called.
+Both are switches of the recipe. The released code runs the first on every document; its third pattern takes file names
+like ``sources.list`` for URLs, which is why the laptop recipe leaves it out. The line rules were written there and
+never called.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ MIN_WORDS = 3
 
 
 def without_urls(text: str) -> str:
-    """The text without http and www addresses, dotted names of four parts, and bare ``name.tld`` that no Chinese character precedes."""
+    """The text without http and www addresses, dotted names of four parts, and bare ``name.tld`` that no Chinese
+    character precedes.
+    """
     for pattern in _URLS:
         text = pattern.sub("", text)
     return text
 
 
 def real_lines(text: str, bad_words: Sequence[str]) -> str:
-    """Lines that end as sentences do, have three words at least, and hold neither script notices, filler nor a listed word; blank lines stay."""
+    """Lines that end as sentences do, have three words at least, and hold neither script notices, filler nor a listed
+    word; blank lines stay.
+    """
     import rjieba
 
     def keeps(line: str) -> bool:

@@ -1,7 +1,7 @@
 """Words of Chinese text as jieba cuts them, for the one rule that bounds their mean length (MAP-Neo §2.4, step 3).
 
-The segmenter is jieba's algorithm with jieba's dictionary, in Rust (rjieba): about ten times as fast as jieba's own Python, and still
-slower than all other signals together, which is why a recipe can leave the rule out.
+The segmenter is jieba's algorithm with jieba's dictionary, in Rust (rjieba): about ten times as fast as jieba's own
+Python, and still slower than all other signals together, which is why a recipe can leave the rule out.
 """
 
 from __future__ import annotations

@@ -27,17 +27,18 @@ from neo_assets.core.store import Artifact, Outcome, Workspace
 def clean_english(config: CleanEnglish, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """English documents of all sources that pass every English rule, and a verdict for each that does not.
 
-    The rules are those of the paper's English re-processing; each dropped document names the first rule it broke, the value
-    measured and the threshold.
+    The rules are those of the paper's English re-processing; each dropped document names the first rule it broke, the
+    value measured and the threshold.
     """
     return _clean("en", rules(config), inputs, out)
 
 
 def clean_chinese(config: CleanChinese, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Chinese documents of all sources, simplified and traditional, that pass every Chinese rule, and a verdict for each that does not.
+    """Chinese documents of all sources, simplified and traditional, that pass every Chinese rule, and a verdict for
+    each that does not.
 
-    The rules are those of the paper's Chinese pipeline; each dropped document names the first rule it broke, the value measured
-    and the threshold.
+    The rules are those of the paper's Chinese pipeline; each dropped document names the first rule it broke, the value
+    measured and the threshold.
     """
     return _clean("zh", rules(config), inputs, out, edits=chinese_edits(config))
 
@@ -54,7 +55,9 @@ def chinese_edits(config: CleanChinese) -> tuple[Edit, ...]:
 
 
 def _edited(documents: pa.Table, decision: Decision, edits: Sequence[Edit]) -> pa.Table:
-    """The documents with their texts edited; each kept one that changed has a verdict naming the edits and the share of characters that is gone."""
+    """The documents with their texts edited; each kept one that changed has a verdict naming the edits and the share of
+    characters that is gone.
+    """
     if not edits:
         return documents
     texts = documents.column("text").to_pylist()
@@ -76,21 +79,33 @@ def signal_columns(table: pa.Table, chosen: list[Rule]) -> dict[str, npt.NDArray
     return {rule.signal: table.column(rule.signal).to_numpy(zero_copy_only=False) for rule in chosen}
 
 
-def _clean(lang: str, chosen: list[Rule], inputs: Mapping[str, Artifact], out: Workspace, edits: Sequence[Edit] = ()) -> Outcome:
+def _clean(
+    lang: str, chosen: list[Rule], inputs: Mapping[str, Artifact], out: Workspace, edits: Sequence[Edit] = ()
+) -> Outcome:
     work = []
     for source in sorted(name.split("/", 1)[1] for name in inputs if name.startswith("documents/")):
         measured = {path.name: path for path in inputs[f"signals/{source}"].files(f"{lang}/part-")}
         work += [(source, path, measured[path.name]) for path in inputs[f"documents/{source}"].files("part-")]
     kept = out.path / ".logs" / "kept"
     run_shards(
-        partial(_judge_shard, lang, chosen, edits, out.path, kept), work, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(path for _, path, _ in work)
+        partial(_judge_shard, lang, chosen, edits, out.path, kept),
+        work,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(path for _, path, _ in work),
     )
     lay_out(sorted(kept.glob("*.parquet")), out.path, workers=out.workers, scratch=out.path / ".logs")
-    expected = sum(int(str(a.manifest.numbers.get(f"documents_{lang}") or 0)) for name, a in inputs.items() if name.startswith("signals/"))
+    expected = sum(
+        int(str(a.manifest.numbers.get(f"documents_{lang}") or 0))
+        for name, a in inputs.items()
+        if name.startswith("signals/")
+    )
     return report(out, expected=expected, numbers={"rules": len(chosen)})
 
 
-def _judge_shard(lang: str, chosen: list[Rule], edits: Sequence[Edit], folder: Path, kept: Path, shard: tuple[str, Path, Path]) -> None:
+def _judge_shard(
+    lang: str, chosen: list[Rule], edits: Sequence[Edit], folder: Path, kept: Path, shard: tuple[str, Path, Path]
+) -> None:
     source, path, measured = shard
     name = f"{source}-{path.name}"
     if (kept / name).is_file():
@@ -102,5 +117,7 @@ def _judge_shard(lang: str, chosen: list[Rule], edits: Sequence[Edit], folder: P
         raise BadInput(f"{measured}: its documents are not those of {path}")
     decision = judge(signal_columns(signals, chosen), chosen, documents.num_rows)
     documents = _edited(documents, decision, edits)
-    write_verdicts(verdict_columns(f"clean_docs/{lang}", documents.column("doc_id"), source, decision), folder / VERDICTS / name)
+    write_verdicts(
+        verdict_columns(f"clean_docs/{lang}", documents.column("doc_id"), source, decision), folder / VERDICTS / name
+    )
     write_part(documents.filter(pa.array(~decision.dropped)), kept / name)

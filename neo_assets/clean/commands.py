@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def whatif(
-    changes: Annotated[list[str], typer.Argument(help="e.g. clean.en.max_bullet_lines=0.5; several at once; null switches a rule off")],
+    changes: Annotated[
+        list[str], typer.Argument(help="e.g. clean.en.max_bullet_lines=0.5; several at once; null switches a rule off")
+    ],
     examples: Annotated[int, typer.Option(min=0, help="documents shown of each kind")] = 3,
     as_json: bool = JSON,
 ) -> None:
@@ -39,8 +41,17 @@ def whatif(
     if as_json:
         show([{"by_source": [dict(r) for part in told for r in part.by_source], "examples": shown}], as_json)
         return
-    show([row for part in told for row in part.by_source], as_json=False, title="Documents that pass the rules: now, by the recipe as it is, and then")
+    show(
+        [row for part in told for row in part.by_source],
+        as_json=False,
+        title="Documents that pass the rules: now, by the recipe as it is, and then",
+    )
     if examples == 0:
         return
     print()
-    show([{k: v for k, v in row.items() if k != "doc_id"} for row in shown], as_json=False, title="Examples (first by id)", empty="no document changes sides")
+    show(
+        [{k: v for k, v in row.items() if k != "doc_id"} for row in shown],
+        as_json=False,
+        title="Examples (first by id)",
+        empty="no document changes sides",
+    )

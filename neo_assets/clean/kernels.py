@@ -1,7 +1,9 @@
-"""The loops that count: repetition, vocabulary and lists, over the tokens, lines and sentences that ``text/kernels.py`` finds.
+"""The loops that count: repetition, vocabulary and lists, over the tokens, lines and sentences that ``text/kernels.py``
+finds.
 
-Definitions of the repetition measures are those of Gopher (arXiv 2112.11446, table A1) as datatrove computes them: an n-gram that
-was seen before counts with all its characters and is skipped over; a top n-gram counts with every occurrence, if it has more than one.
+Definitions of the repetition measures are those of Gopher (arXiv 2112.11446, table A1) as datatrove computes them: an
+n-gram that was seen before counts with all its characters and is skipped over; a top n-gram counts with every
+occurrence, if it has more than one.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _LIMIT = 0x40000
 
 @kernel
 def duplicates(hashes, chars, n, table):
-    """(elements, characters) of those of ``hashes[:n]`` that were there before. ``table``: uint64, at least twice ``n`` long."""
+    """(elements, characters) of those of ``hashes[:n]`` that were there before. ``table``: uint64, at least twice ``n``
+    long.
+    """
     bits = table_bits(n)
     mask, shift = (1 << bits) - 1, np.uint64(64 - bits)
     table[: mask + 1] = _ZERO
@@ -42,10 +46,11 @@ def duplicates(hashes, chars, n, table):
 
 @kernel
 def repeated(tokens, token_chars, n, length, grams, candidates, places, table, where, times, out):
-    """Shares of a text's characters in its most frequent 2-, 3- and 4-gram and in 5- to 10-grams seen before: 9 values into ``out``.
+    """Shares of a text's characters in its most frequent 2-, 3- and 4-gram and in 5- to 10-grams seen before: 9 values
+    into ``out``.
 
-    An (n+1)-gram can only repeat where the n-grams at its own and at the next position do, so each pass looks at what the one before
-    left: after the 2-grams usually a small part of the text.
+    An (n+1)-gram can only repeat where the n-grams at its own and at the next position do, so each pass looks at what
+    the one before left: after the 2-grams usually a small part of the text.
     """
     out[:] = 0.0
     if n < 2 or length == 0:
@@ -183,7 +188,9 @@ def phrases(tokens, n, table, bits, longest):
 
 @kernel
 def character_frequencies(data, begin, end, flags, times, distinct_codes, out):
-    """(distinct, entropy in nats) of the characters that are no space into ``out``. ``times``: int32 (0x110000,), zero before and after."""
+    """(distinct, entropy in nats) of the characters that are no space into ``out``. ``times``: int32 (0x110000,), zero
+    before and after.
+    """
     n = distinct = 0
     i = begin
     while i < end:
@@ -206,11 +213,29 @@ def character_frequencies(data, begin, end, flags, times, distinct_codes, out):
 
 
 @kernel
-def measure_texts(data, offsets, flags, fold, known, semicolons_end, stop_table, stop_bits, bad_table, bad_bits, bad_longest, counts, repetition, copies, words, lists, letters):
-    """Everything of every text. Rows are texts: ``counts`` int64 (n, len(COUNTS)); ``repetition`` float64 (n, 9), see :func:`repeated`;
-    ``copies`` int64 (n, 6): duplicate lines, paragraphs, sentences, each as elements and characters; ``words`` float64 (n, 2): distinct tokens
-    and their entropy; ``lists`` int64 (n, 3): stop words, distinct stop words, bad phrases; ``letters`` float64 (n, 2), or (0, 2) to
-    leave out: distinct characters and their entropy.
+def measure_texts(
+    data,
+    offsets,
+    flags,
+    fold,
+    known,
+    semicolons_end,
+    stop_table,
+    stop_bits,
+    bad_table,
+    bad_bits,
+    bad_longest,
+    counts,
+    repetition,
+    copies,
+    words,
+    lists,
+    letters,
+):
+    """Everything of every text. Rows are texts: ``counts`` int64 (n, len(COUNTS)); ``repetition`` float64 (n, 9), see
+    :func:`repeated`; ``copies`` int64 (n, 6): duplicate lines, paragraphs, sentences, each as elements and characters;
+    ``words`` float64 (n, 2): distinct tokens and their entropy; ``lists`` int64 (n, 3): stop words, distinct stop
+    words, bad phrases; ``letters`` float64 (n, 2), or (0, 2) to leave out: distinct characters and their entropy.
     """
     n = len(offsets) - 1
     longest = 0
@@ -225,17 +250,55 @@ def measure_texts(data, offsets, flags, fold, known, semicolons_end, stop_table,
         np.empty(room, np.uint64),
         np.empty(room, np.uint64),
     )
-    token_chars, line_chars, paragraph_chars, sentence_chars = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
-    table, where, times = np.empty(table_room, np.uint64), np.empty(table_room, np.int32), np.empty(table_room, np.int32)
+    token_chars, line_chars, paragraph_chars, sentence_chars = (
+        np.empty(room, np.int32),
+        np.empty(room, np.int32),
+        np.empty(room, np.int32),
+        np.empty(room, np.int32),
+    )
+    table, where, times = (
+        np.empty(table_room, np.uint64),
+        np.empty(table_room, np.int32),
+        np.empty(table_room, np.int32),
+    )
     slots, candidates, places = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     seen = np.zeros(len(stop_table), np.bool_)
     frequencies = np.zeros(0x110000 if len(letters) else 0, np.int32)
     distinct_codes = np.empty(longest + 1 if len(letters) else 0, np.int32)
     for k in range(n):
         begin, end = offsets[k], offsets[k + 1]
-        scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_chars, lines, line_chars, paragraphs, paragraph_chars, sentences, sentence_chars, counts[k])
+        scan(
+            data,
+            begin,
+            end,
+            flags,
+            fold,
+            known,
+            semicolons_end,
+            tokens,
+            token_chars,
+            lines,
+            line_chars,
+            paragraphs,
+            paragraph_chars,
+            sentences,
+            sentence_chars,
+            counts[k],
+        )
         n_tokens = counts[k, WORDS]
-        repeated(tokens, token_chars, n_tokens, counts[k, LENGTH], grams, candidates, places, table, where, times, repetition[k])
+        repeated(
+            tokens,
+            token_chars,
+            n_tokens,
+            counts[k, LENGTH],
+            grams,
+            candidates,
+            places,
+            table,
+            where,
+            times,
+            repetition[k],
+        )
         copies[k, 0], copies[k, 1] = duplicates(lines, line_chars, counts[k, LINES], table)
         copies[k, 2], copies[k, 3] = duplicates(paragraphs, paragraph_chars, counts[k, PARAGRAPHS], table)
         copies[k, 4], copies[k, 5] = duplicates(sentences, sentence_chars, counts[k, SENTENCES], table)

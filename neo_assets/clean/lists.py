@@ -26,12 +26,17 @@ class ListInput(Section):
     digest: str = ""
 
     def read(self) -> list[str]:
-        """The entries. Raises BadInput when the file is not there, changed since the recipe was loaded, or is not UTF-8."""
+        """The entries. Raises BadInput when the file is not there, changed since the recipe was loaded, or is not
+        UTF-8.
+        """
         if not self.path:
             return self.entries
         file = ROOT / self.path
         if self.digest == NOT_HERE or not file.is_file():
-            raise BadInput(f"the word list {file} is not here. It may not be shipped with NeoFoundry: put it there, name another path in the recipe, or list words inline")
+            raise BadInput(
+                f"the word list {file} is not here. It may not be shipped with NeoFoundry: put it there, name another"
+                " path in the recipe, or list words inline"
+            )
         if digest_file(file) != self.digest:
             raise BadInput(f"the word list {file} has changed since the recipe was loaded; load it again")
         return entries_of(file)
@@ -53,11 +58,17 @@ def missing_lists(clean: Clean) -> list[str]:
         for field in ("stop_words", "bad_words")
         if hasattr(section, field)
     ]
-    return [f"{where}: there is no file {ROOT / words.path}" for where, words in named if isinstance(words, ListFile) and not (ROOT / words.path).is_file()]
+    return [
+        f"{where}: there is no file {ROOT / words.path}"
+        for where, words in named
+        if isinstance(words, ListFile) and not (ROOT / words.path).is_file()
+    ]
 
 
 def entries_of(file: Path) -> list[str]:
-    """Lines of a list file without comments and blank lines. Raises BadInput, with the line, for one that is not UTF-8."""
+    """Lines of a list file without comments and blank lines. Raises BadInput, with the line, for
+    one that is not UTF-8.
+    """
     out = []
     for number, raw in enumerate(file.read_bytes().split(b"\n"), 1):
         try:
@@ -79,7 +90,9 @@ class UrlListInput(Section):
     digest: str = ""
 
     def read(self) -> BlockedUrls:
-        """The lists. Raises BadInput for a pattern that matches no file, and when a file changed since the recipe was loaded."""
+        """The lists. Raises BadInput for a pattern that matches no file, and when a file changed since the recipe was
+        loaded.
+        """
         return _blocked_urls(tuple(self.lists.domains), tuple(self.lists.urls), self.digest)
 
 
@@ -102,12 +115,18 @@ def _blocked_urls(domains: tuple[str, ...], urls: tuple[str, ...], digest: str) 
 
 def matches(pattern: str) -> list[Path]:
     """Files behind a path or glob pattern, in order; relative to the repository."""
-    return sorted(path for path in ROOT.glob(pattern) if path.is_file()) if not pattern.startswith("/") else sorted(p for p in Path("/").glob(pattern[1:]) if p.is_file())
+    return (
+        sorted(path for path in ROOT.glob(pattern) if path.is_file())
+        if not pattern.startswith("/")
+        else sorted(p for p in Path("/").glob(pattern[1:]) if p.is_file())
+    )
 
 
 @dataclass(frozen=True)
 class BlockedUrls:
-    """Hosts (their subdomains included) and URL prefixes. ``prefixes`` is sorted, and none of them begins with another."""
+    """Hosts (their subdomains included) and URL prefixes. ``prefixes`` is sorted, and none of them
+    begins with another.
+    """
 
     hosts: frozenset[str]
     prefixes: Sequence[str]
@@ -122,7 +141,8 @@ class BlockedUrls:
                 files = matches(pattern)
                 if not files:
                     raise BadInput(
-                        f"no URL list matches {pattern}. These lists (UT1, for example) are not shipped with NeoFoundry: put them there, or take the line out of the recipe"
+                        f"no URL list matches {pattern}. These lists (UT1, for example) are not shipped with"
+                        " NeoFoundry: put them there, or take the line out of the recipe"
                     )
                 for file in files:
                     out.update(_without_scheme(line) for line in entries_of(file))

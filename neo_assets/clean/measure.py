@@ -1,8 +1,9 @@
 """From texts to numbers: every signal of a batch of documents, as columns.
 
-The loops are in ``text/kernels.py`` and ``clean/kernels.py``; here their counts become what the rules bound: shares of words, lines or characters, as each rule's name says. A
-text is never changed for measuring. Words need no dictionary here; the one signal that does (mean length of Chinese words) is in
-``chinese_words.py``, because segmenting costs more than everything else together.
+The loops are in ``text/kernels.py`` and ``clean/kernels.py``; here their counts become what the rules bound: shares of
+words, lines or characters, as each rule's name says. A text is never changed for measuring. Words need no dictionary
+here; the one signal that does (mean length of Chinese words) is in ``chinese_words.py``, because segmenting costs more
+than everything else together.
 """
 
 from __future__ import annotations
@@ -23,11 +24,42 @@ from neo_assets.text.tokens import HashList, buffers, phrase_list, token_hashes,
 Column = npt.NDArray[np.float64]
 _KNOWN = ("lorem", "ipsum", "read", "more", "readmore", "展", "开", "更", "多")
 
-REPETITION = ("top_2gram", "top_3gram", "top_4gram", "duplicate_5grams", "duplicate_6grams", "duplicate_7grams", "duplicate_8grams", "duplicate_9grams", "duplicate_10grams")
-COPIES = ("duplicate_lines", "duplicate_line_chars", "duplicate_paragraphs", "duplicate_paragraph_chars", "duplicate_sentences", "duplicate_sentence_chars")
-COMMON = ("chars", "lines", "sentences", "words", "bullet_lines", "ellipsis_lines", "read_more_lines", "punctuation", "digits", "bad_words", *REPETITION, *COPIES)
+REPETITION = (
+    "top_2gram",
+    "top_3gram",
+    "top_4gram",
+    "duplicate_5grams",
+    "duplicate_6grams",
+    "duplicate_7grams",
+    "duplicate_8grams",
+    "duplicate_9grams",
+    "duplicate_10grams",
+)
+COPIES = (
+    "duplicate_lines",
+    "duplicate_line_chars",
+    "duplicate_paragraphs",
+    "duplicate_paragraph_chars",
+    "duplicate_sentences",
+    "duplicate_sentence_chars",
+)
+COMMON = (
+    "chars",
+    "lines",
+    "sentences",
+    "words",
+    "bullet_lines",
+    "ellipsis_lines",
+    "read_more_lines",
+    "punctuation",
+    "digits",
+    "bad_words",
+    *REPETITION,
+    *COPIES,
+)
 ENGLISH = (
-    "mean_word_length", "letterless_words", "stop_word_share", "stop_words", "symbols_per_word", "curly_braces", "lorem_ipsum", "caps_words", "unique_words",
+    "mean_word_length", "letterless_words", "stop_word_share", "stop_words", "symbols_per_word", "curly_braces",
+    "lorem_ipsum", "caps_words", "unique_words",
     "unigram_entropy", "read_more_sentences", "hash_runs_per_word", "ellipsis_runs_per_word", "non_alphabetic",
 )  # fmt: skip
 CHINESE = ("bracketed", "hash_runs", "ellipsis_runs", "distinct_chars", "char_entropy")
@@ -56,11 +88,17 @@ def measure(texts: pa.Array | pa.ChunkedArray, lang: str, known_lists: Lists) ->
     held, table = buffers(texts), character_table()
     n = len(held.offsets) - 1
     counts = np.zeros((n, len(COUNTS)), np.int64)
-    repetition, copies, words, found = np.zeros((n, 9)), np.zeros((n, 6), np.int64), np.zeros((n, 2)), np.zeros((n, 3), np.int64)
+    repetition, copies, words, found = (
+        np.zeros((n, 9)),
+        np.zeros((n, 6), np.int64),
+        np.zeros((n, 2)),
+        np.zeros((n, 3), np.int64),
+    )
     letters = np.zeros((n if lang == "zh" else 0, 2))
     stop, bad = known_lists.stop_words, known_lists.bad_words
     kernels.measure_texts(
-        held.data, held.offsets, table.flags, table.fold, _known(), lang == "zh", stop.table, stop.bits, bad.table, bad.bits, bad.longest, counts, repetition, copies, words, found, letters
+        held.data, held.offsets, table.flags, table.fold, _known(), lang == "zh", stop.table, stop.bits, bad.table,
+        bad.bits, bad.longest, counts, repetition, copies, words, found, letters
     )  # fmt: skip
     c = {name: counts[:, i].astype(np.float64) for i, name in enumerate(COUNTS)}
 

@@ -1,8 +1,9 @@
 """RedPajama-V2's own quality signals, for the rules that are written against them (MAP-Neo §2.3: N1, N5, I1, I2, R1).
 
-They come from models we may not ship (CCNet's language models, importance weights, a classifier), so they are read from the release's own files:
-JSON lines, gzipped or not, with ``metadata.url`` and ``quality_signals``, each signal a list of ``[start, end, value]``. A document is found by its URL. One that
-is in no file has no value, and what has no value breaks no rule.
+They come from models we may not ship (CCNet's language models, importance weights, a classifier), so they are read from
+the release's own files: JSON lines, gzipped or not, with ``metadata.url`` and ``quality_signals``, each signal a list
+of ``[start, end, value]``. A document is found by its URL. One that is in no file has no value, and what has no value
+breaks no rule.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ NAMES = {
     "openwebtext_importance": "rps_doc_openwebtext_importance",
     "wikiref_score": "rps_doc_ml_wikiref_score",
 }
-"""Our name of a signal -> the release's. CCNet's bucket is a word there (head, middle, tail), counted here as 0, 1, 2."""
+"""Our name of a signal -> the release's. CCNet's bucket is a word there (head, middle, tail),
+counted here as 0, 1, 2.
+"""
 
 _BUCKETS = {"head": 0.0, "middle": 1.0, "tail": 2.0}
 
@@ -37,14 +40,17 @@ _BUCKETS = {"head": 0.0, "middle": 1.0, "tail": 2.0}
 class RedPajamaInput(Section):
     """Files as a stage takes them: their names and sizes count, their place does not.
 
-    The release is terabytes, and definitions load in seconds, so the files are not hashed: like a source, they are trusted under one name.
+    The release is terabytes, and definitions load in seconds, so the files are not hashed: like a source, they are
+    trusted under one name.
     """
 
     paths: list[str] = Field(default_factory=list, json_schema_extra=NOT_IDENTITY)
     digest: str = ""
 
     def read(self) -> Signals:
-        """All values. Raises BadInput for a pattern without files, a line that cannot be read, and files that changed since the recipe was loaded."""
+        """All values. Raises BadInput for a pattern without files, a line that cannot be read, and files that changed
+        since the recipe was loaded.
+        """
         if redpajama_input(self.paths).digest != self.digest:
             raise BadInput("RedPajama-V2's quality signals have changed since the recipe was loaded; load it again")
         return _read(tuple(self.paths), self.digest)
@@ -52,7 +58,9 @@ class RedPajamaInput(Section):
 
 def redpajama_input(paths: Sequence[str]) -> RedPajamaInput:
     files = [file for pattern in paths for file in matches(pattern)]
-    return RedPajamaInput(paths=list(paths), digest=digest_json([[f.name, f.stat().st_size] for f in files]) if files else "")
+    return RedPajamaInput(
+        paths=list(paths), digest=digest_json([[f.name, f.stat().st_size] for f in files]) if files else ""
+    )
 
 
 class Signals:
@@ -82,7 +90,8 @@ def _read(paths: tuple[str, ...], _digest: str) -> Signals:
         files = matches(pattern)
         if not files:
             raise BadInput(
-                f"no file matches {pattern}. RedPajama-V2's quality signals are not shipped with NeoFoundry: put them there, or take clean.redpajama_signals out of the recipe"
+                f"no file matches {pattern}. RedPajama-V2's quality signals are not shipped with NeoFoundry: put them"
+                " there, or take clean.redpajama_signals out of the recipe"
             )
         for file in files:
             with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
@@ -96,7 +105,9 @@ def _read(paths: tuple[str, ...], _digest: str) -> Signals:
                         values.append([_value(held.get(theirs)) for theirs in NAMES.values()])
                         hashes.append(_hash(url))
                     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                        raise BadInput(f"{file}: line {number}: not a row of quality signals ({type(error).__name__}: {error})") from error
+                        raise BadInput(
+                            f"{file}: line {number}: not a row of quality signals ({type(error).__name__}: {error})"
+                        ) from error
     return Signals(np.array(hashes, np.uint64), np.array(values, np.float64).reshape(-1, len(NAMES)))
 
 

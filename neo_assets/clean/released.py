@@ -1,8 +1,10 @@
-"""What the paper's released code computes where it is not what a rule's name says: ``faithful_to_release: true`` takes these values instead.
+"""What the paper's released code computes where it is not what a rule's name says: ``faithful_to_release: true`` takes
+these values instead.
 
-Re-written from the specification of the released filters (MAP-Neo §2.3, §2.4, §11), defects included: ratios of words and lines divided by characters,
-n-grams of characters instead of words, and distinct characters counted where repeated ones are meant. Words are ``\\w+`` runs and single marks, in place of
-NLTK's tokenizer, whose data is not shipped. In plain Python: who wants the release's corpus again pays the release's time.
+Re-written from the specification of the released filters (MAP-Neo §2.3, §2.4, §11), defects included: ratios of words
+and lines divided by characters, n-grams of characters instead of words, and distinct characters counted where repeated
+ones are meant. Words are ``\\w+`` runs and single marks, in place of NLTK's tokenizer, whose data is not shipped. In
+plain Python: who wants the release's corpus again pays the release's time.
 """
 
 from __future__ import annotations
@@ -20,7 +22,23 @@ _ELLIPSES = re.compile(r"\.{3,}|…+")
 _HASHES = re.compile(r"#+")
 _CHINESE_SENTENCE = re.compile(r"[.!…?;\"]")
 _HALF_WIDTH = str.maketrans(
-    {"。": ".", "，": ",", "！": "!", "？": "?", "；": ";", "：": ":", "（": "(", "）": ")", "“": '"', "”": '"', "‘": "'", "’": "'", "、": ",", "《": "<", "》": ">"}
+    {
+        "。": ".",
+        "，": ",",
+        "！": "!",
+        "？": "?",
+        "；": ";",
+        "：": ":",
+        "（": "(",
+        "）": ")",
+        "“": '"',
+        "”": '"',
+        "‘": "'",
+        "’": "'",
+        "、": ",",
+        "《": "<",
+        "》": ">",
+    }
 )
 
 REPETITION = (*(f"top_{n}gram" for n in (2, 3, 4)), *(f"duplicate_{n}grams" for n in range(5, 11)))
@@ -51,8 +69,13 @@ def english(text: str) -> dict[str, float]:
 
 
 def chinese(text: str) -> dict[str, float]:
-    """The same for Chinese: sentences are split on half-width marks after the punctuation was mapped, and repetition is never a reason (a tuple is tested)."""
-    return {"sentences": float(sum(bool(s.strip()) for s in _CHINESE_SENTENCE.split(half_width(text)))), **dict.fromkeys(REPETITION, 0.0)}
+    """The same for Chinese: sentences are split on half-width marks after the punctuation was mapped, and repetition is
+    never a reason (a tuple is tested).
+    """
+    return {
+        "sentences": float(sum(bool(s.strip()) for s in _CHINESE_SENTENCE.split(half_width(text)))),
+        **dict.fromkeys(REPETITION, 0.0),
+    }
 
 
 def half_width(text: str) -> str:

@@ -1,9 +1,9 @@
 """From signals and thresholds to verdicts: one row per document, naming the first rule that it broke.
 
-A rule is a field of the recipe's section: ``min_words`` keeps what has at least so many of the signal ``words``, ``max_words`` at most,
-``below_sentences`` fewer, ``above_…`` more. Rules are tried in the order of the fields, and the first broken one is recorded; all values are in ``signals``,
-so what another order or threshold would say can always be asked (``neo whatif``). A signal that could not be measured (nan) breaks
-no rule.
+A rule is a field of the recipe's section: ``min_words`` keeps what has at least so many of the signal ``words``,
+``max_words`` at most, ``below_sentences`` fewer, ``above_…`` more. Rules are tried in the order of the fields, and the
+first broken one is recorded; all values are in ``signals``, so what another order or threshold would say can always be
+asked (``neo whatif``). A signal that could not be measured (nan) breaks no rule.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ PREFIXES = ("min_", "max_", "below_", "above_")
 
 @dataclass(frozen=True)
 class Rule:
-    """Keep a document whose ``signal`` is at least (min), at most (max), less (below) or more (above) than ``threshold``."""
+    """Keep a document whose ``signal`` is at least (min), at most (max), less (below) or more (above) than
+    ``threshold``.
+    """
 
     field: str
     threshold: float

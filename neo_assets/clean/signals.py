@@ -1,4 +1,6 @@
-"""``signals/‹source›``: every rule's value for every document, so that a threshold can be moved without reading text again."""
+"""``signals/‹source›``: every rule's value for every document, so that a threshold can be moved without reading text
+again.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +57,20 @@ def schema(lang: str) -> pa.Schema:
 def measure_signals(config: SignalsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """What every cleaning rule measures, one column per rule, for every document of one source.
 
-    Each value is computed once, from the text; which documents stay is decided later, from these numbers and the recipe's
-    thresholds. Documents in a language that the recipe does not list end here, with a verdict.
+    Each value is computed once, from the text; which documents stay is decided later, from these numbers and the
+    recipe's thresholds. Documents in a language that the recipe does not list end here, with a verdict.
     """
     (source,) = inputs.values()
     documents = source.files("part-")
     for settings in config.languages.values():
         settings.stop_words.read(), settings.bad_words.read()  # a list that is not here is told before any work
-    run_shards(partial(_measure_shard, config, out.path), documents, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(documents))
+    run_shards(
+        partial(_measure_shard, config, out.path),
+        documents,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(documents),
+    )
     found = totals([], [out.path / VERDICTS / path.name for path in documents])
     by_language = {lang: totals([out.path / lang / path.name for path in documents], []) for lang in config.languages}
     parts = {lang: t.digest for lang, t in by_language.items() if t.rows}
@@ -96,21 +104,31 @@ def _measure_shard(config: SignalsInput, folder: Path, path: Path) -> None:
     decision.dropped = ~np.isin(languages, list(config.languages)) if len(languages) else decision.dropped
     decision.rule[decision.dropped] = "language_not_listed"
     decision.detail = [str(lang) if gone else "" for lang, gone in zip(languages, decision.dropped, strict=True)]
-    write_verdicts(verdict_columns(f"signals/{config.source}", table.column("doc_id"), config.source, decision), folder / VERDICTS / path.name)
+    write_verdicts(
+        verdict_columns(f"signals/{config.source}", table.column("doc_id"), config.source, decision),
+        folder / VERDICTS / path.name,
+    )
     blocked = config.blocked_urls.read()
     for lang, target in targets.items():
         settings = config.languages[lang]
         known = lists(settings.stop_words.read(), settings.bad_words.read())
         chosen = table.filter(pc.equal(table.column("lang"), lang))
-        batches = [_measure(pa.Table.from_batches([b]), lang, settings, known, blocked, config.redpajama) for b in chosen.to_batches(max_chunksize=_BATCH)]
+        batches = [
+            _measure(pa.Table.from_batches([b]), lang, settings, known, blocked, config.redpajama)
+            for b in chosen.to_batches(max_chunksize=_BATCH)
+        ]
         write_part(pa.concat_tables(batches) if batches else schema(lang).empty_table(), target)
 
 
-def _measure(table: pa.Table, lang: str, settings: LanguageSignals, known: Lists, blocked: BlockedUrls, others: RedPajamaInput) -> pa.Table:
+def _measure(
+    table: pa.Table, lang: str, settings: LanguageSignals, known: Lists, blocked: BlockedUrls, others: RedPajamaInput
+) -> pa.Table:
     n = table.num_rows
     urls = table.column("url").to_pylist() if blocked.hosts or blocked.prefixes or others.paths else []
     columns: dict[str, Column] = {"lang_score": table.column("lang_score").to_numpy()}
-    columns["blocked_url"] = np.array([float(str(url) in blocked) for url in urls]) if blocked.hosts or blocked.prefixes else np.zeros(n)
+    columns["blocked_url"] = (
+        np.array([float(str(url) in blocked) for url in urls]) if blocked.hosts or blocked.prefixes else np.zeros(n)
+    )
     columns |= measure(table.column("text"), lang, known)
     if lang == "en":
         columns |= others.read().of(urls) if others.paths else dict.fromkeys(REDPAJAMA, np.full(n, np.nan))
@@ -125,5 +143,8 @@ def _measure(table: pa.Table, lang: str, settings: LanguageSignals, known: Lists
         from neo_assets.clean import released
 
         columns |= released.columns(table.column("text").to_pylist(), lang)
-    arrays = [table.column("doc_id"), *(pa.array(columns[name], pa.float64(), mask=np.isnan(columns[name])) for name in names(lang))]
+    arrays = [
+        table.column("doc_id"),
+        *(pa.array(columns[name], pa.float64(), mask=np.isnan(columns[name])) for name in names(lang)),
+    ]
     return pa.table(dict(zip(("doc_id", *names(lang)), arrays, strict=True)), schema=schema(lang))

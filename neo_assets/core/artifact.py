@@ -1,4 +1,6 @@
-"""An artifact as stages see it: what they read (`Artifact`), where they write (`Workspace`), what they return (`Outcome`)."""
+"""An artifact as stages see it: what they read (`Artifact`), where they write (`Workspace`), what they return
+(`Outcome`).
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from neo_assets.core.manifest import Check, InputRef, Manifest, Row, Scalar
 class Outcome:
     """What a stage function returns: the content digest, the counts, and what a person would ask for.
 
-    ``parts`` are digests of named parts (one language, say) for readers that read only that part. ``pictures`` maps a title
-    to an SVG file of the artifact.
+    ``parts`` are digests of named parts (one language, say) for readers that read only that part. ``pictures`` maps a
+    title to an SVG file of the artifact.
     """
 
     digest: str
@@ -59,9 +61,14 @@ class Artifact:
         return records.read_table(self.file(name), schema)
 
     def documents(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All documents in memory, in ``doc_id`` order, which is always among ``columns``. For artifacts that are small by nature; others are read file by file."""
+        """All documents in memory, in ``doc_id`` order, which is always among ``columns``. For artifacts that are small
+        by nature; others are read file by file.
+        """
         columns = list(dict.fromkeys(["doc_id", *columns])) if columns else None
-        tables = [records.read_table(path, records.DOCUMENT, columns).replace_schema_metadata(None) for path in self.files(records.PART)]
+        tables = [
+            records.read_table(path, records.DOCUMENT, columns).replace_schema_metadata(None)
+            for path in self.files(records.PART)
+        ]
         chosen = pa.schema([records.DOCUMENT.field(name) for name in columns]) if columns else records.DOCUMENT
         return pa.concat_tables(tables or [chosen.empty_table()]).sort_by("doc_id")
 
@@ -73,7 +80,13 @@ class Artifact:
 class Workspace:
     """The folder a stage writes into. Shards finished before a kill are found again by :meth:`has`."""
 
-    def __init__(self, path: Path, log: Callable[[str], None] = lambda _: None, workers: int = 1, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        log: Callable[[str], None] = lambda _: None,
+        workers: int = 1,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = path
         self.log = log
         self.tell = tell or log  # progress: lines that nobody keeps
@@ -107,5 +120,12 @@ def input_refs(artifacts: Mapping[str, Artifact], parts: Mapping[str, str]) -> d
     An input that has nothing of the part is left out: a new English source makes no Chinese artifact stale.
     """
     whole = {name: a.manifest.digest for name, a in artifacts.items() if name not in parts}
-    partly = {name: a.manifest.parts[parts[name]] for name, a in artifacts.items() if name in parts and parts[name] in a.manifest.parts}
-    return {name: InputRef(fingerprint=artifacts[name].fingerprint, digest=digest) for name, digest in sorted((whole | partly).items())}
+    partly = {
+        name: a.manifest.parts[parts[name]]
+        for name, a in artifacts.items()
+        if name in parts and parts[name] in a.manifest.parts
+    }
+    return {
+        name: InputRef(fingerprint=artifacts[name].fingerprint, digest=digest)
+        for name, digest in sorted((whole | partly).items())
+    }

@@ -1,14 +1,15 @@
 """The code and the libraries that count: found by walking imports, so that nobody has to remember to list them.
 
-Code counts by its syntax tree with docstrings dropped, so a comment or a reworded docstring makes nothing stale. Only modules
-reachable by imports from the stage's own function count: a changed Chinese rule leaves English artifacts alone. With a module
-count the packages it lies in, the distributions it imports (by their installed versions), Python's minor version (its Unicode
-tables decide text), and the files of ours it reads: whatever a module that knows its own place (``__file__``) names in a string.
+Code counts by its syntax tree with docstrings dropped, so a comment or a reworded docstring makes nothing stale. Only
+modules reachable by imports from the stage's own function count: a changed Chinese rule leaves English artifacts alone.
+With a module count the packages it lies in, the distributions it imports (by their installed versions), Python's minor
+version (its Unicode tables decide text), and the files of ours it reads: whatever a module that knows its own place
+(``__file__``) names in a string.
 
 The schema and io modules in ``neo_assets.core`` are left out of an artifact's fingerprint and count by
-:data:`~neo_assets.core.fingerprint.CORE_VERSION` instead, so that a new recipe field does not throw away every artifact on disk. A test
-pins the digest of their syntax trees to that number: who changes them has to say whether it alters what stages write.
-A job that runs, on the other hand, is held to all of its code, the core included (``frozen.py``).
+:data:`~neo_assets.core.fingerprint.CORE_VERSION` instead, so that a new recipe field does not throw away every artifact
+on disk. A test pins the digest of their syntax trees to that number: who changes them has to say whether it alters what
+stages write. A job that runs, on the other hand, is held to all of its code, the core included (``frozen.py``).
 """
 
 from __future__ import annotations
@@ -79,12 +80,16 @@ def read_module(name: str, root: Path, read: Callable[[bytes, str], Text] = read
     text = read(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
     ours = tuple(n for n in text.named if _is_ours(n, name) and module_file(n, root) is not None)
     foreign = {n.split(".")[0] for n in text.named if not _is_ours(n, name)} - sys.stdlib_module_names
-    data = tuple((place.relative_to(root).as_posix(), digest_file(place)) for place in _data_files(text.beside, file.parent))
+    data = tuple(
+        (place.relative_to(root).as_posix(), digest_file(place)) for place in _data_files(text.beside, file.parent)
+    )
     return Module(name, file, text.digest, ours, tuple(sorted(foreign)), data, written, name in sys.modules)
 
 
 def edited_before_import(name: str) -> bool:
-    """Whether a module may have been imported with another text than :func:`module` read: it was imported later, and has changed by then; or changed while this process started."""
+    """Whether a module may have been imported with another text than :func:`module` read: it was imported later, and
+    has changed by then; or changed while this process started.
+    """
     read = module(name)
     if read.imported:
         return STARTED < read.changed <= time.time_ns()
@@ -140,9 +145,11 @@ def code_of(function: Callable[..., object]) -> dict[str, str]:
 
 
 def libraries_reachable_from(roots: Iterable[str]) -> dict[str, str]:
-    """Installed version of every distribution that these modules, or modules they reach, import; and Python's minor version.
+    """Installed version of every distribution that these modules, or modules they reach, import; and Python's minor
+    version.
 
-    A library that is not installed is left out: what it would change, it cannot. Those of the core count, too: numba compiles through it.
+    A library that is not installed is left out: what it would change, it cannot. Those of the core count, too: numba
+    compiles through it.
     """
     return versions(name for m in reachable(*sorted(roots)).values() for name in m.foreign)
 
@@ -159,19 +166,28 @@ def versions(imported: Iterable[str]) -> dict[str, str]:
 
 @functools.cache
 def _distributions() -> dict[str, list[str]]:
-    """Distributions that provide each top-level name. Reads the records of all that is installed: 0.3 s, once a process."""
-    return {name: sorted({d.lower().replace("_", "-") for d in found}) for name, found in importlib.metadata.packages_distributions().items()}
+    """Distributions that provide each top-level name. Reads the records of all that is installed: 0.3 s, once a
+    process.
+    """
+    return {
+        name: sorted({d.lower().replace("_", "-") for d in found})
+        for name, found in importlib.metadata.packages_distributions().items()
+    }
 
 
 @functools.cache
 def version_of(distribution: str) -> str:
-    """Installed version, with the build where it is told: torch for CUDA 12.6 and torch for a CPU are two libraries. Raises PackageNotFoundError."""
+    """Installed version, with the build where it is told: torch for CUDA 12.6 and torch for a CPU are two libraries.
+    Raises PackageNotFoundError.
+    """
     version = importlib.metadata.version(distribution)
     return version if distribution != "torch" or "+" in version else f"{version}+{_torch_build() or 'cpu'}"
 
 
 def _torch_build() -> str | None:
-    """CUDA or ROCm that torch was built for, without importing it: wheels of the main index do not say so in their version."""
+    """CUDA or ROCm that torch was built for, without importing it: wheels of the main index do not say so in their
+    version.
+    """
     found = importlib.util.find_spec("torch")
     file = Path(str(found.origin)).with_name("version.py") if found and found.origin else None
     text = file.read_text(encoding="utf-8") if file and file.is_file() else ""

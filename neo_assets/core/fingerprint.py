@@ -47,8 +47,8 @@ def digest_file(path: Path) -> str:
 class MultisetDigest:
     """Digest of a collection of records that does not depend on their order or on how they are cut into shards.
 
-    Each record contributes its 128-bit xxh3 hash, added modulo 2**128; the count and the sum together are hashed. It guards
-    against accidents, not against an adversary who may choose records freely.
+    Each record contributes its 128-bit xxh3 hash, added modulo 2**128; the count and the sum together are hashed. It
+    guards against accidents, not against an adversary who may choose records freely.
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,11 @@
 """What runs is what is claimed: a job's own copy of its code, and what a process really runs with.
 
-A job is asked with certain code, libraries and Python; they are in its specification. The code is copied into the job's folder when it is
-asked for and runs from there, so that an edit, a `git pull` or a removed checkout can neither change nor break a run that is
-put back into the queue for weeks. Every process of a job reads what it would import and which versions are installed where it runs,
-before its first step; a difference ends it with one line. That costs half a second a process on a loaded machine (docs/measurements.md), and a copy of the reachable modules a job.
-Libraries are not copied: an environment that was changed under a job is refused.
+A job is asked with certain code, libraries and Python; they are in its specification. The code is copied into the job's
+folder when it is asked for and runs from there, so that an edit, a `git pull` or a removed checkout can neither change
+nor break a run that is put back into the queue for weeks. Every process of a job reads what it would import and which
+versions are installed where it runs, before its first step; a difference ends it with one line. That costs half a
+second a process on a loaded machine (docs/measurements.md), and a copy of the reachable modules a job. Libraries are
+not copied: an environment that was changed under a job is refused.
 """
 
 from __future__ import annotations
@@ -41,13 +42,17 @@ SHOWN = 5
 class Claimed(TypedDict):
     """What a job is asked with."""
 
-    code: dict[str, str]  # digest of every module of ours the program can reach, the core included, and of every file these read
+    code: dict[
+        str, str
+    ]  # digest of every module of ours the program can reach, the core included, and of every file these read
     libraries: dict[str, str]  # by distribution, and Python
 
 
 def claimed(*programs: str) -> Claimed:
     """What a job, or a worker, that runs these modules is asked with now."""
-    return Claimed(code=digests(reachable(*sorted({*programs, LAUNCH})).values()), libraries=libraries_reachable_from(programs))
+    return Claimed(
+        code=digests(reachable(*sorted({*programs, LAUNCH})).values()), libraries=libraries_reachable_from(programs)
+    )
 
 
 def freeze(code: Mapping[str, str], folder: Path) -> None:
@@ -61,7 +66,11 @@ def freeze(code: Mapping[str, str], folder: Path) -> None:
     if changed := differing(code, ROOT):
         raise ChangedCode(
             f"the code has changed since the job was asked for ({_some(changed)}), and its own copy in {folder} "
-            + ("is not whole. " if folder.is_dir() else "was not made yet: this process was started before the change; start it again. ")
+            + (
+                "is not whole. "
+                if folder.is_dir()
+                else "was not made yet: this process was started before the change; start it again. "
+            )
         )
     aside = aside_of(folder)
     shutil.rmtree(aside, ignore_errors=True)
@@ -93,7 +102,11 @@ def found(code: Mapping[str, str], root: Path) -> dict[str, str]:
 def differing(code: Mapping[str, str], root: Path) -> list[str]:
     """What of ``code`` is not the same below ``root``, in words."""
     there = found(code, root)
-    return [f"{name} {'has changed' if name in there else 'is not there'}" for name, digest in code.items() if there.get(name) != digest]
+    return [
+        f"{name} {'has changed' if name in there else 'is not there'}"
+        for name, digest in code.items()
+        if there.get(name) != digest
+    ]
 
 
 def installed(libraries: Mapping[str, str]) -> dict[str, str]:
@@ -108,10 +121,20 @@ def installed(libraries: Mapping[str, str]) -> dict[str, str]:
 
 
 def held_to(asked: Claimed) -> Claimed:
-    """What this process runs with, as it is found here: its own code, the libraries installed. Raises ChangedCode, with every difference, where that is not what was asked."""
+    """What this process runs with, as it is found here: its own code, the libraries installed. Raises ChangedCode, with
+    every difference, where that is not what was asked.
+    """
     here = Claimed(code=found(asked["code"], ROOT), libraries=installed(asked["libraries"]))
-    wrong = [f"{n} {'has changed' if n in here['code'] else 'is not there'}" for n, d in asked["code"].items() if here["code"].get(n) != d]
-    wrong += [f"{n} was {v}, is {here['libraries'].get(n, 'not installed')} here" for n, v in asked["libraries"].items() if here["libraries"].get(n) != v]
+    wrong = [
+        f"{n} {'has changed' if n in here['code'] else 'is not there'}"
+        for n, d in asked["code"].items()
+        if here["code"].get(n) != d
+    ]
+    wrong += [
+        f"{n} was {v}, is {here['libraries'].get(n, 'not installed')} here"
+        for n, v in asked["libraries"].items()
+        if here["libraries"].get(n) != v
+    ]
     if wrong:
         raise ChangedCode(f"not what was asked, nothing was run: {_some(wrong)}")
     return here
@@ -120,12 +143,16 @@ def held_to(asked: Claimed) -> Claimed:
 def running(asked: Claimed, folder: Path) -> Claimed:
     """:func:`held_to`, for a process that is to run from ``folder``, a job's own copy."""
     if folder.resolve() != ROOT:
-        raise ChangedCode(f"not what was asked, nothing was run: modules are imported from {ROOT}, not from the job's own copy")
+        raise ChangedCode(
+            f"not what was asked, nothing was run: modules are imported from {ROOT}, not from the job's own copy"
+        )
     return held_to(asked)
 
 
 def imported_elsewhere(code: Mapping[str, str]) -> list[str]:
-    """Modules of ours in this process that do not come from where they should, or that nobody knew could be imported."""
+    """Modules of ours in this process that do not come from where they should, or that nobody knew
+    could be imported.
+    """
     tops = {name.split(".")[0] for name in code if "/" not in name}
     mine = {n: m for n, m in list(sys.modules.items()) if n.split(".")[0] in tops and getattr(m, "__file__", None)}
     return [
@@ -136,15 +163,21 @@ def imported_elsewhere(code: Mapping[str, str]) -> list[str]:
 
 
 def refuse_what_was_edited(code: Iterable[str]) -> None:
-    """Raises ChangedCode where a module was edited between the moment this process read its text and the moment it imported it.
+    """Raises ChangedCode where a module was edited between the moment this process read its text and the moment it
+    imported it.
 
-    A stage that runs in this process is claimed with the text that was read when definitions were loaded; what it imports only when it runs
-    may be younger. What was imported before is what was read, and may be edited freely.
+    A stage that runs in this process is claimed with the text that was read when definitions were loaded; what it
+    imports only when it runs may be younger. What was imported before is what was read, and may be edited freely.
     """
-    wrong = [f"{name} was edited" for name in code if "/" not in name and name in sys.modules and name != "stage" and edited_before_import(name)]
+    wrong = [
+        f"{name} was edited"
+        for name in code
+        if "/" not in name and name in sys.modules and name != "stage" and edited_before_import(name)
+    ]
     if wrong:
         raise ChangedCode(
-            f"code was edited after this process had read it and before it imported it ({_some(wrong)}). Nothing was kept of what it made; load the definitions again"
+            f"code was edited after this process had read it and before it imported it ({_some(wrong)}). Nothing was"
+            " kept of what it made; load the definitions again"
         )
 
 

@@ -2,21 +2,20 @@
 
 A job lives in a folder named by its *work fingerprint*, the hash of what it would make:
 
-    jobs/‹work fingerprint›/spec.json          its whole input; written once
-    jobs/‹work fingerprint›/code/              the code it was asked with; it runs from there
-    jobs/‹work fingerprint›/attempts/0001.json who runs it, since when (the backend's own handle inside)
-    jobs/‹work fingerprint›/attempts/0001.rc   exit code, written by the job's wrapper when it ends
-    jobs/‹work fingerprint›/attempts/0001.stopped  it saved and ended because it was asked to
-    jobs/‹work fingerprint›/attempts/0001.refused  it found other code or libraries than it was asked with, and did nothing
-    jobs/‹work fingerprint›/log.txt            what it printed, all attempts
-    jobs/‹work fingerprint›/messages.jsonl     what it reports: one JSON object a line, appended, never truncated
-    jobs/‹work fingerprint›/stop               asks the running attempt to save and end; holds the reason
-    jobs/‹work fingerprint›/cancelled, paused  somebody wants it stopped until further notice
-    jobs/‹work fingerprint›/stacks/            what every rank was doing when it hung
+    jobs/‹work fingerprint›/spec.json          its whole input; written once jobs/‹work fingerprint›/code/
+    the code it was asked with; it runs from there jobs/‹work fingerprint›/attempts/0001.json who runs it, since when
+    (the backend's own handle inside) jobs/‹work fingerprint›/attempts/0001.rc   exit code, written by the job's wrapper
+    when it ends jobs/‹work fingerprint›/attempts/0001.stopped  it saved and ended because it was asked to jobs/‹work
+    fingerprint›/attempts/0001.refused  it found other code or libraries than it was asked with, and did nothing
+    jobs/‹work fingerprint›/log.txt            what it printed, all attempts jobs/‹work fingerprint›/messages.jsonl
+    what it reports: one JSON object a line, appended, never truncated jobs/‹work fingerprint›/stop               asks
+    the running attempt to save and end; holds the reason jobs/‹work fingerprint›/cancelled, paused  somebody wants it
+    stopped until further notice jobs/‹work fingerprint›/stacks/            what every rank was doing when it hung
 
-Paths in a specification are relative to the store, so that a store may be moved, or mounted elsewhere on a compute node; only folders outside
-the store are absolute. Nothing here knows how a job is started; that is ``resources/compute``. Everything is read from the folder, so any process can
-list, follow and judge jobs, and a supervisor that died leaves nothing behind that its successor needs.
+Paths in a specification are relative to the store, so that a store may be moved, or mounted elsewhere on a compute
+node; only folders outside the store are absolute. Nothing here knows how a job is started; that is
+``resources/compute``. Everything is read from the folder, so any process can list, follow and judge jobs, and a
+supervisor that died leaves nothing behind that its successor needs.
 """
 
 from __future__ import annotations
@@ -77,11 +76,16 @@ class JobSpec(BaseModel):
     config: dict[str, object]
     inputs: dict[str, str]  # name -> folder, relative to the store where it is in it
     out: str  # folder the job writes into, likewise
-    makes: list[str] = Field(default_factory=list, description="artifacts (or files) of the store that it is for; when all are there, it is gathered")
+    makes: list[str] = Field(
+        default_factory=list,
+        description="artifacts (or files) of the store that it is for; when all are there, it is gathered",
+    )
 
     def at(self, root: Path) -> JobSpec:
         """With the paths as they are where the store lies at ``root``."""
-        return self.model_copy(update={"inputs": {n: str(root / p) for n, p in self.inputs.items()}, "out": str(root / self.out)})
+        return self.model_copy(
+            update={"inputs": {n: str(root / p) for n, p in self.inputs.items()}, "out": str(root / self.out)}
+        )
 
 
 class Attempt(BaseModel):
@@ -166,7 +170,10 @@ class JobFolder:
     # ------------------------------------------------ attempts
 
     def attempts(self) -> list[Attempt]:
-        return [Attempt.model_validate_json(p.read_text(encoding="utf-8")) for p in sorted((self.path / "attempts").glob("*.json"))]
+        return [
+            Attempt.model_validate_json(p.read_text(encoding="utf-8"))
+            for p in sorted((self.path / "attempts").glob("*.json"))
+        ]
 
     def last_attempt(self) -> Attempt | None:
         found = self.attempts()
@@ -239,7 +246,9 @@ class JobFolder:
     # ------------------------------------------------ messages
 
     def messages(self, offset: int = 0) -> tuple[list[Message], int]:
-        """Whole lines from byte ``offset`` on, and the offset after them. A torn last line is left for the next call."""
+        """Whole lines from byte ``offset`` on, and the offset after them. A torn last line is left
+        for the next call.
+        """
         if not self.messages_file.is_file():
             return [], offset
         with self.messages_file.open("rb") as stream:
@@ -255,19 +264,30 @@ class JobFolder:
         return found, offset + end
 
     def log_tail(self, lines: int = 15) -> str:
-        """End of the log; of a torchrun job, the end of its ranks' own errors: the launcher's epilogue names no reason."""
+        """End of the log; of a torchrun job, the end of its ranks' own errors: the launcher's
+        epilogue names no reason.
+        """
         if not self.log_file.is_file():
             return "(no output)"
         text = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         ranks = [line for line in text if line.startswith("[rank")]
         hung = sorted(p.name for p in (self.path / "stacks").glob("*.txt") if p.stat().st_size)
-        note = [f"{', '.join(hung)} in {self.path / 'stacks'}: what a rank was doing when nothing was heard of it for too long"] if hung else []
+        note = (
+            [
+                f"{', '.join(hung)} in {self.path / 'stacks'}: what a rank was doing when nothing was heard of it for"
+                " too long"
+            ]
+            if hung
+            else []
+        )
         return "\n".join([*(ranks or text)[-lines:], *note])
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """What a job's program is given: its specification with paths as they are here, its folder, and what it was found to run with."""
+    """What a job's program is given: its specification with paths as they are here, its folder, and what it was found
+    to run with.
+    """
 
     spec: JobSpec
     folder: JobFolder
@@ -275,11 +295,17 @@ class RunningJob:
 
 
 class Reporter:
-    """A job's side of ``messages.jsonl``: each message is one ``write`` of one line on a descriptor opened for appending."""
+    """A job's side of ``messages.jsonl``: each message is one ``write`` of one line on a descriptor opened for
+    appending.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.attempt = int(os.environ.get("NEO_JOB_ATTEMPT", "0"))
-        self._descriptor = None if folder is None else os.open(folder / "messages.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._descriptor = (
+            None
+            if folder is None
+            else os.open(folder / "messages.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        )
         if self._descriptor is not None and os.lseek(self._descriptor, 0, os.SEEK_END) > 0:
             os.write(self._descriptor, b"\n")  # ends a line that a killed attempt may have left torn
 
@@ -295,8 +321,11 @@ def job_folders(root: Path) -> Iterator[JobFolder]:
     yield from (folder for p in specs if (folder := JobFolder(p.parent)).of_today())
 
 
-def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[], None], *, offset: int = 0) -> Iterator[Message]:
-    """Messages of a job until it has succeeded; its own failures are tried again up to the spec's ``max_attempts``, requested stops always.
+def follow(
+    folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[], None], *, offset: int = 0
+) -> Iterator[Message]:
+    """Messages of a job until it has succeeded; its own failures are tried again up to the spec's ``max_attempts``,
+    requested stops always.
 
     Whoever calls this may die at any time; the next caller starts from offset 0 and handles messages idempotently.
 
@@ -311,8 +340,14 @@ def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[]
         if state is JobState.SUCCEEDED:
             return
         if state in (JobState.CANCELLED, JobState.PAUSED):
-            raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} was {state}. `neo resume {folder.fingerprint[:12]}` lifts that; it goes on from where it saved last.")
-        if state in (JobState.NEW, JobState.STOPPED):  # new: found by its name alone, since nobody lived to note it, and ended by now
+            raise JobFailed(
+                f"{spec.title}: the job {folder.fingerprint[:12]} was {state}. `neo resume {folder.fingerprint[:12]}`"
+                " lifts that; it goes on from where it saved last."
+            )
+        if state in (
+            JobState.NEW,
+            JobState.STOPPED,
+        ):  # new: found by its name alone, since nobody lived to note it, and ended by now
             restart()
         if state in (JobState.FAILED, JobState.LOST):
             attempt = folder.last_attempt()
@@ -320,7 +355,10 @@ def follow(folder: JobFolder, poll: Callable[[], JobState], restart: Callable[[]
                 raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} refused to run: {refusal}")
             failures = folder.failures()
             if failures >= spec.max_attempts:
-                raise JobFailed(f"{spec.title}: the job {folder.fingerprint[:12]} {state} after {failures} attempt(s). End of {folder.log_file}:\n{folder.log_tail()}")
+                raise JobFailed(
+                    f"{spec.title}: the job {folder.fingerprint[:12]} {state} after {failures} attempt(s). End of"
+                    f" {folder.log_file}:\n{folder.log_tail()}"
+                )
             restart()
         time.sleep(POLL_SECONDS)
 

@@ -1,7 +1,8 @@
 """Every job starts here: ``python -m neo_assets.core.launch ‹job folder›/spec.json``, once a rank.
 
-Before the program is imported, what would be imported and which libraries are installed are held to the job's specification (``frozen.py``).
-A program is a module with a function ``main(job: RunningJob)`` that returns an exit code or None.
+Before the program is imported, what would be imported and which libraries are installed are held to the job's
+specification (``frozen.py``). A program is a module with a function ``main(job: RunningJob)`` that returns an exit code
+or None.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from neo_assets.core.jobs import JobFolder, RunningJob
 from neo_assets.core.place import share_with_group
 
 REFUSED = 78
-"""Exit code of a process that found other code or libraries than it was asked with (EX_CONFIG: trying again changes nothing)."""
+"""Exit code of a process that found other code or libraries than it was asked with (EX_CONFIG: trying again changes
+nothing).
+"""
 
 
 def launch(spec_file: Path) -> int:
@@ -44,7 +47,9 @@ def launch(spec_file: Path) -> int:
 
 
 def _end(why: str, code: int) -> int:
-    """Say why, marked as torch marks a rank's errors: its launcher prints much after it, and this line is the one that counts."""
+    """Say why, marked as torch marks a rank's errors: its launcher prints much after it, and this line is the one that
+    counts.
+    """
     rank = os.environ.get("RANK")
     print(f"[rank{rank}]: {why}" if rank is not None else why, file=sys.stderr, flush=True)
     if rank is not None:

@@ -1,8 +1,9 @@
-"""Documents in files by id: which file a document is in follows from its id and from how much text there is, from nothing else.
+"""Documents in files by id: which file a document is in follows from its id and from how much text there is, from
+nothing else.
 
-Everything after the rules works file by file, and some steps ask which of two documents comes first. Files that are ranges of ids make
-both independent of how the input was cut, of its order and of the number of workers. Their number is a power of two, so that
-twice the corpus is cut at the same places and once more.
+Everything after the rules works file by file, and some steps ask which of two documents comes first. Files that are
+ranges of ids make both independent of how the input was cut, of its order and of the number of workers. Their number is
+a power of two, so that twice the corpus is cut at the same places and once more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def lay_out(files: Sequence[Path], folder: Path, *, workers: int, scratch: Path)
     """Write the documents of ``files`` (each sorted by id, with a footer) as ranges of ids into ``folder``."""
     size = sum(read_footer(path)["text_bytes"] for path in files)
     n = ranges(size)
-    run_shards(partial(_write_range, list(files), folder, n), range(n), workers=workers, scratch=scratch, input_bytes=size)
+    run_shards(
+        partial(_write_range, list(files), folder, n), range(n), workers=workers, scratch=scratch, input_bytes=size
+    )
 
 
 def _write_range(files: list[Path], folder: Path, n: int, index: int) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 
 def locked(file: Path, waiting: Callable[[], None]) -> TextIOWrapper:
-    """A lock file, open and locked; ``waiting`` is called where that takes time. The file may be collected between opening and locking it: then it is another file, and nobody's."""
+    """A lock file, open and locked; ``waiting`` is called where that takes time. The file may be collected between
+    opening and locking it: then it is another file, and nobody's.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         stream = file.open("a", encoding="utf-8")

@@ -1,6 +1,8 @@
-"""What is written beside an artifact when it is committed: what it is made from, its numbers, every file with size and digest.
+"""What is written beside an artifact when it is committed: what it is made from, its numbers, every file with size and
+digest.
 
-The manifest, written last, is the commit. It holds a digest of its own text, so that a changed byte is found wherever it is.
+The manifest, written last, is the commit. It holds a digest of its own text, so that a changed byte is found wherever
+it is.
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         raise DamagedArtifact(f"{file} is not a readable manifest: {error.errors()[0]['msg']}") from error
     if manifest.seal and digest_bytes(text.replace(manifest.seal.encode(), b"", 1)) != manifest.seal:
-        raise DamagedArtifact(f"{file} is not what was written: its own digest is another. Move {folder} away and build again.")
+        raise DamagedArtifact(
+            f"{file} is not what was written: its own digest is another. Move {folder} away and build again."
+        )
     return manifest
 
 
@@ -105,7 +109,10 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
     return {
         p.relative_to(folder).as_posix(): FileEntry(size=p.stat().st_size, digest=digest_file(p))
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST and not p.name.endswith(".tmp") and p.relative_to(folder).parts[0] != ".logs"
+        if p.is_file()
+        and p.name != MANIFEST
+        and not p.name.endswith(".tmp")
+        and p.relative_to(folder).parts[0] != ".logs"
     }
 
 

@@ -19,8 +19,8 @@ def store_root() -> Path:
 def share_with_group(root: Path) -> None:
     """What this process writes from now on, the group of a shared store may write to as well.
 
-    A store is shared where its folder says so: ``chgrp lab STORE; chmod 2775 STORE``. A umask of 022, the usual one, would let the first who
-    builds something keep all others from building beside it.
+    A store is shared where its folder says so: ``chgrp lab STORE; chmod 2775 STORE``. A umask of 022, the usual one,
+    would let the first who builds something keep all others from building beside it.
     """
     with contextlib.suppress(OSError):
         if root.stat().st_mode & stat.S_IWGRP:
@@ -29,10 +29,15 @@ def share_with_group(root: Path) -> None:
 
 
 def refuse_an_instance_of_elsewhere() -> None:
-    """Raises NeoError where Dagster would make an empty instance: the repository's dagster.yaml has paths relative to the working directory."""
+    """Raises NeoError where Dagster would make an empty instance: the repository's dagster.yaml has paths relative to
+    the working directory.
+    """
     home = os.environ.get("DAGSTER_HOME")
     if home and Path(home).resolve() == ROOT and Path.cwd().resolve() != ROOT:
-        raise NeoError(f'DAGSTER_HOME is {ROOT}, whose dagster.yaml is meant for that working directory; from anywhere: eval "$(neo home)"')
+        raise NeoError(
+            f"DAGSTER_HOME is {ROOT}, whose dagster.yaml is meant for that working directory; from anywhere: eval"
+            ' "$(neo home)"'
+        )
 
 
 def dagster_home(recipe: str) -> Path:

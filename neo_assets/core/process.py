@@ -1,4 +1,6 @@
-"""Which process: told apart from one that has its number now, on this host since this boot, or on another. Linux only: it reads /proc."""
+"""Which process: told apart from one that has its number now, on this host since this boot, or on another. Linux only:
+it reads /proc.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def boot_id() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of its stat); None for a dead one. Tells a reused pid apart."""
+    """When a process started, in clock ticks since boot (field 22 of its stat); None for a dead one. Tells a reused pid
+    apart.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,9 +1,10 @@
-"""What is still needed of a store: everything that a build, a job that is not gathered yet, or a stage at work can be traced to.
+"""What is still needed of a store: everything that a build, a job that is not gathered yet, or a stage at work can be
+traced to.
 
-From the artifacts that builds name, inputs are followed back to the crawl. A training run brings its checkpoints with it; one that is reached only
-because something started from a checkpoint of it, keeps that checkpoint and what tells its story. A job counts until what it makes is in the
-store, whatever its state: running, waiting, paused, cancelled, failed, lost, or never started. Somebody may go on with it; who will not, gives it
-up (`neo cancel --abandon`).
+From the artifacts that builds name, inputs are followed back to the crawl. A training run brings its checkpoints with
+it; one that is reached only because something started from a checkpoint of it, keeps that checkpoint and what tells its
+story. A job counts until what it makes is in the store, whatever its state: running, waiting, paused, cancelled,
+failed, lost, or never started. Somebody may go on with it; who will not, gives it up (`neo cancel --abandon`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ Place = tuple[str, str]
 def ungathered(store: Store, folder: JobFolder) -> bool:
     """Whether a job still stands for something: what it is to make is not all there, and nobody has given it up."""
     made = [store.root / place for place in folder.spec().makes]
-    return not (folder.path / "abandoned").exists() and not (made and all((p / MANIFEST).is_file() or p.is_file() for p in made))
+    return not (folder.path / "abandoned").exists() and not (
+        made and all((p / MANIFEST).is_file() or p.is_file() for p in made)
+    )
 
 
 def needed(store: Store, heads: Iterable[Place], jobs: Iterable[JobFolder]) -> dict[Place, str]:
@@ -38,7 +41,9 @@ def needed(store: Store, heads: Iterable[Place], jobs: Iterable[JobFolder]) -> d
         place, why, with_checkpoints = waiting.popleft()
         if with_checkpoints and place not in whole and place[0].startswith("pretraining/"):
             whole.add(place)
-            waiting += [(checkpoint, f"run {place[0].partition('/')[2]}", False) for checkpoint in checkpoints_of(store, place)]
+            waiting += [
+                (checkpoint, f"run {place[0].partition('/')[2]}", False) for checkpoint in checkpoints_of(store, place)
+            ]
         if place in found:
             continue
         found[place] = why
@@ -70,7 +75,9 @@ def _of_job(store: Store, job: JobFolder) -> list[Place]:
     start = spec.config.get("start")
     named = [*spec.inputs.values(), *([str(start["folder"])] if isinstance(start, dict) else [])]
     out = [place for path in named if (place := _artifact_at(store, path))]
-    return out + (checkpoints_of(store, (spec.title, spec.work_fingerprint)) if spec.title.startswith("pretraining/") else [])
+    return out + (
+        checkpoints_of(store, (spec.title, spec.work_fingerprint)) if spec.title.startswith("pretraining/") else []
+    )
 
 
 def _artifact_at(store: Store, written: str) -> Place | None:

@@ -1,8 +1,9 @@
 """The tables that stages hand to each other, and how they are written, read and digested.
 
-Every document is one Parquet row from ``documents`` on; every stage writes one verdict row for every document it saw. Both
-are Arrow tables with the schemas below. Files are zstd Parquet in ``doc_id`` order, so that one document's row is found by
-row-group statistics (6 ms in 1e7 rows) at the price of a slower full scan by rule; the funnel is kept as a small table beside it.
+Every document is one Parquet row from ``documents`` on; every stage writes one verdict row for every document it saw.
+Both are Arrow tables with the schemas below. Files are zstd Parquet in ``doc_id`` order, so that one document's row is
+found by row-group statistics (6 ms in 1e7 rows) at the price of a slower full scan by rule; the funnel is kept as a
+small table beside it.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def write_array(array: npt.NDArray[Any], path: Path) -> None:
 
 
 def aside_of(path: Path) -> Path:
-    """A name beside ``path`` for what will get that name when it is whole. No two writers share one, on whatever host they are."""
+    """A name beside ``path`` for what will get that name when it is whole. No two writers share one, on whatever host
+    they are.
+    """
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
 
@@ -149,7 +152,9 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: Sequence[st
         if field.name not in table.column_names:
             raise BadInput(f"{path}: column '{field.name}' is missing")
         if table.schema.field(field.name).type != field.type:
-            raise BadInput(f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}")
+            raise BadInput(
+                f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}"
+            )
     return table
 
 
@@ -160,7 +165,9 @@ def rows(table: pa.Table) -> Iterator[dict[str, object]]:
 
 
 def table_digest(tables: Iterable[pa.Table]) -> str:
-    """Content digest of tables taken together: order-free, cut-free, without columns that say *when* (see ``NOT_CONTENT``)."""
+    """Content digest of tables taken together: order-free, cut-free, without columns that say *when* (see
+    ``NOT_CONTENT``).
+    """
     digest = MultisetDigest()
     for table in tables:
         digest.add_many(*row_bytes(table))
@@ -178,7 +185,8 @@ def files_digest(paths: Iterable[Path]) -> str:
 
 
 def row_bytes(table: pa.Table) -> tuple[memoryview, list[int]]:
-    """All rows as bytes, one after another, and where each begins: the lengths of its values, then the values, columns in name order.
+    """All rows as bytes, one after another, and where each begins: the lengths of its values, then the values, columns
+    in name order.
 
     A missing value has the length "n", so it is never the empty string; lists are spelled as JSON.
     """
@@ -188,10 +196,15 @@ def row_bytes(table: pa.Table) -> tuple[memoryview, list[int]]:
             continue
         column = table.column(name)
         if pa.types.is_nested(column.type):
-            column = pa.chunked_array([[None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()]], pa.large_string())
+            column = pa.chunked_array(
+                [[None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()]],
+                pa.large_string(),
+            )
         text = pc.cast(column, pa.large_string())
         as_bytes = pc.cast(text, pa.large_binary())
-        lengths.append(pc.coalesce(pc.cast(pc.binary_length(as_bytes), pa.large_string()), pa.scalar("n", pa.large_string())))
+        lengths.append(
+            pc.coalesce(pc.cast(pc.binary_length(as_bytes), pa.large_string()), pa.scalar("n", pa.large_string()))
+        )
         values.append(pc.coalesce(as_bytes, pa.scalar(b"", pa.large_binary())))
     if not lengths or not table.num_rows:
         return memoryview(b""), [0]

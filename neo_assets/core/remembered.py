@@ -1,8 +1,10 @@
-"""Digests of files that lie outside the store, and what modules say, remembered: weights and crawls are large, and definitions load often.
+"""Digests of files that lie outside the store, and what modules say, remembered: weights and crawls are large, and
+definitions load often.
 
-A file is taken for the one that was hashed as long as its path, size, inode, and times of writing and of change are the same; the
-last cannot be set by hand. What was written less than two seconds before it was hashed is not remembered, since a second write could share its
-time. Remembering is economy: without a store that can be written to, everything is hashed each time.
+A file is taken for the one that was hashed as long as its path, size, inode, and times of writing and of change are the
+same; the last cannot be set by hand. What was written less than two seconds before it was hashed is not remembered,
+since a second write could share its time. Remembering is economy: without a store that can be written to, everything is
+hashed each time.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ MEMORY = "digests.jsonl"
 """File of the store that remembers: one line a file, the last line counts."""
 SETTLED_NS = 2_000_000_000
 AT_LOAD_BYTES = 1 << 30
-"""What is hashed at most when definitions load: about a second. More than that is told apart by size and time until it is read."""
+"""What is hashed at most when definitions load: about a second. More than that is told apart by size and time until it
+is read.
+"""
 
 _known: dict[str, str] = {}
 _read_to: dict[Path, int] = {}
@@ -38,15 +42,22 @@ def known_digest(path: Path) -> str | None:
 
 
 def digests_at_load(paths: Sequence[Path]) -> list[str]:
-    """A digest for each file, for what is declared when definitions load: of its bytes, or of its size and time where reading it would take too long."""
+    """A digest for each file, for what is declared when definitions load: of its bytes, or of its size and time where
+    reading it would take too long.
+    """
     unknown = [path for path in paths if known_digest(path) is None]
     if sum(path.stat().st_size for path in unknown) <= AT_LOAD_BYTES:
         return [remembered_digest(path) for path in paths]
-    return [known_digest(path) or f"not read yet: {path.stat().st_size} bytes of {path.stat().st_mtime_ns}" for path in paths]
+    return [
+        known_digest(path) or f"not read yet: {path.stat().st_size} bytes of {path.stat().st_mtime_ns}"
+        for path in paths
+    ]
 
 
 def remembered_tree(root: Path, chosen: Sequence[str], files: Callable[[], Iterable[tuple[str, Path]]]) -> str:
-    """Digest of some files below a folder, by name; as long as nothing below it changes, one walk over it tells. ``chosen`` says which ``files`` gives."""
+    """Digest of some files below a folder, by name; as long as nothing below it changes, one walk over it tells.
+    ``chosen`` says which ``files`` gives.
+    """
     newest = 0
 
     def identity() -> str:
@@ -57,7 +68,9 @@ def remembered_tree(root: Path, chosen: Sequence[str], files: Callable[[], Itera
 
     if (digest := recall(identity())) is not None:
         return digest
-    return _remember(identity, lambda: digest_json([[name, digest_file(path)] for name, path in sorted(files())]), newest)
+    return _remember(
+        identity, lambda: digest_json([[name, digest_file(path)] for name, path in sorted(files())]), newest
+    )
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, int, int, int, int]]:
@@ -89,7 +102,9 @@ def recall(identity: str) -> str | None:
 
 
 def keep(identity: str, value: str) -> None:
-    """Keep a value for all who use this store. An identity holds everything that decides the value, and never has another."""
+    """Keep a value for all who use this store. An identity holds everything that decides the value, and never has
+    another.
+    """
     _known[identity] = value
     with contextlib.suppress(OSError):
         descriptor = os.open(store_root() / MEMORY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)

@@ -1,7 +1,8 @@
 """The datatrove side of ``shards.py``: a pipeline step that runs our function on the shards of its rank.
 
-A worker imports the function anew, on this machine or on another. What it would run is held to what the asking process found when it read
-the code: an edit, or another checkout or environment on a node, ends the worker before its first shard.
+A worker imports the function anew, on this machine or on another. What it would run is held to what the asking process
+found when it read the code: an edit, or another checkout or environment on a node, ends the worker before its first
+shard.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Run one function over many shards, through a datatrove executor, and keep what is finished.
 
-The executor is datatrove's, so that the same call runs on local processes, a Slurm array or Ray; the unit of work is ours: a function
-that turns one shard into one file, which it writes in one step. A shard whose file is there is not done again. Starting a
-second worker process costs about 2 s (it imports everything anew), so few or small shards stay in this process.
+The executor is datatrove's, so that the same call runs on local processes, a Slurm array or Ray; the unit of work is
+ours: a function that turns one shard into one file, which it writes in one step. A shard whose file is there is not
+done again. Starting a second worker process costs about 2 s (it imports everything anew), so few or small shards stay
+in this process.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ SPAWN_COSTS_MORE_THAN = 8_000_000
 """Input bytes below which one process is faster than two (2 s of start-up at a few MB/s)."""
 
 
-def run_shards(work: Callable[[T], None], shards: Sequence[T], *, workers: int, scratch: Path, input_bytes: int) -> None:
+def run_shards(
+    work: Callable[[T], None], shards: Sequence[T], *, workers: int, scratch: Path, input_bytes: int
+) -> None:
     """Call ``work(shard)`` once for every shard, in ``workers`` processes when the input is worth it.
 
-    ``work`` must be importable (a module-level function, or a ``functools.partial`` of one) and must write its own output
-    atomically. ``scratch`` takes the executor's logs and is not part of any artifact.
+    ``work`` must be importable (a module-level function, or a ``functools.partial`` of one) and must write its own
+    output atomically. ``scratch`` takes the executor's logs and is not part of any artifact.
 
     Raises:
         Whatever ``work`` raised first; shards finished until then stay finished.

@@ -1,13 +1,15 @@
-"""One cleaning step over shards: what is kept goes on, every document gets a verdict, and nobody holds more than a shard.
+"""One cleaning step over shards: what is kept goes on, every document gets a verdict, and nobody holds more than a
+shard.
 
-A step is a function from one shard's documents to a :class:`Decision`. :func:`run_step` applies it, in as many processes as the recipe
-allows, and writes two files a shard:
+A step is a function from one shard's documents to a :class:`Decision`. :func:`run_step` applies it, in as many
+processes as the recipe allows, and writes two files a shard:
 
     part-00007.parquet             the documents that stay, in doc_id order
     verdicts/part-00007.parquet    one row per document seen, in doc_id order
 
-Both carry their own counts and content digest in their Parquet footer, so the totals of a step are read without reading its rows. The
-verdicts are written first: a finished part always has them, and a killed step goes on with the shards that have no part.
+Both carry their own counts and content digest in their Parquet footer, so the totals of a step are read without reading
+its rows. The verdicts are written first: a finished part always has them, and a killed step goes on with the shards
+that have no part.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ VERDICTS = "verdicts"
 class Decision:
     """What a step decided about the rows of one shard, column by column.
 
-    ``rule``: "" where a document is kept as it is; with ``dropped`` the rule that dropped it, without it the edit that was made.
-    ``value`` and ``threshold`` may hold nan: not measured. ``columns`` replaces whole columns (all rows), e.g. an edited ``text``.
+    ``rule``: "" where a document is kept as it is; with ``dropped`` the rule that dropped it, without it the edit that
+    was made. ``value`` and ``threshold`` may hold nan: not measured. ``columns`` replaces whole columns (all rows),
+    e.g. an edited ``text``.
     """
 
     dropped: npt.NDArray[np.bool_]
@@ -59,10 +62,14 @@ class Decision:
 
 
 Decide = Callable[[pa.Table, Path], Decision]
-"""A step's decision about one shard, given its documents and its path. Must be importable (a function, or a ``partial`` of one)."""
+"""A step's decision about one shard, given its documents and its path. Must be importable (a function, or a ``partial``
+of one).
+"""
 
 
-def verdict_columns(stage: str, doc_ids: pa.ChunkedArray, sources: pa.ChunkedArray | str, decision: Decision) -> pa.Table:
+def verdict_columns(
+    stage: str, doc_ids: pa.ChunkedArray, sources: pa.ChunkedArray | str, decision: Decision
+) -> pa.Table:
     """Verdicts of one shard's documents, in their order."""
     n = len(doc_ids)
     verdict = np.where(decision.dropped, DROPPED, np.where(decision.rule == "", KEPT, EDITED))
@@ -152,11 +159,18 @@ def totals(parts: Sequence[Path], verdicts: Sequence[Path]) -> Totals:
 
 
 def run_step(stage: str, shards: Sequence[Path], decide: Decide, out: Workspace, *, expected: int) -> Outcome:
-    """Apply ``decide`` to every shard and report: rows, digest, counts by rule, and the two checks every cleaning step has.
+    """Apply ``decide`` to every shard and report: rows, digest, counts by rule, and the two checks every cleaning step
+    has.
 
     ``expected`` is how many documents the step before says it left.
     """
-    run_shards(partial(_apply, stage, decide, out.path), shards, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(shards))
+    run_shards(
+        partial(_apply, stage, decide, out.path),
+        shards,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(shards),
+    )
     return report(out, expected=expected)
 
 
@@ -165,7 +179,10 @@ def _apply(stage: str, decide: Decide, folder: Path, shard: Path) -> None:
         return
     documents = records.read_table(shard, DOCUMENT)
     decision = decide(documents, shard)
-    write_verdicts(verdict_columns(stage, documents.column("doc_id"), documents.column("source"), decision), folder / VERDICTS / shard.name)
+    write_verdicts(
+        verdict_columns(stage, documents.column("doc_id"), documents.column("source"), decision),
+        folder / VERDICTS / shard.name,
+    )
     for name, column in decision.columns.items():
         documents = documents.set_column(documents.schema.get_field_index(name), name, column)
     write_part(documents.filter(pa.array(~decision.dropped)), folder / shard.name)
@@ -189,20 +206,39 @@ def report(out: Workspace, *, expected: int, numbers: dict[str, Scalar] | None =
     for (source, _, _), n in found.by_rule.items():
         by_source[source] += n
     table: list[Row] = [
-        {"source": source, "verdict": verdict, "rule": rule, "documents": n, "share_of_source": round(n / by_source[source], 6)}
-        for (source, verdict, rule), n in sorted(found.by_rule.items(), key=lambda item: (item[0][0], -item[1], item[0]))
+        {
+            "source": source,
+            "verdict": verdict,
+            "rule": rule,
+            "documents": n,
+            "share_of_source": round(n / by_source[source], 6),
+        }
+        for (source, verdict, rule), n in sorted(
+            found.by_rule.items(), key=lambda item: (item[0][0], -item[1], item[0])
+        )
     ]
     return Outcome(
         digest=found.digest,
         rows_in=expected,
         rows_kept=found.rows,
         rows_dropped=dropped,
-        numbers={"kept_share": round(found.rows / max(1, found.seen), 4), "edited": edited, "text_bytes": found.text_bytes, **(numbers or {})},
+        numbers={
+            "kept_share": round(found.rows / max(1, found.seen), 4),
+            "edited": edited,
+            "text_bytes": found.text_bytes,
+            **(numbers or {}),
+        },
         tables={"funnel by source and rule": table},
         checks=[
             Check(
-                name="rows_balance", passed=found.rows + dropped == found.seen == expected, detail=f"{expected} in = {found.rows} kept + {dropped} dropped; {found.seen} verdicts"
+                name="rows_balance",
+                passed=found.rows + dropped == found.seen == expected,
+                detail=f"{expected} in = {found.rows} kept + {dropped} dropped; {found.seen} verdicts",
             ),
-            Check(name="language_not_empty", passed=found.rows > 0, detail=f"{found.rows} documents left{_why_so_few(found)}"),
+            Check(
+                name="language_not_empty",
+                passed=found.rows > 0,
+                detail=f"{found.rows} documents left{_why_so_few(found)}",
+            ),
         ],
     )

@@ -1,15 +1,15 @@
 """The store: immutable folders named by fingerprint, each committed by its manifest.
 
-    ‹root›/‹asset key›/‹fingerprint›/manifest.json    what it is made from; every file with size and digest; written last
-    ‹root›/‹asset key›/‹fingerprint›/verdict.json     what its checks said; a refused artifact cannot be opened
+    ‹root›/‹asset key›/‹fingerprint›/manifest.json    what it is made from; every file with size and digest; written
+    last ‹root›/‹asset key›/‹fingerprint›/verdict.json     what its checks said; a refused artifact cannot be opened
     ‹root›/‹asset key›/.partial-‹fingerprint›/        work in progress; finished shards in it survive a kill
     ‹root›/builds/‹recipe›/‹asset key›.json           which fingerprint this recipe's last build used
     ‹root›/asked/‹recipe›/‹run›.txt                   the training jobs it asked for, see pretrain/asked.py
     ‹root›/jobs/‹work fingerprint›/                   see jobs.py
 
-Nothing in a committed folder is ever overwritten. Writers of one fingerprint exclude each other by an advisory lock, which the
-kernel frees when its holder dies. That costs shared file systems without ``flock`` (some old NFS mounts): there, two writers
-would do the work twice, and the second rename finds the folder there and keeps the first.
+Nothing in a committed folder is ever overwritten. Writers of one fingerprint exclude each other by an advisory lock,
+which the kernel frees when its holder dies. That costs shared file systems without ``flock`` (some old NFS mounts):
+there, two writers would do the work twice, and the second rename finds the folder there and keeps the first.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class Store:
     # -------------------------------------------------- places
 
     def relative(self, path: Path) -> str:
-        """How a path is written down: relative to the store where it is in it, so that a store may move; as it is where it is not."""
+        """How a path is written down: relative to the store where it is in it, so that a store may move; as it is where
+        it is not.
+        """
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     def resolve(self, written: str) -> Path:
@@ -109,28 +111,50 @@ class Store:
             try:
                 size = (path / name).stat().st_size
             except FileNotFoundError:
-                raise DamagedArtifact(f"{key} {fingerprint[:12]}: file {name} is gone. Move {path} away and build again.") from None
+                raise DamagedArtifact(
+                    f"{key} {fingerprint[:12]}: file {name} is gone. Move {path} away and build again."
+                ) from None
             if size != entry.size:
-                raise DamagedArtifact(f"{key} {fingerprint[:12]}: {name} has {size} bytes, its manifest says {entry.size}. Move {path} away and build again.")
+                raise DamagedArtifact(
+                    f"{key} {fingerprint[:12]}: {name} has {size} bytes, its manifest says {entry.size}. Move {path}"
+                    " away and build again."
+                )
         return Artifact(key, path, manifest, self._read_verdict(path))
 
     @staticmethod
     def _read_verdict(path: Path) -> list[Check]:
         file = path / VERDICT_FILE
         if not file.is_file():
-            return [Check(name="verdict", passed=False, detail=f"{file} is missing: it cannot be told whether the artifact passed its checks")]
+            return [
+                Check(
+                    name="verdict",
+                    passed=False,
+                    detail=f"{file} is missing: it cannot be told whether the artifact passed its checks",
+                )
+            ]
         try:
             return [Check.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))]
         except ValueError as error:
-            raise DamagedArtifact(f"{file} cannot be read: it cannot be told whether the artifact passed its checks. Move {path} away and build again.") from error
+            raise DamagedArtifact(
+                f"{file} cannot be read: it cannot be told whether the artifact passed its checks. Move {path} away and"
+                " build again."
+            ) from error
 
     def verify(self, artifact: Artifact) -> list[str]:
         """Hash every file, and what the artifact is made from; returns what is wrong, in words (empty: all is well)."""
         made_from, named = artifact.manifest.made_from, f"{artifact.key} {artifact.fingerprint[:12]}"
         # A checkpoint is named by its step and run; what an older core made was named in another way.
         by_content = not artifact.key.startswith("checkpoint/") and made_from.core_version == CORE_VERSION
-        wrong = [] if artifact.path == self.folder(artifact.key, artifact.fingerprint) else [f"{named} lies in {artifact.path}"]
-        wrong += [f"{named}: what its manifest says it is made from has another fingerprint"] if by_content and made_from.fingerprint != artifact.fingerprint else []
+        wrong = (
+            []
+            if artifact.path == self.folder(artifact.key, artifact.fingerprint)
+            else [f"{named} lies in {artifact.path}"]
+        )
+        wrong += (
+            [f"{named}: what its manifest says it is made from has another fingerprint"]
+            if by_content and made_from.fingerprint != artifact.fingerprint
+            else []
+        )
         return wrong + [
             f"{artifact.key} {artifact.fingerprint[:12]}: {name} does not hash to what its manifest says"
             for name, entry in artifact.manifest.files.items()
@@ -144,7 +168,10 @@ class Store:
             raise MissingUpstream(f"{key} {fingerprint[:12]} is not in the store {self.root}")
         if artifact.refused_by:
             reasons = "; ".join(f"{c.name}: {c.detail}" for c in artifact.refused_by)
-            raise RefusedArtifact(f"{key} {fingerprint[:12]} was refused by its checks ({reasons}). Change the recipe or the code that made it, then materialize {key} again.")
+            raise RefusedArtifact(
+                f"{key} {fingerprint[:12]} was refused by its checks ({reasons}). Change the recipe or the code that"
+                f" made it, then materialize {key} again."
+            )
         return artifact
 
     def all(self) -> Iterator[tuple[str, str, Path]]:
@@ -168,7 +195,10 @@ class Store:
         """What this recipe's last build used for ``name``, fit to be read."""
         pointer = self.head_pointer(recipe, name)
         if pointer is None:
-            raise MissingUpstream(f"{name} has not been built for recipe '{recipe}' yet. Materialize {name} first, or run the job 'factory'.")
+            raise MissingUpstream(
+                f"{name} has not been built for recipe '{recipe}' yet. Materialize {name} first, or run the job"
+                " 'factory'."
+            )
         return self.require(*pointer)
 
     def head_pointer(self, recipe: str, name: str) -> tuple[str, str] | None:
@@ -179,7 +209,10 @@ class Store:
             content = json.loads(file.read_text(encoding="utf-8"))
             return str(content["key"]), str(content["fingerprint"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DamagedArtifact(f"{file} cannot be read: it says which {name} the build uses. Remove it and materialize {name} again: what is there is found.") from error
+            raise DamagedArtifact(
+                f"{file} cannot be read: it says which {name} the build uses. Remove it and materialize {name} again:"
+                " what is there is found."
+            ) from error
 
     def heads(self, recipe: str) -> dict[str, tuple[str, str]]:
         """All names this recipe's build uses, with (key, fingerprint)."""
@@ -194,10 +227,20 @@ class Store:
     # -------------------------------------------------- writing
 
     @contextlib.contextmanager
-    def lock(self, key: str, fingerprint: str, inputs: Mapping[str, InputRef] | None = None, log: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-        """Exclude other writers of the same fingerprint, in any process of this file system. The file says what is read meanwhile, so that it is not collected."""
+    def lock(
+        self,
+        key: str,
+        fingerprint: str,
+        inputs: Mapping[str, InputRef] | None = None,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[None]:
+        """Exclude other writers of the same fingerprint, in any process of this file system. The file says what is read
+        meanwhile, so that it is not collected.
+        """
         file = self._lock_file(key, fingerprint)
-        stream = locked(file, lambda: log(f"{key} {fingerprint[:12]}: another process is making it; waiting for it ({file.name})"))
+        stream = locked(
+            file, lambda: log(f"{key} {fingerprint[:12]}: another process is making it; waiting for it ({file.name})")
+        )
         with stream:
             read = {"key": key, "inputs": [[name, ref.fingerprint] for name, ref in (inputs or {}).items()]}
             stream.truncate(0)
@@ -216,7 +259,9 @@ class Store:
         """Key and inputs (key, fingerprint) of everything that some process is making now."""
         for file in sorted((self.root / LOCKS).glob("*")):
             if held(file):
-                with contextlib.suppress(ValueError):  # its holder has not written yet: what it reads is still what builds name
+                with contextlib.suppress(
+                    ValueError
+                ):  # its holder has not written yet: what it reads is still what builds name
                     told = json.loads(file.read_text(encoding="utf-8"))
                     yield told["key"], [(str(name), str(fp)) for name, fp in told["inputs"]]
 
@@ -229,7 +274,9 @@ class Store:
         workers: int = 1,
         tell: Callable[[str], None] | None = None,
     ) -> tuple[Artifact, bool]:
-        """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused). What is there is found without writing anything."""
+        """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused).
+        What is there is found without writing anything.
+        """
         fingerprint = made_from.fingerprint
         if (artifact := self._found_again(key, fingerprint)) is not None:
             return artifact, True
@@ -257,8 +304,12 @@ class Store:
             raise DamagedArtifact(f"{key} {fingerprint[:12]} vanished right after it was committed")
         return artifact
 
-    def _commit(self, key: str, fingerprint: str, partial: Path, made_from: MadeFrom, outcome: Outcome, seconds: float) -> None:
-        records.write_text(partial / VERDICT_FILE, json.dumps([c.model_dump() for c in outcome.checks], ensure_ascii=False, indent=1))
+    def _commit(
+        self, key: str, fingerprint: str, partial: Path, made_from: MadeFrom, outcome: Outcome, seconds: float
+    ) -> None:
+        records.write_text(
+            partial / VERDICT_FILE, json.dumps([c.model_dump() for c in outcome.checks], ensure_ascii=False, indent=1)
+        )
         manifest = Manifest(
             key=key,
             fingerprint=fingerprint,

@@ -1,7 +1,8 @@
 """What the text of a module says: its digest, what it imports, which files it names. A pure function of the text.
 
-Texts are told by their syntax trees, which takes 10 ms a module; definitions rest on 150 modules. What a text says is therefore remembered
-by the digest of its bytes (``remembered.py``). Whoever holds a process to its code (``frozen.py``) reads the trees themselves.
+Texts are told by their syntax trees, which takes 10 ms a module; definitions rest on 150 modules. What a text says is
+therefore remembered by the digest of its bytes (``remembered.py``). Whoever holds a process to its code (``frozen.py``)
+reads the trees themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Text:
     """What a module's text says."""
 
     digest: str  # of the syntax tree without docstrings
-    named: tuple[str, ...]  # full names that it imports or looks for when it runs; what only a type checker sees is left out
+    named: tuple[
+        str, ...
+    ]  # full names that it imports or looks for when it runs; what only a type checker sees is left out
     beside: tuple[str, ...]  # what may name a file beside it: strings of a module that knows its own place
 
 
@@ -82,7 +85,13 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+    return (
+        node.func.attr
+        if isinstance(node.func, ast.Attribute)
+        else node.func.id
+        if isinstance(node.func, ast.Name)
+        else ""
+    )
 
 
 def _names_of_files(tree: ast.Module) -> Iterator[str]:
@@ -96,6 +105,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        kept = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))]
+        kept = [
+            s
+            for s in node.body
+            if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))
+        ]
         node.body = kept or [ast.Pass()]
     return tree

@@ -25,9 +25,13 @@ def counted(n: int, what: str) -> str:
 
 
 NARROW = 24
-"""Columns that the widest text needs to be folded into; with less, lines run on: a table of broken words cannot be read."""
+"""Columns that the widest text needs to be folded into; with less, lines run on: a table of broken words cannot be
+read.
+"""
 FOLDED = 500
-"""Rows that are folded to fit a terminal; of more, which nobody reads from the first to the last, each is one line (rich takes a millisecond a row)."""
+"""Rows that are folded to fit a terminal; of more, which nobody reads from the first to the last, each is one line
+(rich takes a millisecond a row).
+"""
 JSON = typer.Option(False, "--json", help="print JSON")
 
 
@@ -43,7 +47,15 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
         print(title)  # not the table's own title, which is folded to the table's width
     cells = [{name: _cell(row[name]) for name in rows[0]} for row in rows]
     filled = [name for name in rows[0] if any(row[name] for row in cells)]
-    right = {name for name in filled if all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows if row[name] is not None)}
+    right = {
+        name
+        for name in filled
+        if all(
+            isinstance(row[name], int | float) and not isinstance(row[name], bool)
+            for row in rows
+            if row[name] is not None
+        )
+    }
     widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in cells)) for name in filled}
     told = max((name for name in filled if name not in right), key=lambda name: widths[name], default="")
     console = Console(soft_wrap=False)
@@ -66,7 +78,12 @@ def _lines(cells: Sequence[Mapping[str, str]], names: Sequence[str], right: Coll
         widths = [cell_len(row[name]) for row in cells]
         widest = max(widths)
         spaces = [" " * (widest - width) for width in widths]
-        padded.append([space + row[name] if name in right else row[name] + space for row, space in zip(cells, spaces, strict=True)])
+        padded.append(
+            [
+                space + row[name] if name in right else row[name] + space
+                for row, space in zip(cells, spaces, strict=True)
+            ]
+        )
     return ["  ".join(parts).rstrip() for parts in zip(*padded, strict=True)]
 
 

@@ -1,4 +1,6 @@
-"""What a job has used: hours of its ranks, energy where the machine measures it, and what that costs at the recipe's price."""
+"""What a job has used: hours of its ranks, energy where the machine measures it, and what that costs at the recipe's
+price.
+"""
 
 from __future__ import annotations
 
@@ -34,4 +36,6 @@ def usage(folder: JobFolder) -> Usage:
             joules[message.attempt] = float(energy)
             sources = str(message.data.get("energy_from", sources))
     seconds = sum(last[a] - first[a] for a in first)
-    return Usage(seconds, seconds * spec.nodes * spec.ranks_per_node / 3600, sum(joules.values()) if joules else None, sources)
+    return Usage(
+        seconds, seconds * spec.nodes * spec.ranks_per_node / 3600, sum(joules.values()) if joules else None, sources
+    )

@@ -9,24 +9,48 @@ from neo_assets.core.store import MadeFrom
 
 def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
     """One line for every config field, module, library or input that differs; empty when nothing does."""
-    out = [f"recipe: {name}: {old!r} -> {new!r}" for name, (old, new) in _changed(_flat(before.config), _flat(after.config)).items()]
+    out = [
+        f"recipe: {name}: {old!r} -> {new!r}"
+        for name, (old, new) in _changed(_flat(before.config), _flat(after.config)).items()
+    ]
     for module, (old, new) in _changed(before.code, after.code).items():
-        out.append(f"code: {module} " + ("is new" if old is None else "is no longer used" if new is None else "changed"))
-    out += [f"library: {name}: {old} -> {new}" for name, (old, new) in _changed(before.libraries, after.libraries).items()]
+        out.append(
+            f"code: {module} " + ("is new" if old is None else "is no longer used" if new is None else "changed")
+        )
+    out += [
+        f"library: {name}: {old} -> {new}" for name, (old, new) in _changed(before.libraries, after.libraries).items()
+    ]
     if before.core_version != after.core_version:
         out.append(f"record formats: version {before.core_version} -> {after.core_version}")
     old_inputs = {name: ref.digest for name, ref in before.inputs.items()}
     new_inputs = {name: ref.digest for name, ref in after.inputs.items()}
     for name, (old, new) in _changed(old_inputs, new_inputs).items():
-        out.append(f"input: {name} " + ("is new" if old is None else "is no longer read" if new is None else f"has other content ({str(old)[:12]} -> {str(new)[:12]})"))
+        out.append(
+            f"input: {name} "
+            + (
+                "is new"
+                if old is None
+                else "is no longer read"
+                if new is None
+                else f"has other content ({str(old)[:12]} -> {str(new)[:12]})"
+            )
+        )
     return out
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
-    return {name: (before.get(name), after.get(name)) for name in sorted({*before, *after}) if before.get(name) != after.get(name)}
+    return {
+        name: (before.get(name), after.get(name))
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    }
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:
     if isinstance(value, Mapping) and value:
-        return {path: leaf for name, inner in value.items() for path, leaf in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()}
+        return {
+            path: leaf
+            for name, inner in value.items()
+            for path, leaf in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
     return {prefix: value}

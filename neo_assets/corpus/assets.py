@@ -15,7 +15,12 @@ GROUP = "corpus"
 def declared(recipe: Recipe) -> dict[str, Declared]:
     split = SplitInput(languages=recipe.languages, split=recipe.heldout)
     out = {
-        "matrix": Declared("matrix", assemble_matrix, MatrixInput(languages=recipe.languages), reads=[recipe.cleaned(lang) for lang in recipe.languages]),
+        "matrix": Declared(
+            "matrix",
+            assemble_matrix,
+            MatrixInput(languages=recipe.languages),
+            reads=[recipe.cleaned(lang) for lang in recipe.languages],
+        ),
         "heldout": Declared("heldout", hold_out, split, reads=["matrix"]),
         "train_pool": Declared("train_pool", pool, split, reads=["matrix"]),
     }
@@ -32,5 +37,12 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     checks = {"mixture": ["rows_balance", "every_language_served"]}
     return [
-        artifact(recipe, GROUP, entry, checks=checks.get(name.split("/")[0], ["rows_balance", "language_not_empty"]), kinds=["parquet"]) for name, entry in declared(recipe).items()
+        artifact(
+            recipe,
+            GROUP,
+            entry,
+            checks=checks.get(name.split("/")[0], ["rows_balance", "language_not_empty"]),
+            kinds=["parquet"],
+        )
+        for name, entry in declared(recipe).items()
     ]

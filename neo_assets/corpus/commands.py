@@ -1,4 +1,6 @@
-"""`neo fate`: the story of one page. `neo funnel`: how many documents each rule kept and dropped. `neo sample`: what a rule threw away, to read."""
+"""`neo fate`: the story of one page. `neo funnel`: how many documents each rule kept and dropped. `neo sample`: what a
+rule threw away, to read.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def register(app: typer.Typer) -> None:
 def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bool = JSON) -> None:
     """What every stage decided about one page, and why.
 
-    A page is named by its URL as crawled (the scheme may be left out), by its document id, or by the first eight or more letters of that.
+    A page is named by its URL as crawled (the scheme may be left out), by its document id, or by the first eight or
+    more letters of that.
     """
     from resources.ledger import Ledger
 
@@ -35,7 +38,10 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
     rows = ledger.fate(page)
     if not rows:
         known = ledger.similar_urls(page, limit=3)
-        raise BadInput(f"no stage has seen '{page}' in this recipe's build. " + (f"Did you mean {' or '.join(known)}?" if known else "Nothing is crawled yet."))
+        raise BadInput(
+            f"no stage has seen '{page}' in this recipe's build. "
+            + (f"Did you mean {' or '.join(known)}?" if known else "Nothing is crawled yet.")
+        )
     for row in rows:
         if row["twin"]:
             row["twin"] = ledger.url_of(str(row["twin"])) or row["twin"]
@@ -44,8 +50,14 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
         return
     for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
         title = f"{ledger.url_of(doc_id) or page}  (document {doc_id})"
-        told = [{name: value for name, value in row.items() if name != "doc_id"} for row in rows if row["doc_id"] == doc_id]
-        show([{**row, "verdict": "other side"} if row["rule"] in OTHER_SIDE else row for row in told], as_json=False, title=title)
+        told = [
+            {name: value for name, value in row.items() if name != "doc_id"} for row in rows if row["doc_id"] == doc_id
+        ]
+        show(
+            [{**row, "verdict": "other side"} if row["rule"] in OTHER_SIDE else row for row in told],
+            as_json=False,
+            title=title,
+        )
 
 
 def funnel(as_json: bool = JSON) -> None:
@@ -53,7 +65,11 @@ def funnel(as_json: bool = JSON) -> None:
     from resources.ledger import Ledger
 
     recipe = load()
-    show(Ledger(Store(store_root()), recipe.name, recipe.makes).funnel(), as_json, empty="nothing is built for this recipe yet")
+    show(
+        Ledger(Store(store_root()), recipe.name, recipe.makes).funnel(),
+        as_json,
+        empty="nothing is built for this recipe yet",
+    )
 
 
 def sample(
@@ -63,7 +79,8 @@ def sample(
     chars: Annotated[int, typer.Option(min=0, help="characters shown of each text")] = 400,
     as_json: bool = JSON,
 ) -> None:
-    """Read what a rule threw away: documents drawn evenly, each with the value measured, the threshold, its twin and its text.
+    """Read what a rule threw away: documents drawn evenly, each with the value measured, the threshold, its twin and
+    its text.
 
     The text is the extracted one, before any step edited it: what a rule cut out or masked is still in it.
     """
@@ -75,9 +92,12 @@ def sample(
     ledger = Ledger(store, recipe.name, recipe.makes)
     rows = ledger.drawn(rule, n, seed)
     if not rows:
-        known = [str(r["rule"]) for r in ledger.rows("select distinct rule from verdicts where rule <> '' order by rule")]
+        known = [
+            str(r["rule"]) for r in ledger.rows("select distinct rule from verdicts where rule <> '' order by rule")
+        ]
         raise BadInput(
-            f"no document of this build met a rule '{rule}': it is off, dropped nothing, or has another name.{did_you_mean(rule, known)} Rules that were met: {', '.join(known) or 'none'}"
+            f"no document of this build met a rule '{rule}': it is off, dropped nothing, or has another"
+            f" name.{did_you_mean(rule, known)} Rules that were met: {', '.join(known) or 'none'}"
         )
     found = texts_of(store, recipe.name, {str(row[name]) for row in rows for name in ("doc_id", "twin") if row[name]})
     out = [_told(row, found, ledger.url_of(str(row["doc_id"])), chars) for row in rows]
@@ -85,9 +105,13 @@ def sample(
         show(out, as_json)
         return
     for row in out:
-        measured = ", ".join(f"{name} {row[name]:.4g}" for name in ("value", "threshold") if isinstance(row[name], float))
+        measured = ", ".join(
+            f"{name} {row[name]:.4g}" for name in ("value", "threshold") if isinstance(row[name], float)
+        )
         print(
-            f"{row['url'] or row['doc_id']}\n  {row['stage']}: {row['verdict']} by {rule}{'; ' + measured if measured else ''}{'; stays instead: ' + str(row['twin']) if row['twin'] else ''}"
+            f"{row['url'] or row['doc_id']}\n  {row['stage']}: {row['verdict']} by"
+            f" {rule}{'; ' + measured if measured else ''}"
+            f"{'; stays instead: ' + str(row['twin']) if row['twin'] else ''}"
         )
         if row["detail"]:
             print(f"  {row['detail']}")
@@ -99,4 +123,9 @@ def sample(
 def _told(row: Row, texts: Mapping[str, tuple[str, str]], url: str | None, chars: int) -> Row:
     doc_id, twin = str(row["doc_id"]), str(row["twin"] or "")
     text = texts.get(doc_id, ("", ""))[1]
-    return {**row, "url": url or texts.get(doc_id, ("", ""))[0], "twin": texts.get(twin, (twin, ""))[0] if twin else "", "text": text[:chars] + ("…" if len(text) > chars else "")}
+    return {
+        **row,
+        "url": url or texts.get(doc_id, ("", ""))[0],
+        "twin": texts.get(twin, (twin, ""))[0] if twin else "",
+        "text": text[:chars] + ("…" if len(text) > chars else ""),
+    }

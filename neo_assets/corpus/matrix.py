@@ -1,4 +1,6 @@
-"""``matrix``, ``heldout``, ``train_pool``: the cleaned corpus, and the line between what is trained on and what is not."""
+"""``matrix``, ``heldout``, ``train_pool``: the cleaned corpus, and the line between what is trained
+on and what is not.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,21 @@ class MatrixInput(Section):
 def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The corpus: what the last cleaning step of every language left, in files that are ranges of document ids.
 
-    This is what a data release is made of. Its numbers are documents, characters and UTF-8 bytes by language and source.
+    This is what a data release is made of. Its numbers are documents, characters and UTF-8 bytes by language and
+    source.
     """
-    work = [(lang, path) for lang, cleaned in zip(config.languages, inputs.values(), strict=True) for path in cleaned.files(records.PART)]
-    run_shards(partial(_take, out.path), work, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(path for _, path in work))
+    work = [
+        (lang, path)
+        for lang, cleaned in zip(config.languages, inputs.values(), strict=True)
+        for path in cleaned.files(records.PART)
+    ]
+    run_shards(
+        partial(_take, out.path),
+        work,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(path for _, path in work),
+    )
     digests: dict[str, str] = {}
     table_rows: list[Row] = []
     seen = 0
@@ -40,9 +53,14 @@ def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Wo
         found = totals(parts, [out.path / VERDICTS / path.name for path in parts])
         digests[lang] = found.digest
         seen += found.seen
-        table_rows += [{"language": lang, "source": s, "documents": d, "characters": c, "bytes": b} for s, (d, c, b) in sorted(_amounts(parts).items())]
+        table_rows += [
+            {"language": lang, "source": s, "documents": d, "characters": c, "bytes": b}
+            for s, (d, c, b) in sorted(_amounts(parts).items())
+        ]
     expected = sum(a.manifest.rows_kept or 0 for a in inputs.values())
-    by_language = {lang: sum(int(str(r["documents"])) for r in table_rows if r["language"] == lang) for lang in config.languages}
+    by_language = {
+        lang: sum(int(str(r["documents"])) for r in table_rows if r["language"] == lang) for lang in config.languages
+    }
     return Outcome(
         digest=digest_json(digests),
         parts=digests,
@@ -52,7 +70,11 @@ def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Wo
         numbers={"documents": seen, "bytes": sum(int(str(r["bytes"])) for r in table_rows)},
         tables={"by language and source": table_rows},
         checks=[
-            Check(name="rows_balance", passed=seen == expected == sum(by_language.values()), detail=f"{expected} left by cleaning = {seen} here"),
+            Check(
+                name="rows_balance",
+                passed=seen == expected == sum(by_language.values()),
+                detail=f"{expected} left by cleaning = {seen} here",
+            ),
             Check(name="language_not_empty", passed=all(by_language.values()), detail=str(by_language)),
         ],
     )
@@ -64,7 +86,12 @@ def _take(folder: Path, shard: tuple[str, Path]) -> None:
     if target.is_file():
         return
     documents = records.read_table(path, records.DOCUMENT).replace_schema_metadata(None)
-    write_verdicts(verdict_columns("matrix", documents.column("doc_id"), documents.column("source"), Decision.keep(documents.num_rows)), folder / VERDICTS / target.name)
+    write_verdicts(
+        verdict_columns(
+            "matrix", documents.column("doc_id"), documents.column("source"), Decision.keep(documents.num_rows)
+        ),
+        folder / VERDICTS / target.name,
+    )
     write_part(documents, target)
 
 
@@ -73,8 +100,16 @@ def _amounts(parts: list[Path]) -> dict[str, tuple[int, int, int]]:
     out: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for path in parts:
         table = records.read_table(path, records.DOCUMENT, ["source", "text"])
-        sizes = pa.table({"source": table["source"], "chars": pc.utf8_length(table["text"]), "bytes": pc.binary_length(table["text"])})
-        for row in sizes.group_by("source").aggregate([("chars", "count"), ("chars", "sum"), ("bytes", "sum")]).to_pylist():
+        sizes = pa.table(
+            {
+                "source": table["source"],
+                "chars": pc.utf8_length(table["text"]),
+                "bytes": pc.binary_length(table["text"]),
+            }
+        )
+        for row in (
+            sizes.group_by("source").aggregate([("chars", "count"), ("chars", "sum"), ("bytes", "sum")]).to_pylist()
+        ):
             for i, name in enumerate(("chars_count", "chars_sum", "bytes_sum")):
                 out[row["source"]][i] += row[name]
     return {source: (d, c, b) for source, (d, c, b) in out.items()}
@@ -86,15 +121,17 @@ class SplitInput(Section):
 
 
 def is_held_out(name: str, split: Split) -> bool:
-    """Whether a near-duplicate cluster, or a page with its translations, is held out: its keyed hash falls into the recipe's share."""
+    """Whether a near-duplicate cluster, or a page with its translations, is held out: its keyed hash falls into the
+    recipe's share.
+    """
     return xxhash.xxh3_64_intdigest(name.encode(), seed=split.seed) < int(split.share * (1 << 64))
 
 
 def hold_out(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Documents that nothing trains on, the tokenizer included; evaluation tasks are made from them.
 
-    Whole near-duplicate clusters, chosen by a keyed hash; where the recipe says which addresses are translations of one page (`heldout.together`),
-    the page with all its translations.
+    Whole near-duplicate clusters, chosen by a keyed hash; where the recipe says which addresses are translations of one
+    page (`heldout.together`), the page with all its translations.
     """
     return _side("heldout", "in_train_pool", config, inputs["matrix"], out)
 
@@ -105,17 +142,31 @@ def pool(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> 
 
 
 def _side(stage: str, other: str, config: SplitInput, matrix: Artifact, out: Workspace) -> Outcome:
-    outcome = run_step(stage, matrix.files(records.PART), partial(_choose, config.split, stage, other), out, expected=matrix.manifest.rows_kept or 0)
-    counts = {lang: totals(sorted(out.path.glob(f"{records.PART}{lang}-*.parquet")), []).rows for lang in config.languages}
-    outcome.numbers = {f"documents_{lang}": n for lang, n in counts.items()} | {"text_bytes": outcome.numbers["text_bytes"]}
-    outcome.checks = [c for c in outcome.checks if c.name == "rows_balance"] + [Check(name="language_not_empty", passed=all(counts.values()), detail=str(counts))]
+    outcome = run_step(
+        stage,
+        matrix.files(records.PART),
+        partial(_choose, config.split, stage, other),
+        out,
+        expected=matrix.manifest.rows_kept or 0,
+    )
+    counts = {
+        lang: totals(sorted(out.path.glob(f"{records.PART}{lang}-*.parquet")), []).rows for lang in config.languages
+    }
+    outcome.numbers = {f"documents_{lang}": n for lang, n in counts.items()} | {
+        "text_bytes": outcome.numbers["text_bytes"]
+    }
+    outcome.checks = [c for c in outcome.checks if c.name == "rows_balance"] + [
+        Check(name="language_not_empty", passed=all(counts.values()), detail=str(counts))
+    ]
     return outcome
 
 
 def _choose(split: Split, stage: str, other: str, documents: pa.Table, shard: Path) -> Decision:
     decision = Decision.keep(documents.num_rows)
     clusters, urls = documents.column("cluster_id").to_pylist(), documents.column("url").to_pylist()
-    held_out = np.array([is_held_out(split.page(url) or cluster, split) for cluster, url in zip(clusters, urls, strict=True)], np.bool_)
+    held_out = np.array(
+        [is_held_out(split.page(url) or cluster, split) for cluster, url in zip(clusters, urls, strict=True)], np.bool_
+    )
     decision.dropped = held_out if stage == "train_pool" else ~held_out
     decision.rule[decision.dropped] = other
     return decision

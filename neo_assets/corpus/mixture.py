@@ -19,7 +19,15 @@ from neo_assets.core.recipe.data import Mixture
 from neo_assets.core.steps import VERDICTS, Decision, verdict_columns, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 
-SCHEMA = pa.schema([("doc_id", pa.string()), ("source", pa.string()), ("lang", pa.string()), ("rounds", pa.int32()), ("bytes", pa.int64())])
+SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("source", pa.string()),
+        ("lang", pa.string()),
+        ("rounds", pa.int32()),
+        ("bytes", pa.int64()),
+    ]
+)
 RECALL = "hq_recall/"
 """Inputs that say which documents high-quality recall found."""
 
@@ -33,7 +41,9 @@ class MixtureInput(Section):
 
 
 def rounds_of(doc_id: str, asked: float, seed: int) -> int:
-    """Times a document is read when ``asked`` rounds are wanted: the whole part, and one more for a keyed share of documents."""
+    """Times a document is read when ``asked`` rounds are wanted: the whole part, and one more for a keyed share of
+    documents.
+    """
     whole = math.floor(asked)
     return whole + (xxhash.xxh3_64_intdigest(doc_id.encode(), seed=seed) < int((asked - whole) * (1 << 64)))
 
@@ -42,10 +52,14 @@ def rounds_asked(mixture: Mixture, available: Mapping[Place, int]) -> dict[Place
     """Rounds of every language and source, given the bytes that each has.
 
     Raises:
-        BadInput: a source cannot serve what is asked of it within ``max_rounds``; every such source is named with the numbers.
+        BadInput: a source cannot serve what is asked of it within ``max_rounds``; every such source is named with the
+            numbers.
     """
     if mixture.target_tokens is None:
-        return {(lang, source): mixture.rounds.get(lang, 0.0) * mixture.source_rounds.get(source, 1.0) for lang, source in available}
+        return {
+            (lang, source): mixture.rounds.get(lang, 0.0) * mixture.source_rounds.get(source, 1.0)
+            for lang, source in available
+        }
     out: dict[Place, float] = dict.fromkeys(available, 0.0)
     problems = []
     for lang, weight in mixture.weights.items():
@@ -58,25 +72,37 @@ def rounds_asked(mixture: Mixture, available: Mapping[Place, int]) -> dict[Place
             asked, there = wanted * share, has.get(source, 0)
             if asked > there * mixture.max_rounds:
                 times = f"{asked / there:.2f} rounds" if there else "more than nothing"
-                problems.append(f"{source} has {there:,} bytes in '{lang}' and {asked:,.0f} are asked of it: {times}, with max_rounds {mixture.max_rounds:g}")
+                problems.append(
+                    f"{source} has {there:,} bytes in '{lang}' and {asked:,.0f} are asked of it: {times}, with"
+                    f" max_rounds {mixture.max_rounds:g}"
+                )
             elif there:
                 out[lang, source] = asked / there
     if problems:
-        raise BadInput("the mixture cannot be served: " + "; ".join(problems) + ". Lower target_tokens or the weight, add text, or raise max_rounds if repeats are wanted.")
+        raise BadInput(
+            "the mixture cannot be served: "
+            + "; ".join(problems)
+            + ". Lower target_tokens or the weight, add text, or raise max_rounds if repeats are wanted."
+        )
     return out
 
 
 def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The documents of one training phase with the number of rounds each is read, asked against got.
 
-    Rounds are asked for by language and source, or follow from a target in tokens; a fraction of a round takes that share of the
-    documents, chosen by a keyed hash. Documents that high-quality recall found may be read more often.
+    Rounds are asked for by language and source, or follow from a target in tokens; a fraction of a round takes that
+    share of the documents, chosen by a keyed hash. Documents that high-quality recall found may be read more often.
     """
     asked, stage = config.mixture, f"mixture/{config.phase}"
     files = inputs["train_pool"].files(records.PART)
     available = _bytes_by_place(files)
     wanted = rounds_asked(asked, available)
-    recalled = {doc_id for name, artifact in inputs.items() if name.startswith(RECALL) for doc_id in artifact.table("recalled.parquet").column("doc_id").to_pylist()}
+    recalled = {
+        doc_id
+        for name, artifact in inputs.items()
+        if name.startswith(RECALL)
+        for doc_id in artifact.table("recalled.parquet").column("doc_id").to_pylist()
+    }
     got: dict[Place, int] = defaultdict(int)
     chosen = []
     seen = 0
@@ -85,7 +111,9 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
         sizes = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
         decision = Decision.keep(table.num_rows)
         rounds = np.zeros(table.num_rows, np.int32)
-        for i, (doc_id, source, lang) in enumerate(zip(*(table.column(n).to_pylist() for n in ("doc_id", "source", "lang")), strict=True)):
+        for i, (doc_id, source, lang) in enumerate(
+            zip(*(table.column(n).to_pylist() for n in ("doc_id", "source", "lang")), strict=True)
+        ):
             times = wanted[lang, source] * (asked.recalled_rounds.get(lang, 1.0) if doc_id in recalled else 1.0)
             rounds[i] = rounds_of(doc_id, times, asked.seed)
             decision.threshold[i] = times
@@ -94,8 +122,20 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
         decision.rule[decision.dropped] = "no_round"
         decision.value = rounds.astype(np.float64)
         decision.detail = [f"rounds: {r}" for r in rounds]
-        write_verdicts(verdict_columns(stage, table.column("doc_id"), table.column("source"), decision), out.path / VERDICTS / path.name)
-        part = pa.table({"doc_id": table.column("doc_id"), "source": table.column("source"), "lang": table.column("lang"), "rounds": rounds, "bytes": sizes}, schema=SCHEMA)
+        write_verdicts(
+            verdict_columns(stage, table.column("doc_id"), table.column("source"), decision),
+            out.path / VERDICTS / path.name,
+        )
+        part = pa.table(
+            {
+                "doc_id": table.column("doc_id"),
+                "source": table.column("source"),
+                "lang": table.column("lang"),
+                "rounds": rounds,
+                "bytes": sizes,
+            },
+            schema=SCHEMA,
+        )
         chosen.append(part.filter(pa.array(rounds > 0)))
         seen += table.num_rows
     mixture = pa.concat_tables(chosen or [SCHEMA.empty_table()])
@@ -110,7 +150,12 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
         rows_in=seen,
         rows_kept=mixture.num_rows,
         rows_dropped=seen - mixture.num_rows,
-        numbers={"documents": mixture.num_rows, "bytes": total, "recalled": sum(d in recalled for d in mixture.column("doc_id").to_pylist()) if recalled else 0, **tokens},
+        numbers={
+            "documents": mixture.num_rows,
+            "bytes": total,
+            "recalled": sum(d in recalled for d in mixture.column("doc_id").to_pylist()) if recalled else 0,
+            **tokens,
+        },
         tables={
             "asked against got": [
                 {
@@ -126,8 +171,16 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
             ]
         },
         checks=[
-            Check(name="rows_balance", passed=seen == expected, detail=f"{expected} in = {mixture.num_rows} read + {seen - mixture.num_rows} not"),
-            Check(name="every_language_served", passed=not missing, detail=f"asked for but empty: {missing}" if missing else "every language asked for has documents"),
+            Check(
+                name="rows_balance",
+                passed=seen == expected,
+                detail=f"{expected} in = {mixture.num_rows} read + {seen - mixture.num_rows} not",
+            ),
+            Check(
+                name="every_language_served",
+                passed=not missing,
+                detail=f"asked for but empty: {missing}" if missing else "every language asked for has documents",
+            ),
         ],
     )
 

@@ -27,7 +27,11 @@ def reader(source: Source) -> Callable[..., Outcome]:
 
 
 def declared(recipe: Recipe) -> dict[str, Declared]:
-    out = {"benchmark_items": Declared("benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages))}
+    out = {
+        "benchmark_items": Declared(
+            "benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
+        )
+    }
     for name, source in recipe.sources.items():
         out[f"sources/{name}"] = Declared(f"sources/{name}", describe_source, source_input(source))
         out[f"raw_crawl/{name}"] = Declared(f"raw_crawl/{name}", reader(source), source, reads=[f"sources/{name}"])
@@ -39,7 +43,15 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     out = [artifact(recipe, GROUP, entries["benchmark_items"], checks=[], kinds=["json"])]
     for name, source in recipe.sources.items():
         out.append(_catalogue(recipe, source, entries[f"sources/{name}"]))
-        out.append(artifact(recipe, GROUP, entries[f"raw_crawl/{name}"], checks=["rows_balance", "not_empty"], kinds=["html" if source.kind != "documents" else "parquet"]))
+        out.append(
+            artifact(
+                recipe,
+                GROUP,
+                entries[f"raw_crawl/{name}"],
+                checks=["rows_balance", "not_empty"],
+                kinds=["html" if source.kind != "documents" else "parquet"],
+            )
+        )
     return out
 
 

@@ -1,8 +1,9 @@
 """The source catalogue: what a source is, where it comes from and under which terms, before anything of it is read.
 
-Its digest covers kind, place, licence, terms and snapshot, and no path of this machine: moving a folder makes nothing stale, and a
-new snapshot label does. What lies on this machine counts by its content as well: a file that is added, changed or taken away makes
-the source stale. The price: pages of a web site that changed under an old label are not noticed, since nobody asks the site.
+Its digest covers kind, place, licence, terms and snapshot, and no path of this machine: moving a folder makes nothing
+stale, and a new snapshot label does. What lies on this machine counts by its content as well: a file that is added,
+changed or taken away makes the source stale. The price: pages of a web site that changed under an old label are not
+noticed, since nobody asks the site.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from neo_assets.crawl.site import folder_site
 
 
 class SourceInput(Section):
-    """A source as the recipe names it, and digests of what lies on this machine of it. A path is no identity, so these are."""
+    """A source as the recipe names it, and digests of what lies on this machine of it. A path is no identity, so these
+    are.
+    """
 
     source: Source
     content: dict[str, str] = Field(default_factory=dict, description="by file, or of a whole folder")
@@ -39,7 +42,9 @@ def source_input(source: Source) -> SourceInput:
 
 def read_source_input(source: Source) -> SourceInput:
     """The stage's input with every file read. Raises BadInput: a folder or file that the recipe names is not there."""
-    return SourceInput(source=source, content=_content(source, lambda files: [remembered_digest(file) for file in files]))
+    return SourceInput(
+        source=source, content=_content(source, lambda files: [remembered_digest(file) for file in files])
+    )
 
 
 def _content(source: Source, digests: Callable[[Sequence[Path]], list[str]]) -> dict[str, str]:
@@ -47,9 +52,20 @@ def _content(source: Source, digests: Callable[[Sequence[Path]], list[str]]) -> 
         return {}
     if isinstance(source, HtmlFolderSource):
         folder = html_folder(source).resolve()
-        return {folder.name: remembered_tree(folder, source.include, lambda: folder_site(folder, source.host, source.include).files.items())}
+        return {
+            folder.name: remembered_tree(
+                folder, source.include, lambda: folder_site(folder, source.host, source.include).files.items()
+            )
+        }
     files = input_files(source)
-    numbered = {file: f"{file.name}#{sum(f.name == file.name for f in files[:i])}" if sum(f.name == file.name for f in files) > 1 else file.name for i, file in enumerate(files)}
+    numbered = {
+        file: (
+            f"{file.name}#{sum(f.name == file.name for f in files[:i])}"
+            if sum(f.name == file.name for f in files) > 1
+            else file.name
+        )
+        for i, file in enumerate(files)
+    }
     return {numbered[file]: digest for file, digest in zip(files, digests(files), strict=True)}
 
 
@@ -60,18 +76,29 @@ def refuse_changed_files(source: Source, catalogue: Artifact) -> None:
     if described != now:
         told = described if isinstance(described, dict) else {}
         name = next(n for n in [*sorted({*told, *now}), "it"] if told.get(n) != now.get(n) or n == "it")
-        raise BadInput(f"{name} is not what {catalogue.key} describes: it was changed, added or taken away since. Materialize {catalogue.key} again.")
+        raise BadInput(
+            f"{name} is not what {catalogue.key} describes: it was changed, added or taken away since. Materialize"
+            f" {catalogue.key} again."
+        )
 
 
 def describe_source(config: SourceInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The source as the recipe names it: kind, place, licence with its full terms, snapshot, content of local files, and a digest of all that.
+    """The source as the recipe names it: kind, place, licence with its full terms, snapshot, content of local files,
+    and a digest of all that.
 
     Raises:
         BadInput: a folder or file that the recipe names is not there.
     """
     source, content = config.source, config.content
     terms = _terms(source)
-    entry: dict[str, object] = {"kind": source.kind, "place": _place(source), "licence": source.licence, "terms": terms, "snapshot": source.snapshot, "content": content}
+    entry: dict[str, object] = {
+        "kind": source.kind,
+        "place": _place(source),
+        "licence": source.licence,
+        "terms": terms,
+        "snapshot": source.snapshot,
+        "content": content,
+    }
     digest = digest_json(entry)
     out.write_text("catalogue.json", json.dumps({**entry, "digest": digest}, ensure_ascii=False, indent=1))
     return Outcome(
@@ -79,7 +106,12 @@ def describe_source(config: SourceInput, inputs: Mapping[str, Artifact], out: Wo
         rows_in=1,
         rows_kept=1,
         rows_dropped=0,
-        numbers={"kind": source.kind, "licence": source.licence, "snapshot": source.snapshot, "terms_chars": len(terms or "")},
+        numbers={
+            "kind": source.kind,
+            "licence": source.licence,
+            "snapshot": source.snapshot,
+            "terms_chars": len(terms or ""),
+        },
         checks=[
             Check(name="terms_quoted", passed=terms is not None, detail=_terms_known(source, terms), blocking=False),
         ],
@@ -102,8 +134,9 @@ def html_folder(config: HtmlFolderSource) -> Path:
     folder = Path(config.path).expanduser()
     if not folder.is_dir():
         raise BadInput(
-            f"there is no folder {folder} to read pages of {config.host} from. Run `make demo` to fetch the demo site, "
-            "or point the source's `path` at any folder of HTML pages, or use `kind: crawl` with a list of URLs (`seeds`)."
+            f"there is no folder {folder} to read pages of {config.host} from. Run `make demo` to fetch the demo site,"
+            " or point the source's `path` at any folder of HTML pages, or use `kind: crawl` with a list of URLs"
+            " (`seeds`)."
         )
     return folder
 
@@ -113,7 +146,11 @@ def input_files(config: WarcSource | DocumentsSource) -> list[Path]:
     found: set[Path] = set()
     for pattern in config.paths:
         path = Path(pattern).expanduser()
-        matches = {path} if path.is_file() else {p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file()}
+        matches = (
+            {path}
+            if path.is_file()
+            else {p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file()}
+        )
         if not matches:
             raise BadInput(f"no file matches {pattern}. Point the source's `paths` at existing files ({config.kind}).")
         found |= matches

@@ -20,7 +20,9 @@ def demo_folder() -> Path:
     return Path(os.environ.get("NEO_DATA") or ROOT / "data" / "demo")
 
 
-def fetch_demo(manuals: Annotated[bool, typer.Option("--manuals", help="the pages of the recipe `manuals` instead")] = False) -> None:
+def fetch_demo(
+    manuals: Annotated[bool, typer.Option("--manuals", help="the pages of the recipe `manuals` instead")] = False,
+) -> None:
     """Download and unpack the demo site's Debian packages; nothing is installed."""
     if manuals:
         print(f"manuals in {fetch_demo_site(demo_folder().parent / 'manuals', MANUALS)}")

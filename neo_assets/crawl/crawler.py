@@ -1,8 +1,8 @@
 """Crawl a site into WARC segments, deterministically, and resume where a killed crawl stopped.
 
-A batch of the frontier becomes one segment: a WARC file, then its fetch log, whose rename finishes the pair. A resumed crawl
-reads finished segments instead of the site and plans on from there; robots.txt is asked again, the sitemap's list is kept. At
-most one segment's requests are repeated after a kill.
+A batch of the frontier becomes one segment: a WARC file, then its fetch log, whose rename finishes the pair. A resumed
+crawl reads finished segments instead of the site and plans on from there; robots.txt is asked again, the sitemap's list
+is kept. At most one segment's requests are repeated after a kill.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ from neo_assets.core.records import document_id, read_table
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.catalogue import html_folder, refuse_changed_files
 from neo_assets.crawl.fetch import Fetched, Fetcher, user_agent
-from neo_assets.crawl.fetch_log import FETCHED, REDIRECT, LogRow, log_outcome, log_table, now, read_log, stage_key, storable
+from neo_assets.crawl.fetch_log import (
+    FETCHED,
+    REDIRECT,
+    LogRow,
+    log_outcome,
+    log_table,
+    now,
+    read_log,
+    stage_key,
+    storable,
+)
 from neo_assets.crawl.frontier import Frontier
 from neo_assets.crawl.links import BadUrl, Links, canonical, origin_of, page_links
 from neo_assets.crawl.robots import Robots
@@ -47,8 +57,8 @@ class _Site:
 def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Every page of the source as it was sent, in WARC files, with a log of what became of each URL.
 
-    Breadth first and deterministic; robots.txt, Crawl-delay and Retry-After are obeyed. A dead link, a refusal or a broken page
-    is a row of the log and never stops the crawl.
+    Breadth first and deterministic; robots.txt, Crawl-delay and Retry-After are obeyed. A dead link, a refusal or a
+    broken page is a row of the log and never stops the crawl.
 
     Raises:
         BadInput: the folder of an ``html_folder`` source is not there.
@@ -58,7 +68,12 @@ def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Ar
     started = time.monotonic()
     requests = asyncio.run(_crawl(config, out))
     seconds = time.monotonic() - started
-    return log_outcome(stage, out, sorted((out.path / "log").glob("part-*.parquet")), {"requests": requests, "requests_per_s": round(requests / max(seconds, 1e-9), 1)})
+    return log_outcome(
+        stage,
+        out,
+        sorted((out.path / "log").glob("part-*.parquet")),
+        {"requests": requests, "requests_per_s": round(requests / max(seconds, 1e-9), 1)},
+    )
 
 
 @contextlib.asynccontextmanager
@@ -79,7 +94,13 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace) -> int:
     """Fetch everything that is not there yet; returns the number of requests."""
     async with _site(config) as site, Fetcher(config.politeness, config.max_page_bytes, site.ports) as fetcher:
         robots = Robots(fetcher, site.allowed_domains)
-        frontier = Frontier(map(_canonical_or_raw, site.seeds), await _sitemap_urls(robots, site, out), site.allowed_domains, config.max_depth, config.max_redirects)
+        frontier = Frontier(
+            map(_canonical_or_raw, site.seeds),
+            await _sitemap_urls(robots, site, out),
+            site.allowed_domains,
+            config.max_depth,
+            config.max_redirects,
+        )
         kept = asked = segment = 0
         while kept < config.max_pages and (batch := frontier.next_batch(min(SEGMENT_URLS, config.max_pages - kept))):
             files = _Segment(out, segment)
@@ -125,15 +146,22 @@ class _Segment:
         entries = read_log(self._out.path / self._log)
         if {row.url for row in entries} != {url for url, _ in batch}:
             return None
-        links = {response.url: page_links(response.payload, response.url, response.content_type) for response in read_segment(self.warc)}
+        links = {
+            response.url: page_links(response.payload, response.url, response.content_type)
+            for response in read_segment(self.warc)
+        }
         return [_Found(row, links.get(row.url, Links())) for row in entries]
 
     def finish(self, entries: list[LogRow]) -> None:
         self._out.write(self._log, log_table(entries))
 
 
-async def _fetch_batch(batch: list[tuple[str, int]], files: _Segment, fetcher: Fetcher, robots: Robots, contact: str) -> list[_Found]:
-    """Fetch a batch's URLs, pages going into the segment's WARC file as they arrive; results in the batch's own order, which is URL order."""
+async def _fetch_batch(
+    batch: list[tuple[str, int]], files: _Segment, fetcher: Fetcher, robots: Robots, contact: str
+) -> list[_Found]:
+    """Fetch a batch's URLs, pages going into the segment's WARC file as they arrive; results in the batch's own order,
+    which is URL order.
+    """
     writer = SegmentWriter(files.warc, user_agent(contact))
 
     async def one(url: str, depth: int) -> _Found:
@@ -141,7 +169,9 @@ async def _fetch_batch(batch: list[tuple[str, int]], files: _Segment, fetcher: F
         row = _log_row(url, depth, answer)
         if answer.outcome != FETCHED:
             return _Found(row)
-        writer.add(Response(url, answer.status or 0, answer.headers, answer.payload, answer.fetched_at, answer.truncated))
+        writer.add(
+            Response(url, answer.status or 0, answer.headers, answer.payload, answer.fetched_at, answer.truncated)
+        )
         return _Found(row, page_links(answer.payload, url, answer.content_type))
 
     found = await asyncio.gather(*(one(url, depth) for url, depth in batch))
@@ -186,7 +216,12 @@ def _settle(found: list[_Found], frontier: Frontier) -> list[LogRow]:
             try:
                 target = canonical(row.final_url)
             except BadUrl as error:
-                entry.row = replace(row, final_url=storable(row.final_url), outcome="malformed_url", reason=f"redirect to {storable(row.final_url)[:200]!r}: {error}")
+                entry.row = replace(
+                    row,
+                    final_url=storable(row.final_url),
+                    outcome="malformed_url",
+                    reason=f"redirect to {storable(row.final_url)[:200]!r}: {error}",
+                )
                 continue
             outcome, reason = frontier.redirect(row.url, target, row.depth)
             entry.row = replace(row, final_url=target, outcome=outcome, reason=reason)

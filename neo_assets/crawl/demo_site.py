@@ -1,8 +1,8 @@
 """Fetch the demo site: HTML pages from Debian documentation packages, unpacked without installing anything.
 
-``apt-get download`` verifies the packages' signatures and ``dpkg-deb`` unpacks them into a temporary folder; only HTML files and
-each package's copyright file are kept (about 90 MB). The price is a Debian-like machine; anywhere else a recipe points at
-any folder of HTML pages instead, and the message says so.
+``apt-get download`` verifies the packages' signatures and ``dpkg-deb`` unpacks them into a temporary folder; only HTML
+files and each package's copyright file are kept (about 90 MB). The price is a Debian-like machine; anywhere else a
+recipe points at any folder of HTML pages instead, and the message says so.
 """
 
 from __future__ import annotations
@@ -35,11 +35,16 @@ MANUALS: Mapping[str, Mapping[str, str]] = {
 }
 """Further real documents, for the recipe `manuals`: GIMP's help, Python's documentation, Debian's reference."""
 
-ELSEWHERE = "Without the demo site, let a recipe's source point at any folder of HTML pages (`kind: html_folder`, `path: /some/folder`) or at a list of URLs (`kind: crawl`, `seeds: [https://...]`)."
+ELSEWHERE = (
+    "Without the demo site, let a recipe's source point at any folder of HTML pages (`kind: html_folder`, `path:"
+    " /some/folder`) or at a list of URLs (`kind: crawl`, `seeds: [https://...]`)."
+)
 _MARKER = "demo-site.json"
 
 
-def fetch_demo_site(target: Path, packages: Mapping[str, Mapping[str, str]] = PACKAGES, log: Callable[[str], None] = lambda _: None) -> Path:
+def fetch_demo_site(
+    target: Path, packages: Mapping[str, Mapping[str, str]] = PACKAGES, log: Callable[[str], None] = lambda _: None
+) -> Path:
     """Fill ``target`` with the HTML pages of ``packages`` and return it; a filled folder is left as it is.
 
     Below ``target``: ``debian-handbook/html/<language>/``, ``help/<language>/text/``, ``<package>.copyright``.
@@ -51,7 +56,10 @@ def fetch_demo_site(target: Path, packages: Mapping[str, Mapping[str, str]] = PA
         return target
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
-            raise MachineLacks(f"{program} is not on this machine, so the demo site (Debian packages {', '.join(packages)}) cannot be fetched. {ELSEWHERE}")
+            raise MachineLacks(
+                f"{program} is not on this machine, so the demo site (Debian packages {', '.join(packages)}) cannot be"
+                f" fetched. {ELSEWHERE}"
+            )
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as scratch:
         versions = _download(Path(scratch), list(packages), log)
@@ -68,7 +76,11 @@ def is_fetched(target: Path, packages: Mapping[str, Mapping[str, str]] = PACKAGE
         versions = json.loads((target / _MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(versions, dict) and set(packages) <= set(versions) and all((target / place).is_dir() for folders in packages.values() for place in folders.values())
+    return (
+        isinstance(versions, dict)
+        and set(packages) <= set(versions)
+        and all((target / place).is_dir() for folders in packages.values() for place in folders.values())
+    )
 
 
 def _download(scratch: Path, packages: list[str], log: Callable[[str], None]) -> dict[str, str]:
@@ -79,7 +91,10 @@ def _download(scratch: Path, packages: list[str], log: Callable[[str], None]) ->
         log("apt-get download failed; refreshing the package lists (apt-get update)")
         update = _apt_get("update", [], scratch)
         if update.returncode:
-            raise MachineLacks(f"apt-get update failed: {_last_line(update)}. Check the network and the machine's apt sources. {ELSEWHERE}")
+            raise MachineLacks(
+                f"apt-get update failed: {_last_line(update)}. Check the network and the machine's apt sources."
+                f" {ELSEWHERE}"
+            )
         done = _apt_get("download", packages, scratch)
     if done.returncode:
         lists = "" if os.geteuid() == 0 else " If the machine has no package lists, run `apt-get update` as root first."
@@ -87,12 +102,20 @@ def _download(scratch: Path, packages: list[str], log: Callable[[str], None]) ->
     versions = {}
     for package in packages:
         file = _package_file(scratch, package)
-        versions[package] = subprocess.run(["dpkg-deb", "--field", str(file), "Version"], check=True, capture_output=True, text=True).stdout.strip()
+        versions[package] = subprocess.run(
+            ["dpkg-deb", "--field", str(file), "Version"], check=True, capture_output=True, text=True
+        ).stdout.strip()
     return versions
 
 
 def _apt_get(command: str, arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["apt-get", "-q", command, *arguments], cwd=cwd, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    return subprocess.run(
+        ["apt-get", "-q", command, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

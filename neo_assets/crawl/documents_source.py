@@ -1,7 +1,7 @@
 """Text that somebody has extracted already: Parquet or JSON lines, one document a row.
 
-One input file becomes one shard; a file's rows are in memory together. A row that cannot be used (no text, another type, NUL or
-lone surrogates, not JSON) is a row of the log that names the file and the record, counted from 1.
+One input file becomes one shard; a file's rows are in memory together. A row that cannot be used (no text, another
+type, NUL or lone surrogates, not JSON) is a row of the log that names the file and the record, counted from 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.catalogue import input_files, refuse_changed_files
 from neo_assets.crawl.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
 
-ROW = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("url", pa.string()), ("title", pa.string()), ("fetched_at", pa.string())])
+ROW = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("text", pa.string()),
+        ("url", pa.string()),
+        ("title", pa.string()),
+        ("fetched_at", pa.string()),
+    ]
+)
 
 _BATCH = 4096
 _PATIENCE = 16
@@ -48,8 +56,16 @@ def read_documents_source(config: DocumentsSource, inputs: Mapping[str, Artifact
     files = input_files(config)
     for path in files:
         if not _is_parquet(path) and not _is_json_lines(path):
-            raise BadInput(f"{path.name}: documents are read from .parquet, .jsonl, .ndjson, .jsonl.gz or .ndjson.gz files")
-    run_shards(partial(_copy, config, out.path), list(enumerate(files)), workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(files))
+            raise BadInput(
+                f"{path.name}: documents are read from .parquet, .jsonl, .ndjson, .jsonl.gz or .ndjson.gz files"
+            )
+    run_shards(
+        partial(_copy, config, out.path),
+        list(enumerate(files)),
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(files),
+    )
     return log_outcome(stage, out, [out.path / _log_name(i) for i in range(len(files))], {"files": len(files)})
 
 
@@ -77,12 +93,33 @@ def _copy(config: DocumentsSource, folder: Path, shard: tuple[int, Path]) -> Non
         try:
             row = _document(raw, config, place)
         except _BadRow as bad:
-            entries.append(LogRow(place, place, document_id(place, b""), "bad_row", f"{path.name} record {number}: {bad}", fetched_at=moment))
+            entries.append(
+                LogRow(
+                    place,
+                    place,
+                    document_id(place, b""),
+                    "bad_row",
+                    f"{path.name} record {number}: {bad}",
+                    fetched_at=moment,
+                )
+            )
             continue
         kept.append({**row, "fetched_at": moment})
         payload = row["text"].encode()
-        entries.append(LogRow(row["url"], row["url"], row["doc_id"], FETCHED, bytes=len(payload), payload_digest=digest_bytes(payload), fetched_at=moment))
-    write_table(pa.Table.from_pylist(sorted(kept, key=lambda r: r["doc_id"]), schema=ROW), folder / f"rows/part-{i:05d}.parquet")
+        entries.append(
+            LogRow(
+                row["url"],
+                row["url"],
+                row["doc_id"],
+                FETCHED,
+                bytes=len(payload),
+                payload_digest=digest_bytes(payload),
+                fetched_at=moment,
+            )
+        )
+    write_table(
+        pa.Table.from_pylist(sorted(kept, key=lambda r: r["doc_id"]), schema=ROW), folder / f"rows/part-{i:05d}.parquet"
+    )
     write_table(log_table(entries), folder / _log_name(i))
 
 
@@ -93,7 +130,12 @@ def _document(raw: object, config: DocumentsSource, place: str) -> dict[str, str
         raise _BadRow(f"is a {type(raw).__name__}, not an object with fields")
     text = _text(raw, config.text_field, required=True)
     url = _text(raw, config.url_field) or place
-    return {"doc_id": document_id(url, text.encode()), "text": text, "url": url, "title": _text(raw, config.title_field)}
+    return {
+        "doc_id": document_id(url, text.encode()),
+        "text": text,
+        "url": url,
+        "title": _text(raw, config.title_field),
+    }
 
 
 def _text(raw: Mapping[str, object], name: str | None, required: bool = False) -> str:
@@ -136,7 +178,9 @@ def _parquet_row(batch: pa.RecordBatch, i: int) -> object:
 
 
 def _json_rows(path: Path, limit: int) -> Iterator[object]:
-    """Rows of a file of JSON lines, a line in memory at a time. One that does not end within ``limit`` bytes is passed over, up to :data:`_PATIENCE` times as far."""
+    """Rows of a file of JSON lines, a line in memory at a time. One that does not end within ``limit`` bytes is passed
+    over, up to :data:`_PATIENCE` times as far.
+    """
     try:
         with _open(path) as stream:
             while line := stream.readline(limit + 1):
@@ -145,7 +189,10 @@ def _json_rows(path: Path, limit: int) -> Iterator[object]:
                         yield _json_row(line)
                     continue
                 ends = any(stream.readline(limit).endswith(b"\n") for _ in range(_PATIENCE))
-                yield _BadRow(f"is longer than {limit:,} bytes (max_record_bytes)" + ("" if ends else "; the rest of the file was not read"))
+                yield _BadRow(
+                    f"is longer than {limit:,} bytes (max_record_bytes)"
+                    + ("" if ends else "; the rest of the file was not read")
+                )
                 if not ends:
                     return
     except (OSError, EOFError, zlib.error) as error:

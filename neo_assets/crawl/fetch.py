@@ -1,7 +1,8 @@
 """One request at a time, politely: waiting between requests to a host, trying again for passing reasons, never raising.
 
-Whatever a site does ends as a :class:`Fetched` with an outcome and a reason. Redirects are not followed here: they are answers, and
-the crawler asks for their targets like for any link, so that robots.txt and allowed domains hold for every hop.
+Whatever a site does ends as a :class:`Fetched` with an outcome and a reason. Redirects are not followed here: they are
+answers, and the crawler asks for their targets like for any link, so that robots.txt and allowed domains hold for every
+hop.
 """
 
 from __future__ import annotations
@@ -70,10 +71,21 @@ class LoopbackResolver(AbstractResolver):
         self._ports = ports
         self._others = DefaultResolver()
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
         if host not in self._ports:
             return await self._others.resolve(host, port, family)
-        return [ResolveResult(hostname=host, host="127.0.0.1", port=self._ports[host], family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)]
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.1",
+                port=self._ports[host],
+                family=socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
 
     async def close(self) -> None:
         await self._others.close()
@@ -115,7 +127,11 @@ class Fetcher:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=LoopbackResolver(self._ports), limit=0, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self._politeness.timeout_s),
-            headers={"User-Agent": user_agent(self._politeness.contact), "Accept-Encoding": "identity", "Accept": "text/html,application/xhtml+xml,*/*;q=0.5"},
+            headers={
+                "User-Agent": user_agent(self._politeness.contact),
+                "Accept-Encoding": "identity",
+                "Accept": "text/html,application/xhtml+xml,*/*;q=0.5",
+            },
             # Cookies would make an answer depend on what was asked before it.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -153,7 +169,9 @@ class Fetcher:
 
     def _host(self, host: str) -> _Host:
         if host not in self._hosts:
-            self._hosts[host] = _Host(self._politeness.concurrency, 0.0 if self._is_here(host) else self._politeness.delay_s)
+            self._hosts[host] = _Host(
+                self._politeness.concurrency, 0.0 if self._is_here(host) else self._politeness.delay_s
+            )
         return self._hosts[host]
 
     def _pause(self, state: RetryCallState, host: str) -> float:
@@ -169,7 +187,9 @@ class Fetcher:
             async with self._session.get(yarl.URL(url, encoded=True), allow_redirects=False) as answer:
                 return await _read(answer, url, html_only, limit)
         except TimeoutError:
-            raise _Passing(Fetched("timeout", f"no complete answer within {self._politeness.timeout_s:g} s", fetched_at=now())) from None
+            raise _Passing(
+                Fetched("timeout", f"no complete answer within {self._politeness.timeout_s:g} s", fetched_at=now())
+            ) from None
         except (aiohttp.ClientPayloadError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             raise _Passing(Fetched("connection", _in_words(error), fetched_at=now())) from error
         except (aiohttp.ClientError, ValueError) as error:
@@ -184,7 +204,10 @@ async def _read(answer: aiohttp.ClientResponse, url: str, html_only: bool, limit
         try:
             result.location = urljoin(url, answer.headers["Location"].strip())
         except ValueError as error:
-            result.outcome, result.reason = "malformed_url", f"redirect to {answer.headers['Location'][:200]!r}: {error}"
+            result.outcome, result.reason = (
+                "malformed_url",
+                f"redirect to {answer.headers['Location'][:200]!r}: {error}",
+            )
         return result
     if not 200 <= answer.status < 300:
         result.outcome, result.reason = "http_error", f"HTTP {answer.status} {answer.reason or ''}".strip()
@@ -199,7 +222,13 @@ async def _read(answer: aiohttp.ClientResponse, url: str, html_only: bool, limit
         return result
     result.payload, result.truncated = await _body(answer, limit)
     if html_only and not kind and (guess := detect_mime(result.payload)) not in _HTML:
-        return Fetched("not_html", f"no content type; the bytes look like {guess}", answer.status, headers, fetched_at=result.fetched_at)
+        return Fetched(
+            "not_html",
+            f"no content type; the bytes look like {guess}",
+            answer.status,
+            headers,
+            fetched_at=result.fetched_at,
+        )
     if html_only and not result.payload:
         result.outcome, result.reason = "empty", "an answer without a body"
     return result

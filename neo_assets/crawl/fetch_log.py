@@ -1,8 +1,8 @@
 """The fetch log: one row for every URL or record that was asked for, whatever became of it.
 
-A source's log lies beside its WARC segments, one Parquet file a segment, and is the only place that knows of dead links, refusals
-and damaged records. The content digest and the verdicts of ``raw_crawl`` are computed from it, so that they are the same whether
-the crawl ran through or was killed and resumed.
+A source's log lies beside its WARC segments, one Parquet file a segment, and is the only place that knows of dead
+links, refusals and damaged records. The content digest and the verdicts of ``raw_crawl`` are computed from it, so that
+they are the same whether the crawl ran through or was killed and resumed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,11 @@ def storable(text: str) -> str:
 def log_table(entries: Iterable[LogRow]) -> pa.Table:
     """Log rows as an Arrow table in URL order."""
     ordered = sorted(entries, key=lambda r: (r.url, r.doc_id))
-    return pa.table({field.name: [getattr(r, field.name) for r in ordered] for field in fields(LogRow)}).select(LOG.names).cast(LOG)
+    return (
+        pa.table({field.name: [getattr(r, field.name) for r in ordered] for field in fields(LogRow)})
+        .select(LOG.names)
+        .cast(LOG)
+    )
 
 
 def read_log(path: Path) -> list[LogRow]:
@@ -101,9 +105,14 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
     out.write("verdicts.parquet", verdict_table(verdicts))
     kept = sum(v.verdict == KEPT for v in verdicts)
     outcomes = Counter(row.outcome for row in entries)
-    per_outcome: list[Row] = [{"outcome": name, "count": count, "share": round(count / len(entries), 4)} for name, count in sorted(outcomes.items(), key=lambda i: (-i[1], i[0]))]
+    per_outcome: list[Row] = [
+        {"outcome": name, "count": count, "share": round(count / len(entries), 4)}
+        for name, count in sorted(outcomes.items(), key=lambda i: (-i[1], i[0]))
+    ]
     failed = sorted((row for row in entries if row.outcome not in (FETCHED, REDIRECT)), key=lambda row: row.url)
-    examples: list[Row] = [{"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in failed[:EXAMPLES]]
+    examples: list[Row] = [
+        {"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in failed[:EXAMPLES]
+    ]
     dropped = sum(v.verdict == DROPPED for v in verdicts)
     return Outcome(
         digest=digest.hexdigest(),
@@ -113,8 +122,16 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
         numbers={"pages": kept, "bytes": sum(r.bytes for r in entries), **numbers},
         tables={"outcomes": per_outcome, "not_fetched": examples},
         checks=[
-            Check(name="rows_balance", passed=len(entries) == kept + dropped, detail=f"{len(entries)} asked for = {kept} kept + {dropped} dropped"),
-            Check(name="not_empty", passed=kept > 0, detail=f"{kept} documents kept" if kept else f"not one document was kept; outcomes: {dict(outcomes)}"),
+            Check(
+                name="rows_balance",
+                passed=len(entries) == kept + dropped,
+                detail=f"{len(entries)} asked for = {kept} kept + {dropped} dropped",
+            ),
+            Check(
+                name="not_empty",
+                passed=kept > 0,
+                detail=f"{kept} documents kept" if kept else f"not one document was kept; outcomes: {dict(outcomes)}",
+            ),
         ],
     )
 
@@ -128,4 +145,11 @@ def _verdict(stage: str, row: LogRow, targets: Mapping[str, LogRow]) -> Verdict:
     while end.outcome == REDIRECT and end.final_url in targets and end.final_url not in seen:
         seen.add(end.final_url)
         end = targets[end.final_url]
-    return Verdict(row.doc_id, stage, DROPPED, row.outcome, twin=end.doc_id if end.outcome == FETCHED else "", detail=f"{row.url} leads to {row.final_url}")
+    return Verdict(
+        row.doc_id,
+        stage,
+        DROPPED,
+        row.outcome,
+        twin=end.doc_id if end.outcome == FETCHED else "",
+        detail=f"{row.url} leads to {row.final_url}",
+    )

@@ -1,8 +1,8 @@
 """Which URL comes next: breadth first, depth by depth, in URL order within a depth.
 
-Batches are planned from what earlier batches found, and settled in URL order, never in order of arrival. So the same site gives
-the same batches at any concurrency, and a crawl that was killed plans the same batches again. The price is a pause at the
-end of each batch for its slowest page.
+Batches are planned from what earlier batches found, and settled in URL order, never in order of arrival. So the same
+site gives the same batches at any concurrency, and a crawl that was killed plans the same batches again. The price is a
+pause at the end of each batch for its slowest page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from neo_assets.crawl.links import is_allowed
 class Frontier:
     """URLs waiting to be fetched. ``settle`` what a batch found before asking for the next one."""
 
-    def __init__(self, seeds: Iterable[str], sitemap_urls: Iterable[str], allowed_domains: Sequence[str], max_depth: int, max_redirects: int) -> None:
+    def __init__(
+        self,
+        seeds: Iterable[str],
+        sitemap_urls: Iterable[str],
+        allowed_domains: Sequence[str],
+        max_depth: int,
+        max_redirects: int,
+    ) -> None:
         self._allowed_domains = allowed_domains
         self._max_depth = max_depth
         self._max_redirects = max_redirects

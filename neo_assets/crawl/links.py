@@ -1,6 +1,7 @@
 """URLs: their canonical form, the links of a page, the entries of a sitemap, and which hosts may be asked.
 
-A page's bytes are decoded before links are read, because a query in a link is sent in the page's own encoding (WHATWG URL §4.4).
+A page's bytes are decoded before links are read, because a query in a link is sent in the page's own encoding (WHATWG
+URL §4.4).
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ def canonical(url: str, encoding: str = "utf-8") -> str:
         raise BadUrl(f"scheme '{parts.scheme}' is not http or https")
     if not host:
         raise BadUrl("has no host")
-    if any(c.isspace() or c in '<>"\\^`{}|' for c in host) or len(host) > 253 or any(not 0 < len(label) < 64 for label in host.rstrip(".").split(".")):
+    if (
+        any(c.isspace() or c in '<>"\\^`{}|' for c in host)
+        or len(host) > 253
+        or any(not 0 < len(label) < 64 for label in host.rstrip(".").split("."))
+    ):
         raise BadUrl(f"'{host[:80]}' is not a host name")
     name = f"[{host}]" if ":" in host else host
     netloc = name if port in (None, _DEFAULT_PORT[parts.scheme]) else f"{name}:{port}"
@@ -93,7 +98,10 @@ def page_links(payload: bytes, base_url: str, content_type: str) -> Links:
             base = base_url
     urls: set[str] = set()
     malformed: set[str] = set()
-    hrefs = {(node.attributes.get("href") or node.attributes.get("src") or "").partition("#")[0].strip() for node in tree.css(_LINKS)}
+    hrefs = {
+        (node.attributes.get("href") or node.attributes.get("src") or "").partition("#")[0].strip()
+        for node in tree.css(_LINKS)
+    }
     for href in hrefs - {""}:
         try:
             target = urljoin(base, href)
@@ -105,7 +113,9 @@ def page_links(payload: bytes, base_url: str, content_type: str) -> Links:
 
 
 def sitemap_entries(body: bytes) -> tuple[list[str], list[str]]:
-    """(page URLs, URLs of further sitemaps) of a sitemap: XML or plain lines, gzip or not. What is broken in it is passed over."""
+    """(page URLs, URLs of further sitemaps) of a sitemap: XML or plain lines, gzip or not. What is broken in it is
+    passed over.
+    """
     if body[:2] == b"\x1f\x8b":
         body = _gunzip(body)
     if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
@@ -120,7 +130,9 @@ def sitemap_entries(body: bytes) -> tuple[list[str], list[str]]:
         return [], []
     places = [(node.getparent(), (node.text or "").strip()) for node in root.iter("{*}loc")]
     named = [(etree.QName(parent).localname, place) for parent, place in places if parent is not None and place]
-    return [place for parent, place in named if parent == "url"], [place for parent, place in named if parent == "sitemap"]
+    return [place for parent, place in named if parent == "url"], [
+        place for parent, place in named if parent == "sitemap"
+    ]
 
 
 def _gunzip(body: bytes) -> bytes:

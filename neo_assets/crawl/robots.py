@@ -1,7 +1,7 @@
 """robots.txt as RFC 9309 has it: 4xx means all is allowed, an unreachable file means nothing is.
 
-Answers are kept per origin (scheme, host and port) for one crawl. Sitemaps named there are read; an index is followed one level,
-which is all the sitemap protocol knows.
+Answers are kept per origin (scheme, host and port) for one crawl. Sitemaps named there are read; an index is followed
+one level, which is all the sitemap protocol knows.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ class Robots:
             parsed = Protego.parse(answer.payload.decode("utf-8", "replace"))
             self._fetcher.slow_down(host_of(origin), parsed.crawl_delay(AGENT) or 0.0)
             return _Rules(parsed)
-        if answer.outcome == REDIRECT or (answer.status is not None and 400 <= answer.status < 500 and answer.status != 429):
+        if answer.outcome == REDIRECT or (
+            answer.status is not None and 400 <= answer.status < 500 and answer.status != 429
+        ):
             return _Rules(None)
         return _Rules(None, f"robots.txt cannot be read ({answer.reason}), which forbids everything")

@@ -1,7 +1,7 @@
 """A folder of HTML pages as a real web site on 127.0.0.1, with robots.txt and sitemap.
 
-It runs in the crawler's own event loop: a second thread would only wait for the same interpreter lock. What is served is an index
-made from the include patterns beforehand, so no request can name a file outside it.
+It runs in the crawler's own event loop: a second thread would only wait for the same interpreter lock. What is served
+is an index made from the include patterns beforehand, so no request can name a file outside it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class FolderSite:
 
     def sitemaps(self) -> dict[str, str]:
         """Sitemap documents by URL path."""
-        return {self._sitemap_path(i): _sitemap(f"http://{self.host}{path}" for path in chunk) for i, chunk in enumerate(self._chunks())}
+        return {
+            self._sitemap_path(i): _sitemap(f"http://{self.host}{path}" for path in chunk)
+            for i, chunk in enumerate(self._chunks())
+        }
 
     def _chunks(self) -> list[list[str]]:
         paths = sorted(self.files)
@@ -53,7 +56,9 @@ class FolderSite:
 
 
 def folder_site(folder: Path, host: str, include: Sequence[str]) -> FolderSite:
-    """Index of the files below ``folder`` that match one of the ``include`` patterns; links that lead out of it are left out."""
+    """Index of the files below ``folder`` that match one of the ``include`` patterns; links that lead out of it are
+    left out.
+    """
     root = folder.resolve()
     files: dict[str, Path] = {}
     for pattern in include:
@@ -67,7 +72,10 @@ def folder_site(folder: Path, host: str, include: Sequence[str]) -> FolderSite:
 async def serving(site: FolderSite) -> AsyncIterator[int]:
     """Serve ``site`` on 127.0.0.1 at a free port, which is yielded, until the block ends."""
     pages = dict(site.files)
-    texts = {"/robots.txt": ("text/plain", site.robots()), **{path: ("application/xml", text) for path, text in site.sitemaps().items()}}
+    texts = {
+        "/robots.txt": ("text/plain", site.robots()),
+        **{path: ("application/xml", text) for path, text in site.sitemaps().items()},
+    }
     indexes = {_INDEX.sub("", path): path for path in pages if _INDEX.search(path)}
 
     async def answer(request: web.Request) -> web.Response:
@@ -96,4 +104,7 @@ async def serving(site: FolderSite) -> AsyncIterator[int]:
 
 def _sitemap(urls: Iterable[str]) -> str:
     entries = "".join(f"<url><loc>{escape(url)}</loc></url>\n" for url in urls)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{entries}</urlset>\n'
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<urlset'
+        f' xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{entries}</urlset>\n'
+    )

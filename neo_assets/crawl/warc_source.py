@@ -1,8 +1,8 @@
 """WARC files made by others, brought into our own segments; what is damaged is named in the log and left behind.
 
-One input file becomes one segment. A record must have its full length, agree with its digests where it has any, and be a
-readable HTTP response. After damage the reader looks for the next place that a record can begin at, so a damaged record costs
-itself and not the rest of its file.
+One input file becomes one segment. A record must have its full length, agree with its digests where it has any, and be
+a readable HTTP response. After damage the reader looks for the next place that a record can begin at, so a damaged
+record costs itself and not the rest of its file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class _Damage:
 
 
 def read_warc_source(config: WarcSource, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The HTML responses of other people's WARC files, in WARC segments of our own, with a log of what was left behind and why.
+    """The HTML responses of other people's WARC files, in WARC segments of our own, with a log of what was left behind
+    and why.
 
     Raises:
         BadInput: a path or pattern matches no file.
@@ -51,7 +52,13 @@ def read_warc_source(config: WarcSource, inputs: Mapping[str, Artifact], out: Wo
     stage = stage_key("raw_crawl", inputs)
     refuse_changed_files(config, next(iter(inputs.values())))
     files = input_files(config)
-    run_shards(partial(_copy, out.path, config.max_record_bytes), list(enumerate(files)), workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(files))
+    run_shards(
+        partial(_copy, out.path, config.max_record_bytes),
+        list(enumerate(files)),
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(files),
+    )
     return log_outcome(stage, out, [out.path / _log_name(i) for i in range(len(files))], {"files": len(files)})
 
 
@@ -68,7 +75,16 @@ def _copy(folder: Path, limit: int, shard: tuple[int, Path]) -> None:
     for found in _responses(path, limit):
         if isinstance(found, _Damage):
             place = f"{path.name}#{found.offset}"
-            entries.append(LogRow(place, place, document_id(place, b""), "malformed_record", f"{path.name} at byte {found.offset}: {storable(found.reason)}", fetched_at=now()))
+            entries.append(
+                LogRow(
+                    place,
+                    place,
+                    document_id(place, b""),
+                    "malformed_record",
+                    f"{path.name} at byte {found.offset}: {storable(found.reason)}",
+                    fetched_at=now(),
+                )
+            )
             continue
         row = _judge(found)
         if row.outcome == FETCHED:
@@ -104,7 +120,9 @@ def _judge(response: Response) -> LogRow:
 
 
 def _responses(path: Path, limit: int) -> Iterator[Response | _Damage]:
-    """Responses of one WARC file in order, and damage where it lies. Never more than ``limit`` bytes of a record are held."""
+    """Responses of one WARC file in order, and damage where it lies. Never more than ``limit`` bytes of a record are
+    held.
+    """
     if path.stat().st_size == 0:
         yield _Damage(0, "the file is empty")
         return

@@ -1,8 +1,8 @@
 """Who stays of a cluster of duplicates, and what each loser's verdict says: the same for exact and near duplicates.
 
-The survivor is chosen by a rule that names no file and no order: the document most surely in its language, of those the longest, of
-those the one with the smallest id. "Most surely" is the language score to two digits: pages that are half translated lose to
-whole ones, and the model's noise decides nothing.
+The survivor is chosen by a rule that names no file and no order: the document most surely in its language, of those the
+longest, of those the one with the smallest id. "Most surely" is the language score to two digits: pages that are half
+translated lose to whole ones, and the model's noise decides nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the choice looks at, for all documents: ids as they sort (uint64 pairs), language score in hundredths, characters."""
+    """What the choice looks at, for all documents: ids as they sort (uint64 pairs), language score in hundredths,
+    characters.
+    """
 
     sizes: list[int]  # documents a shard
     high: npt.NDArray[np.uint64]
@@ -45,7 +47,13 @@ class Candidates:
             for held, column in zip(columns, (high, low, quality, length), strict=True):
                 held.append(column)
         joined = [np.concatenate(held) if held else np.zeros(0, np.int64) for held in columns]
-        return Candidates(sizes, joined[0].astype(np.uint64), joined[1].astype(np.uint64), joined[2].astype(np.int64), joined[3].astype(np.int64))
+        return Candidates(
+            sizes,
+            joined[0].astype(np.uint64),
+            joined[1].astype(np.uint64),
+            joined[2].astype(np.int64),
+            joined[3].astype(np.int64),
+        )
 
     def keepers(self, cluster: Numbers) -> Numbers:
         """For every document, the number of the one that stays of its cluster."""
@@ -69,13 +77,18 @@ def halves(doc_ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArra
     return pairs[:, 0].astype(np.uint64), pairs[:, 1].astype(np.uint64)
 
 
-def write_choices(folder: Path, shards: Sequence[Path], candidates: Candidates, keepers: Numbers, similarity: npt.NDArray[np.float64]) -> None:
+def write_choices(
+    folder: Path, shards: Sequence[Path], candidates: Candidates, keepers: Numbers, similarity: npt.NDArray[np.float64]
+) -> None:
     """One small file a shard: for each of its documents its keeper's id ("" for itself) and how similar the two are."""
     begin = 0
     for path, size in zip(shards, candidates.sizes, strict=True):
         part = range(begin, begin + size)
         twins = [candidates.id_of(int(keepers[i])) if keepers[i] != i else "" for i in part]
-        records.write_table(pa.table({"twin": pa.array(twins, pa.string()), "similarity": similarity[begin : begin + size]}), folder / path.name)
+        records.write_table(
+            pa.table({"twin": pa.array(twins, pa.string()), "similarity": similarity[begin : begin + size]}),
+            folder / path.name,
+        )
         begin += size
 
 

@@ -1,4 +1,6 @@
-"""What the steps that cut something out of texts have in common: the edit's verdict, and the end of a document of which hardly anything is left."""
+"""What the steps that cut something out of texts have in common: the edit's verdict, and the end of a document of which
+hardly anything is left.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from neo_assets.core.steps import Decision
 
 
 def edited(documents: pa.Table, texts: pa.Array, removed: npt.NDArray[np.int64], rule: str, min_chars: int) -> Decision:
-    """Decision of a step that cut ``removed`` characters out of each text: an edit with the share cut, or a drop of what is too short now."""
+    """Decision of a step that cut ``removed`` characters out of each text: an edit with the share cut, or a drop of
+    what is too short now.
+    """
     decision = Decision.keep(documents.num_rows)
     before = pc.utf8_length(documents.column("text")).to_numpy().astype(np.float64)
     left = pc.utf8_length(texts).to_numpy(zero_copy_only=False)

@@ -26,19 +26,35 @@ class ExactDedupInput(Section):
 def drop_exact_duplicates(config: ExactDedupInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Documents whose text no other document has, byte by byte (128-bit hashes).
 
-    Of equal texts the one most surely in its language stays, of those the smallest id; the others name it as their twin. Memory grows by
-    about 100 bytes a document of the language.
+    Of equal texts the one most surely in its language stays, of those the smallest id; the others name it as their
+    twin. Memory grows by about 100 bytes a document of the language.
     """
     (before,) = inputs.values()
     shards = before.files(records.PART)
     scratch = out.path / ".logs"
-    run_shards(partial(_hash_shard, scratch / "hashes"), shards, workers=out.workers, scratch=scratch, input_bytes=total_bytes(shards))
-    hashes = np.concatenate([np.load(_hash_file(scratch / "hashes", path)) for path in shards]) if shards else np.zeros((0, 2), np.uint64)
+    run_shards(
+        partial(_hash_shard, scratch / "hashes"),
+        shards,
+        workers=out.workers,
+        scratch=scratch,
+        input_bytes=total_bytes(shards),
+    )
+    hashes = (
+        np.concatenate([np.load(_hash_file(scratch / "hashes", path)) for path in shards])
+        if shards
+        else np.zeros((0, 2), np.uint64)
+    )
     _, cluster = np.unique(hashes.view([("high", np.uint64), ("low", np.uint64)]).ravel(), return_inverse=True)
     candidates = Candidates.read(shards)
     keepers = candidates.keepers(cluster.astype(np.int64))
     write_choices(scratch / "choices", shards, candidates, keepers, np.ones(len(keepers)))
-    return run_step(f"exact_dedup/{config.lang}", shards, partial(drop_losers, "same_text", 1.0, scratch / "choices"), out, expected=before.manifest.rows_kept or 0)
+    return run_step(
+        f"exact_dedup/{config.lang}",
+        shards,
+        partial(drop_losers, "same_text", 1.0, scratch / "choices"),
+        out,
+        expected=before.manifest.rows_kept or 0,
+    )
 
 
 def _hash_file(folder: Path, shard: Path) -> Path:

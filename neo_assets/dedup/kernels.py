@@ -1,8 +1,9 @@
 """The loops of de-duplication: shingles and MinHash signatures, and hashes of lines.
 
-A shingle of characters is hashed by a rolling polynomial, so that a text of n characters costs n steps whatever the shingle's length; a
-signature is, per function, the smallest of ``a * h + b`` over all 32-bit shingle hashes ``h``. Functions are looped over outside and
-shingles inside: the inner loop is then a plain minimum over an array, sixteen at a time on a machine with AVX-512.
+A shingle of characters is hashed by a rolling polynomial, so that a text of n characters costs n steps whatever the
+shingle's length; a signature is, per function, the smallest of ``a * h + b`` over all 32-bit shingle hashes ``h``.
+Functions are looped over outside and shingles inside: the inner loop is then a plain minimum over an array, sixteen at
+a time on a machine with AVX-512.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _SPACE = ord(" ")
 
 @kernel
 def normalised(data, begin, end, flags, fold, out):
-    """Folded characters of a text without punctuation, white space runs as one space: into ``out``; returns how many."""
+    """Folded characters of a text without punctuation, white space runs as one space: into ``out``;
+    returns how many.
+    """
     n = 0
     pending = False
     i = begin
@@ -45,7 +48,9 @@ def normalised(data, begin, end, flags, fold, out):
 
 @kernel
 def character_shingles(characters, n, length, out):
-    """32-bit hashes of all runs of ``length`` of the first ``n`` characters into ``out``; a shorter text is one shingle. Returns how many."""
+    """32-bit hashes of all runs of ``length`` of the first ``n`` characters into ``out``; a shorter text is one
+    shingle. Returns how many.
+    """
     power = _ONE
     for _ in range(length - 1):
         power *= _BASE
@@ -79,7 +84,9 @@ def token_shingles(tokens, n, length, out):
 
 @kernel
 def minima(shingles, n, multipliers, offsets, out):
-    """Signature of the set of the first ``n`` shingles: ``out`` uint32 (functions,). Four functions share each load of a shingle."""
+    """Signature of the set of the first ``n`` shingles: ``out`` uint32 (functions,). Four functions share each load of
+    a shingle.
+    """
     count = len(multipliers)
     for f in range(0, count - 3, 4):
         a0, a1, a2, a3 = multipliers[f], multipliers[f + 1], multipliers[f + 2], multipliers[f + 3]

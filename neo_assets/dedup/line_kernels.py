@@ -1,4 +1,6 @@
-"""The loops over lines: hashes of paragraphs, similar lines inside one document, and texts put together again without what was removed."""
+"""The loops over lines: hashes of paragraphs, similar lines inside one document, and texts put together again without
+what was removed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ _OPENS = np.array([ord(c) for c in "【["], np.int64)
 
 @kernel
 def line_hashes(data, offsets, minimum, hashes, starts):
-    """Hash of every line of every text, stripped of ASCII space; 0 for one of fewer than ``minimum`` bytes, which is nobody's duplicate.
+    """Hash of every line of every text, stripped of ASCII space; 0 for one of fewer than ``minimum`` bytes, which is
+    nobody's duplicate.
 
     ``starts[k]`` is where the lines of text k begin in ``hashes``.
     """
@@ -67,7 +70,9 @@ def seen_before(hashes, table, bits, out):
 
 @kernel
 def without_lines(data, offsets, starts, gone, out, out_offsets):
-    """Texts without the lines marked in ``gone``; a blank line is left out where it would follow another after a removal."""
+    """Texts without the lines marked in ``gone``; a blank line is left out where it would follow another after a
+    removal.
+    """
     n = 0
     for k in range(len(offsets) - 1):
         out_offsets[k] = n
@@ -102,7 +107,9 @@ def without_lines(data, offsets, starts, gone, out, out_offsets):
 
 @kernel
 def within(a, b, lines_begin, codes, limit, previous, current):
-    """Whether the edit distance of lines ``a`` and ``b`` is at most ``limit``: Levenshtein in a band of ``2 * limit + 1``."""
+    """Whether the edit distance of lines ``a`` and ``b`` is at most ``limit``: Levenshtein in a band of ``2 * limit +
+    1``.
+    """
     a0, a1, b0, b1 = lines_begin[2 * a], lines_begin[2 * a + 1], lines_begin[2 * b], lines_begin[2 * b + 1]
     n, m = a1 - a0, b1 - b0
     if abs(n - m) > limit:
@@ -137,11 +144,12 @@ def within(a, b, lines_begin, codes, limit, previous, current):
 def similar_lines(data, offsets, flags, share, exact_below, out, out_offsets, removed_chars, removed_lines):
     """Texts without every line that is like an earlier one of the same text that stays.
 
-    A line ends at a newline, at one of ``! ? 。 ！ ？ … 】 ] \\``, at a full stop that ends a sentence, or before ``【`` or ``[``. Two lines are alike when their
-    characters, ends and white space around them left out, differ by at most ``share`` of the longer one's length in edits; lines of
-    ``exact_below`` characters or fewer must be equal. The pre-filters of the released code (lengths, shared characters) follow
-    from that bound, so only their saving is kept: candidates are found by length, and compared by character counts first.
-    """
+    A line ends at a newline, at one of ``! ? 。 ！ ？ … 】 ] \\``, at a full stop that ends a sentence, or before
+    ``【`` or ``[``. Two lines are alike when their characters, ends and white space around them left out, differ by at most
+    ``share`` of the longer one's length in edits; lines of ``exact_below`` characters or fewer must be equal. The
+    pre-filters of the released code (lengths, shared characters) follow from that bound, so only their saving is kept:
+    candidates are found by length, and compared by character counts first.
+    """  # noqa: E501
     longest = 0
     for k in range(len(offsets) - 1):
         longest = max(longest, offsets[k + 1] - offsets[k])

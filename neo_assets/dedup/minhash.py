@@ -40,7 +40,16 @@ def signatures(texts: pa.Array | pa.ChunkedArray, settings: NearDedup) -> Signat
     n = len(held.offsets) - 1
     out = np.empty((n, settings.bands * settings.rows), np.uint32)
     if settings.unit == "character":
-        kernels.character_signatures(held.data, held.offsets, table.flags, table.fold, settings.shingle, functions.multipliers, functions.adders, out)
+        kernels.character_signatures(
+            held.data,
+            held.offsets,
+            table.flags,
+            table.fold,
+            settings.shingle,
+            functions.multipliers,
+            functions.adders,
+            out,
+        )
         return out
     tokens, starts = np.empty(len(held.data) // 2 + n + 2, np.uint64), np.empty(n + 1, np.int64)
     text_kernels.tokenise(held.data, held.offsets, table.flags, table.fold, tokens, starts)
@@ -49,7 +58,8 @@ def signatures(texts: pa.Array | pa.ChunkedArray, settings: NearDedup) -> Signat
 
 
 def clusters(files: Sequence[Path], sizes: Sequence[int], bands: int, rows: int) -> npt.NDArray[np.int64]:
-    """Cluster of every document: connected components of "some band agrees". ``files``: signatures as .npy, one after another.
+    """Cluster of every document: connected components of "some band agrees". ``files``: signatures as .npy, one after
+    another.
 
     One band of all documents is in memory at a time: 24 bytes a document, and 8 for the clusters.
     """
@@ -65,7 +75,9 @@ def clusters(files: Sequence[Path], sizes: Sequence[int], bands: int, rows: int)
     return parents
 
 
-def agreements(files: Sequence[Path], sizes: Sequence[int], left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def agreements(
+    files: Sequence[Path], sizes: Sequence[int], left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
     """Estimated Jaccard similarity of pairs of documents, by their numbers."""
     ends = np.cumsum(sizes)
     opened = [np.load(path, mmap_mode="r") for path in files]

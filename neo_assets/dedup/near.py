@@ -27,15 +27,22 @@ class NearDedupInput(Section):
 def drop_near_duplicates(config: NearDedupInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """One document of every cluster of near duplicates (MinHash LSH, connected components).
 
-    Of a cluster the document most surely in its language stays, of those the longest, of those the smallest id; the others name it as
-    their twin, with the estimated Jaccard similarity. Every survivor carries its cluster's id, which later keeps held-out and
-    training text apart. Memory grows by about 100 bytes a document of the language; signatures lie on disk.
+    Of a cluster the document most surely in its language stays, of those the longest, of those the smallest id; the
+    others name it as their twin, with the estimated Jaccard similarity. Every survivor carries its cluster's id, which
+    later keeps held-out and training text apart. Memory grows by about 100 bytes a document of the language; signatures
+    lie on disk.
     """
     settings = config.settings
     (before,) = inputs.values()
     shards = before.files(records.PART)
     scratch = out.path / ".logs"
-    run_shards(partial(_sign_shard, settings, scratch / "signatures"), shards, workers=out.workers, scratch=scratch, input_bytes=total_bytes(shards))
+    run_shards(
+        partial(_sign_shard, settings, scratch / "signatures"),
+        shards,
+        workers=out.workers,
+        scratch=scratch,
+        input_bytes=total_bytes(shards),
+    )
     candidates = Candidates.read(shards)
     files = [_signature_file(scratch / "signatures", path) for path in shards]
     out.log(f"{sum(candidates.sizes):,} signatures; {settings.bands} bands of {settings.rows}")
@@ -47,7 +54,13 @@ def drop_near_duplicates(config: NearDedupInput, inputs: Mapping[str, Artifact],
         similarity[losers] = agreements(files, candidates.sizes, losers, keepers[losers])
     write_choices(scratch / "choices", shards, candidates, keepers, np.round(similarity, 4))
     threshold = round(midpoint(settings.bands, settings.rows), 4)
-    outcome = run_step(f"near_dedup/{config.lang}", shards, partial(_decide, threshold, scratch / "choices"), out, expected=before.manifest.rows_kept or 0)
+    outcome = run_step(
+        f"near_dedup/{config.lang}",
+        shards,
+        partial(_decide, threshold, scratch / "choices"),
+        out,
+        expected=before.manifest.rows_kept or 0,
+    )
     sizes = np.bincount(cluster) if len(cluster) else np.zeros(1, np.int64)
     outcome.numbers |= {
         "clusters": int((sizes > 0).sum()),
@@ -71,4 +84,6 @@ def _signature_file(folder: Path, shard: Path) -> Path:
 def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
     target = _signature_file(folder, shard)
     if not target.is_file():
-        records.write_array(signatures(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"), settings), target)
+        records.write_array(
+            signatures(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"), settings), target
+        )

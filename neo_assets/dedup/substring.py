@@ -1,9 +1,10 @@
-"""``substring_dedup/‹lang›``: of every passage of a fixed length that occurs more than once, only the first occurrence stays.
+"""``substring_dedup/‹lang›``: of every passage of a fixed length that occurs more than once, only the first occurrence
+stays.
 
-The paper's step (MAP-Neo §2.3): every window of 50 characters, wherever it begins; of equal windows all but the first are cut out. First
-means: in the document with the smaller id, and there the earlier one. Memory: 16 bytes for each window of a pass, and one bit for
-each character of the language's text; a pass takes at most :data:`PASS_WINDOWS` windows, chosen by hash, so more text means more passes
-over it (each about 6 ns a character), not more memory.
+The paper's step (MAP-Neo §2.3): every window of 50 characters, wherever it begins; of equal windows all but the first
+are cut out. First means: in the document with the smaller id, and there the earlier one. Memory: 16 bytes for each
+window of a pass, and one bit for each character of the language's text; a pass takes at most :data:`PASS_WINDOWS`
+windows, chosen by hash, so more text means more passes over it (each about 6 ns a character), not more memory.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ class SubstringDedupInput(Section):
 
 
 def cut_repeated_substrings(config: SubstringDedupInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Documents without the passages that stand, character by character, in an earlier document or earlier in the same one.
+    """Documents without the passages that stand, character by character, in an earlier document or earlier in the same
+    one.
 
-    A document that lost something has an *edit* verdict with the share it lost; one of which hardly anything is left is dropped.
+    A document that lost something has an *edit* verdict with the share it lost; one of which hardly anything is left is
+    dropped.
     """
     (before,) = inputs.values()
     shards = before.files(records.PART)
@@ -59,7 +62,13 @@ def cut_repeated_substrings(config: SubstringDedupInput, inputs: Mapping[str, Ar
             marks |= np.load(_pass_file(scratch / "passes", index))
         records.write_array(marks, marks_file)
     begin_of = {path.name: int(first) for path, first in zip(shards, firsts, strict=False)}
-    return run_step(f"substring_dedup/{config.lang}", shards, partial(_cut, config.settings, marks_file, begin_of), out, expected=before.manifest.rows_kept or 0)
+    return run_step(
+        f"substring_dedup/{config.lang}",
+        shards,
+        partial(_cut, config.settings, marks_file, begin_of),
+        out,
+        expected=before.manifest.rows_kept or 0,
+    )
 
 
 def _characters(path: Path) -> int:
@@ -72,7 +81,9 @@ def _pass_file(folder: Path, index: int) -> Path:
     return folder / f"{index:05d}.npy"
 
 
-def _mark_pass(shards: list[Path], firsts: npt.NDArray[np.int64], length: int, passes: int, folder: Path, index: int) -> None:
+def _mark_pass(
+    shards: list[Path], firsts: npt.NDArray[np.int64], length: int, passes: int, folder: Path, index: int
+) -> None:
     """Marks of all windows that belong to one pass, one bit a character."""
     target = _pass_file(folder, index)
     if target.is_file():
@@ -90,7 +101,9 @@ Windows = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.in
 """Hashes and places of a shard's windows, bucket by bucket, and where each bucket ends."""
 
 
-def windows(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], length: int, passes: int, index: int, first: int) -> Windows:
+def windows(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], length: int, passes: int, index: int, first: int
+) -> Windows:
     room = int(offsets[-1] - offsets[0])
     hashes, places, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.zeros(kernels.BUCKETS, np.int64)
     n, _ = kernels.spread(data, offsets, length, passes, index, first, hashes, places, ends)
@@ -103,17 +116,28 @@ def mark(held: list[Windows], marks: npt.NDArray[np.uint8]) -> int:
     """Mark every window that an earlier one equals, bucket by bucket through all shards. Returns how many there are."""
     repeats = 0
     for bucket in range(kernels.BUCKETS):
-        parts = [(h[ends[bucket - 1] if bucket else 0 : ends[bucket]], p[ends[bucket - 1] if bucket else 0 : ends[bucket]]) for h, p, ends in held]
+        parts = [
+            (h[ends[bucket - 1] if bucket else 0 : ends[bucket]], p[ends[bucket - 1] if bucket else 0 : ends[bucket]])
+            for h, p, ends in held
+        ]
         table = np.zeros(1 << text_kernels.table_bits(sum(len(h) for h, _ in parts) + 1), np.uint64)
         for hashes, places in parts:
             repeats += kernels.mark_repeats(hashes, places, table, marks)
     return repeats
 
 
-def _cut(settings: SubstringDedup, marks_file: Path, begin_of: dict[str, int], documents: pa.Table, shard: Path) -> Decision:
+def _cut(
+    settings: SubstringDedup, marks_file: Path, begin_of: dict[str, int], documents: pa.Table, shard: Path
+) -> Decision:
     held = buffers(documents.column("text"))
     marks = np.load(marks_file, mmap_mode="r")
     n = documents.num_rows
-    out, out_offsets, removed = np.empty(int(held.offsets[-1] - held.offsets[0]), np.uint8), np.zeros(n + 1, np.int64), np.zeros(n, np.int64)
-    kernels.without_repeats(held.data, held.offsets, settings.length, marks, begin_of[shard.name], out, out_offsets, removed)
+    out, out_offsets, removed = (
+        np.empty(int(held.offsets[-1] - held.offsets[0]), np.uint8),
+        np.zeros(n + 1, np.int64),
+        np.zeros(n, np.int64),
+    )
+    kernels.without_repeats(
+        held.data, held.offsets, settings.length, marks, begin_of[shard.name], out, out_offsets, removed
+    )
     return edited(documents, string_array(out, out_offsets), removed, "repeated_substring", settings.min_chars)

@@ -1,7 +1,9 @@
-"""The loops of substring de-duplication: hash every window of a fixed number of characters, find the ones that occurred before.
+"""The loops of substring de-duplication: hash every window of a fixed number of characters, find the ones that occurred
+before.
 
-Windows are spread over 256 buckets by their hash before they are looked up, so that each bucket's table stays in the processor's cache; looked
-up one by one in a table of the whole corpus, every window would wait for memory (measured: 3 to 4 times as long).
+Windows are spread over 256 buckets by their hash before they are looked up, so that each bucket's table stays in the
+processor's cache; looked up one by one in a table of the whole corpus, every window would wait for memory (measured: 3
+to 4 times as long).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ BUCKETS = 256
 
 @kernel
 def window_hashes(data, begin, end, length, characters, out):
-    """Hashes of all windows of ``length`` characters of one text into ``out``; returns how many. ``characters`` is scratch."""
+    """Hashes of all windows of ``length`` characters of one text into ``out``; returns how many. ``characters`` is
+    scratch.
+    """
     power = _ONE
     for _ in range(length - 1):
         power *= _BASE
@@ -41,8 +45,8 @@ def window_hashes(data, begin, end, length, characters, out):
 def spread(data, offsets, length, passes, index, first_character, hashes, places, ends):
     """All windows of a shard whose hash belongs to pass ``index`` of ``passes``, bucket by bucket.
 
-    ``hashes`` and ``places`` (number of the window's first character, counted from ``first_character``) are filled so that bucket b ends
-    at ``ends[b]``. Returns the number of windows and of characters.
+    ``hashes`` and ``places`` (number of the window's first character, counted from ``first_character``) are filled so
+    that bucket b ends at ``ends[b]``. Returns the number of windows and of characters.
     """
     longest = 0
     for k in range(len(offsets) - 1):
@@ -76,7 +80,8 @@ def spread(data, offsets, length, passes, index, first_character, hashes, places
 
 @kernel
 def mark_repeats(hashes, places, table, marks):
-    """Set the bit of every window whose hash was in ``table`` already, and put the others in. Windows come in corpus order.
+    """Set the bit of every window whose hash was in ``table`` already, and put the others in. Windows come in corpus
+    order.
 
     ``table``: uint64, a power of two long, zero at the bucket's first call and at most half full at its last.
     """

@@ -21,7 +21,9 @@ ONE_AT_A_TIME = {"neofoundry/work": "evaluation"}
 
 
 def evaluation_sensors(recipe: Recipe) -> list[dg.SensorDefinition]:
-    """One sensor per run: every new checkpoint is exported and scored, each once under today's tasks. Off until switched on."""
+    """One sensor per run: every new checkpoint is exported and scored, each once under today's tasks. Off until
+    switched on.
+    """
     return [_checkpoint_sensor(recipe, run) for run in recipe.runs]
 
 
@@ -53,7 +55,11 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
             return
         # A checkpoint under these tasks: asked for once, and again only where that run failed.
         fields = {"asset_selection": target, "tags": ONE_AT_A_TIME}
-        yield from requests(context.instance, f"evaluate_checkpoints_{run}", {f"{p}/{today}": {"partition_key": p, **fields} for p in due})
+        yield from requests(
+            context.instance,
+            f"evaluate_checkpoints_{run}",
+            {f"{p}/{today}": {"partition_key": p, **fields} for p in due},
+        )
 
     return evaluate_checkpoints
 
@@ -70,7 +76,9 @@ def scored_under(store: Store, run: str, identities: Mapping[str, str]) -> set[s
 
 
 def evaluation_schedule(recipe: Recipe, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """Re-evaluation: scores what has no score under today's task identities; with `repeat` in the recipe, everything once more."""
+    """Re-evaluation: scores what has no score under today's task identities; with `repeat` in the recipe, everything
+    once more.
+    """
     settings = recipe.evaluation.reevaluate
     return dg.ScheduleDefinition(
         name="reevaluate_schedule",
@@ -79,5 +87,8 @@ def evaluation_schedule(recipe: Recipe, job: UnresolvedAssetJobDefinition) -> dg
         execution_timezone="UTC",
         tags={REPEAT_TAG: str(settings.repeat).lower(), REEVALUATION_TAG: "true", **ONE_AT_A_TIME},
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Scores due, recent and best checkpoints and release candidates under today's tasks; `evaluation.reevaluate.repeat` asks for a numbered attempt and reports differences.",
+        description=(
+            "Scores due, recent and best checkpoints and release candidates under today's tasks;"
+            " `evaluation.reevaluate.repeat` asks for a numbered attempt and reports differences."
+        ),
     )

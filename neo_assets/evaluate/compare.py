@@ -1,9 +1,9 @@
 """Two models on the same items: is the difference more than chance?
 
-Pairing removes what makes an item hard for both, which is most of the variance: two checkpoints are told apart on far fewer items than
-their standard errors suggest. Right-or-wrong items: McNemar's exact test on those that only one of them got right. Anything else (bits per byte,
-F1): a permutation test that flips the sign of each item's difference. Intervals: percentiles of a paired bootstrap. Several tasks at
-once are corrected by Holm's method.
+Pairing removes what makes an item hard for both, which is most of the variance: two checkpoints are told apart on far
+fewer items than their standard errors suggest. Right-or-wrong items: McNemar's exact test on those that only one of
+them got right. Anything else (bits per byte, F1): a permutation test that flips the sign of each item's difference.
+Intervals: percentiles of a paired bootstrap. Several tasks at once are corrected by Holm's method.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Difference:
-    """``b`` against ``a`` on the items both have: values, ``b - a`` with its 95 % interval, and the chance of such a difference between equals."""
+    """``b`` against ``a`` on the items both have: values, ``b - a`` with its 95 % interval, and the chance of such a
+    difference between equals.
+    """
 
     n: int
     a: float
@@ -61,7 +63,9 @@ def paired(a: Mapping[str, tuple[float, int]], b: Mapping[str, tuple[float, int]
     p = _mcnemar(only_a, only_b) if binary else _sign_flips(vb - va)
     low, high = _interval(vb - va, size)
     pair = (only_a, only_b) if binary else (None, None)
-    return Difference(len(ids), float(va.sum()) / total, float(vb.sum()) / total, float((vb - va).sum()) / total, low, high, p, *pair)
+    return Difference(
+        len(ids), float(va.sum()) / total, float(vb.sum()) / total, float((vb - va).sum()) / total, low, high, p, *pair
+    )
 
 
 def _mcnemar(only_a: int, only_b: int) -> float:

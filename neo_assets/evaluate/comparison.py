@@ -41,27 +41,49 @@ class ComparisonInput(Section):
     baseline: str = Field(default="", description="the baseline's content and scores, found when it is compared")
 
 
-def compare_runs(config: ComparisonInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, baseline: Subject | None) -> Outcome:
-    """Gates on each run's last evaluated checkpoint, item by item against its parent, the best checkpoint and the baseline; and the page of all scores.
+def compare_runs(
+    config: ComparisonInput, inputs: Mapping[str, Artifact], out: Workspace, *, store: Store, baseline: Subject | None
+) -> Outcome:
+    """Gates on each run's last evaluated checkpoint, item by item against its parent, the best checkpoint and the
+    baseline; and the page of all scores.
 
-    A blocking gate that refuses stops what is released after it. Published scores of other models are shown beside, marked "other harness".
+    A blocking gate that refuses stops what is released after it. Published scores of other models are shown beside,
+    marked "other harness".
     """
     rows: list[Row] = inputs["score_matrix"].table(FILE).to_pylist()
     today = [r for r in rows if r["current"] and r["task"] != SAMPLES and r["attempt"] == 1]
     checkpoints = by_checkpoint([r for r in today if r["task"] in config.asked])
     elsewhere = _baseline(store, baseline, config.asked, {str(r["identity"]) for r in today}) if baseline else None
-    continuations = {(str(r["run"]), str(r["checkpoint"])): written(store, str(r["samples"])) for r in rows if r["task"] == SAMPLES and r["attempt"] == 1}
+    continuations = {
+        (str(r["run"]), str(r["checkpoint"])): written(store, str(r["samples"]))
+        for r in rows
+        if r["task"] == SAMPLES and r["attempt"] == 1
+    }
     judged = [_judged(config, run, checkpoints, continuations, elsewhere) for run in checkpoints]
     clean = [r for r in today if r["subset"] == CLEAN and r["task"] in config.asked]
     checks, findings = judge(config.gates, judged, _reader(store), clean)
-    page = _page(config, rows, continuations, inputs, elsewhere, [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks])
+    page = _page(
+        config,
+        rows,
+        continuations,
+        inputs,
+        elsewhere,
+        [{"name": c.name, "run": "", "passed": c.passed, "blocking": c.blocking, "detail": c.detail} for c in checks],
+    )
     write_page(page, out.path / PAGE)
     shown = [_finding(f, config.gates.regression.alpha) for f in findings]
     out.write_text("comparisons.json", json.dumps(shown, ensure_ascii=False, indent=1))
     return Outcome(
-        digest=digest_json([shown, [c.model_dump() for c in checks], inputs["score_matrix"].manifest.digest, config.files_digest]),
+        digest=digest_json(
+            [shown, [c.model_dump() for c in checks], inputs["score_matrix"].manifest.digest, config.files_digest]
+        ),
         numbers={"comparisons": len(shown), "worse": sum(f.regressed for f in findings), "page": PAGE},
-        tables={"last checkpoints compared": shown, "other models, as published": [r for r in read_published(published_files(config.published)) if r["task"] in _tasks(config)]},
+        tables={
+            "last checkpoints compared": shown,
+            "other models, as published": [
+                r for r in read_published(published_files(config.published)) if r["task"] in _tasks(config)
+            ],
+        },
         checks=checks,
     )
 
@@ -81,7 +103,11 @@ def _tasks(config: ComparisonInput) -> dict[str, None]:
 
 
 def _baseline(store: Store, subject: Subject, asked: Sequence[str], identities: set[str]) -> Reference:
-    rows = [r for r in read_scores(store, {subject.run: {subject.name}}).to_pylist() if r["identity"] in identities and r["task"] in asked]
+    rows = [
+        r
+        for r in read_scores(store, {subject.run: {subject.name}}).to_pylist()
+        if r["identity"] in identities and r["task"] in asked
+    ]
     return Reference("baseline", subject.folder.name, by_checkpoint(rows).get(subject.run, {}).get(subject.name, {}))
 
 
@@ -102,23 +128,33 @@ def _judged(
         references.append(Reference("parent", f"{parent[0]} {start}", there[start]))
     elif len(names) > 1:
         references.append(Reference("parent", f"{run} {names[-2]}", mine[names[-2]]))
-    earlier = {n: mine[n] for n in names[:-1]} | ({f"{parent[0]} {n}": rows for n, rows in checkpoints[parent[0]].items()} if parent and parent[0] in checkpoints else {})
+    earlier = {n: mine[n] for n in names[:-1]} | (
+        {f"{parent[0]} {n}": rows for n, rows in checkpoints[parent[0]].items()}
+        if parent and parent[0] in checkpoints
+        else {}
+    )
     if earlier:
         references.append(Reference("best", "earlier checkpoint", best(earlier)))
     if baseline:
         references.append(baseline)
     texts = continuations.get((run, names[-1]))
     repetition = sum(float(str(t["repetition"])) for t in texts) / len(texts) if texts else None
-    return Judged(run, names[-1], mine[names[-1]], mine[names[0]], repetition, references, _untrained(config, run, checkpoints))
+    return Judged(
+        run, names[-1], mine[names[-1]], mine[names[0]], repetition, references, _untrained(config, run, checkpoints)
+    )
 
 
-def _untrained(config: ComparisonInput, run: str, checkpoints: Mapping[str, Mapping[str, Mapping[str, Row]]]) -> Mapping[str, Row] | None:
+def _untrained(
+    config: ComparisonInput, run: str, checkpoints: Mapping[str, Mapping[str, Mapping[str, Row]]]
+) -> Mapping[str, Row] | None:
     """Scores of the weights before any training that ``run`` descends from; None where those came trained."""
     while run in config.parents:
         run = config.parents[run][0]
     if run in config.from_elsewhere:
         return None
-    return next((rows for rows in checkpoints.get(run, {}).values() if all(row["tokens"] == 0 for row in rows.values())), {})
+    return next(
+        (rows for rows in checkpoints.get(run, {}).values() if all(row["tokens"] == 0 for row in rows.values())), {}
+    )
 
 
 def _reader(store: Store) -> Callable[[Row], Items]:
@@ -135,7 +171,17 @@ def _reader(store: Store) -> Callable[[Row], Items]:
 
 def _finding(f: Finding, alpha: float) -> Row:
     d = f.difference
-    said = "worse" if f.regressed else "no difference found" if f.p >= alpha else "better" if d.worse(f.higher_is_better) < 0 else "worse, within tolerance"
+    said = (
+        "worse"
+        if f.regressed
+        else (
+            "no difference found"
+            if f.p >= alpha
+            else "better"
+            if d.worse(f.higher_is_better) < 0
+            else "worse, within tolerance"
+        )
+    )
     return {
         "run": f.run,
         "task": f.task,
@@ -163,11 +209,24 @@ def _page(
     steps = {(str(r["run"]), str(r["checkpoint"])): int(str(r["step"])) for r in rows if r["task"] == SAMPLES}
     asked = _tasks(config)
     held = (
-        [{"model": f"baseline {baseline.name}", "task": task, "value": row["value"], "provenance": "scored here", "harness": "scored here"} for task, row in baseline.rows.items()]
+        [
+            {
+                "model": f"baseline {baseline.name}",
+                "task": task,
+                "value": row["value"],
+                "provenance": "scored here",
+                "harness": "scored here",
+            }
+            for task, row in baseline.rows.items()
+        ]
         if baseline
         else []
     )
-    shown = [r | {"identity": str(r["identity"])[:PARTS]} for r in rows if r["task"] != SAMPLES and r["value"] is not None and (r["main"] or r["subset"])]
+    shown = [
+        r | {"identity": str(r["identity"])[:PARTS]}
+        for r in rows
+        if r["task"] != SAMPLES and r["value"] is not None and (r["main"] or r["subset"])
+    ]
     order = {task: i for i, task in enumerate(asked)}
     shown.sort(key=lambda r: order.get(str(r["task"]), len(order)))  # what is not asked any more stands last
     return ScorePage(
@@ -177,7 +236,14 @@ def _page(
         suites=config.suites,
         comparators=[*held, *(r for r in read_published(published_files(config.published)) if r["task"] in asked)],  # type: ignore[misc,list-item]
         generations=[
-            {"run": run, "step": steps[run, name], "checkpoint": name, "lang": str(t["lang"]), "prompt": str(t["prompt"]), "continuation": str(t["continuation"])}
+            {
+                "run": run,
+                "step": steps[run, name],
+                "checkpoint": name,
+                "lang": str(t["lang"]),
+                "prompt": str(t["prompt"]),
+                "continuation": str(t["continuation"]),
+            }
             for (run, name), texts in continuations.items()
             for t in texts
         ],

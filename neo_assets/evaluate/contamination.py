@@ -1,7 +1,8 @@
 """``contamination``: which evaluation items stand in the text that models are trained on.
 
-Decontamination keeps a recipe's benchmarks out before training; this looks again afterwards, at what was really trained on and for every item, those
-of held-out documents and of benchmarks added later among them. The same n-grams are looked for as there.
+Decontamination keeps a recipe's benchmarks out before training; this looks again afterwards, at what was really trained
+on and for every item, those of held-out documents and of benchmarks added later among them. The same n-grams are looked
+for as there.
 """
 
 from __future__ import annotations
@@ -24,18 +25,26 @@ from training.tasks import Task, read_tasks
 
 
 class ContaminationInput(Section):
-    """How items are looked for, by language: as the recipe's decontamination does. A language without it is not searched."""
+    """How items are looked for, by language: as the recipe's decontamination does. A language without it is not
+    searched.
+    """
 
     settings: dict[str, Decontamination]
 
 
 def find_contamination(config: ContaminationInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Evaluation items found in the text that is trained on: each with the largest share of its n-grams that one document holds.
+    """Evaluation items found in the text that is trained on: each with the largest share of its n-grams that one
+    document holds.
 
     An item counts as found above the recipe's `max_overlap`. Scores are told without such items beside the whole.
     """
     trained, sources = inputs["train_pool"], [inputs[name] for name in ("benchmark_items", "heldout_tasks")]
-    asked = [(task, item) for source in sources for task, _ in read_tasks([source.path]).values() for item in _items(source, task)]
+    asked = [
+        (task, item)
+        for source in sources
+        for task, _ in read_tasks([source.path]).values()
+        for item in _items(source, task)
+    ]
     rows: list[Row] = []
     flagged: dict[str, list[str]] = {}
     found: list[dict[str, object]] = []
@@ -57,7 +66,14 @@ def find_contamination(config: ContaminationInput, inputs: Mapping[str, Artifact
         digest=digest_json(flagged),
         numbers={"items": sum(int(str(r["items"])) for r in rows), "found": sum(map(len, flagged.values()))},
         tables={"items in the training text": rows},
-        checks=[Check(name="searched", passed=bool(config.settings), detail=f"{', '.join(sorted(config.settings)) or 'no language'}", blocking=False)],
+        checks=[
+            Check(
+                name="searched",
+                passed=bool(config.settings),
+                detail=f"{', '.join(sorted(config.settings)) or 'no language'}",
+                blocking=False,
+            )
+        ],
     )
 
 
@@ -69,7 +85,10 @@ def _items(source: Artifact, task: Task) -> list[Item]:
     for line in source.file(task.file).read_text(encoding="utf-8").split("\n"):
         if line:
             item = json.loads(line)
-            text = item.get("text") or f"{item.get('context') or item.get('source')}{task.delimiter}{item['choices'][item['answer']]}"
+            text = (
+                item.get("text")
+                or f"{item.get('context') or item.get('source')}{task.delimiter}{item['choices'][item['answer']]}"
+            )
             out.append((f"{task.name}/{item['id']}", text, ""))
     return out
 
@@ -78,7 +97,13 @@ def _search(index: Index, files: list[Path], out: Workspace) -> dict[str, float]
     """The largest share of each item's n-grams in one document of these files."""
     folder = out.path / ".logs" / digest_json(sorted(item.name for item in index.items))[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    run_shards(partial(_search_file, index, folder), files, workers=out.workers, scratch=folder / "shards", input_bytes=total_bytes(files))
+    run_shards(
+        partial(_search_file, index, folder),
+        files,
+        workers=out.workers,
+        scratch=folder / "shards",
+        input_bytes=total_bytes(files),
+    )
     best: dict[str, float] = defaultdict(float)
     for file in folder.glob("*.json"):
         for name, share in json.loads(file.read_text(encoding="utf-8")).items():

@@ -23,13 +23,20 @@ class EvaluationInput(Section):
 
 
 def evaluate_run(
-    config: EvaluationInput, inputs: Mapping[str, Artifact], out: Workspace, *, scorer: Scorer, export: Callable[[Artifact], Artifact], checkpoints: Sequence[Artifact]
+    config: EvaluationInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    scorer: Scorer,
+    export: Callable[[Artifact], Artifact],
+    checkpoints: Sequence[Artifact],
 ) -> Outcome:
-    """Scores of every checkpoint that the recipe wants evaluated: exported, then asked the recipe's suites by lm-eval in a job of its own, offline.
+    """Scores of every checkpoint that the recipe wants evaluated: exported, then asked the recipe's suites by lm-eval
+    in a job of its own, offline.
 
-    Each score has its standard error, its number of items and its task's identity. What has a score is not scored again, and a task
-    whose data are not here is listed and not scored. The tag `neofoundry/repeat: true` on the Dagster run asks for one more attempt, and any
-    difference from the first is reported.
+    Each score has its standard error, its number of items and its task's identity. What has a score is not scored
+    again, and a task whose data are not here is listed and not scored. The tag `neofoundry/repeat: true` on the Dagster
+    run asks for one more attempt, and any difference from the first is reported.
     """
     rows: list[Row] = []
     samples: list[Row] = []
@@ -50,18 +57,44 @@ def _gather(config: EvaluationInput, rows: list[Row], samples: list[Row], scorer
     out.write_text("samples.json", json.dumps(samples, ensure_ascii=False, indent=1))
     first = {(r["checkpoint"], r["task"], r["metric"], r["subset"]): r["value"] for r in rows if r["attempt"] == 1}
     differing: list[Row] = [
-        {"checkpoint": r["checkpoint"], "task": r["task"], "metric": r["metric"], "attempt": r["attempt"], "first": first[where], "now": r["value"]}
+        {
+            "checkpoint": r["checkpoint"],
+            "task": r["task"],
+            "metric": r["metric"],
+            "attempt": r["attempt"],
+            "first": first[where],
+            "now": r["value"],
+        }
         for r in rows
         if first.get(where := (r["checkpoint"], r["task"], r["metric"], r["subset"])) != r["value"] and where in first
     ]
-    shown: list[Row] = [{k: r[k] for k in ("step", "task", "metric", "value", "stderr", "n", "chance", "detectable", "cut", "attempt")} for r in rows if r["headline"]]
+    shown: list[Row] = [
+        {k: r[k] for k in ("step", "task", "metric", "value", "stderr", "n", "chance", "detectable", "cut", "attempt")}
+        for r in rows
+        if r["headline"]
+    ]
     last = max((int(str(r["step"])) for r in rows), default=0)
     return Outcome(
-        digest=digest_json([{k: v for k, v in r.items() if k not in ("seconds", "fingerprint")} for r in rows] + list(samples)),
+        digest=digest_json(
+            [{k: v for k, v in r.items() if k not in ("seconds", "fingerprint")} for r in rows] + list(samples)
+        ),
         numbers={called(r): r["value"] for r in rows if r["headline"] and r["step"] == last and r["attempt"] == 1},
-        tables={"scores": shown, "differences between attempts": differing, "tasks without data": [{"task": a.name, "what to do": a.message} for a in absent]},
+        tables={
+            "scores": shown,
+            "differences between attempts": differing,
+            "tasks without data": [{"task": a.name, "what to do": a.message} for a in absent],
+        },
         checks=[
-            Check(name="every_due_checkpoint_scored", passed={int(str(r["step"])) for r in rows} == set(config.due), detail=f"due {config.due}"),
-            Check(name="repeats_agree", passed=not differing, detail=f"{len(differing)} scores differ from the first attempt's", blocking=False),
+            Check(
+                name="every_due_checkpoint_scored",
+                passed={int(str(r["step"])) for r in rows} == set(config.due),
+                detail=f"due {config.due}",
+            ),
+            Check(
+                name="repeats_agree",
+                passed=not differing,
+                detail=f"{len(differing)} scores differ from the first attempt's",
+                blocking=False,
+            ),
         ],
     )

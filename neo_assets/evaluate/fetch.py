@@ -1,7 +1,8 @@
-"""Fetch benchmarks' data to where the recipe says they lie: from any fsspec URL, from the hub, or out of a Debian package.
+"""Fetch benchmarks' data to where the recipe says they lie: from any fsspec URL, from the hub, or out of a Debian
+package.
 
-This is the only part of evaluation that uses a network, and only when asked. Data are written beside their place and moved there whole, so
-a broken download leaves nothing that could be taken for a benchmark.
+This is the only part of evaluation that uses a network, and only when asked. Data are written beside their place and
+moved there whole, so a broken download leaves nothing that could be taken for a benchmark.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ def target(benchmark: Benchmark) -> Path:
         raise BadInput("its data come with a Python package or are made here: there is nothing to fetch")
     if isinstance(benchmark, Harness):
         if len(benchmark.datasets) > 1:
-            raise BadInput(f"it needs several data sets ({', '.join(benchmark.datasets)}): put each below {benchmark.path}")
+            raise BadInput(
+                f"it needs several data sets ({', '.join(benchmark.datasets)}): put each below {benchmark.path}"
+            )
         return ROOT / benchmark.path / benchmark.datasets[0]
     return ROOT / benchmark.path
 
 
 def fetch_benchmark(name: str, benchmark: Benchmark) -> tuple[Path, bool]:
-    """Fetch one benchmark's data; returns where they are, and whether they were fetched now: data that are there are left alone.
+    """Fetch one benchmark's data; returns where they are, and whether they were fetched now: data that are there are
+    left alone.
 
     Raises:
         BadInput: the recipe names no URL for it.
@@ -70,7 +74,9 @@ def _from_url(url: str, aside: Path) -> None:
         system, path = fsspec.core.url_to_fs(url)
         system.get(path, str(aside), recursive=bool(system.isdir(path)))
     except Exception as error:  # every protocol has its own
-        raise MachineLacks(f"{url} cannot be fetched: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+        raise MachineLacks(
+            f"{url} cannot be fetched: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        ) from error
     if not aside.exists():
         raise MachineLacks(f"{url}: nothing is there")
 
@@ -82,9 +88,14 @@ def _from_debian(package: str, folder: str, scratch: Path, aside: Path) -> None:
     done = subprocess.run(["apt-get", "-q", "download", package], cwd=scratch, capture_output=True, text=True)
     if done.returncode:
         raise MachineLacks(
-            f"apt-get download {package} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}. Without package lists, run `apt-get update` as root first."
+            f"apt-get download {package} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}. Without"
+            " package lists, run `apt-get update` as root first."
         )
-    subprocess.run(["dpkg-deb", "-x", str(next(scratch.glob(f"{package}_*.deb"))), str(scratch / "root")], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "-x", str(next(scratch.glob(f"{package}_*.deb"))), str(scratch / "root")],
+        check=True,
+        capture_output=True,
+    )
     if not (scratch / "root" / folder).is_dir():
         raise MachineLacks(f"the Debian package {package} has no folder {folder}")
     shutil.copytree(scratch / "root" / folder, aside)

@@ -1,7 +1,7 @@
 """Gates: what a run's last evaluated checkpoint must not be.
 
-Each gate says what it looked at and every reason it found. What it could not look at (a reference without scores, a task without data) is told too,
-and lets no blocking gate pass: a gate that was not asked has not answered.
+Each gate says what it looked at and every reason it found. What it could not look at (a reference without scores, a
+task without data) is told too, and lets no blocking gate pass: a gate that was not asked has not answered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from neo_assets.core.recipe.evaluation import ContaminationGate, Gates, GuessingGate, ParityGate, RegressionGate, SanityGate
+from neo_assets.core.recipe.evaluation import (
+    ContaminationGate,
+    Gates,
+    GuessingGate,
+    ParityGate,
+    RegressionGate,
+    SanityGate,
+)
 from neo_assets.core.store import Check, Row
 from neo_assets.evaluate.compare import Difference, holm, paired
 
@@ -24,7 +31,9 @@ Items = Mapping[str, tuple[float, int]]
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that a run's last checkpoint is held against, by what it is called; ``rows`` are its main scores by task, without those that are missing."""
+    """A model that a run's last checkpoint is held against, by what it is called; ``rows`` are its main scores by task,
+    without those that are missing.
+    """
 
     kind: str
     name: str
@@ -33,9 +42,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judged:
-    """A run's last evaluated checkpoint: its main scores by task, its first checkpoint's, its continuations, and what it is held against.
+    """A run's last evaluated checkpoint: its main scores by task, its first checkpoint's, its continuations, and what
+    it is held against.
 
-    ``untrained`` are the scores of the weights that all its training began from; None where they came from elsewhere, trained.
+    ``untrained`` are the scores of the weights that all its training began from; None where they came from elsewhere,
+    trained.
     """
 
     run: str
@@ -60,15 +71,31 @@ class Finding:
     regressed: bool
 
 
-def judge(gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], clean: Sequence[Row]) -> tuple[list[Check], list[Finding]]:
-    """Every gate's verdict, and the comparisons behind the first. ``items`` reads the per-item results of a score; ``clean`` are scores without contaminated items."""
+def judge(
+    gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], clean: Sequence[Row]
+) -> tuple[list[Check], list[Finding]]:
+    """Every gate's verdict, and the comparisons behind the first. ``items`` reads the per-item results of a score;
+    ``clean`` are scores without contaminated items.
+    """
     regression, findings = _regression(gates.regression, runs, items)
-    return [regression, _parity(gates.parity, runs), _contamination(gates.contamination, runs, clean), _guessing(gates.guessing, runs), _sanity(gates.sanity, runs)], findings
+    return [
+        regression,
+        _parity(gates.parity, runs),
+        _contamination(gates.contamination, runs, clean),
+        _guessing(gates.guessing, runs),
+        _sanity(gates.sanity, runs),
+    ], findings
 
 
 def only_warn(gates: Gates) -> list[str]:
     """Names of the gates that stop nothing."""
-    blocking = (gates.regression.blocking, gates.parity.blocking, gates.contamination.blocking, gates.guessing.blocking, gates.sanity.blocking)
+    blocking = (
+        gates.regression.blocking,
+        gates.parity.blocking,
+        gates.contamination.blocking,
+        gates.guessing.blocking,
+        gates.sanity.blocking,
+    )
     return [name for name, stops in zip(NAMES, blocking, strict=True) if not stops]
 
 
@@ -77,7 +104,9 @@ def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: st
     return Check(name=name, passed=not reasons and not unasked, detail=said or passed, blocking=blocking)
 
 
-def _regression(gate: RegressionGate, runs: Sequence[Judged], items: Callable[[Row], Items]) -> tuple[Check, list[Finding]]:
+def _regression(
+    gate: RegressionGate, runs: Sequence[Judged], items: Callable[[Row], Items]
+) -> tuple[Check, list[Finding]]:
     findings: list[Finding] = []
     reasons: list[str] = []
     unasked: list[str] = []
@@ -91,15 +120,32 @@ def _regression(gate: RegressionGate, runs: Sequence[Judged], items: Callable[[R
                 other = reference.rows.get(task)
                 if other is None:
                     unasked.append(f"{reference.kind} {reference.name} has no score of {task} as it is asked today")
-                elif (where := (task, other["run"], other["checkpoint"])) not in seen and where[1:] != (row["run"], row["checkpoint"]):
+                elif (where := (task, other["run"], other["checkpoint"])) not in seen and where[1:] != (
+                    row["run"],
+                    row["checkpoint"],
+                ):
                     seen.add(where)  # the best checkpoint is often the parent
                     pairs.append((task, reference, bool(row["higher_is_better"]), paired(items(other), items(row))))
         for (task, reference, higher, difference), p in zip(pairs, holm([d.p for *_, d in pairs]), strict=True):
             regressed = p < gate.alpha and difference.worse(higher) > gate.tolerance
-            findings.append(Finding(run.run, task, f"{reference.kind} {reference.name}", difference, higher, p, regressed))
+            findings.append(
+                Finding(run.run, task, f"{reference.kind} {reference.name}", difference, higher, p, regressed)
+            )
             if regressed:
-                reasons.append(f"{run.run} {run.checkpoint}: {task} {difference.b:.4f}, {reference.kind} {reference.name} {difference.a:.4f} (p {p:.2g}, {difference.n} items)")
-    return _check("no_regression", reasons, unasked, f"{len(findings)} comparisons, none worse beyond {gate.tolerance:g} at {gate.alpha:g}", gate.blocking), findings
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} {difference.b:.4f}, {reference.kind} {reference.name}"
+                    f" {difference.a:.4f} (p {p:.2g}, {difference.n} items)"
+                )
+    return (
+        _check(
+            "no_regression",
+            reasons,
+            unasked,
+            f"{len(findings)} comparisons, none worse beyond {gate.tolerance:g} at {gate.alpha:g}",
+            gate.blocking,
+        ),
+        findings,
+    )
 
 
 def _better(row: Row) -> float:
@@ -120,10 +166,21 @@ def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
                 continue
             looked += 1
             before, now = (abs(_better(side[english]) - _better(side[chinese])) for side in (run.first, run.rows))
-            allowed = gate.max_widening + STANDARD_ERRORS * _error(run.rows[english], run.rows[chinese], run.first[english], run.first[chinese])
+            allowed = gate.max_widening + STANDARD_ERRORS * _error(
+                run.rows[english], run.rows[chinese], run.first[english], run.first[chinese]
+            )
             if now - before > allowed:
-                reasons.append(f"{run.run} {run.checkpoint}: the gap between {english} and {chinese} went from {before:.4f} to {now:.4f}, {allowed:.4f} is let pass")
-    return _check("languages_in_step", reasons, unasked, f"{looked} gaps, none wider by more than {gate.max_widening:g}", gate.blocking)
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: the gap between {english} and {chinese} went from {before:.4f} to"
+                    f" {now:.4f}, {allowed:.4f} is let pass"
+                )
+    return _check(
+        "languages_in_step",
+        reasons,
+        unasked,
+        f"{looked} gaps, none wider by more than {gate.max_widening:g}",
+        gate.blocking,
+    )
 
 
 def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Sequence[Row]) -> Check:
@@ -136,41 +193,79 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
                 continue
             share = 1 - int(str(part["n"])) / int(str(row["n"]))
             if share > gate.max_items:
-                reasons.append(f"{task}: {share:.1%} of its items stand in the training text, {gate.max_items:.1%} is let pass")
+                reasons.append(
+                    f"{task}: {share:.1%} of its items stand in the training text, {gate.max_items:.1%} is let pass"
+                )
             inflation = _better(row) - _better(part) if part["value"] is not None else math.inf
             if inflation > gate.max_inflation + STANDARD_ERRORS * _error(row, part):
-                reasons.append(f"{run.run} {run.checkpoint}: {task} is {float(str(row['value'])):.4f} on all items and {part['value']} on clean ones")
-    return _check("no_contamination", list(dict.fromkeys(reasons)), [], f"{len(clean)} scores told without items found in the training text", gate.blocking)
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} is {float(str(row['value'])):.4f} on all items and"
+                    f" {part['value']} on clean ones"
+                )
+    return _check(
+        "no_contamination",
+        list(dict.fromkeys(reasons)),
+        [],
+        f"{len(clean)} scores told without items found in the training text",
+        gate.blocking,
+    )
 
 
 def _can_be_guessed(row: Row) -> bool:
-    """Whether the score is a share of right answers of which guessing gets some: not bits per byte, nor text that is written."""
+    """Whether the score is a share of right answers of which guessing gets some: not bits per byte, nor text that is
+    written.
+    """
     return bool(row["higher_is_better"]) and row["chance"] is not None and 0 < float(str(row["chance"])) < 1
 
 
 def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
     """Exact binomial test of untrained scores against chance.
 
-    One random model answers all items, so that what it happens to prefer favours or harms all of them alike. Where nothing tells right choices from
-    wrong ones its answers are guesses all the same, whatever it prefers, and independent from item to item (in a set of ``sets.py``, nearer to chance
-    than that): the test is exact. What it finds may be a preference of this one model; its items still differ in what is preferred. A second
-    random model would ask about the same items and add little; more items add.
+    One random model answers all items, so that what it happens to prefer favours or harms all of them alike. Where
+    nothing tells right choices from wrong ones its answers are guesses all the same, whatever it prefers, and
+    independent from item to item (in a set of ``sets.py``, nearer to chance than that): the test is exact. What it
+    finds may be a preference of this one model; its items still differ in what is preferred. A second random model
+    would ask about the same items and add little; more items add.
     """
     from scipy.stats import binomtest  # takes a second to import, and definitions load without it
 
-    untrained = {(str(r["run"]), str(r["checkpoint"]), task): r for run in runs for task, r in sorted((run.untrained or {}).items()) if _can_be_guessed(r)}
-    missing = sorted({task for run in runs if run.untrained is not None for task, row in run.rows.items() if _can_be_guessed(row) and task not in run.untrained})
-    unasked = [f"{', '.join(missing)} have no score without training (`neo eval RUN@0`, or 0.0 in evaluate_at)"] if missing else []
+    untrained = {
+        (str(r["run"]), str(r["checkpoint"]), task): r
+        for run in runs
+        for task, r in sorted((run.untrained or {}).items())
+        if _can_be_guessed(r)
+    }
+    missing = sorted(
+        {
+            task
+            for run in runs
+            if run.untrained is not None
+            for task, row in run.rows.items()
+            if _can_be_guessed(row) and task not in run.untrained
+        }
+    )
+    unasked = (
+        [f"{', '.join(missing)} have no score without training (`neo eval RUN@0`, or 0.0 in evaluate_at)"]
+        if missing
+        else []
+    )
     reasons = []
     for (name, checkpoint, task), row in untrained.items():
         value, chance, n = float(str(row["value"])), float(str(row["chance"])), int(str(row["n"]))
         p = float(binomtest(round(value * n), n, chance).pvalue)
         if p < gate.alpha:
             reasons.append(
-                f"{name} {checkpoint}: without training {task} is {value:.4f} where guessing is {chance:.4g} (p {p:.2g}, {n} items): its items give something away, "
-                "and scores of it are to be compared with each other, not with guessing"
+                f"{name} {checkpoint}: without training {task} is {value:.4f} where guessing is {chance:.4g} (p"
+                f" {p:.2g}, {n} items): its items give something away, and scores of it are to be compared with each"
+                " other, not with guessing"
             )
-    return _check("guessing_is_chance", reasons, unasked, f"{len(untrained)} scores without training, none away from guessing at {gate.alpha:g}", gate.blocking)
+    return _check(
+        "guessing_is_chance",
+        reasons,
+        unasked,
+        f"{len(untrained)} scores without training, none away from guessing at {gate.alpha:g}",
+        gate.blocking,
+    )
 
 
 def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
@@ -185,18 +280,38 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
             ahead = (_better(row) - _better(row | {"value": row["chance"]})) / (_error(row) or math.inf)
             start = (run.untrained or {}).get(task)
             if ahead <= STANDARD_ERRORS:
-                reasons.append(f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing ({row['chance']:.4g}): {ahead:.1f} standard errors")
-            elif start is not None and start["checkpoint"] != row["checkpoint"] and _better(row) - _better(start) <= STANDARD_ERRORS * _error(row, start):
-                reasons.append(f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than without training ({float(str(start['value'])):.4f})")
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing"
+                    f" ({row['chance']:.4g}): {ahead:.1f} standard errors"
+                )
+            elif (
+                start is not None
+                and start["checkpoint"] != row["checkpoint"]
+                and _better(row) - _better(start) <= STANDARD_ERRORS * _error(row, start)
+            ):
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than without"
+                    f" training ({float(str(start['value'])):.4f})"
+                )
         for task, row in sorted(run.rows.items()):
             cut, requests = int(str(row["cut"] or 0)), int(str(row["requests"] or 0))
             if requests and cut / requests > gate.max_cut:
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {cut:,} of {requests:,} requests of {task} are longer than the model reads and were cut, {gate.max_cut:.1%} is let pass"
+                    f"{run.run} {run.checkpoint}: {cut:,} of {requests:,} requests of {task} are longer than the model"
+                    f" reads and were cut, {gate.max_cut:.1%} is let pass"
                 )
         if run.repetition is not None and run.repetition > gate.max_repetition:
-            reasons.append(f"{run.run} {run.checkpoint}: {run.repetition:.0%} of what it writes repeats itself, {gate.max_repetition:.0%} is let pass")
-    return _check("sane", reasons, unasked, f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors, no task cut short", gate.blocking)
+            reasons.append(
+                f"{run.run} {run.checkpoint}: {run.repetition:.0%} of what it writes repeats itself,"
+                f" {gate.max_repetition:.0%} is let pass"
+            )
+    return _check(
+        "sane",
+        reasons,
+        unasked,
+        f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors, no task cut short",
+        gate.blocking,
+    )
 
 
 def by_checkpoint(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Row]]]:

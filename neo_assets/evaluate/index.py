@@ -1,8 +1,10 @@
-"""Every score in the store as one table: checkpoint × task × metric × subset × attempt, under every identity there ever was.
+"""Every score in the store as one table: checkpoint × task × metric × subset × attempt, under every identity there ever
+was.
 
-Score artifacts are many and small (a thousand checkpoints × twenty tasks are 20,000 folders), so their rows are kept together in one Parquet file, each
-with the artifact it is from. Artifacts never change, so what is in the file is true for as long as the artifact exists; what is new is read from
-its manifest and added, what is gone is left out. Delete the file and it is made again.
+Score artifacts are many and small (a thousand checkpoints × twenty tasks are 20,000 folders), so their rows are kept
+together in one Parquet file, each with the artifact it is from. Artifacts never change, so what is in the file is true
+for as long as the artifact exists; what is new is read from its manifest and added, what is gone is left out. Delete
+the file and it is made again.
 """
 
 from __future__ import annotations
@@ -51,25 +53,41 @@ SCORES = pa.schema(
         ("made_at", pa.string()),
     ]
 )
-"""``samples``: file of the per-item results, below the store; a row of task ``samples`` has no score, and the file of what was written."""
+"""``samples``: file of the per-item results, below the store; a row of task ``samples`` has no score, and the file of
+what was written.
+"""
 
 
 def read_scores(store: Store, checkpoints: Mapping[str, set[str]] | None = None) -> pa.Table:
-    """Rows of every score there is, or of these checkpoints by run; ordered by run, step, task, metric, subset and attempt."""
+    """Rows of every score there is, or of these checkpoints by run; ordered by run, step, task, metric, subset and
+    attempt.
+    """
     there = _folders(store)
     table = _known(store)
     known = set(table.column("fingerprint").to_pylist())
     if new := sorted(set(there) - known):
-        added = pa.Table.from_pylist([row for fingerprint in new for row in _rows(store, there[fingerprint], fingerprint)], schema=SCORES)
+        added = pa.Table.from_pylist(
+            [row for fingerprint in new for row in _rows(store, there[fingerprint], fingerprint)], schema=SCORES
+        )
         table = pa.concat_tables([table, added])
     if gone := known - set(there):
-        table = table.filter(pc.invert(pc.is_in(table.column("fingerprint"), value_set=pa.array(sorted(gone), pa.string()))))
+        table = table.filter(
+            pc.invert(pc.is_in(table.column("fingerprint"), value_set=pa.array(sorted(gone), pa.string())))
+        )
     if new or gone:
         records.write_table(table, store.root / FILE)
     if checkpoints is not None:
-        wanted = pa.array(sorted({f"{run}@{name}" for run, names in checkpoints.items() for name in names}), pa.string())
-        table = table.filter(pc.is_in(pc.binary_join_element_wise(table.column("run"), table.column("checkpoint"), "@"), value_set=wanted))
-    return table.sort_by([(name, "ascending") for name in ("run", "step", "task", "metric", "subset", "attempt", "made_at")])
+        wanted = pa.array(
+            sorted({f"{run}@{name}" for run, names in checkpoints.items() for name in names}), pa.string()
+        )
+        table = table.filter(
+            pc.is_in(
+                pc.binary_join_element_wise(table.column("run"), table.column("checkpoint"), "@"), value_set=wanted
+            )
+        )
+    return table.sort_by(
+        [(name, "ascending") for name in ("run", "step", "task", "metric", "subset", "attempt", "made_at")]
+    )
 
 
 def recipe_checkpoints(store: Store, recipe: str, runs: list[str]) -> dict[str, set[str]]:
@@ -78,12 +96,15 @@ def recipe_checkpoints(store: Store, recipe: str, runs: list[str]) -> dict[str, 
     out = {}
     for run in runs:
         pointer = store.head_pointer(recipe, f"pretraining/{run}")
-        out[run] = {p.stem.partition("@")[2] for p in folder.glob(f"{run}@*-{pointer[1][:8]}.json")} if pointer else set()
+        out[run] = (
+            {p.stem.partition("@")[2] for p in folder.glob(f"{run}@*-{pointer[1][:8]}.json")} if pointer else set()
+        )
     return out
 
 
 def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
-    """Tokens that a run's weights had been trained on when it began; 0 from scratch, from a foreign model, and for a branch, which counts its parent's as its own.
+    """Tokens that a run's weights had been trained on when it began; 0 from scratch, from a foreign model, and for a
+    branch, which counts its parent's as its own.
 
     Where the checkpoint it began with has been removed, the tokens its parent was to see until then.
     """
@@ -96,8 +117,14 @@ def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
     before = recipe.runs[parent.run]
     step = before.steps if parent.step is None else parent.step
     pointer = store.head_pointer(recipe.name, f"pretraining/{parent.run}")
-    made = store.find(f"checkpoint/{parent.run}", checkpoint_name(step, parent.fingerprint or (pointer[1] if pointer else "")))
-    return mine + (int(str(made.manifest.numbers["trained_tokens"])) if made else (step - before.first_step) * before.tokens_per_step)
+    made = store.find(
+        f"checkpoint/{parent.run}", checkpoint_name(step, parent.fingerprint or (pointer[1] if pointer else ""))
+    )
+    return mine + (
+        int(str(made.manifest.numbers["trained_tokens"]))
+        if made
+        else (step - before.first_step) * before.tokens_per_step
+    )
 
 
 def _known(store: Store) -> pa.Table:
@@ -129,7 +156,9 @@ def _rows(store: Store, run: str, fingerprint: str) -> list[dict[str, object]]:
     except FileNotFoundError:
         return []
     except ValueError as error:
-        raise DamagedArtifact(f"{folder / MANIFEST} is not a readable manifest. Move {folder} away; the task is then asked again.") from error
+        raise DamagedArtifact(
+            f"{folder / MANIFEST} is not a readable manifest. Move {folder} away; the task is then asked again."
+        ) from error
     config = manifest["made_from"]["config"]
     common = {"fingerprint": fingerprint, "attempt": config["attempt"], "made_at": manifest["created_at"]}
     out = []

@@ -45,7 +45,12 @@ class Exporter:
 
     def _made_from(self, checkpoint: Artifact) -> MadeFrom:
         inputs = input_refs(self._inputs(checkpoint), {})
-        return MadeFrom(config=identity(self.export), code=code_reachable_from([PROGRAM]), libraries=libraries_reachable_from([PROGRAM]), inputs=inputs)
+        return MadeFrom(
+            config=identity(self.export),
+            code=code_reachable_from([PROGRAM]),
+            libraries=libraries_reachable_from([PROGRAM]),
+            inputs=inputs,
+        )
 
     def find(self, checkpoint: Artifact) -> Artifact | None:
         """The checkpoint's folder, if it has been exported."""
@@ -57,7 +62,9 @@ class Exporter:
 
         def work(out: Workspace) -> Outcome:
             self.log(f"exporting {checkpoint.path.name}")
-            return export_model(self.export, inputs, out, fingerprint=made_from.fingerprint, store=self.store, jobs=self.jobs)
+            return export_model(
+                self.export, inputs, out, fingerprint=made_from.fingerprint, store=self.store, jobs=self.jobs
+            )
 
         key = f"hf_model/{self.export.run}"
         made, reused = self.store.build(key, made_from, work, self.log)
@@ -74,7 +81,8 @@ def _is_whole(file: Path) -> None:
 
 
 def from_elsewhere(folder: Path) -> Subject:
-    """A Hugging Face folder that was not made here, by its whole content. Only safetensors: weights in other forms can run code.
+    """A Hugging Face folder that was not made here, by its whole content. Only safetensors: weights in other forms can
+    run code.
 
     Raises:
         BadInput: no such folder, no configuration, no tokenizer, or weights that are cut off or in another form.
@@ -91,7 +99,17 @@ def from_elsewhere(folder: Path) -> Subject:
         raise BadInput(f"{folder} has no tokenizer (tokenizer.json, tokenizer.model or vocab.json)")
     for file in weights:
         _is_whole(file)
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"))
+    files = sorted(
+        p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja")
+    )
     digest = digest_json([[p.name, remembered_digest(p)] for p in files])
     name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") or "model"
-    return Subject(run=f"{ELSEWHERE}.{name[:40]}", name=digest[:12], step=0, tokens=0, folder=folder, fingerprint=digest, digest=digest)
+    return Subject(
+        run=f"{ELSEWHERE}.{name[:40]}",
+        name=digest[:12],
+        step=0,
+        tokens=0,
+        folder=folder,
+        fingerprint=digest,
+        digest=digest,
+    )

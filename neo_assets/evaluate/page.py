@@ -1,12 +1,14 @@
-"""The page on which scores are read: curves, a heat map, tables and generations of all checkpoints in one HTML file that loads nothing.
+"""The page on which scores are read: curves, a heat map, tables and generations of all checkpoints in one HTML file
+that loads nothing.
 
-The charts are Vega's, and its script goes into the file whole, so the page opens from a disk, a mail or a browser without a network and
-keeps working for as long as browsers run scripts. The price is 0.9 MB a page, a second to write the first one, and an installed package
-of 84 MB. Plotly, the usual choice, is 4.8 MB a page, and a browser reads those for more than a second before it draws anything;
-Vega's first curve stands after 0.6 seconds (``python -m benchmarks.score_page`` measures it).
+The charts are Vega's, and its script goes into the file whole, so the page opens from a disk, a mail or a browser
+without a network and keeps working for as long as browsers run scripts. The price is 0.9 MB a page, a second to write
+the first one, and an installed package of 84 MB. Plotly, the usual choice, is 4.8 MB a page, and a browser reads those
+for more than a second before it draws anything; Vega's first curve stands after 0.6 seconds (``python -m
+benchmarks.score_page`` measures it).
 
-What models wrote and what tasks are called is data, not markup: the template escapes it, the scripts insert it as text, and the page's
-Content-Security-Policy lets only the scripts run whose hashes it names, and no request leave.
+What models wrote and what tasks are called is data, not markup: the template escapes it, the scripts insert it as text,
+and the page's Content-Security-Policy lets only the scripts run whose hashes it names, and no request leave.
 """
 
 from __future__ import annotations
@@ -162,7 +164,11 @@ def columnar(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> dict
     for name in names:
         column = [_sayable(row[name]) for row in rows]
         places = {value: i for i, value in enumerate(dict.fromkeys(column))}
-        columns[name] = {"values": list(places), "at": [places[v] for v in column]} if len(places) * 2 <= len(column) else {"values": column}
+        columns[name] = (
+            {"values": list(places), "at": [places[v] for v in column]}
+            if len(places) * 2 <= len(column)
+            else {"values": column}
+        )
     return {"count": len(rows), "columns": columns}
 
 

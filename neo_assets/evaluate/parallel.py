@@ -1,9 +1,10 @@
 """Which of these is its translation? Multiple-choice items made from pages that exist in two languages.
 
-Pages are paired by their addresses and their lines by :mod:`neo_assets.evaluate.alignment`. Items come in sets (``sets.py``) that
-show the same lines, each the translation in one item, so that nothing about a line alone gives it away. The lines are of different pages and
-mostly about something else, so the task measures whether a model connects the languages at all, not whether it translates well. Lines that
-keep a name or number of any source of their set are not asked, because matching letters would answer it: that costs nearly half of the lines.
+Pages are paired by their addresses and their lines by :mod:`neo_assets.evaluate.alignment`. Items come in sets
+(``sets.py``) that show the same lines, each the translation in one item, so that nothing about a line alone gives it
+away. The lines are of different pages and mostly about something else, so the task measures whether a model connects
+the languages at all, not whether it translates well. Lines that keep a name or number of any source of their set are
+not asked, because matching letters would answer it: that costs nearly half of the lines.
 """
 
 from __future__ import annotations
@@ -63,13 +64,18 @@ def _bigrams(line: str) -> set[str]:
 
 
 def _lends(translations: Mapping[str, set[str]]) -> Callable[[_Pair, _Pair], bool]:
-    """Whether the lines of two pairs can be each other's wrong translations, where ``translations`` are the lines' own, by source.
+    """Whether the lines of two pairs can be each other's wrong translations, where ``translations`` are the lines' own,
+    by source.
 
     They are of different pages and clusters, not much alike, and neither keeps a name or number of the other's source.
     """
 
     def wrong(one: _Pair, other: _Pair) -> bool:
-        return not (one.target in translations[_bare(other.source)] or one.target in other.doc.text or names(other.source) & names(one.target))
+        return not (
+            one.target in translations[_bare(other.source)]
+            or one.target in other.doc.text
+            or names(other.source) & names(one.target)
+        )
 
     def lend(one: _Pair, other: _Pair) -> bool:
         grams, theirs = _bigrams(one.target), _bigrams(other.target)
@@ -81,16 +87,29 @@ def _lends(translations: Mapping[str, set[str]]) -> Callable[[_Pair, _Pair], boo
 
 def _pairs_of(source: Text, target: Text, model: LengthModel, seed: int) -> list[_Pair]:
     lines = text_lines(source.text), text_lines(target.text)
-    found = [(lines[0][i], lines[1][j]) for i, j, away in align(*lines, model) if abs(away) <= _MOST_SPREADS * model.spread]
+    found = [
+        (lines[0][i], lines[1][j]) for i, j, away in align(*lines, model) if abs(away) <= _MOST_SPREADS * model.spread
+    ]
     return [_Pair(keyed(seed, "translation", target.doc_id, s, t), target, s, t) for s, t in dict.fromkeys(found)]
 
 
-def make_translation_items(pairs: Sequence[tuple[Text, Text]], source_lang: str, target_lang: str, limits: Limits, *, items: int, choices: int, seed: int) -> list[TranslationItem]:
-    """At most ``items`` items, in id order: a line of a page, its translation, and lines of other pages nearest to that in length.
+def make_translation_items(
+    pairs: Sequence[tuple[Text, Text]],
+    source_lang: str,
+    target_lang: str,
+    limits: Limits,
+    *,
+    items: int,
+    choices: int,
+    seed: int,
+) -> list[TranslationItem]:
+    """At most ``items`` items, in id order: a line of a page, its translation, and lines of other pages nearest to that
+    in length.
 
-    ``pairs`` are pages (source, target) of one :meth:`Split.page`. ``limits`` hold for the source as context and the target as choice. Lines that
-    are not in their language's script, or the same in both, are not asked. Pages take turns, no line is asked or right twice, and the answer stands at every
-    position equally often. A function of the set of pairs and the seed.
+    ``pairs`` are pages (source, target) of one :meth:`Split.page`. ``limits`` hold for the source as context and the
+    target as choice. Lines that are not in their language's script, or the same in both, are not asked. Pages take
+    turns, no line is asked or right twice, and the answer stands at every position equally often. A function of the set
+    of pairs and the seed.
     """
     ordered = sorted(pairs, key=lambda p: (keyed(seed, "page", p[1].doc_id), p[0].doc_id))
     model = fit_lengths((text_lines(s.text), text_lines(t.text)) for s, t in ordered)
@@ -108,7 +127,10 @@ def make_translation_items(pairs: Sequence[tuple[Text, Text]], source_lang: str,
     translations: dict[str, set[str]] = defaultdict(set)
     for pair in (p for page in by_page.values() for p in page):
         translations[_bare(pair.source)].add(pair.target)
-    ordered_pages = [sorted((p for p in page if not names(p.source) & names(p.target)), key=lambda p: p.id) for page in by_page.values()]
+    ordered_pages = [
+        sorted((p for p in page if not names(p.source) & names(p.target)), key=lambda p: p.id)
+        for page in by_page.values()
+    ]
 
     def draw(count: int) -> list[_Pair]:
         used: set[str] = set()
@@ -122,5 +144,10 @@ def make_translation_items(pairs: Sequence[tuple[Text, Text]], source_lang: str,
 
         return take_turns(ordered_pages, ask, items=count)
 
-    asked = answer_sets(draw, lambda p: p.id, lambda p: len(p.target), _lends(translations), items=items, choices=choices, seed=seed)
-    return [TranslationItem(name, p.doc.doc_id, p.source, [other.target for other in shown], answer) for name, p, shown, answer in asked]
+    asked = answer_sets(
+        draw, lambda p: p.id, lambda p: len(p.target), _lends(translations), items=items, choices=choices, seed=seed
+    )
+    return [
+        TranslationItem(name, p.doc.doc_id, p.source, [other.target for other in shown], answer)
+        for name, p, shown, answer in asked
+    ]

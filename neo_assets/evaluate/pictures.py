@@ -1,4 +1,6 @@
-"""Pictures of scores for the web UI: small multiples over tokens, and a heat map. The page (`scores.html`) shows the same and lets one choose."""
+"""Pictures of scores for the web UI: small multiples over tokens, and a heat map. The page (`scores.html`) shows the
+same and lets one choose.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MOST_TASKS, MOST_CHECKPOINTS = 12, 60
 
 
 def draw_curves(rows: Sequence[Row], file: Path) -> None:
-    """One small chart a task: value over tokens with one standard error either way, a dashed line at chance; a line ends where the task's identity changes."""
+    """One small chart a task: value over tokens with one standard error either way, a dashed line at chance; a line
+    ends where the task's identity changes.
+    """
     from matplotlib.figure import Figure
 
     tasks = list(dict.fromkeys(str(r["task"]) for r in rows))[:MOST_TASKS]
@@ -31,8 +35,20 @@ def draw_curves(rows: Sequence[Row], file: Path) -> None:
             x, y = [int(str(r["tokens"])) for r in points], [float(str(r["value"])) for r in points]
             error = [float(str(r["stderr"] or 0)) for r in points]
             old = not points[0]["current"]
-            axis.plot(x, y, marker="o", markersize=3, linestyle=":" if old else "-", label=f"{run}, as asked before" if old else run)
-            axis.fill_between(x, [v - e for v, e in zip(y, error, strict=True)], [v + e for v, e in zip(y, error, strict=True)], alpha=0.2)
+            axis.plot(
+                x,
+                y,
+                marker="o",
+                markersize=3,
+                linestyle=":" if old else "-",
+                label=f"{run}, as asked before" if old else run,
+            )
+            axis.fill_between(
+                x,
+                [v - e for v, e in zip(y, error, strict=True)],
+                [v + e for v, e in zip(y, error, strict=True)],
+                alpha=0.2,
+            )
         if mine[0]["chance"] is not None and mine[0]["higher_is_better"]:
             axis.axhline(float(str(mine[0]["chance"])), linestyle="--", linewidth=0.8, color="grey")
         axis.set_title(f"{task}, {mine[0]['metric']}", fontsize=9)
@@ -73,7 +89,15 @@ def draw_heat_map(rows: Sequence[Row], file: Path) -> None:
         for j, task in enumerate(tasks):
             here = values.get((run, step, task))
             if here is not None:
-                axis.text(j, i, f"{here:.3g}", ha="center", va="center", fontsize=7, color="white" if grid[i][j] < 0.6 else "black")
+                axis.text(
+                    j,
+                    i,
+                    f"{here:.3g}",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if grid[i][j] < 0.6 else "black",
+                )
     axis.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right", fontsize=7)
     axis.set_yticks(range(len(shown)), [f"{run} {step:,}" for run, step in shown], fontsize=7)
     if every > 1:

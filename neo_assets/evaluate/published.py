@@ -1,4 +1,6 @@
-"""Published scores of other models, with where each number is from. Another harness asked, so they are shown and never tested against."""
+"""Published scores of other models, with where each number is from. Another harness asked, so they are shown and never
+tested against.
+"""
 
 from __future__ import annotations
 
@@ -43,5 +45,14 @@ def read_published(files: Sequence[Path]) -> list[Row]:
         for model, by_origin in content.scores.items():
             for origin, values in by_origin.items():
                 said = f"{PROVENANCE[origin]}; {content.source}"
-                rows += [{"model": model, "task": task, "value": round(value / PERCENT, 6), "provenance": said, "harness": HARNESS} for task, value in values.items()]
+                rows += [
+                    {
+                        "model": model,
+                        "task": task,
+                        "value": round(value / PERCENT, 6),
+                        "provenance": said,
+                        "harness": HARNESS,
+                    }
+                    for task, value in values.items()
+                ]
     return rows

@@ -1,12 +1,12 @@
 """Scores of one model: ask, keep; one artifact per model, task and attempt.
 
-A score's fingerprint is made of the model, the task's identity, the programs and the attempt's number. What is there is never
-asked again; a changed task, model or program asks only for what it changed. Whoever asks uses the functions here: the partitioned
-assets (a click, the sensor), `evaluation/‹run›` (the `factory` job, the schedule) and `neo eval`.
+A score's fingerprint is made of the model, the task's identity, the programs and the attempt's number. What is there is
+never asked again; a changed task, model or program asks only for what it changed. Whoever asks uses the functions here:
+the partitioned assets (a click, the sensor), `evaluation/‹run›` (the `factory` job, the schedule) and `neo eval`.
 
-All that is asked of one model in one way shares one folder of results, under one lock: two askers make one job, and what a job had finished
-before it or its supervisor died is kept before anything is asked. The folder names the jobs that fill it: who asks after an asker has left, waits
-for his job before a second one is made.
+All that is asked of one model in one way shares one folder of results, under one lock: two askers make one job, and
+what a job had finished before it or its supervisor died is kept before anything is asked. The folder names the jobs
+that fill it: who asks after an asker has left, waits for his job before a second one is made.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def score_input(recipe: Recipe, suites: list[str] | None = None) -> ScoreInput:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that is asked. ``run`` and ``name`` say where its scores stand: a training run and its checkpoint, or a folder from elsewhere."""
+    """A model that is asked. ``run`` and ``name`` say where its scores stand: a training run and its checkpoint, or a
+    folder from elsewhere.
+    """
 
     run: str
     name: str
@@ -105,7 +107,11 @@ def _asked(score: ScoreInput) -> list[tuple[str, First | None, str]]:
 def asked_tasks(score: ScoreInput, task_artifacts: Sequence[Artifact]) -> dict[str, Task]:
     """What is asked, by the name the score gets; tasks without data are left out."""
     known = read_tasks(a.path for a in task_artifacts)
-    return {name: limited(known[base][0], name, first.first if first else None) for name, first, base in _asked(score) if base in known}
+    return {
+        name: limited(known[base][0], name, first.first if first else None)
+        for name, first, base in _asked(score)
+        if base in known
+    }
 
 
 def absent_tasks(score: ScoreInput, task_artifacts: Sequence[Artifact]) -> dict[str, Absent]:
@@ -113,11 +119,17 @@ def absent_tasks(score: ScoreInput, task_artifacts: Sequence[Artifact]) -> dict[
     folders = [a.path for a in task_artifacts]
     known, without = read_tasks(folders), read_absent(folders)
     why = NO_ITEMS if any(a.key == HELDOUT for a in task_artifacts) else NO_DOCUMENTS
-    return {name: without.get(base) or Absent(name=base, lang="", message=why) for name, _, base in _asked(score) if base not in known}
+    return {
+        name: without.get(base) or Absent(name=base, lang="", message=why)
+        for name, _, base in _asked(score)
+        if base not in known
+    }
 
 
 def todays_identities(recipe: Recipe, store: Store, suites: list[str] | None = None) -> dict[str, str]:
-    """Identity of every task of these suites (those that every due checkpoint is asked, if left out), by the name its scores get."""
+    """Identity of every task of these suites (those that every due checkpoint is asked, if left out), by the name its
+    scores get.
+    """
     tasks = asked_tasks(score_input(recipe, suites), [store.head(recipe.name, name) for name in TASKS])
     return {name: task_identity(task) for name, task in tasks.items()}
 
@@ -144,10 +156,18 @@ class Scorer:
     # ------------------------------------------------ what a score is made from
 
     def _how(self, attempt: int) -> dict[str, object]:
-        return {"batch_size": self.score.batch_size, "device": self.score.device, "dtype": self.score.dtype, "seed": self.score.seed, "attempt": attempt}
+        return {
+            "batch_size": self.score.batch_size,
+            "device": self.score.device,
+            "dtype": self.score.dtype,
+            "seed": self.score.seed,
+            "attempt": attempt,
+        }
 
     def wanted(self, subject: Subject, attempt: int) -> dict[str, MadeFrom]:
-        """What every score of this model is made from, by task name; `samples` among them where the recipe has prompts."""
+        """What every score of this model is made from, by task name; `samples` among them where the
+        recipe has prompts.
+        """
         code, libraries = code_reachable_from([PROGRAM]), libraries_reachable_from([PROGRAM])
         asking = {module: digest for module, digest in code.items() if module not in ONLY_FOR_CODE}
         inputs = {f"hf_model/{subject.run}": InputRef(fingerprint=subject.fingerprint, digest=subject.digest)}
@@ -155,21 +175,36 @@ class Scorer:
         out = {}
         for name, task in self.tasks().items():
             config = {"task": name, "identity": task_identity(task), "checkpoint": subject.name, **how}
-            out[name] = MadeFrom(config=config, code=code if task.kind == "code" else asking, libraries=libraries, inputs=inputs)
-        config = {"prompts": self.score.samples, "tokens": self.score.sample_tokens, "repetition_penalty": self.score.repetition_penalty, "checkpoint": subject.name, **how}
-        return out | ({SAMPLES: MadeFrom(config=config, code=asking, libraries=libraries, inputs=inputs)} if any(self.score.samples.values()) else {})
+            out[name] = MadeFrom(
+                config=config, code=code if task.kind == "code" else asking, libraries=libraries, inputs=inputs
+            )
+        config = {
+            "prompts": self.score.samples,
+            "tokens": self.score.sample_tokens,
+            "repetition_penalty": self.score.repetition_penalty,
+            "checkpoint": subject.name,
+            **how,
+        }
+        return out | (
+            {SAMPLES: MadeFrom(config=config, code=asking, libraries=libraries, inputs=inputs)}
+            if any(self.score.samples.values())
+            else {}
+        )
 
     def attempts(self, subject: Subject) -> int:
         """Attempts for which every score of this model is there."""
         key, n = f"eval_scores/{subject.run}", 0
-        while (wanted := self.wanted(subject, n + 1)) and all(self.store.find(key, made_from.fingerprint) for made_from in wanted.values()):
+        while (wanted := self.wanted(subject, n + 1)) and all(
+            self.store.find(key, made_from.fingerprint) for made_from in wanted.values()
+        ):
             n += 1
         return n
 
     # ------------------------------------------------ asking
 
     def scored(self, subject: Subject, attempt: int = 1) -> tuple[dict[str, Artifact], list[str]]:
-        """Every score of one attempt, by task name, and which of them were made now. Missing ones are asked for in one job.
+        """Every score of one attempt, by task name, and which of them were made now. Missing ones are asked for in one
+        job.
 
         Raises:
             JobFailed: some tasks could not be scored; those that could are kept.
@@ -186,7 +221,11 @@ class Scorer:
                 if (missing := self._missing(key, wanted)) and self._waited_for_jobs(missing, results):
                     made_now += self._keep(subject, wanted, results)
                 if missing := self._missing(key, wanted):
-                    self.log(f"scoring {subject.run} {subject.name}" + (f", attempt {attempt}" if attempt > 1 else "") + f": {', '.join(missing)}")
+                    self.log(
+                        f"scoring {subject.run} {subject.name}"
+                        + (f", attempt {attempt}" if attempt > 1 else "")
+                        + f": {', '.join(missing)}"
+                    )
                     try:
                         self._ask(self._job(subject, missing, results), results)
                     except JobFailed as error:
@@ -199,12 +238,16 @@ class Scorer:
     def _ask(self, job: JobSpec, results: Path) -> None:
         name = job.work_fingerprint[:12]
         known = _lines(results / JOBS)
-        records.write_text(results / JOBS, "\n".join([*(k for k in known if k != job.work_fingerprint), job.work_fingerprint]))
+        records.write_text(
+            results / JOBS, "\n".join([*(k for k in known if k != job.work_fingerprint), job.work_fingerprint])
+        )
         self.log(f"  job {name}: `neo logs -f {name}` follows it, `neo cancel {name}` stops it")
         run_to_end(self.jobs, job, self._heard)
 
     def _waited_for_jobs(self, missing: Mapping[str, MadeFrom], results: Path) -> bool:
-        """Whether jobs of somebody who has left were filling these results; they have ended now. Raises JobFailed if one was paused or cancelled meanwhile."""
+        """Whether jobs of somebody who has left were filling these results; they have ended now. Raises JobFailed if
+        one was paused or cancelled meanwhile.
+        """
         waited = False
         for fingerprint in _lines(results / JOBS):
             folder = JobFolder(self.store.root / "jobs" / fingerprint)
@@ -228,7 +271,9 @@ class Scorer:
             self.log(f"  {told['done']}/{told['tasks']} {told['task']}: {told['metric']} {told['value']:.4g}")
 
     def _missing(self, key: str, wanted: Mapping[str, MadeFrom]) -> dict[str, MadeFrom]:
-        return {name: made_from for name, made_from in wanted.items() if self.store.find(key, made_from.fingerprint) is None}
+        return {
+            name: made_from for name, made_from in wanted.items() if self.store.find(key, made_from.fingerprint) is None
+        }
 
     def _keep(self, subject: Subject, wanted: Mapping[str, MadeFrom], results: Path) -> list[str]:
         """Make artifacts of the results that are there under today's identities; returns their names."""
@@ -236,7 +281,11 @@ class Scorer:
         for name, made_from in wanted.items():
             file = results / made_from.fingerprint[:16] / f"{name}.json"
             if file.is_file():
-                _, reused = self.store.build(f"eval_scores/{subject.run}", made_from, lambda out, name=name, file=file: _take(name, subject, file.parent, out))  # type: ignore[misc]
+                _, reused = self.store.build(
+                    f"eval_scores/{subject.run}",
+                    made_from,
+                    lambda out, name=name, file=file: _take(name, subject, file.parent, out),  # type: ignore[misc]
+                )
                 kept += [] if reused else [name]
         return kept
 
@@ -250,7 +299,11 @@ class Scorer:
             max_attempts=2,
             threads_per_rank=self.threads,
             config={
-                "tasks": {name: {"task": first.task if first else name, "first": first.first if first else None} for name, first, _ in _asked(self.score) if name in missing},
+                "tasks": {
+                    name: {"task": first.task if first else name, "first": first.first if first else None}
+                    for name, first, _ in _asked(self.score)
+                    if name in missing
+                },
                 "folders": {name: made_from.fingerprint[:16] for name, made_from in missing.items()},
                 "batch_size": self.score.batch_size,
                 "threads": self.threads,
@@ -261,7 +314,10 @@ class Scorer:
                 "sample_tokens": self.score.sample_tokens,
                 "repetition_penalty": self.score.repetition_penalty,
             },
-            inputs={"hf_model": self.store.relative(subject.folder), **{a.key: self.store.relative(a.path) for a in self.task_artifacts}},
+            inputs={
+                "hf_model": self.store.relative(subject.folder),
+                **{a.key: self.store.relative(a.path) for a in self.task_artifacts},
+            },
             out=self.store.relative(results),
             makes=[f"eval_scores/{subject.run}/{made_from.fingerprint}" for made_from in missing.values()],
         )
@@ -272,7 +328,9 @@ def _lines(file: Path) -> list[str]:
 
 
 def _take(name: str, subject: Subject, source: Path, out: Workspace) -> Outcome:
-    """One task's files as an artifact of their own. Its rows, which say what they are scores of, are in the manifest."""
+    """One task's files as an artifact of their own. Its rows, which say what they are scores of,
+    are in the manifest.
+    """
     for file in sorted(source.glob(f"{name}.*")):
         if not file.name.endswith((".error.txt", ".tmp")):
             out.write_text(file.name, file.read_text(encoding="utf-8"))
@@ -282,7 +340,9 @@ def _take(name: str, subject: Subject, source: Path, out: Workspace) -> Outcome:
     rows: list[Row] = content
     stable = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
     numbers = {str(r["metric"]): r["value"] for r in rows if r["subset"] is None}
-    return Outcome(digest=digest_json(stable), numbers=numbers, tables={"scores": [subject.place | row for row in rows]})
+    return Outcome(
+        digest=digest_json(stable), numbers=numbers, tables={"scores": [subject.place | row for row in rows]}
+    )
 
 
 def score_rows(scores: Mapping[str, Artifact], attempt: int) -> list[Row]:
@@ -290,7 +350,10 @@ def score_rows(scores: Mapping[str, Artifact], attempt: int) -> list[Row]:
     out: list[Row] = []
     for name, made in scores.items():
         if name != SAMPLES:
-            out += [{**row, "attempt": attempt, "fingerprint": made.fingerprint, "headline": headline(row)} for row in made.manifest.tables["scores"]]
+            out += [
+                {**row, "attempt": attempt, "fingerprint": made.fingerprint, "headline": headline(row)}
+                for row in made.manifest.tables["scores"]
+            ]
     return out
 
 
@@ -308,4 +371,7 @@ def sample_rows(subject: Subject, scores: Mapping[str, Artifact]) -> list[Row]:
     """What the model wrote after each prompt."""
     if SAMPLES not in scores:
         return []
-    return [{"step": subject.step, "checkpoint": subject.name, **row} for row in json.loads(scores[SAMPLES].file(f"{SAMPLES}.json").read_text(encoding="utf-8"))["samples"]]
+    return [
+        {"step": subject.step, "checkpoint": subject.name, **row}
+        for row in json.loads(scores[SAMPLES].file(f"{SAMPLES}.json").read_text(encoding="utf-8"))["samples"]
+    ]

@@ -1,6 +1,7 @@
 """How multiple-choice items are drawn: documents take turns, and the answer stands at every position equally often.
 
-Turns keep one long document from filling a task with its subject, at the price of leaving most of its candidates unused.
+Turns keep one long document from filling a task with its subject, at the price of leaving most of its candidates
+unused.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ Candidate = TypeVar("Candidate")
 Question = TypeVar("Question")
 
 
-def take_turns(by_document: Iterable[Iterable[Candidate]], ask: Callable[[Candidate], Question | None], *, items: int) -> list[Question]:
+def take_turns(
+    by_document: Iterable[Iterable[Candidate]], ask: Callable[[Candidate], Question | None], *, items: int
+) -> list[Question]:
     """At most ``items`` questions, one a round from every document's candidates, in the order given.
 
-    ``ask`` returns None for a candidate that cannot be asked; it sees every candidate once at most, in the order in which they are drawn. Nothing is
-    read of documents that are not reached. None gives more than ``ceil(items / documents that give any) + 4``.
+    ``ask`` returns None for a candidate that cannot be asked; it sees every candidate once at most, in the order in
+    which they are drawn. Nothing is read of documents that are not reached. None gives more than ``ceil(items /
+    documents that give any) + 4``.
     """
     asked: list[Question] = []
     waiting: Iterator[Iterator[Candidate]] = map(iter, by_document)
@@ -43,7 +47,9 @@ def take_turns(by_document: Iterable[Iterable[Candidate]], ask: Callable[[Candid
 
 
 def even_positions(ids: Sequence[str], choices: int, seed: int) -> dict[str, int]:
-    """Where each item's answer stands, 0 to ``choices - 1``: over all items no position is used more than once more often than another."""
+    """Where each item's answer stands, 0 to ``choices - 1``: over all items no position is used more than once more
+    often than another.
+    """
     return {item: k % choices for k, item in enumerate(sorted(ids, key=lambda i: keyed(seed, "position", i)))}
 
 

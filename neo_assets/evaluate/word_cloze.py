@@ -1,14 +1,15 @@
 """Which word fills the gap? Multiple-choice items made from plain documents.
 
-A choice is a word with the rest of its sentence, so that a model that reads from left to right is asked about the words after the gap as
-well; the choices differ in the word alone. Wrong words are of the corpus, of the same shape (capital, English ending) and nearest in
-frequency and length, so that none of these gives the answer away. To be plausible, those come first that have been seen after the same
-word or before the same word as the truth; to be wrong, none is taken that has been seen so on both sides, occurs in the document, or
-shares its stem (Chinese: a character) with the truth. The truth occurs once in what is shown, or copying would answer; words that the document
-uses elsewhere are asked first. No list of function words is needed: a word in too many documents is none to ask for.
+A choice is a word with the rest of its sentence, so that a model that reads from left to right is asked about the words
+after the gap as well; the choices differ in the word alone. Wrong words are of the corpus, of the same shape (capital,
+English ending) and nearest in frequency and length, so that none of these gives the answer away. To be plausible, those
+come first that have been seen after the same word or before the same word as the truth; to be wrong, none is taken that
+has been seen so on both sides, occurs in the document, or shares its stem (Chinese: a character) with the truth. The
+truth occurs once in what is shown, or copying would answer; words that the document uses elsewhere are asked first. No
+list of function words is needed: a word in too many documents is none to ask for.
 
-The price: a synonym that the corpus never shows in that place can still be a wrong choice. Of 60 items read, English and Chinese, about six had
-a second word that a reader might defend.
+The price: a synonym that the corpus never shows in that place can still be a wrong choice. Of 60 items read, English
+and Chinese, about six had a second word that a reader might defend.
 """
 
 from __future__ import annotations
@@ -119,7 +120,11 @@ class _Vocabulary:
             fits = ((gap.before, word) in self._pairs) + ((word, gap.after) in self._pairs)
             if fits == 2 or _same_stem(word, gap.word, self.lang) or word.lower() in text:
                 continue
-            distance = abs(math.log2(count / self.documents[gap.word])) + abs(len(word) - len(gap.word)) + _STRANGER * (fits == 0)
+            distance = (
+                abs(math.log2(count / self.documents[gap.word]))
+                + abs(len(word) - len(gap.word))
+                + _STRANGER * (fits == 0)
+            )
             found.append((round(distance), keyed(seed, "distractor", gap.id, word), word))
         chosen: list[str] = []
         for *_, word in sorted(found):
@@ -145,7 +150,11 @@ def _gaps(doc: Text, vocabulary: _Vocabulary, limits: Limits, seed: int) -> Iter
             for (_, before), (at, word), (_, after) in zip(words, words[1:], words[2:], strict=False):
                 gap = begin + at
                 context_end = gap - len(space)
-                if word not in vocabulary.known or doc.text[context_end:gap] != space or doc.text[context_end - 1].isspace():
+                if (
+                    word not in vocabulary.known
+                    or doc.text[context_end:gap] != space
+                    or doc.text[context_end - 1].isspace()
+                ):
                     continue
                 if not limits.min_choice <= end - gap <= limits.max_choice:
                     continue
@@ -155,15 +164,20 @@ def _gaps(doc: Text, vocabulary: _Vocabulary, limits: Limits, seed: int) -> Iter
                 if len(shown[0]) < limits.min_context or any(word.lower() in part.lower() for part in shown):
                     continue
                 key = keyed(seed, "word", doc.doc_id, gap)
-                yield _Gap(key, doc, doc.text.count(word) > 1, shown[0], doc.text[begin:end], before, word, after, shown[1])
+                yield _Gap(
+                    key, doc, doc.text.count(word) > 1, shown[0], doc.text[begin:end], before, word, after, shown[1]
+                )
 
 
-def make_cloze_items(docs: Sequence[Text], lang: str, limits: Limits, *, items: int, choices: int, seed: int) -> list[ChoiceItem]:
-    """At most ``items`` items with ``choices`` choices each, in id order; a function of the set of documents, not of their order.
+def make_cloze_items(
+    docs: Sequence[Text], lang: str, limits: Limits, *, items: int, choices: int, seed: int
+) -> list[ChoiceItem]:
+    """At most ``items`` items with ``choices`` choices each, in id order; a function of the set of documents, not of
+    their order.
 
-    Context, delimiter and truth together are the document's text. ``limits`` hold for the shown text before the gap, and for a choice: the word and the rest
-    of its sentence. Documents take turns; a sentence is used once, a word is the answer of three items at most, and the answer
-    stands at every position equally often.
+    Context, delimiter and truth together are the document's text. ``limits`` hold for the shown text before the gap,
+    and for a choice: the word and the rest of its sentence. Documents take turns; a sentence is used once, a word is
+    the answer of three items at most, and the answer stands at every position equally often.
     """
     vocabulary = _Vocabulary(docs, lang)
     sentences: set[str] = set()
@@ -182,5 +196,14 @@ def make_cloze_items(docs: Sequence[Text], lang: str, limits: Limits, *, items: 
     ordered = sorted(docs, key=lambda d: keyed(seed, "document", d.doc_id))
     asked = take_turns((_ranked(d, vocabulary, limits, seed) for d in ordered), ask, items=items)
     position = even_positions([gap.id for gap, _ in asked], choices, seed)
-    made = [ChoiceItem(g.id, g.doc.doc_id, g.context, [word + g.rest for word in placed(g.word, wrong, position[g.id])], position[g.id]) for g, wrong in asked]
+    made = [
+        ChoiceItem(
+            g.id,
+            g.doc.doc_id,
+            g.context,
+            [word + g.rest for word in placed(g.word, wrong, position[g.id])],
+            position[g.id],
+        )
+        for g, wrong in asked
+    ]
     return sorted(made, key=lambda item: item.id)

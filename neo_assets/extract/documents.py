@@ -17,7 +17,18 @@ from pydantic import Field
 
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Documents
-from neo_assets.core.records import DOCUMENT, DROPPED, EDITED, VERDICT, Verdict, read_table, rows, table_digest, verdict_table, write_table
+from neo_assets.core.records import (
+    DOCUMENT,
+    DROPPED,
+    EDITED,
+    VERDICT,
+    Verdict,
+    read_table,
+    rows,
+    table_digest,
+    verdict_table,
+    write_table,
+)
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.crawl.fetch_log import stage_key
@@ -44,7 +55,13 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
     shards = artifact.files("text/") or artifact.files("rows/")
     repeats = _repeats(shards)
     work = [(path, repeats.get(path, frozenset())) for path in shards]
-    run_shards(partial(_make_shard, config, stage, out.path), work, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(shards))
+    run_shards(
+        partial(_make_shard, config, stage, out.path),
+        work,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(shards),
+    )
     verdicts = [Verdict(**row) for path in shards for row in rows(read_table(_verdict_file(out.path, path), VERDICT))]  # type: ignore[arg-type]
     out.write("verdicts.parquet", verdict_table(verdicts))
     made = [read_table(out.path / path.name, DOCUMENT) for path in shards]
@@ -57,7 +74,10 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
     ]
     return Outcome(
         digest=table_digest(made),
-        parts={lang: table_digest(table.filter(pc.equal(table["lang"], lang)) for table in made) for lang in sorted(documents)},
+        parts={
+            lang: table_digest(table.filter(pc.equal(table["lang"], lang)) for table in made)
+            for lang in sorted(documents)
+        },
         rows_in=seen,
         rows_kept=kept,
         rows_dropped=dropped,
@@ -68,7 +88,13 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
             "same_document": sum(v.rule == "same_document" for v in verdicts),
         },
         tables={"languages": distribution},
-        checks=[Check(name="rows_balance", passed=seen == kept + dropped, detail=f"{seen} documents in = {kept} kept + {dropped} dropped")],
+        checks=[
+            Check(
+                name="rows_balance",
+                passed=seen == kept + dropped,
+                detail=f"{seen} documents in = {kept} kept + {dropped} dropped",
+            )
+        ],
     )
 
 
@@ -101,11 +127,27 @@ def _make_shard(config: DocumentsInput, stage: str, folder: Path, shard: tuple[P
             verdicts.append(Verdict(doc_id, stage, DROPPED, "same_document", twin=doc_id, detail=str(row["url"])))
             continue
         if (size := len(original.encode())) > config.documents.max_text_bytes:
-            verdicts.append(Verdict(doc_id, stage, DROPPED, "text_too_long", float(size), float(config.documents.max_text_bytes), detail=str(row["url"])))
+            verdicts.append(
+                Verdict(
+                    doc_id,
+                    stage,
+                    DROPPED,
+                    "text_too_long",
+                    float(size),
+                    float(config.documents.max_text_bytes),
+                    detail=str(row["url"]),
+                )
+            )
             continue
         text = repaired(original)
         found = identify(text, config.documents)
-        verdicts.append(Verdict(doc_id, stage) if text == original else Verdict(doc_id, stage, EDITED, "encoding_repaired", detail=f"{len(original)} -> {len(text)} characters"))
+        verdicts.append(
+            Verdict(doc_id, stage)
+            if text == original
+            else Verdict(
+                doc_id, stage, EDITED, "encoding_repaired", detail=f"{len(original)} -> {len(text)} characters"
+            )
+        )
         made.append(
             {
                 "doc_id": doc_id,

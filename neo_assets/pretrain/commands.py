@@ -1,4 +1,6 @@
-"""`neo jobs`, `neo logs`, `neo watch`, `neo cancel`, `neo pause`, `neo resume`: see, follow and stop jobs. `neo plan`: what a run would be."""
+"""`neo jobs`, `neo logs`, `neo watch`, `neo cancel`, `neo pause`, `neo resume`: see, follow and stop jobs. `neo plan`:
+what a run would be.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from resources.compute import open_compute
 from resources.compute.base import Compute
 from resources.compute.kubernetes_manifests import manifests
 
-JobArgument = Annotated[str, typer.Argument(help="a run of the recipe (its newest job), or a job's fingerprint or its first letters")]
+JobArgument = Annotated[
+    str, typer.Argument(help="a run of the recipe (its newest job), or a job's fingerprint or its first letters")
+]
 FOLLOW_SECONDS = 0.5
 
 
@@ -47,13 +51,23 @@ def _find(compute: Compute, job: str) -> JobFolder:
     if job not in recipe.runs:
         return compute.find(job)
     mine, asked = not_anothers(store, recipe.name, job), own_runs(store, recipe.name, job)
-    there = {folder.fingerprint: folder for folder in job_folders(store.root) if folder.title == f"pretraining/{job}" and mine(folder.fingerprint)}
-    found = next((there[fingerprint] for fingerprint in reversed(asked) if fingerprint in there), next(reversed(there.values()), None))
+    there = {
+        folder.fingerprint: folder
+        for folder in job_folders(store.root)
+        if folder.title == f"pretraining/{job}" and mine(folder.fingerprint)
+    }
+    found = next(
+        (there[fingerprint] for fingerprint in reversed(asked) if fingerprint in there),
+        next(reversed(there.values()), None),
+    )
     if found is None:
         raise MissingUpstream(
             f"recipe '{recipe.name}' has not started run '{job}'"
             if not asked
-            else f"the job of run '{job}' is not in the store any more; what it made and its log are in {store.folder(f'pretraining/{job}', asked[-1])}"
+            else (
+                f"the job of run '{job}' is not in the store any more; what it made and its log are in"
+                f" {store.folder(f'pretraining/{job}', asked[-1])}"
+            )
         )
     return found
 
@@ -65,7 +79,9 @@ def _kept_log(compute: Compute, run: str) -> Path | None:
     return made.file("log.txt") if made else None
 
 
-def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all", help="finished ones too")] = False) -> None:
+def jobs(
+    as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all", help="finished ones too")] = False
+) -> None:
     """Jobs that run, or went wrong; --all lists finished ones too."""
     recipe, compute = load(), _compute()
     rows = []
@@ -83,7 +99,11 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
                 "age": _age(folder),
                 "spent": age(used.seconds),
                 "rank_hours": round(used.rank_hours, 4),
-                "cost": f"{cost:,.2f} {recipe.compute.currency}" if (cost := used.cost(recipe.compute.gpu_hour_cost)) is not None else "",
+                "cost": (
+                    f"{cost:,.2f} {recipe.compute.currency}"
+                    if (cost := used.cost(recipe.compute.gpu_hour_cost)) is not None
+                    else ""
+                ),
                 "energy": f"{used.joules / 3.6e6:.3g} kWh" if used.joules is not None else "not measured",
                 "progress": _progress(folder),
             }
@@ -91,7 +111,9 @@ def jobs(as_json: bool = JSON, everything: Annotated[bool, typer.Option("--all",
     show(rows, as_json, empty="no job is running" + ("" if everything else " (finished ones: neo jobs --all)"))
 
 
-def logs(job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow", help="go on until the job ends")] = False) -> None:
+def logs(
+    job: JobArgument, follow: Annotated[bool, typer.Option("-f", "--follow", help="go on until the job ends")] = False
+) -> None:
     """Print a job's log; of a training run whose job is gone, the log that is kept with what it made."""
     compute = _compute()
     try:
@@ -122,7 +144,12 @@ def watch(job: JobArgument) -> None:
     watch_job(_find(compute, job), compute)
 
 
-def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", help="also give its finished steps up: the next run may start anew")] = False) -> None:
+def cancel(
+    job: JobArgument,
+    abandon: Annotated[
+        bool, typer.Option("--abandon", help="also give its finished steps up: the next run may start anew")
+    ] = False,
+) -> None:
     """Stop a job. What it has saved stays; `neo resume` goes on from there."""
     compute = _compute()
     folder = _find(compute, job)
@@ -130,58 +157,98 @@ def cancel(job: JobArgument, abandon: Annotated[bool, typer.Option("--abandon", 
     if abandon:
         (folder.path / "abandoned").touch()
     state = compute.poll(folder)
-    given_up = "; its steps are given up: the next run starts anew" if abandon and state is not JobState.SUCCEEDED else ""
-    print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{given_up}"))
+    given_up = (
+        "; its steps are given up: the next run starts anew" if abandon and state is not JobState.SUCCEEDED else ""
+    )
+    print(
+        f"{folder.title}: job {folder.fingerprint[:12]} "
+        + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{given_up}")
+    )
 
 
 def pause(job: JobArgument) -> None:
-    """Have a job save where it is and end; `neo resume` lets a training go on from that very step, with the same bits, and an evaluation with the next task."""
+    """Have a job save where it is and end; `neo resume` lets a training go on from that very step, with the same bits,
+    and an evaluation with the next task.
+    """
     compute = _compute()
     folder = _find(compute, job)
     state = compute.pause(folder)
     if state is JobState.SUCCEEDED:
         folder.clear_marks()
-    stopped = next((f" at step {m.data['step']}" for m in reversed(folder.messages()[0]) if m.event == "stopped" and "step" in m.data), "")
+    stopped = next(
+        (
+            f" at step {m.data['step']}"
+            for m in reversed(folder.messages()[0])
+            if m.event == "stopped" and "step" in m.data
+        ),
+        "",
+    )
     print(
         f"{folder.title}: job {folder.fingerprint[:12]} "
-        + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{stopped}" if state is JobState.PAUSED else f"is {state}: nothing to pause")
+        + (
+            "had ended already: it succeeded"
+            if state is JobState.SUCCEEDED
+            else f"is {state}{stopped}"
+            if state is JobState.PAUSED
+            else f"is {state}: nothing to pause"
+        )
     )
 
 
 def resume(
     job: JobArgument,
-    lost: Annotated[bool, typer.Option("--lost", help="you know that nothing of it runs any more on the other host where it was started")] = False,
+    lost: Annotated[
+        bool,
+        typer.Option("--lost", help="you know that nothing of it runs any more on the other host where it was started"),
+    ] = False,
 ) -> None:
     """Let a paused or cancelled job go on from where it saved last."""
     compute = _compute()
     folder = _find(compute, job)
     before = compute.poll(folder)
     if before in (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED):
-        print(f"{folder.title}: job {folder.fingerprint[:12]} " + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already"))
+        print(
+            f"{folder.title}: job {folder.fingerprint[:12]} "
+            + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already")
+        )
         return
     compute.resume(folder, lost=lost)
     print(
-        f"{folder.title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
+        f"{folder.title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for"
+        " what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
     )
 
 
 def plan(
     run: Annotated[str | None, typer.Argument(help="a run of the recipe; all of them if left out")] = None,
-    manifest: Annotated[bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")] = False,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")
+    ] = False,
     as_json: bool = JSON,
 ) -> None:
-    """From the recipe alone: what would be built; parameters, memory, tokens, disk, time, cost; and the command that would run."""
+    """From the recipe alone: what would be built; parameters, memory, tokens, disk, time, cost; and the command that
+    would run.
+    """
     recipe = load()
     names = [run] if run else list(recipe.runs)
     for name in names:
         if name not in recipe.runs:
             raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
         if recipe.runs[name].from_model is not None:
-            refuse_another_model(name, recipe.runs[name], recipe.tokenizer)  # what the program would refuse, before anything is built
+            refuse_another_model(
+                name, recipe.runs[name], recipe.tokenizer
+            )  # what the program would refuse, before anything is built
     if manifest:
         print_manifests(recipe, names)
         return
-    plans = [{"run": name, **estimate(recipe.runs[name], recipe.tokenizer, recipe.compute), "command": launch_command(recipe, name)} for name in names]
+    plans = [
+        {
+            "run": name,
+            **estimate(recipe.runs[name], recipe.tokenizer, recipe.compute),
+            "command": launch_command(recipe, name),
+        }
+        for name in names
+    ]
     if as_json:
         show([{**p, "artifacts": _artifacts(recipe), "not_here": not_here(recipe)} for p in plans], as_json=True)
         return
@@ -195,11 +262,16 @@ def plan(
         show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
     if len(plans) > 1:
         sums = {what: sum(float(str(p[what])) for p in plans) for what in ("hours", "bytes of checkpoints")}
-        print(f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another; {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints")
+        print(
+            f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another;"
+            f" {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints"
+        )
 
 
 def print_manifests(recipe: Recipe, names: list[str]) -> None:
-    """The Kubernetes objects of these runs, whose token shards must be there: the job's folder is written, as for any backend."""
+    """The Kubernetes objects of these runs, whose token shards must be there: the job's folder is written, as for any
+    backend.
+    """
     import yaml
 
     from neo_assets.build import declared
@@ -220,7 +292,11 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
 def not_here(recipe: Recipe) -> list[str]:
     """Folders, files and lists that the recipe names and that are not on this machine."""
     baseline = recipe.evaluation.baseline
-    lacks = [f"evaluation.baseline.path: there is no folder {baseline.path}"] if baseline and not Path(baseline.path).expanduser().is_dir() else []
+    lacks = (
+        [f"evaluation.baseline.path: there is no folder {baseline.path}"]
+        if baseline and not Path(baseline.path).expanduser().is_dir()
+        else []
+    )
     return [*missing_places(recipe.sources), *missing_lists(recipe.clean), *lacks]
 
 
@@ -242,7 +318,9 @@ def _progress(folder: JobFolder) -> str:
         if message.event == "note" and "tasks" in data:  # an evaluation that has just begun, or begun again
             return f"{data['tasks']} tasks"
         if message.event == "stopped":
-            return f"saved at step {data['step']}" if "step" in data else f"asked to stop ({str(data['reason']).strip()})"
+            return (
+                f"saved at step {data['step']}" if "step" in data else f"asked to stop ({str(data['reason']).strip()})"
+            )
         if message.event == "progress" and "step" in data:  # training
             left = "" if data["step"] == data["steps"] else f", {float(str(data['eta_s'])):.0f} s left"
             return f"step {data['step']}/{data['steps']}, loss {float(str(data['loss'])):.3f}{left}"

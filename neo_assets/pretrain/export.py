@@ -29,7 +29,9 @@ class ExportInput(Section):
     vocab_rows: int
 
 
-def export_model(config: ExportInput, inputs: Mapping[str, Artifact], out: Workspace, *, fingerprint: str, store: Store, jobs: Jobs) -> Outcome:
+def export_model(
+    config: ExportInput, inputs: Mapping[str, Artifact], out: Workspace, *, fingerprint: str, store: Store, jobs: Jobs
+) -> Outcome:
     """A checkpoint as a Hugging Face folder: safetensors, configuration, tokenizer; loads with transformers alone.
 
     The exported model's logits are compared with those of the checkpoint's own weights before the folder is committed.
@@ -42,7 +44,12 @@ def export_model(config: ExportInput, inputs: Mapping[str, Artifact], out: Works
         **claimed(PROGRAM),
         max_attempts=2,
         threads_per_rank=EXPORT_THREADS,
-        config={"model": config.model.model_dump(), "vocab_rows": config.vocab_rows, "tag": STATE_FOLDER, "threads": EXPORT_THREADS},
+        config={
+            "model": config.model.model_dump(),
+            "vocab_rows": config.vocab_rows,
+            "tag": STATE_FOLDER,
+            "threads": EXPORT_THREADS,
+        },
         inputs={"checkpoint": store.relative(checkpoint.path), "tokenizer": store.relative(hf_folder(tokenizer))},
         out=f"jobs/{fingerprint}/out",
         makes=[f"hf_model/{config.run}/{fingerprint}"],
@@ -53,7 +60,13 @@ def export_model(config: ExportInput, inputs: Mapping[str, Artifact], out: Works
     return Outcome(
         digest=digest_json([checkpoint.manifest.digest, tokenizer.manifest.digest]),
         numbers={"checkpoint": checkpoint.path.name, "max_logit_difference": parity["max_abs_logit_difference"]},
-        checks=[Check(name="logits_match", passed=parity["max_abs_logit_difference"] == 0, detail=f"largest difference of a logit: {parity['max_abs_logit_difference']}")],
+        checks=[
+            Check(
+                name="logits_match",
+                passed=parity["max_abs_logit_difference"] == 0,
+                detail=f"largest difference of a logit: {parity['max_abs_logit_difference']}",
+            )
+        ],
     )
 
 
@@ -66,7 +79,9 @@ def run_to_end(jobs: Jobs, spec: JobSpec, heard: Callable[[Message], None] = lam
 
 
 def take(source: Path, out: Workspace) -> None:
-    """Move a finished job's files into an artifact's folder. Safe to repeat after a kill: what was moved is not there any more."""
+    """Move a finished job's files into an artifact's folder. Safe to repeat after a kill: what was moved is not there
+    any more.
+    """
     for path in _files(source):
         target = out.path / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,9 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
 
 
 def refuse_another_model(name: str, run: Run, tokenizer: Tokenizer) -> None:
-    """Raises BadInput where the folder that a run starts from is not there, or holds another model than the recipe's."""
+    """Raises BadInput where the folder that a run starts from is not there, or holds another model
+    than the recipe's.
+    """
     folder = Path(str(run.from_model))
     weight_files(folder)
     if wrong := shape_differences(folder, run.model, run.model.vocab_rows(ids(tokenizer))):
@@ -94,7 +96,14 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
     if config.run.from_model is not None:
         folder = Path(config.run.from_model)
         refuse_another_model(config.name, config.run, config.tokenizer)
-        return Start(folder=str(folder.resolve()), digest=content_digest(folder, remembered_digest), step=0, next_sample=0, take="weights", foreign=True)
+        return Start(
+            folder=str(folder.resolve()),
+            digest=content_digest(folder, remembered_digest),
+            step=0,
+            next_sample=0,
+            take="weights",
+            foreign=True,
+        )
     if parent is None:
         return None
     made = inputs.get(f"pretraining/{parent.run}")
@@ -104,10 +113,19 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
     folder = store.root / key / checkpoint_name(step, fingerprint)
     if not (folder / MANIFEST).is_file():
         there = sorted(p.parent.name for p in (store.root / key).glob(f"[0-9]*/{MANIFEST}"))
-        raise NeoError(f"runs.{config.name} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store; there are: {', '.join(there) or 'none'}")
+        raise NeoError(
+            f"runs.{config.name} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store;"
+            f" there are: {', '.join(there) or 'none'}"
+        )
     checkpoint = store.require(key, folder.name)
     certificate = json.loads(checkpoint.file("certificate.json").read_text(encoding="utf-8"))
-    return Start(folder=store.relative(folder), digest=checkpoint.manifest.digest, step=step, next_sample=certificate["next_sample"], take=parent.take)
+    return Start(
+        folder=store.relative(folder),
+        digest=checkpoint.manifest.digest,
+        step=step,
+        next_sample=certificate["next_sample"],
+        take=parent.take,
+    )
 
 
 def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
@@ -120,15 +138,20 @@ def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
         if folder.fingerprint != spec.work_fingerprint and _but_for_code(folder.spec()) == _but_for_code(spec):
             name = spec.title.partition("/")[2]
             raise NeoError(
-                f"{spec.title}: job {folder.fingerprint[:12]} of this same run is unfinished ({jobs.poll(folder)}) and was started by other code. "
-                f"`neo continue {name}` goes on from its last checkpoint under this code, as a recorded branch. Or check out the code it was started with and let it finish, "
-                f"or give its steps up with `neo cancel --abandon {folder.fingerprint[:12]}` and materialize again."
+                f"{spec.title}: job {folder.fingerprint[:12]} of this same run is unfinished ({jobs.poll(folder)}) and"
+                f" was started by other code. `neo continue {name}` goes on from its last checkpoint under this code,"
+                " as a recorded branch. Or check out the code it was started with and let it finish, or give its steps"
+                f" up with `neo cancel --abandon {folder.fingerprint[:12]}` and materialize again."
             )
 
 
 def unfinished(title: str, store: Store, jobs: Jobs) -> list[JobFolder]:
     """Jobs with this title that have not succeeded and were not given up, newest last."""
-    return [f for f in job_folders(store.root) if f.title == title and not (f.path / "abandoned").exists() and jobs.poll(f) is not JobState.SUCCEEDED]
+    return [
+        f
+        for f in job_folders(store.root)
+        if f.title == title and not (f.path / "abandoned").exists() and jobs.poll(f) is not JobState.SUCCEEDED
+    ]
 
 
 def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
@@ -137,23 +160,38 @@ def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
         config = PretrainConfig.model_validate(spec.config)
     except ValidationError:
         return None
-    return {"run": identity(config.run), "rows": config.vocab_rows, "start": config.start and config.start.digest, "inputs": spec.inputs}
+    return {
+        "run": identity(config.run),
+        "rows": config.vocab_rows,
+        "start": config.start and config.start.digest,
+        "inputs": spec.inputs,
+    }
 
 
 def pretrain(
-    config: PretrainInput, inputs: Mapping[str, Artifact], out: Workspace, *, recipe: str, made_from: MadeFrom, store: Store, jobs: Jobs, report: Callable[[Message], None]
+    config: PretrainInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    recipe: str,
+    made_from: MadeFrom,
+    store: Store,
+    jobs: Jobs,
+    report: Callable[[Message], None],
 ) -> Outcome:
     """The training job of one run: torchrun and DeepSpeed, in a process of its own that outlives the Dagster run.
 
-    Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint. Checkpoints appear
-    as partitions of `checkpoint` while training runs. What stays here is the job's specification, its log and the loss curve.
+    Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint.
+    Checkpoints appear as partitions of `checkpoint` while training runs. What stays here is the job's specification,
+    its log and the loss curve.
     """
     spec = job_spec(config, made_from, inputs, store)
     refuse_silent_restart(spec, store, jobs)
     note_asked(store, recipe, config.name, spec.work_fingerprint)
     folder = jobs.submit(spec)
     out.log(
-        f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel {folder.fingerprint[:12]}` stops it; it goes on without this Dagster run"
+        f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel"
+        f" {folder.fingerprint[:12]}` stops it; it goes on without this Dagster run"
     )
     for message in jobs.follow(folder):
         report(message)
@@ -162,7 +200,9 @@ def pretrain(
 
 def checkpoint_folders(store: Store, run_name: str, run: Run, run_fingerprint: str) -> list[Path]:
     """Folders of all checkpoints this run must have, in step order. Raises NeoError for one that is not there."""
-    folders = [store.root / "checkpoint" / run_name / checkpoint_name(step, run_fingerprint) for step in run.checkpoint_steps()]
+    folders = [
+        store.root / "checkpoint" / run_name / checkpoint_name(step, run_fingerprint) for step in run.checkpoint_steps()
+    ]
     for folder in folders:
         if not (folder / "manifest.json").is_file():
             raise NeoError(f"pretraining/{run_name} has ended, but checkpoint {folder.name} is not in the store")
@@ -202,19 +242,30 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
         },
         tables={
             "plan and outcome": plan_and_outcome(config, folder, folders, metrics),
-            "troubled steps": [{n: t[n] for n in ("step", "kind", "value", "median")} | {"documents": len(t["documents"])} for t in troubles],
+            "troubled steps": [
+                {n: t[n] for n in ("step", "kind", "value", "median")} | {"documents": len(t["documents"])}
+                for t in troubles
+            ],
         },
         pictures={"loss": "loss.svg"},
         checks=[
             Check(
                 name="every_step_recorded",
-                passed=metrics.column("step").to_pylist() == list(range(config.run.first_step + 1, config.run.steps + 1)),
+                passed=metrics.column("step").to_pylist()
+                == list(range(config.run.first_step + 1, config.run.steps + 1)),
                 detail=f"{len(losses)} of {config.run.steps - config.run.first_step} steps",
             ),
-            Check(name="loss_finite", passed=finite, detail=f"{sum(not math.isfinite(v) for v in losses)} steps with a loss that is no number"),
+            Check(
+                name="loss_finite",
+                passed=finite,
+                detail=f"{sum(not math.isfinite(v) for v in losses)} steps with a loss that is no number",
+            ),
             # A run that starts from weights may begin at its lowest loss: there, this is a remark.
             Check(
-                name="loss_falls", passed=last < first, detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last", blocking=from_scratch(config.run)
+                name="loss_falls",
+                passed=last < first,
+                detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last",
+                blocking=from_scratch(config.run),
             ),
         ],
     )
@@ -228,7 +279,9 @@ def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Pat
     """What was planned before the run, and what came of it."""
     planned, used = estimate(config.run, config.tokenizer), usage(folder)
     size = sum(f.stat().st_size for checkpoint in folders for f in checkpoint.rglob("*") if f.is_file())
-    tokens = int(metrics.column("tokens").to_pylist()[-1]) - int(json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"])
+    tokens = int(metrics.column("tokens").to_pylist()[-1]) - int(
+        json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"]
+    )
     rate = next(value for name, value in planned.items() if name.startswith("tokens/s a rank"))
     energy = f"{used.joules / 3.6e6:.4g} kWh ({used.measured_by})" if used.joules is not None else used.measured_by
     rows: list[tuple[str, object, object]] = [

@@ -14,14 +14,25 @@ from resources.console import progress_of
 
 
 def partitions(run_name: str) -> dg.DynamicPartitionsDefinition:
-    """Training steps of one run: zero-padded step and short run fingerprint, shared by `checkpoint`, `hf_model` and `eval_scores`."""
+    """Training steps of one run: zero-padded step and short run fingerprint, shared by `checkpoint`, `hf_model` and
+    `eval_scores`.
+    """
     return dg.DynamicPartitionsDefinition(name=f"checkpoint_{run_name}")
 
 
 class Announcer:
-    """Puts a run's checkpoints into the event log, each once, whoever asks: a Dagster run that follows the job, or the sensor when none does."""
+    """Puts a run's checkpoints into the event log, each once, whoever asks: a Dagster run that follows the job, or the
+    sensor when none does.
+    """
 
-    def __init__(self, instance: dg.DagsterInstance, emit: Callable[[dg.AssetMaterialization], None], log: Callable[[str], None], store: Store, run_name: str) -> None:
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        emit: Callable[[dg.AssetMaterialization], None],
+        log: Callable[[str], None],
+        store: Store,
+        run_name: str,
+    ) -> None:
         self.instance, self.emit, self.log, self.store, self.run_name = instance, emit, log, store, run_name
         self.tell = log
         self.asset = key(f"checkpoint/{run_name}")
@@ -41,7 +52,14 @@ class Announcer:
         folder = self.store.root / "checkpoint" / self.run_name / name
         manifest = Manifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
         self.instance.add_dynamic_partitions(self.dynamic, [name])
-        self.emit(dg.AssetMaterialization(self.asset, partition=name, metadata=_metadata(manifest, folder), tags={"dagster/data_version": manifest.digest}))
+        self.emit(
+            dg.AssetMaterialization(
+                self.asset,
+                partition=name,
+                metadata=_metadata(manifest, folder),
+                tags={"dagster/data_version": manifest.digest},
+            )
+        )
         self.known.add(name)
         loss = manifest.numbers.get("loss")
         self.log(f"checkpoint {name}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
@@ -53,11 +71,13 @@ class Announcer:
             self.announce(str(data["name"]))
         elif message.event == "progress":
             self.tell(
-                f"step {data['step']}/{data['steps']}  loss {float(str(data['loss'])):.3f}  {float(str(data['tokens_per_s'])):,.0f} tokens/s  {float(str(data['eta_s'])):.0f} s left"
+                f"step {data['step']}/{data['steps']}  loss {float(str(data['loss'])):.3f} "
+                f" {float(str(data['tokens_per_s'])):,.0f} tokens/s  {float(str(data['eta_s'])):.0f} s left"
             )
         elif message.event == "trouble":
             self.log(
-                f"step {data['step']}: {str(data['kind']).replace('_', ' ')}, {data['value']} (usually {data['median']}); its {data['documents']} documents are kept beside the job"
+                f"step {data['step']}: {str(data['kind']).replace('_', ' ')}, {data['value']} (usually"
+                f" {data['median']}); its {data['documents']} documents are kept beside the job"
             )
         elif message.event == "stopped":
             self.log(f"asked to stop ({str(data['reason']).strip()}): saved at step {data['step']}")

@@ -21,7 +21,9 @@ TOKENS_PER_S_PER_GPU = {7_793_716_224: 7_200}
 """Measured rates: MAP-Neo 7B on an H800 (paper, section 9)."""
 
 ASSUMED_FLOPS = {"cpu": 1e11, "gpu": 337e12}
-"""Sustained FLOP/s a rank assumed where no rate was measured: a slow CPU core in bf16, and the paper's H800 (34 % of dense bf16)."""
+"""Sustained FLOP/s a rank assumed where no rate was measured: a slow CPU core in bf16, and the paper's H800 (34 % of
+dense bf16).
+"""
 
 GIB = 1 << 30
 PROGRAM = "training.pretrain"
@@ -40,7 +42,9 @@ def ids(tokenizer: Tokenizer) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes a rank holds, by component (ZeRO, arXiv 1910.02054, section 3; bf16 with fp32 masters and accumulation, or all fp32)."""
+    """Bytes a rank holds, by component (ZeRO, arXiv 1910.02054, section 3; bf16 with fp32 masters and accumulation, or
+    all fp32).
+    """
 
     weights: int
     gradients: int
@@ -57,10 +61,11 @@ class Memory:
 def memory(run: Run, rows: int) -> Memory:
     """What a rank needs at the end of a forward pass; activations are those a Llama block keeps for its backward pass.
 
-    Activations of a block, in values a token, as transformers' Llama keeps them (tests/pretrain/test_memory.py counts them): of each norm its input, the
-    normed input and its output (under bf16 the input in fp32); queries, keys, values and the output of attention, whose kernels hold no attention matrix; of
-    the SwiGLU the gate before and after its activation, the other branch, and the product. What is recomputed is kept for one block at a time. The loss is computed
-    chunk by chunk: its logits are one chunk's.
+    Activations of a block, in values a token, as transformers' Llama keeps them (tests/pretrain/test_memory.py counts
+    them): of each norm its input, the normed input and its output (under bf16 the input in fp32); queries, keys, values
+    and the output of attention, whose kernels hold no attention matrix; of the SwiGLU the gate before and after its
+    activation, the other branch, and the product. What is recomputed is kept for one block at a time. The loss is
+    computed chunk by chunk: its logits are one chunk's.
     """
     model, share = run.model, run.data_parallel
     parameters = model.parameters(rows)
@@ -72,23 +77,34 @@ def memory(run: Run, rows: int) -> Memory:
     normed = (4 if run.precision == "bf16" else 3) * model.hidden
     fed = 4 * model.ffn
     block = 2 * normed + attention + fed
-    kept = {"none": model.layers * block, "selective": model.layers * (block - fed) + fed, "full": model.layers * model.hidden + block}[run.recompute]
+    kept = {
+        "none": model.layers * block,
+        "selective": model.layers * (block - fed) + fed,
+        "full": model.layers * model.hidden + block,
+    }[run.recompute]
     activations = tokens * width * (kept + normed)
-    return Memory(weights, gradients, optimizer, buckets, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2)
+    return Memory(
+        weights, gradients, optimizer, buckets, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2
+    )
 
 
 def beside_weights(run: Run, parameters: int) -> tuple[int, int, int]:
-    """Bytes of gradients, of the optimizer's state, and of what is gathered for a reduction, as DeepSpeed holds them (tests/pretrain/test_memory.py counts them).
+    """Bytes of gradients, of the optimizer's state, and of what is gathered for a reduction, as DeepSpeed holds them
+    (tests/pretrain/test_memory.py counts them).
 
-    Gradients are added up in fp32. ZeRO updates fp32 weights of its own, whatever the model's are. Stage 1 under bf16 keeps a micro-batch's own
-    gradients beside the sum, and reduces the sum where it lies if one bucket cannot hold it.
+    Gradients are added up in fp32. ZeRO updates fp32 weights of its own, whatever the model's are. Stage 1 under bf16
+    keeps a micro-batch's own gradients beside the sum, and reduces the sum where it lies if one bucket cannot hold it.
     """
     bf16, share, bucket = run.precision == "bf16", run.data_parallel, min(BUCKET, parameters)
     if run.zero_stage == 0:
         return parameters * 4, parameters * 8, bucket * 4
     if run.zero_stage == 1 and bf16:
         return parameters * 6, parameters * 12 // share, parameters * 4 if parameters <= BUCKET else 0
-    return parameters * 4 // (share if run.zero_stage >= 2 else 1), parameters * 12 // share, bucket * (2 if bf16 else 4)
+    return (
+        parameters * 4 // (share if run.zero_stage >= 2 else 1),
+        parameters * 12 // share,
+        bucket * (2 if bf16 else 4),
+    )
 
 
 def on_gpus(run: Run) -> bool:
@@ -97,9 +113,14 @@ def on_gpus(run: Run) -> bool:
 
 
 def flops(run: Run, rows: int, tokens: int) -> float:
-    """Forward and backward: six a parameter and token (the embedding table is looked up, not multiplied), and attention's own products over the window."""
+    """Forward and backward: six a parameter and token (the embedding table is looked up, not multiplied), and
+    attention's own products over the window.
+    """
     multiplied = run.model.parameters(rows) - rows * run.model.hidden
-    return 6.0 * multiplied * tokens + 6.0 * run.model.layers * run.model.heads * run.model.head_dim * run.sequence_length * tokens
+    return (
+        6.0 * multiplied * tokens
+        + 6.0 * run.model.layers * run.model.heads * run.model.head_dim * run.sequence_length * tokens
+    )
 
 
 def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> Row:
@@ -118,7 +139,11 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
         "parameters": parameters,
         "embedding parameters": 2 * rows * run.model.hidden,
         "vocabulary rows": rows,
-        "starts from": f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}" if run.parent else run.from_model or "scratch",
+        "starts from": (
+            f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}"
+            if run.parent
+            else run.from_model or "scratch"
+        ),
         "tokens a step": run.tokens_per_step,
         "steps": steps,
         "tokens": tokens,
@@ -128,7 +153,10 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
         "FLOPs": flops(run, rows, tokens),
         "FLOPs (6ND)": 6.0 * parameters * tokens,
         f"{'GPU' if on_gpus(run) else 'rank'}: GiB in all": round(held.total / GIB, 3),
-        **{f"  {name}, GiB": round(getattr(held, name) / GIB, 3) for name in ("weights", "gradients", "optimizer", "buckets", "activations", "logits")},
+        **{
+            f"  {name}, GiB": round(getattr(held, name) / GIB, 3)
+            for name in ("weights", "gradients", "optimizer", "buckets", "activations", "logits")
+        },
         f"tokens/s a rank, {'measured by the paper' if measured else 'assumed'}": round(rate, 1),
         "hours": round(hours, 3),
         "days": round(hours / 24, 2),
@@ -148,11 +176,15 @@ def instantiated_parameters(run: Run, tokenizer: Tokenizer) -> int:
     from training.model import TrainedLlama, llama_config
 
     with torch.device("meta"):
-        return sum(p.numel() for p in TrainedLlama(llama_config(run.model, run.model.vocab_rows(ids(tokenizer)))).parameters())
+        return sum(
+            p.numel() for p in TrainedLlama(llama_config(run.model, run.model.vocab_rows(ids(tokenizer)))).parameters()
+        )
 
 
 def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """What this run will be: parameters, tokens, FLOPs, hours, storage, and its learning-rate curve, before it is started."""
+    """What this run will be: parameters, tokens, FLOPs, hours, storage, and its learning-rate curve, before it is
+    started.
+    """
     numbers = estimate(config.run, config.tokenizer)
     stream = inputs[f"token_shards/{config.run.phase}"].manifest.numbers
     available = int(str(stream["tokens"]))
@@ -165,8 +197,16 @@ def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) 
         numbers=numbers,
         pictures={"learning rate": "schedule.svg"},
         checks=[
-            Check(name="parameters_agree", passed=built == numbers["parameters"], detail=f"{built:,} in the model, {numbers['parameters']:,} by the formula"),
-            Check(name="one_sequence_at_least", passed=available > config.run.sequence_length, detail=f"{available:,} tokens for sequences of {config.run.sequence_length}"),
+            Check(
+                name="parameters_agree",
+                passed=built == numbers["parameters"],
+                detail=f"{built:,} in the model, {numbers['parameters']:,} by the formula",
+            ),
+            Check(
+                name="one_sequence_at_least",
+                passed=available > config.run.sequence_length,
+                detail=f"{available:,} tokens for sequences of {config.run.sequence_length}",
+            ),
         ],
     )
 
@@ -201,7 +241,19 @@ def launch_command(recipe: Recipe, name: str) -> str:
         return f"torchrun --standalone --nproc-per-node={run.ranks_per_node} -m {LAUNCH} spec.json"
     if settings.backend == "kubernetes":
         return f"neo plan {name} --manifest | kubectl apply -f -"
-    options = [f"--nodes={run.nodes}", f"--ntasks-per-node={run.ranks_per_node}", f"--cpus-per-task={run.threads_per_rank}", "--requeue", f"--signal=B:USR1@{settings.warn_s}"]
-    given = {"partition": settings.partition, "account": settings.account, "time": settings.time_limit, "mem": settings.memory, "gpus-per-node": settings.gpus_per_node}
+    options = [
+        f"--nodes={run.nodes}",
+        f"--ntasks-per-node={run.ranks_per_node}",
+        f"--cpus-per-task={run.threads_per_rank}",
+        "--requeue",
+        f"--signal=B:USR1@{settings.warn_s}",
+    ]
+    given = {
+        "partition": settings.partition,
+        "account": settings.account,
+        "time": settings.time_limit,
+        "mem": settings.memory,
+        "gpus-per-node": settings.gpus_per_node,
+    }
     options += [f"--{flag}={value}" for flag, value in given.items() if value is not None]
     return f"sbatch {' '.join(options)} … srun python -m {LAUNCH} spec.json"

@@ -1,4 +1,6 @@
-"""What a checkpoint claims, checked: by recomputing everything its certificate says, and by training to it once more."""
+"""What a checkpoint claims, checked: by recomputing everything its certificate says, and by
+training to it once more.
+"""
 
 from __future__ import annotations
 
@@ -51,47 +53,93 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     if broken:
         return [*claims, Claim("everything else it claims", False, "rests on these files and was not looked at")]
     manifest, certificate = read_manifest(folder), read_certificate(folder)
-    claims.append(Claim("the digest that lineage shows is the certificate's", manifest.digest == digest_json(certificate.outcome()), manifest.digest))
+    claims.append(
+        Claim(
+            "the digest that lineage shows is the certificate's",
+            manifest.digest == digest_json(certificate.outcome()),
+            manifest.digest,
+        )
+    )
     origins = manifest.made_from
     same = {"code": origins.code == certificate.code, "libraries": origins.libraries == certificate.versions}
     same["run"] = origins.inputs[f"pretraining/{run.name}"].digest == run.config.run_fingerprint
     differing = [name for name, holds in same.items() if not holds]
-    claims.append(Claim("the code, libraries and run that lineage shows are the certificate's", not differing, ", ".join(differing) or f"{len(certificate.code)} modules"))
+    claims.append(
+        Claim(
+            "the code, libraries and run that lineage shows are the certificate's",
+            not differing,
+            ", ".join(differing) or f"{len(certificate.code)} modules",
+        )
+    )
     wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
-    claims.append(Claim("weights, optimizer and random states", not wrong, ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number"))
+    claims.append(
+        Claim(
+            "weights, optimizer and random states",
+            not wrong,
+            ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number",
+        )
+    )
 
     exact = bool(certificate.machine.get("deterministic"))
     asked = "deterministic kernels were asked for: bit for bit, at the same world size and on the same kind of machine"
-    claims.append(Claim("how it resumes", True, asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false"))
+    claims.append(
+        Claim("how it resumes", True, asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false")
+    )
 
     there = run.checkpoints()
     before = [there[s] for s in sorted(there) if certificate.first_step < s <= step]
     rows = read_metrics(before)
     complete = [row["step"] for row in rows] == list(range(certificate.first_step + 1, step + 1))
-    claims.append(Claim("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}"))
+    claims.append(
+        Claim("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}")
+    )
     begun = start_of_history()
     start_tokens = 0
     if certificate.origin and certificate.origin.take == "everything":
         parent = read_certificate(run.start())
         begun, start_tokens = parent.history_digest, parent.trained_tokens
-    claims.append(Claim("the loss history, chained step by step", complete and chain(begun, rows) == certificate.history_digest, certificate.history_digest))
-    off = [int(row["step"]) for row in rows if row["lr"] != learning_rate(run.config.run.schedule, int(row["step"]) - 1)]
-    claims.append(Claim("each step's learning rate is the schedule's", not off, f"not at {off[:5]}" if off else run.config.run.schedule.kind))
+    claims.append(
+        Claim(
+            "the loss history, chained step by step",
+            complete and chain(begun, rows) == certificate.history_digest,
+            certificate.history_digest,
+        )
+    )
+    off = [
+        int(row["step"]) for row in rows if row["lr"] != learning_rate(run.config.run.schedule, int(row["step"]) - 1)
+    ]
+    claims.append(
+        Claim(
+            "each step's learning rate is the schedule's",
+            not off,
+            f"not at {off[:5]}" if off else run.config.run.schedule.kind,
+        )
+    )
 
     stream, order = (ledger := run.ledger()).stream, ledger.order
     facts = stream_facts(run.shards)
     files = digest_json({n: digest_file(run.shards / n) for n in ("tokens.bin", "offsets.npy")})
-    claims.append(Claim("the token stream is the one it was trained on", facts["digest"] == files == certificate.stream, certificate.stream))
+    claims.append(
+        Claim(
+            "the token stream is the one it was trained on",
+            facts["digest"] == files == certificate.stream,
+            certificate.stream,
+        )
+    )
     places = (step - certificate.first_step) * run.config.run.global_batch
     at = int(order.samples_at(places))
     claims.append(Claim("the next sample follows from the step", at == certificate.next_sample, f"sample {at:,}"))
     tokens = start_tokens
     for first in range(certificate.first_step + 1, step + 1, 1000):
         tokens += stream.trained_tokens(order.sequences_of(ledger.samples(first, min(step, first + 999))))
-    claims.append(Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}"))
+    claims.append(
+        Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}")
+    )
     if certificate.origin:
         start = _digest_of_start(run)
-        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + ("" if start else f"; {run.start()} is not there")
+        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + (
+            "" if start else f"; {run.start()} is not there"
+        )
         claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
     return claims
 
@@ -108,7 +156,8 @@ def _digest_of_start(run: FoundRun) -> str | None:
 
 
 def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
-    """The job that trains from the checkpoint before ``step`` to ``step``, with today's code; and the folder its checkpoint will be in.
+    """The job that trains from the checkpoint before ``step`` to ``step``, with today's code; and the folder its
+    checkpoint will be in.
 
     Raises:
         BadInput: ``step`` is where the run starts: there is nothing before it.
@@ -118,24 +167,40 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     config = run.config
     there = [s for s in run.checkpoints() if s < step]
     if not there:
-        raise BadInput(f"{run.name}@{step} is where the run starts: nothing comes before it that it could be trained from. `neo verify {run.name}@{step}` checks it.")
+        raise BadInput(
+            f"{run.name}@{step} is where the run starts: nothing comes before it that it could be trained from. `neo"
+            f" verify {run.name}@{step}` checks it."
+        )
     before = max(there)
     folder = run.checkpoints()[before]
     start = config.start
     if before > config.first_step or (start is not None and start.take == "everything"):
-        start = Start(folder=store.relative(folder), digest=read_manifest(folder).digest, step=before, next_sample=read_certificate(folder).next_sample, take="everything")
+        start = Start(
+            folder=store.relative(folder),
+            digest=read_manifest(folder).digest,
+            step=before,
+            next_sample=read_certificate(folder).next_sample,
+            take="everything",
+        )
     today = claimed(PROGRAM)
     fingerprint = digest_json(["proof", config.run_fingerprint, step, today["code"], today["libraries"]])
     out = f"jobs/{fingerprint}/out"
     told = config.model_copy(update={"start": start, "stop_at": step}).model_dump()
     name = checkpoint_name(step, config.run_fingerprint)
-    changes = {"work_fingerprint": fingerprint, "title": f"proof of {run.name}@{step}", "config": told, "out": out, "max_attempts": 1}
+    changes = {
+        "work_fingerprint": fingerprint,
+        "title": f"proof of {run.name}@{step}",
+        "config": told,
+        "out": out,
+        "max_attempts": 1,
+    }
     changes |= {"makes": [f"{PROOFS}/{run.name}/{name}.json"], **today}
     return run.spec.model_copy(update=changes), store.resolve(out) / name
 
 
 def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> list[Claim]:
-    """Train from the checkpoint before to this one, compare bit by bit with what its certificate says, and keep a record of it in the store.
+    """Train from the checkpoint before to this one, compare bit by bit with what its certificate says, and keep a
+    record of it in the store.
 
     The last claim is a note: whether code, libraries and machine are those it was trained with.
 
@@ -148,7 +213,9 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
     from training.checkpoint import damage
 
     if problem := damage(folder):
-        raise DamagedArtifact(f"checkpoint {folder.name} is damaged: {problem}. Training again would prove what it was, not what it is.")
+        raise DamagedArtifact(
+            f"checkpoint {folder.name} is damaged: {problem}. Training again would prove what it was, not what it is."
+        )
     spec, retrained = proof_spec(run, step, store)
     job = JobFolder(store.root / "jobs" / spec.work_fingerprint)
     if job.exists() and jobs.poll(job) is JobState.SUCCEEDED:
@@ -158,14 +225,29 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
         pass
     was, now = read_certificate(folder), read_certificate(retrained)
     claims = [
-        Claim(name.replace("_", " "), value == now.outcome()[name], _difference(name, value, now.outcome()[name], folder, retrained)) for name, value in was.outcome().items()
+        Claim(
+            name.replace("_", " "),
+            value == now.outcome()[name],
+            _difference(name, value, now.outcome()[name], folder, retrained),
+        )
+        for name, value in was.outcome().items()
     ]
     first = PretrainConfig.model_validate(spec.config).first_step
-    losses = [[row["loss"] for row in records.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)]
+    losses = [
+        [row["loss"] for row in records.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)
+    ]
     claims.append(Claim("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
     notes = code_differences(was.code, now.code)
-    notes += [f"{name} was {version}, is {now.versions.get(name)}" for name, version in was.versions.items() if now.versions.get(name) != version]
-    notes += [f"{name.replace('_', ' ')} was {value}, is {now.machine.get(name)}" for name, value in was.machine.items() if now.machine.get(name) != value]
+    notes += [
+        f"{name} was {version}, is {now.versions.get(name)}"
+        for name, version in was.versions.items()
+        if now.versions.get(name) != version
+    ]
+    notes += [
+        f"{name.replace('_', ' ')} was {value}, is {now.machine.get(name)}"
+        for name, value in was.machine.items()
+        if now.machine.get(name) != value
+    ]
     if not was.machine.get("deterministic"):
         notes.append(f"the run was not asked to be reproducible (runs.{run.name}.deterministic: false)")
     held = all(c.holds for c in claims)
@@ -182,12 +264,17 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> l
     records.write_text(target, json.dumps(record, ensure_ascii=False, indent=1))
     if held:
         shutil.rmtree(job.path)
-    return [*claims, Claim("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained")]
+    return [
+        *claims,
+        Claim("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained"),
+    ]
 
 
 def code_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Modules whose code differs, in words. ``stage`` is the asset's name, no module."""
-    return [f"{module} has changed" for module in sorted({*was, *now} - {"stage"}) if was.get(module) != now.get(module)]
+    return [
+        f"{module} has changed" for module in sorted({*was, *now} - {"stage"}) if was.get(module) != now.get(module)
+    ]
 
 
 def quiet_deepspeed() -> None:

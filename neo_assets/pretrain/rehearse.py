@@ -1,9 +1,11 @@
-"""`neo rehearse RUN`: a run's own job on what is at hand, in minutes: what would fail on the first day of 512 GPUs fails here.
+"""`neo rehearse RUN`: a run's own job on what is at hand, in minutes: what would fail on the first day of 512 GPUs
+fails here.
 
-The job is the recipe's: its program, kernels, ZeRO stage, precision, recomputation, micro-batch, accumulation, vocabulary and learning rates. What is made
-smaller is told: two layers, two heads wide, one node, a few steps; without a GPU shorter windows. Tokens are made up, so that nothing has to
-be built first. It is trained twice, once left alone and once killed half way; both must end with the same bits; the last checkpoint is verified,
-exported and asked a question. A rehearsal says nothing of speed, and nothing of what only hundreds of nodes do.
+The job is the recipe's: its program, kernels, ZeRO stage, precision, recomputation, micro-batch, accumulation,
+vocabulary and learning rates. What is made smaller is told: two layers, two heads wide, one node, a few steps; without
+a GPU shorter windows. Tokens are made up, so that nothing has to be built first. It is trained twice, once left alone
+and once killed half way; both must end with the same bits; the last checkpoint is verified, exported and asked a
+question. A rehearsal says nothing of speed, and nothing of what only hundreds of nodes do.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class Rehearsal:
             holds, detail = work()
         except NeoError as error:
             holds, detail = False, str(error)
-        self.rows.append({"what": what, "holds": holds, "seconds": round(time.monotonic() - began, 1), "detail": detail})
+        self.rows.append(
+            {"what": what, "holds": holds, "seconds": round(time.monotonic() - began, 1), "detail": detail}
+        )
         return holds
 
 
@@ -73,7 +77,9 @@ def narrowed(run: Run, ranks: int, gpu: bool) -> Run:
         "model": Model.model_validate(model.model_dump() | narrow | {"ffn": ffn}),
         "nodes": 1,
         "ranks_per_node": ranks,
-        "threads_per_rank": run.threads_per_rank if gpu else max(1, min(run.threads_per_rank, (os.cpu_count() or 1) // ranks)),
+        "threads_per_rank": (
+            run.threads_per_rank if gpu else max(1, min(run.threads_per_rank, (os.cpu_count() or 1) // ranks))
+        ),
         "global_batch": run.micro_batch * ranks * run.accumulation,
         "sequence_length": run.sequence_length if gpu else min(run.sequence_length, CPU_WINDOW),
         "steps": STEPS,
@@ -92,9 +98,22 @@ def differences(run: Run, rehearsed: Run) -> list[str]:
     """What the rehearsal does differently from the run, in words."""
     before, after = run.model_dump(), rehearsed.model_dump()
     shape = [f"model.{n} {before['model'][n]:,} -> {v:,}" for n, v in after["model"].items() if before["model"][n] != v]
-    told = ("nodes", "ranks_per_node", "threads_per_rank", "global_batch", "sequence_length", "steps", "checkpoint_every")
+    told = (
+        "nodes",
+        "ranks_per_node",
+        "threads_per_rank",
+        "global_batch",
+        "sequence_length",
+        "steps",
+        "checkpoint_every",
+    )
     start = ["starts from scratch"] if run.parent or run.from_model else []
-    return [f"{n} {before[n]:,} -> {after[n]:,}" for n in told if before[n] != after[n]] + shape + start + ["made-up tokens"]
+    return (
+        [f"{n} {before[n]:,} -> {after[n]:,}" for n in told if before[n] != after[n]]
+        + shape
+        + start
+        + ["made-up tokens"]
+    )
 
 
 def ranks_here(run: Run) -> tuple[int, bool]:
@@ -115,21 +134,34 @@ def write_made_up_stream(folder: Path, vocabulary: int, tokens: int) -> Path:
     offsets = np.unique(np.concatenate([[0], cuts, [tokens]])).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)
     n = len(offsets) - 1
-    index = {"position": offsets[:-1], "doc_id": [f"{i:032x}" for i in range(n)], "round": [0] * n, "source": ["made up"] * n, "lang": ["en"] * n, "tokens": np.diff(offsets)}
+    index = {
+        "position": offsets[:-1],
+        "doc_id": [f"{i:032x}" for i in range(n)],
+        "round": [0] * n,
+        "source": ["made up"] * n,
+        "lang": ["en"] * n,
+        "tokens": np.diff(offsets),
+    }
     pq.write_table(pa.table(index), folder / "index.parquet")
     digest = digest_json({name: digest_file(folder / name) for name in ("tokens.bin", "offsets.npy")})
     (folder / "stream.json").write_text(json.dumps({"dtype": dtype, "digest": digest}), encoding="utf-8")
     return folder
 
 
-def rehearse(recipe: Recipe, name: str, store: Store, open_backend: Callable[[Path], Compute], ranks: int, gpu: bool) -> tuple[list[Row], list[str]]:
-    """Rehearse a run. Returns (what was tried, what differs from the run); the first thing that does not hold ends it."""
+def rehearse(
+    recipe: Recipe, name: str, store: Store, open_backend: Callable[[Path], Compute], ranks: int, gpu: bool
+) -> tuple[list[Row], list[str]]:
+    """Rehearse a run. Returns (what was tried, what differs from the run); the first thing that
+    does not hold ends it.
+    """
     run, rows = recipe.runs[name], recipe.runs[name].model.vocab_rows(ids(recipe.tokenizer))
     small = narrowed(run, ranks, gpu)
     root = store.root / FOLDER / f"{recipe.name}.{name}"
     shutil.rmtree(root, ignore_errors=True)
     own, compute = Store(root), open_backend(root)
-    write_made_up_stream(root / "shards", ids(recipe.tokenizer), small.sequence_length * (small.global_batch * STEPS + 1))
+    write_made_up_stream(
+        root / "shards", ids(recipe.tokenizer), small.sequence_length * (small.global_batch * STEPS + 1)
+    )
     whole, killed = (job_of(small, rows, f"{what} {recipe.name} {name}") for what in ("whole", "killed"))
     told = Rehearsal()
     steps = [
@@ -137,7 +169,10 @@ def rehearse(recipe: Recipe, name: str, store: Store, open_backend: Callable[[Pa
         ("killed after a checkpoint, started again, comes to its end", lambda: _killed_and_resumed(compute, killed)),
         ("the same bits as never killed", lambda: _same_bits(own, whole, killed)),
         ("every claim of its last checkpoint holds", lambda: _verified(own, killed)),
-        ("exported: the same logits, to the last bit", lambda: _exported(compute, own, recipe, store, killed, small, rows)),
+        (
+            "exported: the same logits, to the last bit",
+            lambda: _exported(compute, own, recipe, store, killed, small, rows),
+        ),
         ("the export can be asked", lambda: _asked(compute, own, gpu)),
     ]
     for what, work in steps:
@@ -153,7 +188,15 @@ def not_tried(run: Run, gpu: bool, scheduler: str | None) -> list[str]:
     kernels = [] if gpu else [f"a GPU, its kernels{'' if run.attention == 'auto' else f' ({run.attention})'} and NCCL"]
     nodes = ["more than one node"] if run.nodes > 1 else []
     backend = [f"{scheduler} itself"] if scheduler else []
-    return [*kernels, *nodes, *backend, "memory at the run's own width", f"the schedule after step {STEPS}", "real tokens", "speed"]
+    return [
+        *kernels,
+        *nodes,
+        *backend,
+        "memory at the run's own width",
+        f"the schedule after step {STEPS}",
+        "real tokens",
+        "speed",
+    ]
 
 
 def job_of(run: Run, rows: int, what: str) -> JobSpec:
@@ -211,12 +254,16 @@ def _same_bits(store: Store, whole: JobSpec, killed: JobSpec) -> tuple[bool, str
 
 
 def _verified(store: Store, job: JobSpec) -> tuple[bool, str]:
-    claims = verify_checkpoint(FoundRun(job, PretrainConfig.model_validate(job.config), store), STEPS, _checkpoint(store, job, STEPS))
+    claims = verify_checkpoint(
+        FoundRun(job, PretrainConfig.model_validate(job.config), store), STEPS, _checkpoint(store, job, STEPS)
+    )
     wrong = [f"{c.claim}: {c.detail}" for c in claims if not c.holds]
     return not wrong, "; ".join(wrong) or f"{len(claims)} claims"
 
 
-def _exported(compute: Compute, own: Store, recipe: Recipe, store: Store, job: JobSpec, run: Run, rows: int) -> tuple[bool, str]:
+def _exported(
+    compute: Compute, own: Store, recipe: Recipe, store: Store, job: JobSpec, run: Run, rows: int
+) -> tuple[bool, str]:
     tokenizer = _tokenizer(own, recipe, store)
     config = {"model": run.model.model_dump(), "vocab_rows": rows, "tag": "state", "threads": run.threads_per_rank}
     given = {"checkpoint": own.relative(_checkpoint(own, job, STEPS)), "tokenizer": own.relative(tokenizer)}
@@ -235,14 +282,20 @@ def _tokenizer(own: Store, recipe: Recipe, store: Store) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
+    inner = Tokenizer(
+        models.BPE(vocab={c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[])
+    )
     inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=recipe.tokenizer.end_of_document).save_pretrained(own.root / "tokenizer")
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=recipe.tokenizer.end_of_document).save_pretrained(
+        own.root / "tokenizer"
+    )
     return own.root / "tokenizer"
 
 
 def _asked(compute: Compute, own: Store, gpu: bool) -> tuple[bool, str]:
-    text = json.dumps({"id": "a", "text": "A rehearsal asks for a few words. 排练时说几句话。"}, ensure_ascii=False) + "\n"
+    text = (
+        json.dumps({"id": "a", "text": "A rehearsal asks for a few words. 排练时说几句话。"}, ensure_ascii=False) + "\n"
+    )
     task = Task(
         name="words",
         kind="loglikelihood_rolling",
@@ -258,16 +311,41 @@ def _asked(compute: Compute, own: Store, gpu: bool) -> tuple[bool, str]:
     (own.root / "tasks").mkdir()
     (own.root / "tasks" / task.file).write_text(text, encoding="utf-8")
     (own.root / "tasks" / TASKS_FILE).write_text(write_tasks([task]), encoding="utf-8")
-    config: dict[str, object] = {"tasks": {"words": {"task": "words"}}, "folders": {"words": "words", "samples": "samples"}, "batch_size": 1, "threads": 1, "seed": 0}
-    config |= {"device": "cuda" if gpu else "cpu", "dtype": "bf16", "samples": {"en": ["A"]}, "sample_tokens": 4, "repetition_penalty": 1.0}
+    config: dict[str, object] = {
+        "tasks": {"words": {"task": "words"}},
+        "folders": {"words": "words", "samples": "samples"},
+        "batch_size": 1,
+        "threads": 1,
+        "seed": 0,
+    }
+    config |= {
+        "device": "cuda" if gpu else "cpu",
+        "dtype": "bf16",
+        "samples": {"en": ["A"]},
+        "sample_tokens": 4,
+        "repetition_penalty": 1.0,
+    }
     _run(compute, EVALUATE, config, {"hf_model": "hf_model", "tasks": "tasks"}, "scores", 1)
-    (row,) = (r for r in json.loads((own.root / "scores" / "words" / "words.json").read_text(encoding="utf-8")) if r["main"])
+    (row,) = (
+        r for r in json.loads((own.root / "scores" / "words" / "words.json").read_text(encoding="utf-8")) if r["main"]
+    )
     return row["value"] > 0, f"{row['value']:.2f} bits a byte of a model that has learnt nothing"
 
 
-def _run(compute: Compute, program: str, config: dict[str, object], inputs: dict[str, str], out: str, threads: int) -> JobFolder:
+def _run(
+    compute: Compute, program: str, config: dict[str, object], inputs: dict[str, str], out: str, threads: int
+) -> JobFolder:
     fingerprint = digest_json(["rehearsal", program, time.time()])
-    spec = JobSpec(work_fingerprint=fingerprint, title=f"rehearsal/{out}", program=program, **claimed(program), threads_per_rank=threads, config=config, inputs=inputs, out=out)
+    spec = JobSpec(
+        work_fingerprint=fingerprint,
+        title=f"rehearsal/{out}",
+        program=program,
+        **claimed(program),
+        threads_per_rank=threads,
+        config=config,
+        inputs=inputs,
+        out=out,
+    )
     folder = compute.submit(spec)
     for _ in compute.follow(folder):
         pass

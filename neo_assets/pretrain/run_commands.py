@@ -1,4 +1,6 @@
-"""`neo saw`, `neo when`: document <-> step. `neo prove`, `neo continue`: what a checkpoint is worth, and how to go on from it."""
+"""`neo saw`, `neo when`: document <-> step. `neo prove`, `neo continue`: what a checkpoint is worth, and how to go on
+from it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,12 @@ def register(app: typer.Typer) -> None:
 
 def saw(
     steps: Annotated[str, typer.Argument(metavar="RUN@FIRST..LAST", help="steps counted from 1, e.g. main@10..12")],
-    tokens: Annotated[bool, typer.Option("--tokens", help="which of each document's tokens, sequence by sequence, instead of one row a document")] = False,
+    tokens: Annotated[
+        bool,
+        typer.Option(
+            "--tokens", help="which of each document's tokens, sequence by sequence, instead of one row a document"
+        ),
+    ] = False,
     as_json: bool = JSON,
 ) -> None:
     """The documents that training steps saw, computed from the data order."""
@@ -49,13 +56,19 @@ def saw(
     parts = []
     for part in reversed(lineage(store, run)):
         ledger = part.ledger()
-        end = min(last, *(p.config.first_step for p in lineage(store, run) if p.config.first_step > ledger.first_step), run.config.last_step)
+        end = min(
+            last,
+            *(p.config.first_step for p in lineage(store, run) if p.config.first_step > ledger.first_step),
+            run.config.last_step,
+        )
         if max(first, ledger.first_step + 1) <= end:
             parts.append(ledger.saw(max(first, ledger.first_step + 1), end))
     table = pa.concat_tables(parts)
     if not tokens:
         table = table.append_column("tokens", pa.compute.subtract(table.column("to_token"), table.column("from_token")))
-        table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate([("tokens", "sum"), ("sequence", "count_distinct"), ("place", "min")])
+        table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate(
+            [("tokens", "sum"), ("sequence", "count_distinct"), ("place", "min")]
+        )
         table = table.rename_columns(["step", "doc_id", "source", "lang", "tokens", "sequences", "place"]).sort_by(
             [("step", "ascending"), ("place", "ascending"), ("doc_id", "ascending")]
         )
@@ -64,12 +77,16 @@ def saw(
     rows = [{**row, "url": urls.get(str(row["doc_id"]), "")} for row in table.to_pylist()]
     show(rows, as_json)
     if not as_json:
-        print(f"\n{counted(len(set(table.column('doc_id').to_pylist())), 'document')} in steps {first}..{last} of {name}")
+        print(
+            f"\n{counted(len(set(table.column('doc_id').to_pylist())), 'document')} in steps {first}..{last} of {name}"
+        )
 
 
 def when(
     page: Annotated[str, typer.Argument(help="URL or doc_id")],
-    run: Annotated[str | None, typer.Option("--run", help="one run of the recipe; all that were started if left out")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="one run of the recipe; all that were started if left out")
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
     """Every training step that saw a document, and which of its tokens."""
@@ -101,7 +118,9 @@ def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:
         for doc_id in ids:
             for row in part.ledger().when(doc_id, end).to_pylist():
                 where = {name: row[name] for name in ("step", "place", "sequence", "from_token", "to_token")}
-                rows.append({"run": run.name, **where, "doc_id": doc_id, "inherited_from": "" if part is run else part.name})
+                rows.append(
+                    {"run": run.name, **where, "doc_id": doc_id, "inherited_from": "" if part is run else part.name}
+                )
         end = part.config.first_step
     return sorted(rows, key=lambda row: (int(str(row["step"])), int(str(row["place"]))))
 
@@ -122,7 +141,9 @@ def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) ->
     raise typer.Exit(0 if sound else 1)
 
 
-def prove_checkpoint(checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@40, main@last")], as_json: bool = JSON) -> None:
+def prove_checkpoint(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@40, main@last")], as_json: bool = JSON
+) -> None:
     """Train from the checkpoint before to this one and compare every bit. Takes as long as those steps did."""
     recipe, store = load(), Store(store_root())
     name, step = run_and_step(checkpoint)
@@ -144,13 +165,30 @@ def _print_claims(title: str, claims: list[Claim], as_json: bool) -> None:
 
 
 def continue_run(
-    checkpoint: Annotated[str, typer.Argument(metavar="RUN[@STEP]", help="where to go on from; the run's last checkpoint if no step is named")],
-    changes: Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="what differs, e.g. ranks_per_node=1 global_batch=8 steps=200")] = None,
-    as_name: Annotated[str | None, typer.Option("--as", help="the branch is a run of this name, beside the old one; without it, it takes the old one's place")] = None,
-    without_steps: Annotated[str | None, typer.Option("--without-steps", metavar="FIRST[..LAST]", help="leave out the batches of these steps")] = None,
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="RUN[@STEP]", help="where to go on from; the run's last checkpoint if no step is named"),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIELD=VALUE]...", help="what differs, e.g. ranks_per_node=1 global_batch=8 steps=200"),
+    ] = None,
+    as_name: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            help="the branch is a run of this name, beside the old one; without it, it takes the old one's place",
+        ),
+    ] = None,
+    without_steps: Annotated[
+        str | None,
+        typer.Option("--without-steps", metavar="FIRST[..LAST]", help="leave out the batches of these steps"),
+    ] = None,
     because: Annotated[str, typer.Option("--because", help="why, for those who read it later")] = "",
 ) -> None:
-    """Go on with a run under today's code, another world size or batch, or without some batches: recorded as a branch beside the recipe."""
+    """Go on with a run under today's code, another world size or batch, or without some batches: recorded as a branch
+    beside the recipe.
+    """
     recipe, store = load(), Store(store_root())
     name, step = run_and_step(checkpoint)
     compute = open_compute(recipe.compute, store.root)
@@ -162,40 +200,69 @@ def continue_run(
     refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
     if not (changes or without or because or code_differences(run.spec.code, claimed(PROGRAM)["code"])):
         raise BadInput(
-            f"nothing would differ from run '{name}': `neo resume {name}` goes on with it. Name what differs (FIELD=VALUE, --without-steps), or say why (--because) where it is the machine"
+            f"nothing would differ from run '{name}': `neo resume {name}` goes on with it. Name what differs"
+            " (FIELD=VALUE, --without-steps), or say why (--because) where it is the machine"
         )
     entry = branch_entry(run, at, changed_fields(changes or []), without, because)
     written = record_branch(recipe_file(), as_name or name, entry, name if as_name else None, load)
     made = as_name or name
     print(f"recorded in {written}: run '{made}' goes on from {folder.name} with everything. Start it:")
-    print(f'  {program("dagster")} asset materialize -m definitions --select \'key:"run_plan_{made}" or key:"pretraining_{made}"\'')
+    print(
+        f'  {program("dagster")} asset materialize -m definitions --select \'key:"run_plan_{made}" or'
+        f' key:"pretraining_{made}"\''
+    )
 
 
 def rehearse_run(
     run: Annotated[str, typer.Argument(help="a run of the recipe")],
-    ranks: Annotated[int | None, typer.Option("--ranks", min=1, help="ranks to start; as many of a node's as this machine has GPUs, or cores, if left out")] = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            "--ranks", min=1, help="ranks to start; as many of a node's as this machine has GPUs, or cores, if left out"
+        ),
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Try a run's own job in minutes, two narrow layers of it: train, kill, resume, verify, export, ask. Exits with 1 where something does not hold."""
+    """Try a run's own job in minutes, two narrow layers of it: train, kill, resume, verify, export, ask. Exits with 1
+    where something does not hold.
+    """
     from neo_assets.pretrain.rehearse import differences, narrowed, not_tried, ranks_here, rehearse
 
     recipe, store = load(), Store(store_root())
     if run not in recipe.runs:
-        raise BadInput(f"recipe '{recipe.name}' has no run '{run}'.{did_you_mean(run, recipe.runs)} It has {', '.join(recipe.runs)}.")
+        raise BadInput(
+            f"recipe '{recipe.name}' has no run '{run}'.{did_you_mean(run, recipe.runs)} It has"
+            f" {', '.join(recipe.runs)}."
+        )
     here, gpu = ranks_here(recipe.runs[run])
     chosen = ranks or here
     # The scheduler's own machine where there is one; else this one.
-    settings = recipe.compute if recipe.compute.backend != "slurm" or shutil.which("sbatch") else recipe.compute.model_copy(update={"backend": "local"})
+    settings = (
+        recipe.compute
+        if recipe.compute.backend != "slurm" or shutil.which("sbatch")
+        else recipe.compute.model_copy(update={"backend": "local"})
+    )
     moved = [] if settings is recipe.compute else [f"compute.backend {recipe.compute.backend} -> local"]
     if not as_json:
-        print(f"run '{run}' of recipe '{recipe.name}', rehearsed on {counted(chosen, 'rank')} " + ("with GPUs" if gpu else "without a GPU"))
-        print("as in the recipe but for: " + "; ".join([*moved, *differences(recipe.runs[run], narrowed(recipe.runs[run], chosen, gpu))]) + "\n")
+        print(
+            f"run '{run}' of recipe '{recipe.name}', rehearsed on {counted(chosen, 'rank')} "
+            + ("with GPUs" if gpu else "without a GPU")
+        )
+        print(
+            "as in the recipe but for: "
+            + "; ".join([*moved, *differences(recipe.runs[run], narrowed(recipe.runs[run], chosen, gpu))])
+            + "\n"
+        )
     rows, told = rehearse(recipe, run, store, lambda root: open_compute(settings, root), chosen, gpu)
     held = all(row["holds"] for row in rows)
     untried = not_tried(recipe.runs[run], gpu, recipe.compute.backend if recipe.compute.backend != "local" else None)
     show([{**row, "differs": [*moved, *told], "not_tried": untried} for row in rows] if as_json else rows, as_json)
     if not as_json:
-        print(f"\neverything held. Not tried: {'; '.join(untried)}" if held else f"\nit ended there; what was written: {store.root / 'rehearsals'}")
+        print(
+            f"\neverything held. Not tried: {'; '.join(untried)}"
+            if held
+            else f"\nit ended there; what was written: {store.root / 'rehearsals'}"
+        )
     raise typer.Exit(0 if held else 1)
 
 

@@ -42,7 +42,10 @@ class FoundRun:
         there = self.checkpoints()
         wanted = max(there, default=None) if step is None else step
         if wanted not in there:
-            raise MissingUpstream(f"run '{self.name}' has no checkpoint of step {wanted}; there are: {', '.join(map(str, there)) or 'none'}")
+            raise MissingUpstream(
+                f"run '{self.name}' has no checkpoint of step {wanted}; there are:"
+                f" {', '.join(map(str, there)) or 'none'}"
+            )
         return wanted, there[wanted]
 
     def start(self) -> Path:
@@ -56,14 +59,18 @@ class FoundRun:
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
-    """The run as this recipe's build has it: the finished one, or else the newest job of that name that no other recipe asked for.
+    """The run as this recipe's build has it: the finished one, or else the newest job of that name that no other recipe
+    asked for.
 
     Raises:
         BadInput: the recipe has no such run.
         MissingUpstream: it was never started.
     """
     if name not in recipe.runs:
-        raise BadInput(f"recipe '{recipe.name}' has no run '{name}'.{did_you_mean(name, recipe.runs)} It has {', '.join(recipe.runs)}.")
+        raise BadInput(
+            f"recipe '{recipe.name}' has no run '{name}'.{did_you_mean(name, recipe.runs)} It has"
+            f" {', '.join(recipe.runs)}."
+        )
     pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
     made = store.find(*pointer) if pointer else None
     if made is not None:
@@ -71,9 +78,19 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
         if finished is not None:
             return finished
     mine = not_anothers(store, recipe.name, name)
-    newest = next((found for file in reversed(_specs(store, f"pretraining/{name}")) if (found := _read(file, store)) and mine(found.spec.work_fingerprint)), None)
+    newest = next(
+        (
+            found
+            for file in reversed(_specs(store, f"pretraining/{name}"))
+            if (found := _read(file, store)) and mine(found.spec.work_fingerprint)
+        ),
+        None,
+    )
     if newest is None:
-        raise MissingUpstream(f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job 'pretrain'.")
+        raise MissingUpstream(
+            f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job"
+            " 'pretrain'."
+        )
     return newest
 
 
@@ -82,7 +99,9 @@ def run_of(store: Store, run: str, fingerprint: str) -> FoundRun:
     for file in _specs(store, f"pretraining/{run}"):
         if (found := _read(file, store)) and found.spec.work_fingerprint.startswith(fingerprint):
             return found
-    raise MissingUpstream(f"the specification of run '{run}' {fingerprint[:12]} is in no job and no artifact of this store any more")
+    raise MissingUpstream(
+        f"the specification of run '{run}' {fingerprint[:12]} is in no job and no artifact of this store any more"
+    )
 
 
 def lineage(store: Store, run: FoundRun) -> list[FoundRun]:
@@ -95,7 +114,9 @@ def lineage(store: Store, run: FoundRun) -> list[FoundRun]:
 
 
 def _specs(store: Store, title: str) -> list[Path]:
-    """Specifications of runs with this title, oldest first; those of finished runs are in their artifacts, too, when their jobs are gone."""
+    """Specifications of runs with this title, oldest first; those of finished runs are in their artifacts, too, when
+    their jobs are gone.
+    """
     jobs = [folder for folder in job_folders(store.root) if folder.title == title]
     there = {folder.fingerprint for folder in jobs}
     finished = [file for file in sorted((store.root / title).glob("*/spec.json")) if file.parent.name not in there]

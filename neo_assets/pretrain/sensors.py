@@ -28,7 +28,10 @@ def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinitio
         target=dg.AssetSelection.assets(*(key(f"pretraining/{run}") for run in recipe.runs)),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Puts checkpoints into the event log that a training job saves while no Dagster run follows it, and asks for a run when the job has ended or stopped.",
+        description=(
+            "Puts checkpoints into the event log that a training job saves while no Dagster run follows it, and asks"
+            " for a run when the job has ended or stopped."
+        ),
         required_resource_keys={"store", "compute"},
     )
     def watch_training_jobs(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -38,9 +41,16 @@ def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinitio
         for run in recipe.runs:
             folder = job_of(declared[f"pretraining/{run}"], store, compute, recipe)
             attempt = folder.last_attempt() if folder else None
-            if folder is None or attempt is None or compute.attended(folder) or time.time() - attempt.started_at < QUIET_SECONDS:
+            if (
+                folder is None
+                or attempt is None
+                or compute.attended(folder)
+                or time.time() - attempt.started_at < QUIET_SECONDS
+            ):
                 continue
-            announcer = Announcer(context.instance, context.instance.report_runless_asset_event, context.log.info, store, run)
+            announcer = Announcer(
+                context.instance, context.instance.report_runless_asset_event, context.log.info, store, run
+            )
             before = len(announcer.known)
             for message in folder.messages()[0]:
                 if message.event == "checkpoint":
@@ -49,11 +59,15 @@ def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinitio
             state = compute.poll(folder)
             # What counts is that nobody holds the job's lock, not what records say of runs whose process may be gone.
             if needs_a_run(state, folder, store, recipe, run):
-                due[f"{folder.fingerprint}/{len(folder.attempts())}/{state}"] = {"asset_selection": [key(f"pretraining/{run}")]}
+                due[f"{folder.fingerprint}/{len(folder.attempts())}/{state}"] = {
+                    "asset_selection": [key(f"pretraining/{run}")]
+                }
         if due:
             yield from requests(context.instance, "watch_training_jobs", due)
         else:
-            yield dg.SkipReason(f"{told} checkpoints recorded" if told else "every job that runs is followed, or has nothing new")
+            yield dg.SkipReason(
+                f"{told} checkpoints recorded" if told else "every job that runs is followed, or has nothing new"
+            )
 
     return watch_training_jobs
 
@@ -61,7 +75,9 @@ def watcher(recipe: Recipe, declared: dict[str, Declared]) -> dg.SensorDefinitio
 def job_of(entry: Declared, store: Store, compute: Compute, recipe: Recipe) -> JobFolder | None:
     """The job that would make this run as the recipe has it now, if it was started."""
     try:
-        folder = compute.folder(entry.made_from({name: store.head(recipe.name, name) for name in entry.reads}).fingerprint)
+        folder = compute.folder(
+            entry.made_from({name: store.head(recipe.name, name) for name in entry.reads}).fingerprint
+        )
     except NeoError:
         return None
     return folder if folder.exists() else None

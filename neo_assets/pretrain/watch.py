@@ -34,7 +34,9 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
     steps = [m for m in messages if m.event == "progress" and "loss" in m.data]
     checkpoints = [m for m in messages if m.event == "checkpoint"]
     troubles = [m for m in messages if m.event == "trouble"]
-    title = Text(f"{folder.title}  job {folder.fingerprint[:12]}  {state}  attempt {len(folder.attempts())}", style="bold")
+    title = Text(
+        f"{folder.title}  job {folder.fingerprint[:12]}  {state}  attempt {len(folder.attempts())}", style="bold"
+    )
     if not steps:
         return Group(title, Text("no step reported yet"))
     last = steps[-1].data
@@ -45,13 +47,23 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
     rates = [float(str(m.data["tokens_per_s"])) for m in steps]
     table.add_row("tokens/s", f"{rates[-1]:,.0f}", spark(rates))
     table.add_row("learning rate", f"{float(str(last['lr'])):.3g}", spark([float(str(m.data["lr"])) for m in steps]))
-    table.add_row("gradient norm", f"{float(str(last['grad_norm'])):.3g}", spark([float(str(m.data["grad_norm"])) for m in steps]))
+    table.add_row(
+        "gradient norm", f"{float(str(last['grad_norm'])):.3g}", spark([float(str(m.data["grad_norm"])) for m in steps])
+    )
     table.add_row("tokens", f"{int(str(last['tokens'])):,}", "")
     if checkpoints:
         newest = checkpoints[-1].data
-        table.add_row("checkpoint", f"step {newest['step']}", f"{age(max(0.0, time.time() - checkpoints[-1].at))} ago, written in {float(str(newest['seconds'])):.2f} s")
+        table.add_row(
+            "checkpoint",
+            f"step {newest['step']}",
+            f"{age(max(0.0, time.time() - checkpoints[-1].at))} ago, written in {float(str(newest['seconds'])):.2f} s",
+        )
     if troubles:
-        table.add_row("troubled steps", str(len(troubles)), f"the last at step {troubles[-1].data['step']}: {str(troubles[-1].data['kind']).replace('_', ' ')}")
+        table.add_row(
+            "troubled steps",
+            str(len(troubles)),
+            f"the last at step {troubles[-1].data['step']}: {str(troubles[-1].data['kind']).replace('_', ' ')}",
+        )
     left = f"{age(float(str(last['eta_s'])))} left" if state is JobState.RUNNING and step < total else ""
     bar = Table.grid()  # a bar of its own ends no line
     bar.add_row(ProgressBar(total=total, completed=step, width=WIDTH))

@@ -1,4 +1,6 @@
-"""The quality group: personal data masked, evaluation items kept out; by language, in the order the recipe lists them."""
+"""The quality group: personal data masked, evaluation items kept out; by language, in the order the
+recipe lists them.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +22,42 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         for step in recipe.steps[lang]:
             name = f"{step}/{lang}"
             if step == "pii_masked":
-                out[name] = Declared(name, mask_personal_data, PiiInput(lang=lang, settings=recipe.pii_masked[lang]), reads=[recipe.before(step, lang)])
+                out[name] = Declared(
+                    name,
+                    mask_personal_data,
+                    PiiInput(lang=lang, settings=recipe.pii_masked[lang]),
+                    reads=[recipe.before(step, lang)],
+                )
             if step == "decontaminated":
                 config = DecontaminationInput(lang=lang, settings=recipe.decontaminated[lang])
-                out[name] = Declared(name, drop_contaminated, config, reads=[recipe.before(step, lang), BENCHMARKS], parts={BENCHMARKS: SEARCHED})
+                out[name] = Declared(
+                    name,
+                    drop_contaminated,
+                    config,
+                    reads=[recipe.before(step, lang), BENCHMARKS],
+                    parts={BENCHMARKS: SEARCHED},
+                )
     for lang, settings in recipe.high_quality.items():
         if lang in recipe.languages:
             classifier, found = f"hq_classifier/{lang}", f"hq_recall/{lang}"
-            out[classifier] = Declared(classifier, train_classifier, ClassifierInput(lang=lang, settings=settings), reads=[recipe.cleaned(lang)])
+            out[classifier] = Declared(
+                classifier,
+                train_classifier,
+                ClassifierInput(lang=lang, settings=settings),
+                reads=[recipe.cleaned(lang)],
+            )
             out[found] = Declared(found, recall, recall_input(lang, settings), reads=[recipe.cleaned(lang), classifier])
     return out
 
 
 def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     every = ["rows_balance", "language_not_empty"]
-    checks = {"pii_masked": every, "decontaminated": [*every, "no_item_left"], "hq_classifier": ["something_recalled"], "hq_recall": ["rows_balance"]}
+    checks = {
+        "pii_masked": every,
+        "decontaminated": [*every, "no_item_left"],
+        "hq_classifier": ["something_recalled"],
+        "hq_recall": ["rows_balance"],
+    }
     kinds = {"hq_classifier": ["fasttext"]}
     warns = ["something_recalled"]
     return [

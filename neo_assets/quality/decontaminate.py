@@ -1,9 +1,10 @@
 """``decontaminated/‹lang›``: no document that overlaps an evaluation item; a gate before anything is trained.
 
-An item is looked for by its n-grams: words in English, characters in Chinese, both folded for case and width and without punctuation or white space, so that
-a question that was wrapped, re-punctuated or typed with full-width digits is still found. An item shorter than n is looked for whole, down to a
-least length below which a match says nothing; shorter questions are looked for together with their right answer. N-grams that several items
-share are the benchmark's own phrasing and count for none of them.
+An item is looked for by its n-grams: words in English, characters in Chinese, both folded for case and width and
+without punctuation or white space, so that a question that was wrapped, re-punctuated or typed with full-width digits
+is still found. An item shorter than n is looked for whole, down to a least length below which a match says nothing;
+shorter questions are looked for together with their right answer. N-grams that several items share are the benchmark's
+own phrasing and count for none of them.
 """
 
 from __future__ import annotations
@@ -77,15 +78,24 @@ def build_index(items: Iterable[tuple[str, str, str]], settings: Decontamination
             too_short.append(name)
         else:
             tokens[name] = chosen
-    cut = {name: [(i, min(settings.ngram, len(t))) for i in range(max(1, len(t) - settings.ngram + 1))] for name, t in tokens.items()}
+    cut = {
+        name: [(i, min(settings.ngram, len(t))) for i in range(max(1, len(t) - settings.ngram + 1))]
+        for name, t in tokens.items()
+    }
     hashed = {name: [int(kernels.gram_hash(tokens[name], i, n)) for i, n in places] for name, places in cut.items()}
-    shared = {gram for gram, n in Counter(g for grams in hashed.values() for g in set(grams)).items() if n > settings.max_items_a_gram}
+    shared = {
+        gram
+        for gram, n in Counter(g for grams in hashed.values() for g in set(grams)).items()
+        if n > settings.max_items_a_gram
+    }
     kept = tuple(Item(name, frozenset(grams) - shared) for name, grams in hashed.items() if not set(grams) <= shared)
     owners: dict[int, list[int]] = defaultdict(list)
     for number, item in enumerate(kept):
         for gram in item.grams:
             owners[gram].append(number)
-    beginnings = {int(kernels.gram_hash(tokens[name], i, settings.min_tokens)) for name, places in cut.items() for i, _ in places}
+    beginnings = {
+        int(kernels.gram_hash(tokens[name], i, settings.min_tokens)) for name, places in cut.items() for i, _ in places
+    }
     return Index(
         shortest=settings.min_tokens,
         lengths=np.array(sorted({n for places in cut.values() for _, n in places}), np.int64),
@@ -98,7 +108,9 @@ def build_index(items: Iterable[tuple[str, str, str]], settings: Decontamination
 
 
 def overlaps(texts: pa.ChunkedArray | pa.Array, index: Index) -> list[tuple[float, str]]:
-    """For every text, the largest share of an item's n-grams that it holds, and that item's name ("" where there is none)."""
+    """For every text, the largest share of an item's n-grams that it holds, and that item's name ("" where there is
+    none).
+    """
     out = [(0.0, "")] * len(texts)
     for text, shares in held_items(texts, index).items():
         out[text] = max((share, name) for name, share in shares.items())
@@ -114,7 +126,18 @@ def held_items(texts: pa.ChunkedArray | pa.Array, index: Index) -> dict[int, dic
     room = 1 << 16
     while True:
         where, hits = np.empty(room, np.int64), np.empty(room, np.uint64)
-        found = kernels.find_grams(tokens, starts, index.shortest, index.lengths, index.beginnings.table, index.beginnings.bits, index.grams.table, index.grams.bits, where, hits)
+        found = kernels.find_grams(
+            tokens,
+            starts,
+            index.shortest,
+            index.lengths,
+            index.beginnings.table,
+            index.beginnings.bits,
+            index.grams.table,
+            index.grams.bits,
+            where,
+            hits,
+        )
         if found <= room:
             break
         room = found
@@ -129,38 +152,56 @@ def held_items(texts: pa.ChunkedArray | pa.Array, index: Index) -> dict[int, dic
 
 
 def drop_contaminated(config: DecontaminationInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Documents that hold no evaluation item: each dropped one names the item and the share of its n-grams that was found.
+    """Documents that hold no evaluation item: each dropped one names the item and the share of its n-grams that was
+    found.
 
-    What is left is searched once more by another method, whole items as plain text, and a single find refuses the artifact: nothing is tokenized
-    or trained from it.
+    What is left is searched once more by another method, whole items as plain text, and a single find refuses the
+    artifact: nothing is tokenized or trained from it.
     """
     before = next(artifact for name, artifact in inputs.items() if name != BENCHMARKS)
     items = read_searched(inputs[BENCHMARKS])
     index = build_index(items, config.settings)
-    outcome = run_step(f"decontaminated/{config.lang}", before.files(records.PART), partial(_drop, index, config.settings), out, expected=before.manifest.rows_kept or 0)
+    outcome = run_step(
+        f"decontaminated/{config.lang}",
+        before.files(records.PART),
+        partial(_drop, index, config.settings),
+        out,
+        expected=before.manifest.rows_kept or 0,
+    )
     searched, found = verbatim(sorted(out.path.glob(f"{records.PART}*.parquet")), items, index, out)
     outcome.numbers |= {"items_looked_for": len(index.items), "items_too_short_to_look_for": len(index.too_short)}
     outcome.checks.append(
         Check(
             name="no_item_left",
             passed=not found,
-            detail=f"all {searched:,} documents searched for whole items: {len(found)} found" + (f", {', '.join(found[:3])}" if found else ""),
+            detail=f"all {searched:,} documents searched for whole items: {len(found)} found"
+            + (f", {', '.join(found[:3])}" if found else ""),
         )
     )
     return outcome
 
 
-def verbatim(parts: Sequence[Path], items: Iterable[tuple[str, str, str]], index: Index, out: Workspace) -> tuple[int, list[str]]:
+def verbatim(
+    parts: Sequence[Path], items: Iterable[tuple[str, str, str]], index: Index, out: Workspace
+) -> tuple[int, list[str]]:
     """Search all that is left for whole questions as plain text: (documents searched, "item in document" of each find).
 
-    Independent of the n-grams and their hashes: an automaton finds where a question may begin, and the whole of it is compared there. Costs about a
-    second for 10 MB a core.
+    Independent of the n-grams and their hashes: an automaton finds where a question may begin, and the whole of it is
+    compared there. Costs about a second for 10 MB a core.
     """
     looked_for = {item.name for item in index.items}
-    wanted = tuple((name, plain(q)) for name, q, _ in items if name in looked_for and len(token_hashes([q])[0]) >= index.shortest)
+    wanted = tuple(
+        (name, plain(q)) for name, q, _ in items if name in looked_for and len(token_hashes([q])[0]) >= index.shortest
+    )
     folder = out.path / ".logs" / "verbatim"
     folder.mkdir(parents=True, exist_ok=True)
-    run_shards(partial(_search_part, wanted, folder), parts, workers=out.workers, scratch=out.path / ".logs", input_bytes=total_bytes(parts))
+    run_shards(
+        partial(_search_part, wanted, folder),
+        parts,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(parts),
+    )
     told = [json.loads((folder / f"{part.stem}.json").read_text(encoding="utf-8")) for part in parts]
     return sum(t["documents"] for t in told), [find for t in told for find in t["found"]]
 
@@ -172,13 +213,20 @@ def _search_part(wanted: tuple[tuple[str, str], ...], folder: Path, part: Path) 
     for doc_id, text in zip(table.column("doc_id").to_pylist(), table.column("text").to_pylist(), strict=True):
         words = plain(text)
         hits = begin.find_matches_as_indexes(words, overlapping=True) if wanted else []
-        found += [f"{wanted[i][0]} in {doc_id}" for i in sorted({i for i, at, _ in hits if words.startswith(wanted[i][1], at)})]
-    records.write_text(folder / f"{part.stem}.json", json.dumps({"documents": table.num_rows, "found": found}, ensure_ascii=False))
+        found += [
+            f"{wanted[i][0]} in {doc_id}"
+            for i in sorted({i for i, at, _ in hits if words.startswith(wanted[i][1], at)})
+        ]
+    records.write_text(
+        folder / f"{part.stem}.json", json.dumps({"documents": table.num_rows, "found": found}, ensure_ascii=False)
+    )
 
 
 @functools.lru_cache(maxsize=1)
 def _beginnings(wanted: tuple[tuple[str, str], ...]) -> Any:
-    """An automaton of the questions' first characters. Of whole questions it would take minutes to build and gigabytes to hold."""
+    """An automaton of the questions' first characters. Of whole questions it would take minutes to build and gigabytes
+    to hold.
+    """
     from ahocorasick_rs import AhoCorasick, Implementation
 
     return AhoCorasick([question[:ANCHOR] for _, question in wanted], implementation=Implementation.ContiguousNFA)
@@ -192,7 +240,11 @@ def plain(text: str) -> str:
 @functools.cache
 def _plain_table() -> dict[int, int | None]:
     table = character_table()
-    return {code: int(table.fold[code]) if table.flags[code] & WORD else None for code in range(LIMIT) if not table.flags[code] & WORD or table.fold[code] != code}
+    return {
+        code: int(table.fold[code]) if table.flags[code] & WORD else None
+        for code in range(LIMIT)
+        if not table.flags[code] & WORD or table.fold[code] != code
+    }
 
 
 def _drop(index: Index, settings: Decontamination, documents: pa.Table, shard: Path) -> Decision:

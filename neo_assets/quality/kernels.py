@@ -31,10 +31,11 @@ def contains(table, bits, key):
 
 @kernel
 def find_grams(tokens, starts, shortest, lengths, beginnings, beginning_bits, grams, gram_bits, texts, hits):
-    """N-grams of ``grams`` in all texts: the text's number and the n-gram's hash of each place, as many as fit; returns how many there are.
+    """N-grams of ``grams`` in all texts: the text's number and the n-gram's hash of each place, as many as fit; returns
+    how many there are.
 
-    Every n-gram is at least ``shortest`` tokens long and begins with one of ``beginnings`` (hashes of that many tokens): only where one stands
-    are the longer ``lengths`` looked at.
+    Every n-gram is at least ``shortest`` tokens long and begins with one of ``beginnings`` (hashes of that many
+    tokens): only where one stands are the longer ``lengths`` looked at.
     """
     found = 0
     for k in range(len(starts) - 1):

@@ -1,8 +1,9 @@
 """``pii_masked/‹lang›``: e-mail addresses, IP addresses, phone and identity numbers replaced by placeholders.
 
-A number is masked only when it is one: identity and card numbers by their check digits, IP addresses when they are public, e-mail addresses when their domain is not one
-that documentation may use freely (RFC 2606). Full-width digits and letters are found like half-width ones. What this costs in missed numbers
-and gains in intact text is measured in ``benchmarks/pii.py``.
+A number is masked only when it is one: identity and card numbers by their check digits, IP addresses when they are
+public, e-mail addresses when their domain is not one that documentation may use freely (RFC 2606). Full-width digits
+and letters are found like half-width ones. What this costs in missed numbers and gains in intact text is measured in
+``benchmarks/pii.py``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000:
 _WORTH_A_LOOK = r"[@＠]|[0-9０-９](?:[^\n]{0,2}[0-9０-９]){6}|:[0-9A-Fa-f]{0,4}:"
 """RE2: a text without an at sign, seven digits close together or an IPv6 colon pair has nothing to mask."""
 
-_RESERVED = re.compile(r"(?:^|[.@])(?:example\.(?:com|net|org)|[a-z0-9-]+\.(?:example|invalid|test|localhost)|example|localhost)$", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(?:^|[.@])(?:example\.(?:com|net|org)|[a-z0-9-]+\.(?:example|invalid|test|localhost)|example|localhost)$",
+    re.IGNORECASE,
+)
 _ID_WEIGHTS, _ID_CHECK = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2), "10X98765432"
 
 
@@ -44,7 +48,9 @@ def is_personal_email(found: str) -> bool:
 
 
 def is_public_address(found: str) -> bool:
-    """A public address. A quad of small numbers (8.2.4.1) is a section or a version: in technical text nineteen of twenty are."""
+    """A public address. A quad of small numbers (8.2.4.1) is a section or a version: in technical text nineteen of
+    twenty are.
+    """
     try:
         address = ipaddress.ip_address(found)
     except ValueError:
@@ -57,7 +63,9 @@ def is_chinese_identity(found: str) -> bool:
     digits = found.upper()
     month, day, year = int(digits[10:12]), int(digits[12:14]), int(digits[6:10])
     dated = 1900 <= year <= 2100 and 1 <= month <= 12 and 1 <= day <= 31 and 11 <= int(digits[:2]) <= 91
-    return dated and _ID_CHECK[sum(w * int(d) for w, d in zip(_ID_WEIGHTS, digits[:17], strict=True)) % 11] == digits[17]
+    return (
+        dated and _ID_CHECK[sum(w * int(d) for w, d in zip(_ID_WEIGHTS, digits[:17], strict=True)) % 11] == digits[17]
+    )
 
 
 def is_social_security(found: str) -> bool:
@@ -78,16 +86,38 @@ def is_phone(found: str) -> bool:
 
 
 KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
-    ("email", re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])", re.ASCII), is_personal_email),
+    (
+        "email",
+        re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])", re.ASCII),
+        is_personal_email,
+    ),
     ("identity", re.compile(r"(?<![0-9A-Za-z])[1-9][0-9]{16}[0-9Xx](?![0-9A-Za-z])"), is_chinese_identity),
     ("identity", re.compile(r"(?<![0-9-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![0-9-])"), is_social_security),
-    ("card", re.compile(r"(?<![0-9.-])(?:3[47][0-9]{13}|[3-6][0-9]{15}|[3-6][0-9]{3}(?:[ -][0-9]{4}){3})(?![0-9.-])"), is_card),
+    (
+        "card",
+        re.compile(r"(?<![0-9.-])(?:3[47][0-9]{13}|[3-6][0-9]{15}|[3-6][0-9]{3}(?:[ -][0-9]{4}){3})(?![0-9.-])"),
+        is_card,
+    ),
     ("phone", re.compile(r"(?<![0-9+])(?:(?:\+|00)?86[- ]?)?1[3-9][0-9](?:[- ]?[0-9]{4}){2}(?![0-9])"), is_phone),
     ("phone", re.compile(r"(?<![0-9-])(?:\(0[0-9]{2,3}\) ?|0[0-9]{2,3}[- ])[0-9]{7,8}(?![0-9-])"), is_phone),
-    ("phone", re.compile(r"(?<![0-9+])\+[1-9][0-9]{0,2}[-. ]?(?:\([0-9]{1,4}\)[-. ]?)?[0-9]{1,4}(?:[-. ]?[0-9]{2,4}){1,4}(?![0-9])"), is_phone),
-    ("phone", re.compile(r"(?<![0-9.-])(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}-)[2-9][0-9]{2}-[0-9]{4}(?![0-9-])"), is_phone),
+    (
+        "phone",
+        re.compile(
+            r"(?<![0-9+])\+[1-9][0-9]{0,2}[-. ]?(?:\([0-9]{1,4}\)[-. ]?)?[0-9]{1,4}(?:[-. ]?[0-9]{2,4}){1,4}(?![0-9])"
+        ),
+        is_phone,
+    ),
+    (
+        "phone",
+        re.compile(r"(?<![0-9.-])(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}-)[2-9][0-9]{2}-[0-9]{4}(?![0-9-])"),
+        is_phone,
+    ),
     ("ip", re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*[0-9])", re.ASCII), is_public_address),
-    ("ip", re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,7}(?![\w:])", re.ASCII), is_public_address),
+    (
+        "ip",
+        re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,7}(?![\w:])", re.ASCII),
+        is_public_address,
+    ),
 )
 """What is looked for, in this order: a place that one kind has taken is not another's."""
 
@@ -113,11 +143,17 @@ def masked(text: str, placeholders: Mapping[str, str]) -> tuple[str, Counter[str
 def mask_personal_data(config: PiiInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Documents with e-mail addresses, IP addresses, phone, card and identity numbers masked, Chinese forms included.
 
-    Every masked document has an *edit* verdict with the number of places and their kinds; nothing is dropped, and no verdict repeats what
-    was masked.
+    Every masked document has an *edit* verdict with the number of places and their kinds; nothing is dropped, and no
+    verdict repeats what was masked.
     """
     (before,) = inputs.values()
-    return run_step(f"pii_masked/{config.lang}", before.files(records.PART), partial(_mask, config.settings), out, expected=before.manifest.rows_kept or 0)
+    return run_step(
+        f"pii_masked/{config.lang}",
+        before.files(records.PART),
+        partial(_mask, config.settings),
+        out,
+        expected=before.manifest.rows_kept or 0,
+    )
 
 
 def _mask(settings: PersonalData, documents: pa.Table, shard: Path) -> Decision:

@@ -1,8 +1,10 @@
-"""``hq_classifier/‹lang›`` and ``hq_recall/‹lang›``: more of what is known to be good, found by a classifier, in rounds (MAP-Neo §2.6).
+"""``hq_classifier/‹lang›`` and ``hq_recall/‹lang›``: more of what is known to be good, found by a classifier, in rounds
+(MAP-Neo §2.6).
 
-Seeds are documents whose URL says what they are. A fastText classifier learns them against a sample of the rest, scores everything, and the places (host and
-first folders) where many documents score high join the seeds for the next round. The library is floret, fastText's own code with
-wheels for every Python; training runs on one thread, so that the same documents give the same model.
+Seeds are documents whose URL says what they are. A fastText classifier learns them against a sample of the rest, scores
+everything, and the places (host and first folders) where many documents score high join the seeds for the next round.
+The library is floret, fastText's own code with wheels for every Python; training runs on one thread, so that the same
+documents give the same model.
 """
 
 from __future__ import annotations
@@ -105,7 +107,8 @@ def train(lines: Sequence[tuple[str, str]], settings: HighQuality, file: Path) -
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{label} {line}\n" for label, line in lines), encoding="utf-8")
     return floret.train_supervised(
-        input=str(file), epoch=settings.epochs, lr=settings.learning_rate, dim=settings.dimensions, wordNgrams=settings.word_ngrams,
+        input=str(file), epoch=settings.epochs, lr=settings.learning_rate, dim=settings.dimensions,
+        wordNgrams=settings.word_ngrams,
         minCount=settings.min_count, bucket=settings.buckets, thread=1, verbose=0,
     )  # fmt: skip
 
@@ -113,7 +116,8 @@ def train(lines: Sequence[tuple[str, str]], settings: HighQuality, file: Path) -
 def probabilities(model: Any, lines: Sequence[str]) -> npt.NDArray[np.float64]:
     """P(good) of each line; 0 for one without a known word.
 
-    The likelier label is asked for alone: with two, floret 0.10 gives both the first one's probability when it is handed a list.
+    The likelier label is asked for alone: with two, floret 0.10 gives both the first one's probability when it is
+    handed a list.
     """
     labels, scores = model.predict(list(lines), k=1)
     out = np.zeros(len(lines))
@@ -127,8 +131,8 @@ def probabilities(model: Any, lines: Sequence[str]) -> npt.NDArray[np.float64]:
 def train_classifier(config: ClassifierInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The classifier of the last round, with what each round learnt from and which places joined the seeds.
 
-    Accuracy is on documents kept out of training, by their seed labels: it says how well the seeds are told from the rest, not how good
-    the documents are. That is what the labelled sample of `hq_recall` is for.
+    Accuracy is on documents kept out of training, by their seed labels: it says how well the seeds are told from the
+    rest, not how good the documents are. That is what the labelled sample of `hq_recall` is for.
     """
     settings = config.settings
     (cleaned,) = inputs.values()
@@ -137,8 +141,9 @@ def train_classifier(config: ClassifierInput, inputs: Mapping[str, Artifact], ou
     seeds = {i for i, url in enumerate(documents.urls) if any(p.search(url) for p in patterns)}
     if not seeds:
         raise BadInput(
-            f"high_quality.{config.lang}.seed_urls match none of {len(documents.ids):,} documents; their URLs look like {documents.urls[0] if documents.urls else '(none)'}. "
-            f"Name patterns of good pages there, or leave the step out with `high_quality: null`."
+            f"high_quality.{config.lang}.seed_urls match none of {len(documents.ids):,} documents; their URLs look like"
+            f" {documents.urls[0] if documents.urls else '(none)'}. Name patterns of good pages there, or leave the"
+            " step out with `high_quality: null`."
         )
     rounds: list[Row] = []
     accepted: list[str] = []
@@ -147,7 +152,10 @@ def train_classifier(config: ClassifierInput, inputs: Mapping[str, Artifact], ou
         chosen = _sample(documents, seeds, set(accepted), settings, number)
         lines = {i: line for i, line in enumerate(line for batch in documents.lines() for line in batch) if i in chosen}
         held_back = {i for i in chosen if _key(documents.ids[i], settings.seed + 999) < settings.held_back * 2**64}
-        training = [(GOOD if i in seeds else OTHER, lines[i]) for i in sorted(chosen - held_back, key=lambda i: _key(documents.ids[i], number))]
+        training = [
+            (GOOD if i in seeds else OTHER, lines[i])
+            for i in sorted(chosen - held_back, key=lambda i: _key(documents.ids[i], number))
+        ]
         model = train(training, settings, out.path / ".logs" / "train.txt")
         scores = np.concatenate([probabilities(model, batch) for batch in documents.lines()])
         tested = sorted(held_back)
@@ -175,7 +183,12 @@ def train_classifier(config: ClassifierInput, inputs: Mapping[str, Artifact], ou
     out.write_text("rounds.json", json.dumps({"rounds": rounds, "places": accepted}, ensure_ascii=False, indent=1))
     return Outcome(
         digest=digest_file(out.path / "classifier.bin"),
-        numbers={"rounds": len(rounds), "seeds": rounds[-1]["seeds"], "recalled": rounds[-1]["recalled"], "accuracy on held-back seeds": rounds[-1]["accuracy on held-back seeds"]},
+        numbers={
+            "rounds": len(rounds),
+            "seeds": rounds[-1]["seeds"],
+            "recalled": rounds[-1]["recalled"],
+            "accuracy on held-back seeds": rounds[-1]["accuracy on held-back seeds"],
+        },
         tables={"rounds": rounds},
         checks=[
             Check(
@@ -193,25 +206,42 @@ def _key(doc_id: str, seed: int) -> int:
 
 
 def _sample(documents: _Documents, seeds: set[int], accepted: set[str], settings: HighQuality, number: int) -> set[int]:
-    """Seeds, evenly from every place, and as many others at random (keyed by id); what joined places hold beside seeds is neither."""
+    """Seeds, evenly from every place, and as many others at random (keyed by id); what joined places hold beside seeds
+    is neither.
+    """
     by_place: dict[str, list[int]] = defaultdict(list)
     for i in seeds:
         by_place[documents.places[i]].append(i)
     share = -(-settings.sample // len(by_place))
-    good = {i for mine in by_place.values() for i in sorted(mine, key=lambda i: _key(documents.ids[i], settings.seed + number))[:share]}
-    rest = sorted((i for i in range(len(documents.ids)) if i not in seeds and documents.places[i] not in accepted), key=lambda i: _key(documents.ids[i], settings.seed + number))
+    good = {
+        i
+        for mine in by_place.values()
+        for i in sorted(mine, key=lambda i: _key(documents.ids[i], settings.seed + number))[:share]
+    }
+    rest = sorted(
+        (i for i in range(len(documents.ids)) if i not in seeds and documents.places[i] not in accepted),
+        key=lambda i: _key(documents.ids[i], settings.seed + number),
+    )
     return good | set(rest[: min(settings.sample, len(good))])
 
 
 def _new_places(documents: _Documents, hits: npt.NDArray[np.bool_], seeds: set[int], settings: HighQuality) -> set[str]:
     """Places that are no seeds yet where enough documents, and a large enough share, were recalled."""
     known = {documents.places[i] for i in seeds}
-    total, recalled = Counter(documents.places), Counter(place for place, hit in zip(documents.places, hits, strict=True) if hit)
-    return {place for place, n in recalled.items() if place not in known and n >= settings.min_place_documents and n / total[place] >= settings.min_place_share}
+    total, recalled = (
+        Counter(documents.places),
+        Counter(place for place, hit in zip(documents.places, hits, strict=True) if hit),
+    )
+    return {
+        place
+        for place, n in recalled.items()
+        if place not in known and n >= settings.min_place_documents and n / total[place] >= settings.min_place_share
+    }
 
 
 def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Which documents the classifier recalls, with the score of every document, and its precision on a sample that people labelled.
+    """Which documents the classifier recalls, with the score of every document, and its precision on a sample that
+    people labelled.
 
     Nothing is dropped here: a mixture may read recalled documents more often.
     """
@@ -224,11 +254,17 @@ def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) 
     for path in cleaned.files(records.PART):
         table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "url", "source"])
         lines = [line_of(t) for t in table.column("text").to_pylist()]
-        found = np.concatenate([probabilities(model, lines[b : b + _SCORED_AT_ONCE]) for b in range(0, len(lines), _SCORED_AT_ONCE)] or [np.zeros(0)])
+        found = np.concatenate(
+            [probabilities(model, lines[b : b + _SCORED_AT_ONCE]) for b in range(0, len(lines), _SCORED_AT_ONCE)]
+            or [np.zeros(0)]
+        )
         decision = Decision.keep(table.num_rows)
         decision.value, decision.threshold = np.round(found, 6), np.full(table.num_rows, settings.min_score)
         decision.detail = ["recalled" if s > settings.min_score else "" for s in found]
-        write_verdicts(verdict_columns(stage, table.column("doc_id"), table.column("source"), decision), out.path / VERDICTS / path.name)
+        write_verdicts(
+            verdict_columns(stage, table.column("doc_id"), table.column("source"), decision),
+            out.path / VERDICTS / path.name,
+        )
         ids += table.column("doc_id").to_pylist()
         urls += table.column("url").to_pylist()
         scores.append(found)
@@ -236,8 +272,14 @@ def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) 
     score = np.concatenate(scores) if scores else np.zeros(0)
     chosen = score > settings.min_score
     out.write("scores.parquet", pa.table({"doc_id": pa.array(ids, pa.string()), "score": score}))
-    out.write("recalled.parquet", pa.table({"doc_id": pa.array([i for i, c in zip(ids, chosen, strict=True) if c], pa.string())}))
-    by_source: list[Row] = [{"source": s, "documents": sources[s, True] + sources[s, False], "recalled": sources[s, True]} for s in sorted({s for s, _ in sources})]
+    out.write(
+        "recalled.parquet",
+        pa.table({"doc_id": pa.array([i for i, c in zip(ids, chosen, strict=True) if c], pa.string())}),
+    )
+    by_source: list[Row] = [
+        {"source": s, "documents": sources[s, True] + sources[s, False], "recalled": sources[s, True]}
+        for s in sorted({s for s, _ in sources})
+    ]
     expected = cleaned.manifest.rows_kept or 0
     return Outcome(
         digest=digest_json(sorted(i for i, c in zip(ids, chosen, strict=True) if c)),
@@ -255,7 +297,9 @@ def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) 
 
 
 def _precision(config: RecallInput, recalled: Mapping[str, bool]) -> dict[str, int | float | str | bool | None]:
-    """Precision and recall on the labelled documents that are in the corpus. Labels are JSON lines: ``url`` and ``good``."""
+    """Precision and recall on the labelled documents that are in the corpus. Labels are JSON lines: ``url`` and
+    ``good``.
+    """
     if not config.labels:
         return {}
     file = ROOT / config.labels
@@ -270,6 +314,7 @@ def _precision(config: RecallInput, recalled: Mapping[str, bool]) -> dict[str, i
     n = max(1, found)
     share = hit / n
     return {
-        "labelled": len(here), "labelled_good": good, "labelled_recalled": found, "precision": round(share, 4), "precision_stderr": round(float(np.sqrt(share * (1 - share) / n)), 4),
+        "labelled": len(here), "labelled_good": good, "labelled_recalled": found, "precision": round(share, 4),
+        "precision_stderr": round(float(np.sqrt(share * (1 - share) / n)), 4),
         "recall_of_good": round(hit / max(1, good), 4),
     }  # fmt: skip

@@ -35,7 +35,12 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
         "factory_report": Declared(
             "factory_report",
             write_report,
-            ReportInput(name=recipe.name, description=recipe.description, examples_per_rule=EXAMPLES, recipe_digest=digest_json(identity(recipe))),
+            ReportInput(
+                name=recipe.name,
+                description=recipe.description,
+                examples_per_rule=EXAMPLES,
+                recipe_digest=digest_json(identity(recipe)),
+            ),
             reads=reads,
         )
     }
@@ -45,7 +50,18 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     entry = declared(recipe)["factory_report"]
     text = yaml.safe_dump(identity(recipe), allow_unicode=True, sort_keys=False, width=120)
 
-    def call(context: dg.AssetExecutionContext, store: Store, made_from: MadeFrom, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-        return write_report(entry.config, inputs, out, ledger=context.resources.ledger.open(), store=store, recipe_text=text)  # type: ignore[arg-type]
+    def call(
+        context: dg.AssetExecutionContext,
+        store: Store,
+        made_from: MadeFrom,
+        inputs: Mapping[str, Artifact],
+        out: Workspace,
+    ) -> Outcome:
+        ledger = context.resources.ledger.open()
+        return write_report(entry.config, inputs, out, ledger=ledger, store=store, recipe_text=text)  # type: ignore[arg-type]
 
-    return [artifact(recipe, GROUP, entry, checks=["self_contained"], kinds=["html"], call=call, required_resources=["ledger"])]
+    return [
+        artifact(
+            recipe, GROUP, entry, checks=["self_contained"], kinds=["html"], call=call, required_resources=["ledger"]
+        )
+    ]

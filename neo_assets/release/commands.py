@@ -1,4 +1,6 @@
-"""`neo demo`, `neo ui`, `neo why`, `neo gc`, `neo verify`, `neo summary`, `neo home`, `neo schema`: the factory as a whole."""
+"""`neo demo`, `neo ui`, `neo why`, `neo gc`, `neo verify`, `neo summary`, `neo home`, `neo schema`: the factory as a
+whole.
+"""
 
 from __future__ import annotations
 
@@ -70,12 +72,16 @@ def run_dagster(arguments: list[str]) -> int:
         return process.wait()
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
-        print("\nCtrl-C: the Dagster run is stopping. What is finished stays; run the same command again to go on.", flush=True)
+        print(
+            "\nCtrl-C: the Dagster run is stopping. What is finished stays; run the same command again to go on.",
+            flush=True,
+        )
         running = [f for f in job_folders(store_root()) if _compute().poll(f) is JobState.RUNNING]
         for folder in running:
             short = folder.fingerprint[:12]
             print(
-                f"{folder.title} trains on without it, as job {short}:\n  neo jobs                see it\n  neo logs -f {short}   follow it\n  neo cancel {short}    stop it\nThe next run attaches to it."
+                f"{folder.title} trains on without it, as job {short}:\n  neo jobs                see it\n  neo logs -f"
+                f" {short}   follow it\n  neo cancel {short}    stop it\nThe next run attaches to it."
             )
         try:
             process.wait(timeout=20)
@@ -91,22 +97,32 @@ def _compute() -> Compute:
 def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 3000) -> None:
     """Open the web UI (webserver and daemon, loopback only) on this recipe's instance."""
     recipe = load()
-    environment = {**os.environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(make_home(recipe.name)), "PYTHONWARNINGS": "ignore"}
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(make_home(recipe.name)),
+        "PYTHONWARNINGS": "ignore",
+    }
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise NeoError(f"port {port} of 127.0.0.1 cannot be used ({error.strerror}). Is the UI running already? Another one: neo ui --port {port + 1}") from error
+            raise NeoError(
+                f"port {port} of 127.0.0.1 cannot be used ({error.strerror}). Is the UI running already? Another one:"
+                f" neo ui --port {port + 1}"
+            ) from error
     print(f"recipe '{recipe.name}': http://127.0.0.1:{port}  (Ctrl-C stops the UI; jobs go on)", flush=True)
     os.chdir(ROOT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts `neo ui &` with SIGINT ignored, and it would stay so
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell starts `neo ui &` with SIGINT ignored, and it would stay so
     command = [sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execve(sys.executable, command, environment)  # signals reach Dagster itself
 
 
 def make_home(recipe: str) -> Path:
-    """DAGSTER_HOME of a recipe's instance, made when it is not there. Its paths are absolute: it is the same instance from every working directory.
+    """DAGSTER_HOME of a recipe's instance, made when it is not there. Its paths are absolute: it is the same instance
+    from every working directory.
 
     That of the default recipe is the one which the repository's own dagster.yaml means, from the repository's root.
     """
@@ -138,9 +154,20 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
             waiting.append(run)
             continue
-        scores = json.loads(store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8"))
+        scores = json.loads(
+            store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8")
+        )
         rows += [
-            {"run": run, "step": r["step"], "task": r["task"], "metric": r["metric"], "value": r["value"], "stderr": r["stderr"], "n": r["n"], "chance": r["chance"]}
+            {
+                "run": run,
+                "step": r["step"],
+                "task": r["task"],
+                "metric": r["metric"],
+                "value": r["value"],
+                "stderr": r["stderr"],
+                "n": r["n"],
+                "chance": r["chance"],
+            }
             for r in scores
             if r["headline"]
         ]
@@ -163,14 +190,24 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         print("\nThere is no report yet: the job 'factory' makes it.")
         return
     report = store.head(recipe.name, "factory_report").file("report.html")
-    heads = [a for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name) if a]
+    heads = [
+        a
+        for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name)
+        if a
+    ]
     fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
     if since:
-        print(f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused." + ("" if fresh else " Nothing was recomputed."))
+        print(
+            f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused."
+            + ("" if fresh else " Nothing was recomputed.")
+        )
     print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
 
 
-def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)")], as_json: bool = JSON) -> None:
+def why(
+    asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)")],
+    as_json: bool = JSON,
+) -> None:
     """Why an asset would be made again: the recipe field, module, library or input that changed."""
     from neo_assets.build import artifact_named, declared
 
@@ -180,7 +217,10 @@ def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_
     asset = artifact_named(asset, entries, recipe)
     pointer = store.head_pointer(recipe.name, asset)
     if pointer is None:
-        lines = [f"recipe '{recipe.name}' has not asked for {asset} yet; what others made under the same recipe, code and inputs would be found"]
+        lines = [
+            f"recipe '{recipe.name}' has not asked for {asset} yet; what others made under the same recipe, code and"
+            " inputs would be found"
+        ]
     else:
         made = store.find(*pointer)
         entry = entries[asset]
@@ -190,7 +230,11 @@ def why(asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_
                 inputs[name] = store.head(recipe.name, name)
             except NeoError as error:
                 print(f"input {name}: {error}", file=sys.stderr)
-        lines = differences(made.manifest.made_from, entry.expected(made.manifest.made_from, inputs)) if made else [f"{asset}: its folder {store.folder(*pointer)} is gone"]
+        lines = (
+            differences(made.manifest.made_from, entry.expected(made.manifest.made_from, inputs))
+            if made
+            else [f"{asset}: its folder {store.folder(*pointer)} is gone"]
+        )
         if not lines:  # what the refused one was made from may have changed since
             lines = _upstream(asset, recipe.name, store)
         lines += [f"refused: {c.name}: {c.detail}" for c in (made.refused_by if made else [])]
@@ -237,11 +281,17 @@ def current_heads(recipe: Recipe, store: Store) -> dict[str, tuple[str, str]]:
 def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
     """(key, folder) of every checkpoint of the training runs with these fingerprints."""
     short = {fingerprint[:8] for fingerprint in runs}
-    return [(key, folder) for key, fingerprint, folder in store.all() if key.startswith("checkpoint/") and fingerprint.split("-")[-1] in short]
+    return [
+        (key, folder)
+        for key, fingerprint, folder in store.all()
+        if key.startswith("checkpoint/") and fingerprint.split("-")[-1] in short
+    ]
 
 
 def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
-    """(key, folder) of every score of the recipe's runs: tables and curves are made of them, whichever build names them."""
+    """(key, folder) of every score of the recipe's runs: tables and curves are made of them, whichever build names
+    them.
+    """
     from neo_assets.evaluate.index import read_scores
     from neo_assets.pretrain.asked import not_anothers
 
@@ -250,33 +300,55 @@ def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
         rows = read_scores(store).select(["run", "checkpoint", "fingerprint"]).to_pylist()
     except DamagedArtifact:
         rows = []  # it is named when it is looked at; whose the others are, their rows would say
-    anothers = {r["fingerprint"] for r in rows if r["run"] in mine and not mine[r["run"]](r["checkpoint"].rpartition("-")[2])}
-    folders = [(run, manifest.parent) for run in recipe.runs for manifest in sorted((store.root / "eval_scores" / run).glob("[!.]*/manifest.json"))]
+    anothers = {
+        r["fingerprint"] for r in rows if r["run"] in mine and not mine[r["run"]](r["checkpoint"].rpartition("-")[2])
+    }
+    folders = [
+        (run, manifest.parent)
+        for run in recipe.runs
+        for manifest in sorted((store.root / "eval_scores" / run).glob("[!.]*/manifest.json"))
+    ]
     return [(f"eval_scores/{run}", folder) for run, folder in folders if folder.name not in anothers]
 
 
 def verify(
-    asset: Annotated[str | None, typer.Argument(help="asset key, or RUN@STEP; everything this recipe's build uses if left out")] = None,
+    asset: Annotated[
+        str | None, typer.Argument(help="asset key, or RUN@STEP; everything this recipe's build uses if left out")
+    ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="hash every file")] = False,
     as_json: bool = JSON,
 ) -> None:
-    """Check that artifacts on disk are what their manifests say; of a checkpoint (RUN@STEP), everything its certificate claims."""
+    """Check that artifacts on disk are what their manifests say; of a checkpoint (RUN@STEP), everything its certificate
+    claims.
+    """
     recipe = load()
     store = Store(store_root())
     if asset is not None and "@" in asset and "/" not in asset:
         show_claims(recipe, store, asset, as_json)
     heads = current_heads(recipe, store)
     runs = {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")}
-    heads |= {f"{key}@{folder.name}": (key, folder.name) for key, folder in [*checkpoints(store, runs), *scores(store, recipe)]}
+    heads |= {
+        f"{key}@{folder.name}": (key, folder.name)
+        for key, folder in [*checkpoints(store, runs), *scores(store, recipe)]
+    }
     if asset is not None:
         from neo_assets.declare import label
 
         known = heads
-        heads = {name: pointer for name, pointer in heads.items() if asset in (name, label(name), name.split("@")[0], label(name.split("@")[0]))}
+        heads = {
+            name: pointer
+            for name, pointer in heads.items()
+            if asset in (name, label(name), name.split("@")[0], label(name.split("@")[0]))
+        }
         if asset in recipe.runs:
-            raise BadInput(f"a checkpoint of run '{asset}' is named {asset}@STEP, as in {asset}@last; its training is pretraining/{asset}")
+            raise BadInput(
+                f"a checkpoint of run '{asset}' is named {asset}@STEP, as in {asset}@last; its training is"
+                f" pretraining/{asset}"
+            )
         if not heads:
-            raise MissingUpstream(f"nothing named '{asset}' is built for recipe '{recipe.name}'.{did_you_mean(asset, known)}")
+            raise MissingUpstream(
+                f"nothing named '{asset}' is built for recipe '{recipe.name}'.{did_you_mean(asset, known)}"
+            )
     if not heads:
         raise MissingUpstream(f"nothing is built for recipe '{recipe.name}'")
     problems = []
@@ -297,8 +369,9 @@ def verify(
         print(problem, file=sys.stderr)
     by_step = sum("@" in name for name in heads)
     print(
-        f"{counted(len(heads), 'artifact')} checked ({len(heads) - by_step} of the build, {by_step} of single training steps: checkpoints, models, scores; "
-        f"{'every file hashed' if deep else 'manifests and sizes'}), {counted(len(problems), 'problem')}"
+        f"{counted(len(heads), 'artifact')} checked ({len(heads) - by_step} of the build, {by_step} of single training"
+        f" steps: checkpoints, models, scores; {'every file hashed' if deep else 'manifests and sizes'}),"
+        f" {counted(len(problems), 'problem')}"
     )
     raise typer.Exit(1 if problems else 0)
 

@@ -1,4 +1,6 @@
-"""Section "kept and dropped" of the report: funnels, the rules that dropped, and some of what they dropped, to be judged by eye."""
+"""Section "kept and dropped" of the report: funnels, the rules that dropped, and some of what they dropped, to be
+judged by eye.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,27 @@ from typing import Protocol
 from neo_assets.core.records import DROPPED, EDITED, PART
 from neo_assets.core.store import Artifact, Row
 from neo_assets.release.figures import Bar, funnel
-from neo_assets.release.page import LANGUAGES, Block, Example, Examples, Figure, Part, clean, is_number, number, refs, table
+from neo_assets.release.page import (
+    LANGUAGES,
+    Block,
+    Example,
+    Examples,
+    Figure,
+    Part,
+    clean,
+    is_number,
+    number,
+    refs,
+    table,
+)
 from resources.texts import rows_of
 
-SOURCE_STAGES = (("raw_crawl", "fetched"), ("page_text", "with main text"), ("documents", "documents"), ("signals", "in a listed language"))
+SOURCE_STAGES = (
+    ("raw_crawl", "fetched"),
+    ("page_text", "with main text"),
+    ("documents", "documents"),
+    ("signals", "in a listed language"),
+)
 LANGUAGE_STAGES = (
     ("clean_docs", "pass the rules"),
     ("exact_dedup", "no equal text"),
@@ -33,7 +52,7 @@ select stage, place, doc_id, rule, value, threshold, twin, detail, source, step,
   select *, count(*) over (partition by step, rule) as total, row_number() over (partition by step, rule order by doc_id, stage) as nth
   from (select *, if(split_part(stage, '/', 1) in ('raw_crawl', 'page_text', 'documents', 'signals'), split_part(stage, '/', 1), stage) as step from verdicts where verdict = 'dropped')
 ) where nth <= ? order by place, step, total desc, rule, doc_id
-"""
+"""  # noqa: E501
 
 
 class Fates(Protocol):
@@ -53,11 +72,16 @@ class _Seen:
 
 def kept_and_dropped(inputs: Mapping[str, Artifact], ledger: Fates, examples_per_rule: int) -> Part:
     """Funnels, the table stage x source x rule, and examples of every rule that dropped something."""
-    blocks: list[Block] = [*_funnels(inputs), *_rules(inputs, ledger.funnel()), *_examples(inputs, ledger, examples_per_rule)]
+    blocks: list[Block] = [
+        *_funnels(inputs),
+        *_rules(inputs, ledger.funnel()),
+        *_examples(inputs, ledger, examples_per_rule),
+    ]
     return Part(
         "fates",
         "What was kept, what was dropped, and why",
-        "Every stage writes one verdict for every document it saw; the numbers here are counts of those verdicts. Each example is one of the first by identifier, not one that was picked.",
+        "Every stage writes one verdict for every document it saw; the numbers here are counts of those verdicts. Each"
+        " example is one of the first by identifier, not one that was picked.",
         blocks,
     )
 
@@ -77,13 +101,23 @@ def _funnels(inputs: Mapping[str, Artifact]) -> list[Block]:
         if made:
             # A source that skips a stage (documents need no extraction) passes it unchanged.
             skipped = sum(n for name, n in flow.items() if name not in made)
-            trunk.append(Bar(label, max(before, skipped + sum(a.manifest.rows_in or 0 for a in made.values())), sum(flow.values())))
+            trunk.append(
+                Bar(
+                    label,
+                    max(before, skipped + sum(a.manifest.rows_in or 0 for a in made.values())),
+                    sum(flow.values()),
+                )
+            )
             used += list(made.values())
     if trunk:
         drawings.append(funnel("All sources", trunk))
     for lang in sorted(_of(inputs, "clean_docs")):
         bars = [
-            Bar(label, inputs[f"{stage}/{lang}"].manifest.rows_in or 0, inputs[f"{stage}/{lang}"].manifest.rows_kept or 0)
+            Bar(
+                label,
+                inputs[f"{stage}/{lang}"].manifest.rows_in or 0,
+                inputs[f"{stage}/{lang}"].manifest.rows_kept or 0,
+            )
             for stage, label in LANGUAGE_STAGES
             if f"{stage}/{lang}" in inputs
         ]
@@ -96,7 +130,12 @@ def _funnels(inputs: Mapping[str, Artifact]) -> list[Block]:
     if not drawings:
         return []
     return [
-        Figure("Documents after each stage. Solid: kept; pale: dropped at this stage. The last bar of a language leaves out what is held out for evaluation.", drawings, refs(used))
+        Figure(
+            "Documents after each stage. Solid: kept; pale: dropped at this stage. The last bar of a language leaves"
+            " out what is held out for evaluation.",
+            drawings,
+            refs(used),
+        )
     ]
 
 
@@ -114,13 +153,30 @@ def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row]) -> list[Bloc
             continue
         total, kept = sum(by_rule.values()), by_rule.get("", 0)
         why = ", ".join(f"{rule} {n:,}" for rule, n in sorted(by_rule.items(), key=lambda item: -item[1]) if rule)
-        rows.append({"stage": stage, "source": source, "in": total, "kept": kept, "of them edited": edited[stage, source], "dropped": total - kept, "dropped by rule": why})
-    caption = "Every stage, source and rule. For heldout, train_pool and heldout_tasks, dropped means: on the other side of the split, or not needed."
+        rows.append(
+            {
+                "stage": stage,
+                "source": source,
+                "in": total,
+                "kept": kept,
+                "of them edited": edited[stage, source],
+                "dropped": total - kept,
+                "dropped by rule": why,
+            }
+        )
+    caption = (
+        "Every stage, source and rule. For heldout, train_pool and heldout_tasks, dropped means: on the other side of"
+        " the split, or not needed."
+    )
     return table(caption, rows, (inputs[stage] for stage, _ in counts if stage in inputs))
 
 
 def _examples(inputs: Mapping[str, Artifact], ledger: Fates, limit: int) -> list[Block]:
-    found = [row for row in ledger.rows(_EXAMPLES, [limit]) if str(row["stage"]).partition("/")[0] not in SPLITS and row["stage"] in inputs]
+    found = [
+        row
+        for row in ledger.rows(_EXAMPLES, [limit])
+        if str(row["stage"]).partition("/")[0] not in SPLITS and row["stage"] in inputs
+    ]
     seen, where = _texts(inputs, {str(row[name]) for row in found for name in ("doc_id", "twin") if row[name]})
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in found:
@@ -128,9 +184,20 @@ def _examples(inputs: Mapping[str, Artifact], ledger: Fates, limit: int) -> list
     blocks: list[Block] = []
     for (step, rule), rows in groups.items():
         total = int(rows[0]["total"] or 0)
-        caption = f"{step}: {total:,} document{'s' if total != 1 else ''}" + (f", the first {len(rows)} shown" if total > len(rows) else "")
-        sources = [where[doc_id] for row in rows for doc_id in (str(row["doc_id"]), str(row["twin"])) if doc_id in where]
-        blocks.append(Examples(rule, caption, [_example(row, seen, ledger) for row in rows], refs([*(inputs[str(r["stage"])] for r in rows), *sources])))
+        caption = f"{step}: {total:,} document{'s' if total != 1 else ''}" + (
+            f", the first {len(rows)} shown" if total > len(rows) else ""
+        )
+        sources = [
+            where[doc_id] for row in rows for doc_id in (str(row["doc_id"]), str(row["twin"])) if doc_id in where
+        ]
+        blocks.append(
+            Examples(
+                rule,
+                caption,
+                [_example(row, seen, ledger) for row in rows],
+                refs([*(inputs[str(r["stage"])] for r in rows), *sources]),
+            )
+        )
     return blocks
 
 
@@ -139,7 +206,9 @@ def _example(row: Row, seen: Mapping[str, _Seen], ledger: Fates) -> Example:
     known = seen.get(doc_id) or _Seen(ledger.url_of(doc_id) or "", "", "")
     other = (seen.get(twin) or _Seen(ledger.url_of(twin) or twin, "", "")) if twin else _Seen("", "", "")
     value, threshold = row["value"], row["threshold"]
-    measured = " · ".join(f"{name} {number(float(str(v)))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v))
+    measured = " · ".join(
+        f"{name} {number(float(str(v)))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v)
+    )
     return Example(
         doc_id,
         known.url,

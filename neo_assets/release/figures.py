@@ -1,7 +1,7 @@
 """Figures of the report as inline SVG, in the page's own colours, so that they follow light, dark and print.
 
-Drawn by hand rather than by matplotlib: a curve of 300 points is 4 kB instead of 30, its text stays text, and it can be read at
-phone width. The price is that these two kinds of figure, bars and curves, are all there is.
+Drawn by hand rather than by matplotlib: a curve of 300 points is 4 kB instead of 30, its text stays text, and it can be
+read at phone width. The price is that these two kinds of figure, bars and curves, are all there is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def funnel(title: str, bars: Sequence[Bar]) -> Markup:
         share = f"−{bar.dropped:,} ({bar.dropped / bar.rows_in:.1%})" if bar.dropped else ""
         rows.append(
             Markup(
-                '<li><span class="label">{}</span><svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">{}{}</svg><span class="count">{} <small>{}</small></span></li>'
+                '<li><span class="label">{}</span><svg viewBox="0 0 1000 10" preserveAspectRatio="none"'
+                ' aria-hidden="true">{}{}</svg><span class="count">{} <small>{}</small></span></li>'
             ).format(bar.label, _rect(0, kept, "kept"), _rect(kept, lost, "lost"), f"{bar.kept:,}", share)
         )
     return Markup('<div class="funnel"><h4>{}</h4><ol>{}</ol></div>').format(title, Markup("").join(rows))
@@ -57,8 +58,12 @@ class Point:
     error: float | None = None  # half the height of the whisker
 
 
-def curve(title: str, points: Sequence[Point], x_label: str, chance: float | None = None, markers: bool = False) -> Markup:
-    """A line over ``points`` (finite ones), with a dashed line at ``chance``; every axis labels its own round values."""
+def curve(
+    title: str, points: Sequence[Point], x_label: str, chance: float | None = None, markers: bool = False
+) -> Markup:
+    """A line over ``points`` (finite ones), with a dashed line at ``chance``; every axis labels its
+    own round values.
+    """
     drawn = [p for p in points if math.isfinite(p.x) and math.isfinite(p.y)]
     if not drawn:
         return Markup("")
@@ -90,15 +95,22 @@ def curve(title: str, points: Sequence[Point], x_label: str, chance: float | Non
     path = " ".join(f"{at_x(p.x):.1f},{at_y(p.y):.1f}" for p in drawn)
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(path))
     if markers:
-        parts += [Markup('<circle class="marker" cx="{}" cy="{}" r="3"/>').format(f"{at_x(p.x):.1f}", f"{at_y(p.y):.1f}") for p in drawn]
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(WIDTH, HEIGHT, title, Markup("").join(parts))
+        parts += [
+            Markup('<circle class="marker" cx="{}" cy="{}" r="3"/>').format(f"{at_x(p.x):.1f}", f"{at_y(p.y):.1f}")
+            for p in drawn
+        ]
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, HEIGHT, title, Markup("").join(parts)
+    )
 
 
 def thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[Point], int]:
     """Points of a long series as means over blocks of steps, and how many steps a block has."""
     block = max(1, math.ceil(len(xs) / MAX_POINTS))
     starts = range(0, len(xs), block)
-    return [Point(xs[min(i + block, len(xs)) - 1], sum(ys[i : i + block]) / len(ys[i : i + block])) for i in starts], block
+    return [
+        Point(xs[min(i + block, len(xs)) - 1], sum(ys[i : i + block]) / len(ys[i : i + block])) for i in starts
+    ], block
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -122,7 +134,9 @@ def short(value: float) -> str:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> Markup:
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(name, f"{x1:.1f}", f"{y1:.1f}", f"{x2:.1f}", f"{y2:.1f}")
+    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
+        name, f"{x1:.1f}", f"{y1:.1f}", f"{x2:.1f}", f"{y2:.1f}"
+    )
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Markup:

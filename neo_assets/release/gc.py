@@ -1,7 +1,8 @@
 """`neo gc`: what nothing in the store can be traced to any more, shown before it is removed.
 
-Nothing young is collected: what was made, or found again, within the grace may be about to be named by a build. A store that cannot be judged
-whole is left alone: where a job cannot be asked how it is, or has a specification of another version, removing is refused.
+Nothing young is collected: what was made, or found again, within the grace may be about to be named by a build. A store
+that cannot be judged whole is left alone: where a job cannot be asked how it is, or has a specification of another
+version, removing is refused.
 """
 
 from __future__ import annotations
@@ -48,19 +49,33 @@ class Collectable:
 
 def gc(
     remove: Annotated[bool, typer.Option("--remove", help="really remove; without it they are only shown")] = False,
-    grace: Annotated[float, typer.Option("--grace", min=0, metavar="HOURS", help="what was made or found again within these hours is left alone")] = GRACE_HOURS,
-    forgotten: Annotated[list[str] | None, typer.Option("--forget", metavar="RECIPE", help="also let go of this recipe's build; again for more")] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace", min=0, metavar="HOURS", help="what was made or found again within these hours is left alone"
+        ),
+    ] = GRACE_HOURS,
+    forgotten: Annotated[
+        list[str] | None,
+        typer.Option("--forget", metavar="RECIPE", help="also let go of this recipe's build; again for more"),
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """What no build, no job and no run at work can be traced to: artifacts, half-made ones, gathered jobs and what they left. And what removing it frees.
+    """What no build, no job and no run at work can be traced to: artifacts, half-made ones, jobs and what they left.
 
-    The job of a training run (its log, its copy of the code, what it cost) is kept as long as the run; other jobs until what they made is in the store.
+    A training run's job (its log, its code, what it cost) stays with the run;
+    other jobs go when what they made is in the store.
     """
     recipe, store = load(), Store(store_root())
     without = forgotten or []
     if unknown := [name for name in without if name == recipe.name or name not in store.recipes()]:
         raise NeoError(
-            f"--forget {unknown[0]}: " + ("that is the recipe in use" if unknown[0] == recipe.name else f"the store has no build of it; it has: {', '.join(store.recipes())}")
+            f"--forget {unknown[0]}: "
+            + (
+                "that is the recipe in use"
+                if unknown[0] == recipe.name
+                else f"the store has no build of it; it has: {', '.join(store.recipes())}"
+            )
         )
     compute = open_compute(recipe.compute, store.root)
     everything, doubts, kept = collectable(store, recipe, compute, without)
@@ -70,7 +85,14 @@ def gc(
     rows = []
     for item in found:
         size = item.size()
-        rows.append({"asset": item.what, "fingerprint": item.name[:24], "bytes": size, "removed": remove and _removed(store, item)})
+        rows.append(
+            {
+                "asset": item.what,
+                "fingerprint": item.name[:24],
+                "bytes": size,
+                "removed": remove and _removed(store, item),
+            }
+        )
     if remove:
         for name in without:
             store.remove(store.root / "builds" / name)
@@ -79,13 +101,29 @@ def gc(
         show(rows, as_json)
         return
     locks = [r for r in rows if r["asset"] == LOCK]
-    shown = [r for r in rows if r["asset"] != LOCK] + ([locks[0] | {"fingerprint": f"{len(locks)} files", "bytes": sum(int(str(r["bytes"])) for r in locks)}] if locks else [])
-    show(shown if remove else [{n: v for n, v in r.items() if n != "removed"} for r in shown], False, empty="nothing to remove: everything else is needed by a build or a job")
-    for line in [*(f"not judged: {doubt}" for doubt in doubts), *kept, *_left_alone(young, grace), *_without_a_recipe(store, recipe, without)]:
+    shown = [r for r in rows if r["asset"] != LOCK] + (
+        [locks[0] | {"fingerprint": f"{len(locks)} files", "bytes": sum(int(str(r["bytes"])) for r in locks)}]
+        if locks
+        else []
+    )
+    show(
+        shown if remove else [{n: v for n, v in r.items() if n != "removed"} for r in shown],
+        False,
+        empty="nothing to remove: everything else is needed by a build or a job",
+    )
+    for line in [
+        *(f"not judged: {doubt}" for doubt in doubts),
+        *kept,
+        *_left_alone(young, grace),
+        *_without_a_recipe(store, recipe, without),
+    ]:
         print(f"\n{line}")
     if rows:
         total = sum(int(str(r["bytes"])) for r in rows)
-        print(f"\n{total:,} bytes in {counted(len(rows), 'folder or file')}" + (" removed" if remove else "; `neo gc --remove` removes them"))
+        print(
+            f"\n{total:,} bytes in {counted(len(rows), 'folder or file')}"
+            + (" removed" if remove else "; `neo gc --remove` removes them")
+        )
 
 
 def older_than(items: list[Collectable], grace_s: float) -> tuple[list[Collectable], list[Collectable]]:
@@ -98,7 +136,10 @@ def older_than(items: list[Collectable], grace_s: float) -> tuple[list[Collectab
 def _left_alone(young: list[Collectable], grace: float) -> list[str]:
     size = sum(item.size() for item in young)
     return (
-        [f"{size:,} bytes in {counted(len(young), 'folder or file')} that nothing needs were made or found again within the last {grace:g} hours; --grace HOURS changes that"]
+        [
+            f"{size:,} bytes in {counted(len(young), 'folder or file')} that nothing needs were made or found again"
+            f" within the last {grace:g} hours; --grace HOURS changes that"
+        ]
         if young
         else []
     )
@@ -108,20 +149,45 @@ def _without_a_recipe(store: Store, recipe: Recipe, forgotten: list[str]) -> lis
     """Builds whose recipe lies elsewhere, or nowhere any more."""
     here = {p.stem.replace("-", "_") for p in RECIPES.glob("*.yaml")} | {recipe.name, *forgotten}
     lost = [name for name in store.recipes() if name not in here]
-    return [f"builds of recipes that are not in recipes/ are kept, too: {', '.join(lost)}; `neo gc --forget {lost[0]}` lets go of one"] if lost else []
+    return (
+        [
+            f"builds of recipes that are not in recipes/ are kept, too: {', '.join(lost)}; `neo gc --forget {lost[0]}`"
+            " lets go of one"
+        ]
+        if lost
+        else []
+    )
 
 
-def collectable(store: Store, recipe: Recipe, compute: Compute, forgotten: Collection[str] = ()) -> tuple[list[Collectable], list[str], list[str]]:
-    """What can be removed, whatever its age; what stands against removing anything; and which jobs alone keep something, in words."""
+def collectable(
+    store: Store, recipe: Recipe, compute: Compute, forgotten: Collection[str] = ()
+) -> tuple[list[Collectable], list[str], list[str]]:
+    """What can be removed, whatever its age; what stands against removing anything; and which jobs alone keep
+    something, in words.
+    """
     jobs = list(job_folders(store.root))
     waiting = [folder for folder in jobs if ungathered(store, folder)]
-    doubts = [f"{p.relative_to(store.root)} is of another version of NeoFoundry; remove that folder when nobody needs its run any more" for p in unreadable_jobs(store.root)]
+    doubts = [
+        f"{p.relative_to(store.root)} is of another version of NeoFoundry; remove that folder when nobody needs its run"
+        " any more"
+        for p in unreadable_jobs(store.root)
+    ]
     ended, unasked = _ended([f for f in jobs if f.fingerprint not in {w.fingerprint for w in waiting}], compute)
-    keep = needed(store, _heads(store, recipe, forgotten), [*waiting, *(f for f in jobs if f not in waiting and f not in ended)])
-    found = [*_artifacts(store, keep), *_halves(store, keep), *_jobs(ended, keep), *_results(store, jobs, ended), *_locks(store), *_proofs(store)]
+    keep = needed(
+        store, _heads(store, recipe, forgotten), [*waiting, *(f for f in jobs if f not in waiting and f not in ended)]
+    )
+    found = [
+        *_artifacts(store, keep),
+        *_halves(store, keep),
+        *_jobs(ended, keep),
+        *_results(store, jobs, ended),
+        *_locks(store),
+        *_proofs(store),
+    ]
     reasons = Counter(keep.values())
     kept = [
-        f"{counted(n, 'folder')} {'is' if n == 1 else 'are'} kept only for {needed_by(f)}, which has not been gathered; `neo cancel --abandon {f.fingerprint[:12]}` gives it up"
+        f"{counted(n, 'folder')} {'is' if n == 1 else 'are'} kept only for {needed_by(f)}, which has not been gathered;"
+        f" `neo cancel --abandon {f.fingerprint[:12]}` gives it up"
         for f in waiting
         if (n := reasons[needed_by(f)])
     ]
@@ -132,7 +198,12 @@ def _heads(store: Store, recipe: Recipe, forgotten: Collection[str]) -> list[Pla
     """What builds name. Of this recipe's own, only what it still has: a branch that was taken out of it is nobody's."""
     from neo_assets.release.commands import current_heads
 
-    return [pointer for r in store.recipes() if r not in forgotten for pointer in (current_heads(recipe, store) if r == recipe.name else store.heads(r)).values()]
+    return [
+        pointer
+        for r in store.recipes()
+        if r not in forgotten
+        for pointer in (current_heads(recipe, store) if r == recipe.name else store.heads(r)).values()
+    ]
 
 
 def _ended(candidates: list[JobFolder], compute: Compute) -> tuple[list[JobFolder], list[str]]:
@@ -142,7 +213,10 @@ def _ended(candidates: list[JobFolder], compute: Compute) -> tuple[list[JobFolde
         try:
             state = compute.poll(folder)
             if state is JobState.ELSEWHERE:
-                doubts.append(f"job {folder.fingerprint[:12]} ({folder.title}) was started on another host and cannot be asked from here")
+                doubts.append(
+                    f"job {folder.fingerprint[:12]} ({folder.title}) was started on another host and cannot be asked"
+                    " from here"
+                )
             elif state not in ALIVE:
                 ended.append(folder)
         except NeoError as error:
@@ -152,7 +226,9 @@ def _ended(candidates: list[JobFolder], compute: Compute) -> tuple[list[JobFolde
 
 def _age_of(path: Path) -> float:
     """When something was made, changed or found again last."""
-    return max(p.stat().st_mtime for p in (path, path / MANIFEST, path / "messages.jsonl", path / "log.txt") if p.exists())
+    return max(
+        p.stat().st_mtime for p in (path, path / MANIFEST, path / "messages.jsonl", path / "log.txt") if p.exists()
+    )
 
 
 def _artifacts(store: Store, keep: dict[Place, str]) -> Iterator[Collectable]:
@@ -167,7 +243,11 @@ def _halves(store: Store, keep: dict[Place, str]) -> Iterator[Collectable]:
     for prefix in (PARTIAL, DAMAGED):
         for folder in sorted(store.root.rglob(f"{prefix}*")):
             key = folder.parent.relative_to(store.root).as_posix()
-            if (key, folder.name) not in keep and not key.startswith("jobs/") and not store.being_written(key, folder.name.removeprefix(PARTIAL)):
+            if (
+                (key, folder.name) not in keep
+                and not key.startswith("jobs/")
+                and not store.being_written(key, folder.name.removeprefix(PARTIAL))
+            ):
                 yield Collectable(key, folder.name, folder)
 
 

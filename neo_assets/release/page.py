@@ -1,8 +1,9 @@
 """What a report page consists of, how its numbers are written, and how it becomes one HTML file that loads nothing.
 
 Everything on the page is escaped by the template; only the figures, drawn by us, go in as they are. The page's own
-Content-Security-Policy forbids scripts and every request besides, so that a crawled text cannot act even if an escape were missing.
-The price: a page with all its figures in it is some hundred kilobytes, and nothing on it can be sorted or zoomed.
+Content-Security-Policy forbids scripts and every request besides, so that a crawled text cannot act even if an escape
+were missing. The price: a page with all its figures in it is some hundred kilobytes, and nothing on it can be sorted or
+zoomed.
 """
 
 from __future__ import annotations
@@ -61,7 +62,12 @@ class Table:
     @property
     def numeric(self) -> set[str]:
         """Columns that hold numbers alone; they stand flush right."""
-        return {name for name in self.columns if any(is_number(r[name]) for r in self.rows) and all(r[name] is None or is_number(r[name]) for r in self.rows)}
+        return {
+            name
+            for name in self.columns
+            if any(is_number(r[name]) for r in self.rows)
+            and all(r[name] is None or is_number(r[name]) for r in self.rows)
+        }
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,9 @@ def table(caption: str, rows: Sequence[Row], artifacts: Iterable[Artifact]) -> l
 
 
 def cell(value: Scalar) -> str:
-    """A value as it stands in a table: digits grouped, four significant digits of a fraction, a dash for what is not known."""
+    """A value as it stands in a table: digits grouped, four significant digits of a fraction, a dash for what is not
+    known.
+    """
     if value is None:
         return "–"
     if isinstance(value, bool):

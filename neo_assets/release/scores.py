@@ -13,7 +13,9 @@ from neo_assets.release.figures import Point, curve
 from neo_assets.release.page import LANGUAGES, Block, Figure, Part, Samples, Text, is_number, number, refs, table
 
 DIFFERS = 2.0
-"""Standard errors between a score and chance from which the page calls them different; the page says so where it does."""
+"""Standard errors between a score and chance from which the page calls them different; the page
+says so where it does.
+"""
 
 _IN_WORDS = {
     "better": "better than chance by more than two standard errors",
@@ -43,7 +45,11 @@ class Score:
 def read_scores(artifact: Artifact) -> dict[tuple[str, str], list[Score]]:
     """Headline scores by (task, metric) in step order; of several attempts at one checkpoint, the last."""
     last: dict[tuple[str, str, int], Score] = {}
-    for row in json.loads(artifact.file("scores.json").read_text(encoding="utf-8")) if "scores.json" in artifact.manifest.files else []:
+    for row in (
+        json.loads(artifact.file("scores.json").read_text(encoding="utf-8"))
+        if "scores.json" in artifact.manifest.files
+        else []
+    ):
         if not is_number(row["value"]) or not row.get("headline", True):
             continue
         stderr, chance = (float(row[name]) if is_number(row.get(name)) else None for name in ("stderr", "chance"))
@@ -71,7 +77,9 @@ def read_scores(artifact: Artifact) -> dict[tuple[str, str], list[Score]]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a score stands to chance: ``better``, ``worse``, ``same`` (within two standard errors) or ``unknown``; and in words."""
+    """How a score stands to chance: ``better``, ``worse``, ``same`` (within two standard errors) or ``unknown``; and in
+    words.
+    """
 
     verdict: str
     words: str
@@ -79,17 +87,29 @@ class Verdict:
 
 def against_chance(score: Score) -> Verdict:
     """Compare a score with chance: they differ when they are more than two standard errors apart."""
-    said = f"{number(score.value)}" + (f" ± {number(score.stderr)}" if score.stderr is not None else "") + (f" on {score.n:,} items" if score.n is not None else "")
+    said = (
+        f"{number(score.value)}"
+        + (f" ± {number(score.stderr)}" if score.stderr is not None else "")
+        + (f" on {score.n:,} items" if score.n is not None else "")
+    )
     if score.chance is None:
         return Verdict("unknown", f"{said}; no chance level is known")
     if score.stderr is None or score.stderr <= 0:
         why = "no standard error is known" if score.stderr is None else "the standard error is 0"
-        return Verdict("unknown", f"{said}, chance is {number(score.chance)}; {why}, so it cannot be told whether they differ")
+        return Verdict(
+            "unknown", f"{said}, chance is {number(score.chance)}; {why}, so it cannot be told whether they differ"
+        )
     distance = abs(score.value - score.chance) / score.stderr
     if distance <= DIFFERS:
-        return Verdict("same", f"{said}, chance is {number(score.chance)}: not distinguishable from guessing ({distance:.1f} standard errors)")
+        return Verdict(
+            "same",
+            f"{said}, chance is {number(score.chance)}: not distinguishable from guessing ({distance:.1f} standard"
+            " errors)",
+        )
     verdict = "better" if (score.value > score.chance) == score.higher_is_better else "worse"
-    return Verdict(verdict, f"{said}, chance is {number(score.chance)}: {verdict} than guessing by {distance:.1f} standard errors")
+    return Verdict(
+        verdict, f"{said}, chance is {number(score.chance)}: {verdict} than guessing by {distance:.1f} standard errors"
+    )
 
 
 def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
@@ -100,14 +120,17 @@ def since_the_first(rows: Sequence[Score]) -> str:
     """How a score moved from the first checkpoint evaluated to the last, in words."""
     first, last = rows[0], rows[-1]
     moved = "fell" if last.value < first.value else "rose" if last.value > first.value else "stayed"
-    return f"{last.task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step {last.step:,}"
+    return (
+        f"{last.task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step"
+        f" {last.step:,}"
+    )
 
 
 def verdicts(inputs: Mapping[str, Artifact]) -> list[str]:
     """Sentences for the head of the page about each task's main metric at the last checkpoint of a run.
 
-    Questions with choices are told against chance. Where lower is better (bits per byte), uniform guessing is a bar that any
-    model clears, so the first checkpoint is what the last is told against.
+    Questions with choices are told against chance. Where lower is better (bits per byte), uniform guessing is a bar
+    that any model clears, so the first checkpoint is what the last is told against.
     """
     out = []
     for run, artifact in _evaluations(inputs).items():
@@ -116,8 +139,15 @@ def verdicts(inputs: Mapping[str, Artifact]) -> list[str]:
         if measured:
             out.append(f"Run '{run}', lower is better: {'; '.join(measured)}.")
         finals = [rows[-1] for rows in main if rows[-1].higher_is_better]
-        told = {verdict: [s.task for s in finals if against_chance(s).verdict == verdict] for verdict in ("better", "worse", "same", "unknown")}
-        said = [f"{', '.join(told[v])} {'is' if len(told[v]) == 1 else 'are'} {words}" for v, words in _IN_WORDS.items() if told[v]]
+        told = {
+            verdict: [s.task for s in finals if against_chance(s).verdict == verdict]
+            for verdict in ("better", "worse", "same", "unknown")
+        }
+        said = [
+            f"{', '.join(told[v])} {'is' if len(told[v]) == 1 else 'are'} {words}"
+            for v, words in _IN_WORDS.items()
+            if told[v]
+        ]
         if said:
             out.append(f"At the last checkpoint of run '{run}': {'; '.join(said)}.")
     return out
@@ -133,28 +163,52 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
         if name in inputs:
             blocks += table(caption, inputs[name].manifest.tables.get(title, []), [inputs[name]])
     if "comparison" in inputs:
-        gates: list[Row] = [{"gate": c.name, "verdict": "pass" if c.passed else "REFUSED" if c.blocking else "warning", "why": c.detail} for c in inputs["comparison"].verdict]
+        gates: list[Row] = [
+            {"gate": c.name, "verdict": "pass" if c.passed else "REFUSED" if c.blocking else "warning", "why": c.detail}
+            for c in inputs["comparison"].verdict
+        ]
         blocks += table(
-            "Gates on each run's last evaluated checkpoint. All scores, curves and generations with filters: scores.html of `comparison`.", gates, [inputs["comparison"]]
+            "Gates on each run's last evaluated checkpoint. All scores, curves and generations with filters:"
+            " scores.html of `comparison`.",
+            gates,
+            [inputs["comparison"]],
         )
     for run, artifact in _evaluations(inputs).items():
         grouped = read_scores(artifact)
         if not grouped:
             blocks.append(Text(f"Run '{run}' has no scores."))
         for (task, metric), rows in grouped.items():
-            blocks.append(Text(f"{task}, {metric}" if len(_evaluations(inputs)) == 1 else f"{run}: {task}, {metric}", heading=True))
+            blocks.append(
+                Text(
+                    f"{task}, {metric}" if len(_evaluations(inputs)) == 1 else f"{run}: {task}, {metric}", heading=True
+                )
+            )
             told = against_chance(rows[-1]).words if rows[0].higher_is_better else since_the_first(rows)
             blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {told}."))
             points = [Point(r.tokens, r.value, r.stderr) for r in rows]
             better = "higher is better" if rows[0].higher_is_better else "lower is better"
-            drawing = curve(f"{task}, {metric} ({better})", points, "tokens this run was trained on", chance=rows[-1].chance, markers=True)
+            drawing = curve(
+                f"{task}, {metric} ({better})",
+                points,
+                "tokens this run was trained on",
+                chance=rows[-1].chance,
+                markers=True,
+            )
             blocks.append(Figure("Whiskers: one standard error either way.", [drawing], refs([artifact])))
-            listed: list[Row] = [{"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance} for r in rows]
-            blocks += table(f"{task} at every checkpoint evaluated; ± is one standard error, n the number of items.", listed, [artifact])
+            listed: list[Row] = [
+                {"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance}
+                for r in rows
+            ]
+            blocks += table(
+                f"{task} at every checkpoint evaluated; ± is one standard error, n the number of items.",
+                listed,
+                [artifact],
+            )
     return Part(
         "scores",
         "Scores per checkpoint",
-        "Step 0 is the untrained model. A difference from chance is called one only above two standard errors. Metrics beside a task's main one are in scores.json.",
+        "Step 0 is the untrained model. A difference from chance is called one only above two standard errors. Metrics"
+        " beside a task's main one are in scores.json.",
         blocks,
     )
 
@@ -174,13 +228,28 @@ def generated_samples(inputs: Mapping[str, Artifact]) -> Part:
     blocks: list[Block] = []
     for run, artifact in _evaluations(inputs).items():
         prompts: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
-        for row in json.loads(artifact.file("samples.json").read_text(encoding="utf-8")) if "samples.json" in artifact.manifest.files else []:
-            prompts[str(row["lang"]), str(row["prompt"])].append((int(row["step"]), with_white_space_shown(str(row["continuation"]))))
+        for row in (
+            json.loads(artifact.file("samples.json").read_text(encoding="utf-8"))
+            if "samples.json" in artifact.manifest.files
+            else []
+        ):
+            prompts[str(row["lang"]), str(row["prompt"])].append(
+                (int(row["step"]), with_white_space_shown(str(row["continuation"])))
+            )
         for (lang, prompt), written in prompts.items():
-            blocks.append(Samples(f"{LANGUAGES.get(lang, lang)}, run '{run}', as generated.", lang, prompt, sorted(written, key=lambda item: item[0]), refs([artifact])))
+            blocks.append(
+                Samples(
+                    f"{LANGUAGES.get(lang, lang)}, run '{run}', as generated.",
+                    lang,
+                    prompt,
+                    sorted(written, key=lambda item: item[0]),
+                    refs([artifact]),
+                )
+            )
     return Part(
         "samples",
         "Generated samples",
-        "What each checkpoint writes after the same prompts. Nothing is picked or corrected; ↵ is a line break, ␣ a space in a row of several, ×n how often.",
+        "What each checkpoint writes after the same prompts. Nothing is picked or corrected; ↵ is a line break, ␣ a"
+        " space in a row of several, ×n how often.",
         blocks,
     )

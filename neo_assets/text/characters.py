@@ -1,8 +1,10 @@
-"""What every character is, as arrays that compiled loops can index: its classes, and what it counts as when two texts are compared.
+"""What every character is, as arrays that compiled loops can index: its classes, and what it counts as when two texts
+are compared.
 
-One table serves English and Chinese alike: full-width forms fold to their half-width ones, so that ``ＡＢＣ１２３`` and ``abc123`` are the
-same word. Only characters whose NFKC form is a single character are folded; ``ﬁ`` stays one letter and ``…`` stays one mark,
-which keeps every loop a plain walk over code points. Texts themselves are never changed by this.
+One table serves English and Chinese alike: full-width forms fold to their half-width ones, so that ``ＡＢＣ１２３`` and
+``abc123`` are the same word. Only characters whose NFKC form is a single character are folded; ``ﬁ`` stays one letter
+and ``…`` stays one mark, which keeps every loop a plain walk over code points. Texts themselves are never changed by
+this.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _CLOSERS = "\"'”’»)]}）】」』》〉"
 
 @dataclass(frozen=True)
 class CharacterTable:
-    """``flags``: uint16 (LIMIT,), sums of the classes above; ``fold``: uint32 (LIMIT,), the character compared instead."""
+    """``flags``: uint16 (LIMIT,), sums of the classes above; ``fold``: uint32 (LIMIT,), the
+    character compared instead.
+    """
 
     flags: npt.NDArray[np.uint16]
     fold: npt.NDArray[np.uint32]

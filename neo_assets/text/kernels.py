@@ -1,8 +1,9 @@
 """The loops that read text: one walk over a document's characters finds its tokens, lines, paragraphs and sentences.
 
-Everything works on the UTF-8 bytes of an Arrow string array, a batch at a time, and allocates once a batch. A token is a maximal run of letters,
-digits and marks, apostrophes inside it included; a Chinese or Japanese character is a token of its own. Tokens are compared folded (see
-``characters.py``) and by 64-bit hash: two different tokens of one document count as equal with a probability below 1e-12.
+Everything works on the UTF-8 bytes of an Arrow string array, a batch at a time, and allocates once a batch. A token is
+a maximal run of letters, digits and marks, apostrophes inside it included; a Chinese or Japanese character is a token
+of its own. Tokens are compared folded (see ``characters.py``) and by 64-bit hash: two different tokens of one document
+count as equal with a probability below 1e-12.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ PUNCTUATION, UPPER, LOWER, IDEOGRAPH = 16, 32, 64, 128
 BULLET, SENTENCE_END, SEMICOLON, CLOSER = 256, 512, 1024, 2048
 
 COUNTS = (
-    "length", "chars", "lines", "sentences", "words", "word_chars", "bullet_lines", "ellipsis_lines", "symbols", "hash_runs", "ellipsis_runs", "braces",
-    "lorem_ipsum", "caps_words", "letterless_words", "punctuation", "letters", "digits", "read_more_ends", "read_more_lines", "bracketed", "paragraphs",
+    "length", "chars", "lines", "sentences", "words", "word_chars", "bullet_lines", "ellipsis_lines", "symbols",
+    "hash_runs", "ellipsis_runs", "braces",
+    "lorem_ipsum", "caps_words", "letterless_words", "punctuation", "letters", "digits", "read_more_ends",
+    "read_more_lines", "bracketed", "paragraphs",
 )  # fmt: skip
 """What :func:`scan` counts, in the order of its result."""
 (
-    LENGTH, CHARS, LINES, SENTENCES, WORDS, WORD_CHARS, BULLET_LINES, ELLIPSIS_LINES, SYMBOLS, HASH_RUNS, ELLIPSIS_RUNS, BRACES,
-    LOREM, CAPS_WORDS, LETTERLESS, PUNCTUATIONS, LETTERS, DIGITS, READ_MORE_ENDS, READ_MORE_LINES, BRACKETED, PARAGRAPHS,
+    LENGTH, CHARS, LINES, SENTENCES, WORDS, WORD_CHARS, BULLET_LINES, ELLIPSIS_LINES, SYMBOLS, HASH_RUNS,
+    ELLIPSIS_RUNS, BRACES,
+    LOREM, CAPS_WORDS, LETTERLESS, PUNCTUATIONS, LETTERS, DIGITS, READ_MORE_ENDS, READ_MORE_LINES, BRACKETED,
+    PARAGRAPHS,
 ) = range(len(COUNTS))  # fmt: skip
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -55,15 +60,35 @@ def decode(data, i):
         return (b & 0x1F) << 6 | (np.int64(data[i + 1]) & 0x3F), i + 2
     if b < 0xF0:
         return (b & 0x0F) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6 | (np.int64(data[i + 2]) & 0x3F), i + 3
-    return (b & 0x07) << 18 | (np.int64(data[i + 1]) & 0x3F) << 12 | (np.int64(data[i + 2]) & 0x3F) << 6 | (np.int64(data[i + 3]) & 0x3F), i + 4
+    return (b & 0x07) << 18 | (np.int64(data[i + 1]) & 0x3F) << 12 | (np.int64(data[i + 2]) & 0x3F) << 6 | (
+        np.int64(data[i + 3]) & 0x3F
+    ), i + 4
 
 
 @kernel
-def scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_chars, lines, line_chars, paragraphs, paragraph_chars, sentences, sentence_chars, out):
-    """One walk over ``data[begin:end]``: fills tokens, lines, paragraphs and sentences (hash and characters each) and the counts ``out``.
+def scan(
+    data,
+    begin,
+    end,
+    flags,
+    fold,
+    known,
+    semicolons_end,
+    tokens,
+    token_chars,
+    lines,
+    line_chars,
+    paragraphs,
+    paragraph_chars,
+    sentences,
+    sentence_chars,
+    out,
+):
+    """One walk over ``data[begin:end]``: fills tokens, lines, paragraphs and sentences (hash and characters each) and
+    the counts ``out``.
 
-    ``known``: hashes of the tokens lorem, ipsum, read, more, readmore, 展, 开, 更, 多. Lines are stripped and not empty; a paragraph is
-    what stands between blank lines.
+    ``known``: hashes of the tokens lorem, ipsum, read, more, readmore, 展, 开, 更, 多. Lines are stripped and not
+    empty; a paragraph is what stands between blank lines.
     """
     out[:] = 0
     n_tokens = n_lines = n_paragraphs = n_sentences = 0
@@ -96,7 +121,11 @@ def scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_cha
                 if coming == _DOT:
                     ahead |= CLOSER
         # ---- tokens
-        joins = in_token and not alone and (kind & (WORD | IDEOGRAPH) == WORD or (folded == _APOSTROPHE and ahead & (WORD | IDEOGRAPH) == WORD))
+        joins = (
+            in_token
+            and not alone
+            and (kind & (WORD | IDEOGRAPH) == WORD or (folded == _APOSTROPHE and ahead & (WORD | IDEOGRAPH) == WORD))
+        )
         if in_token and not joins:
             before, last = last, mix(token)
             tokens[n_tokens] = last
@@ -111,7 +140,15 @@ def scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_cha
             out[LOREM] += before == known[0] and last == known[1]
             in_token = False
         if kind & WORD and not joins:
-            token, token_length, in_token, alone, has_letter, has_upper, has_lower = _SEED, 0, True, kind & IDEOGRAPH != 0, False, False, False
+            token, token_length, in_token, alone, has_letter, has_upper, has_lower = (
+                _SEED,
+                0,
+                True,
+                kind & IDEOGRAPH != 0,
+                False,
+                False,
+                False,
+            )
         if in_token:
             token = (token ^ np.uint64(folded)) * _PRIME
             token_length += 1
@@ -149,7 +186,11 @@ def scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_cha
             bracket = -1
         previous = folded
         # ---- sentences
-        ends = kind & SENTENCE_END != 0 or (semicolons_end and kind & SEMICOLON != 0) or (dots > 0 and ahead & (SPACE | CLOSER) != 0)
+        ends = (
+            kind & SENTENCE_END != 0
+            or (semicolons_end and kind & SEMICOLON != 0)
+            or (dots > 0 and ahead & (SPACE | CLOSER) != 0)
+        )
         if (ends or i == end) and sentence_tokens:
             if ends and n_tokens != more_counted and before == known[2] and last == known[3]:
                 out[READ_MORE_ENDS] += 1
@@ -179,7 +220,11 @@ def scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_cha
                     more_counted = n_tokens
                 more = tail_stops >= 3 or (line_tokens > 0 and last == known[4])
                 if line_tokens > 1:
-                    more |= (before == known[2] and last == known[3]) or (before == known[5] and last == known[6]) or (before == known[7] and last == known[8])
+                    more |= (
+                        (before == known[2] and last == known[3])
+                        or (before == known[5] and last == known[6])
+                        or (before == known[7] and last == known[8])
+                    )
                 out[READ_MORE_LINES] += more
                 out[ELLIPSIS_LINES] += tail_dots >= 3 or tail == _ELLIPSIS
                 lines[n_lines] = mix(solid)
@@ -196,7 +241,14 @@ def scan(data, begin, end, flags, fold, known, semicolons_end, tokens, token_cha
         paragraphs[n_paragraphs] = mix(paragraph)
         paragraph_chars[n_paragraphs] = paragraph_length
         n_paragraphs += 1
-    out[LENGTH], out[CHARS], out[LINES], out[SENTENCES], out[WORDS], out[PARAGRAPHS] = length, chars, n_lines, n_sentences, n_tokens, n_paragraphs
+    out[LENGTH], out[CHARS], out[LINES], out[SENTENCES], out[WORDS], out[PARAGRAPHS] = (
+        length,
+        chars,
+        n_lines,
+        n_sentences,
+        n_tokens,
+        n_paragraphs,
+    )
 
 
 @kernel

@@ -1,4 +1,5 @@
-"""Evaluation items as texts that are looked for: written by ``benchmark_items``, read by decontamination and by the contamination gate.
+"""Evaluation items as texts that are looked for: written by ``benchmark_items``, read by decontamination and by the
+contamination gate.
 
 searched/‹benchmark›.jsonl   [id, question, right answer] a line
 searched.json                the benchmarks that training text must not hold
@@ -25,7 +26,9 @@ Item = tuple[str, str, str]
 def write_searched(items: Mapping[str, Sequence[Item]], kept_out: Sequence[str], out: Workspace) -> str:
     """Write the texts of every benchmark; returns the digest of those that training must not hold."""
     for name, texts in items.items():
-        out.write_text(f"{SEARCHED}/{name}.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in texts))
+        out.write_text(
+            f"{SEARCHED}/{name}.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in texts)
+        )
     out.write_text(f"{SEARCHED}.json", json.dumps(sorted(kept_out)))
     return digest_json([[name, [list(item) for item in items[name]]] for name in sorted(kept_out)])
 

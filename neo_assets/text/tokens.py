@@ -1,4 +1,6 @@
-"""Texts as the compiled loops see them: bytes of an Arrow array, token hashes, and tables of hashed words and phrases."""
+"""Texts as the compiled loops see them: bytes of an Arrow array, token hashes, and tables of hashed
+words and phrases.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Buffers:
 
 
 def buffers(texts: pa.Array | pa.ChunkedArray) -> Buffers:
-    """The bytes of a string array without copying them (a chunked array of more than one chunk is joined). Raises BadInput for a null."""
+    """The bytes of a string array without copying them (a chunked array of more than one chunk is joined). Raises
+    BadInput for a null.
+    """
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
         if isinstance(texts, pa.ChunkedArray):
@@ -34,7 +38,9 @@ def buffers(texts: pa.Array | pa.ChunkedArray) -> Buffers:
     _, offsets, data = texts.buffers()
     if not len(texts) or offsets is None:
         return Buffers(np.zeros(0, np.uint8), np.zeros(1, np.int64))
-    places = np.frombuffer(offsets, np.int64 if wide else np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    places = np.frombuffer(offsets, np.int64 if wide else np.int32)[
+        texts.offset : texts.offset + len(texts) + 1
+    ].astype(np.int64)
     return Buffers(np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), places)
 
 
@@ -42,7 +48,9 @@ def string_array(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) ->
     """A string array over bytes that are valid UTF-8; the inverse of :func:`buffers`."""
     if offsets[-1] >= 1 << 31:
         raise BadInput(f"{offsets[-1]:,} bytes of text do not fit into one shard")
-    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data[: offsets[-1]]))
+    return pa.StringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data[: offsets[-1]])
+    )
 
 
 def token_hashes(texts: Sequence[str]) -> list[npt.NDArray[np.uint64]]:
@@ -79,7 +87,9 @@ def word_list(words: Sequence[str]) -> HashList:
 
 
 def phrase_list(entries: Sequence[str]) -> HashList:
-    """A list of words or phrases (a Chinese word is a phrase of its characters). Raises BadInput for an entry without any word."""
+    """A list of words or phrases (a Chinese word is a phrase of its characters). Raises BadInput for an entry without
+    any word.
+    """
     hashes = token_hashes(entries)
     for entry, found in zip(entries, hashes, strict=True):
         if not len(found):

@@ -20,11 +20,18 @@ def declared(recipe: Recipe) -> dict[str, Declared]:
     trained = TokenizerInput(languages=recipe.languages, tokenizer=recipe.tokenizer, imported=imported)
     out = {
         "tokenizer": Declared("tokenizer", train_tokenizer, trained, reads=["train_pool"]),
-        "fertility": Declared("fertility", measure_fertility, FertilityInput(sample_documents=FERTILITY_SAMPLE), reads=["tokenizer", "train_pool"]),
+        "fertility": Declared(
+            "fertility",
+            measure_fertility,
+            FertilityInput(sample_documents=FERTILITY_SAMPLE),
+            reads=["tokenizer", "train_pool"],
+        ),
     }
     for phase in recipe.mixture:
         config = StreamInput(phase=phase, tokenizer=recipe.tokenizer)
-        out[f"token_shards/{phase}"] = Declared(f"token_shards/{phase}", write_stream, config, reads=[f"mixture/{phase}", "tokenizer", "train_pool"])
+        out[f"token_shards/{phase}"] = Declared(
+            f"token_shards/{phase}", write_stream, config, reads=[f"mixture/{phase}", "tokenizer", "train_pool"]
+        )
     return out
 
 
@@ -33,5 +40,7 @@ def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     kinds = {"tokenizer": ["huggingface"], "fertility": ["json"], "token_shards": ["numpy"]}
     warns = [] if recipe.tokenizer.must_be_lossless else ["lossless"]
     return [
-        artifact(recipe, GROUP, entry, checks=checks.get(stage, []), warns=warns, kinds=kinds[stage]) for name, entry in declared(recipe).items() if (stage := name.split("/")[0])
+        artifact(recipe, GROUP, entry, checks=checks.get(stage, []), warns=warns, kinds=kinds[stage])
+        for name, entry in declared(recipe).items()
+        if (stage := name.split("/")[0])
     ]

@@ -22,7 +22,16 @@ from neo_assets.tokenizer.train import end_of_document_id, load_processor
 CHUNK_DOCUMENTS = 2000
 """Documents encoded between two savings; a kill costs at most one chunk (about 2 s of work)."""
 
-INDEX = pa.schema([("position", pa.int64()), ("doc_id", pa.string()), ("round", pa.int32()), ("source", pa.string()), ("lang", pa.string()), ("tokens", pa.int64())])
+INDEX = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("doc_id", pa.string()),
+        ("round", pa.int32()),
+        ("source", pa.string()),
+        ("lang", pa.string()),
+        ("tokens", pa.int64()),
+    ]
+)
 
 
 class StreamInput(Section):
@@ -36,10 +45,12 @@ def token_dtype(ids: int) -> str:
 
 
 def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The token stream of one phase, memory-mapped: every document once per round, each ended by the end-of-document token.
+    """The token stream of one phase, memory-mapped: every document once per round, each ended by the end-of-document
+    token.
 
-    ``tokens.bin`` holds the ids, ``offsets.npy`` where each document starts, ``index.parquet`` which document that is. Documents stand
-    in (round, language, id) order; which sequence a training step reads is computed by a keyed permutation, not stored.
+    ``tokens.bin`` holds the ids, ``offsets.npy`` where each document starts, ``index.parquet`` which document that is.
+    Documents stand in (round, language, id) order; which sequence a training step reads is computed by a keyed
+    permutation, not stored.
     """
     processor = load_processor(inputs["tokenizer"])
     end = end_of_document_id(config.tokenizer, processor.vocab_size())
@@ -58,7 +69,11 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
                 chunks.append(file)
                 if not file.is_file():
                     encoded = [[*ids, end] for ids in processor.encode(batch.column("text").to_pylist())]
-                    _save(file, np.concatenate([np.asarray(ids, dtype=dtype) for ids in encoded]), np.asarray([len(ids) for ids in encoded], dtype=np.int64))
+                    _save(
+                        file,
+                        np.concatenate([np.asarray(ids, dtype=dtype) for ids in encoded]),
+                        np.asarray([len(ids) for ids in encoded], dtype=np.int64),
+                    )
                 part = pa.Table.from_batches([batch]).select(["doc_id", "source", "lang"])
                 index.append(part.append_column("round", pa.array(np.full(part.num_rows, number, np.int32))))
                 out.progress(sum(t.num_rows for t in index), asked, "documents")
@@ -75,18 +90,38 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     shutil.rmtree(out.path / "parts", ignore_errors=True)
     digest = digest_json({n: digest_file(out.path / n) for n in ("tokens.bin", "offsets.npy")})
     total = int(offsets[-1])
-    out.write_text("stream.json", json.dumps({"dtype": dtype, "digest": digest, "tokens": total, "documents": len(lengths), "end_of_document": end}))
-    by_language = {row["lang"]: row["tokens_sum"] for row in rows.group_by("lang").aggregate([("tokens", "sum")]).to_pylist()}
+    out.write_text(
+        "stream.json",
+        json.dumps(
+            {"dtype": dtype, "digest": digest, "tokens": total, "documents": len(lengths), "end_of_document": end}
+        ),
+    )
+    by_language = {
+        row["lang"]: row["tokens_sum"] for row in rows.group_by("lang").aggregate([("tokens", "sum")]).to_pylist()
+    }
     ended = int((np.memmap(out.path / "tokens.bin", dtype=dtype, mode="r") == end).sum()) if total else 0
     return Outcome(
         digest=digest,
         rows_in=asked,
         rows_kept=len(lengths),
         rows_dropped=0,
-        numbers={"tokens": total, "documents": len(lengths), "dtype": dtype, **{f"tokens_{lang}": n for lang, n in sorted(by_language.items())}},
+        numbers={
+            "tokens": total,
+            "documents": len(lengths),
+            "dtype": dtype,
+            **{f"tokens_{lang}": n for lang, n in sorted(by_language.items())},
+        },
         checks=[
-            Check(name="rows_balance", passed=len(lengths) == asked, detail=f"{asked} documents asked for, {len(lengths)} in the stream"),
-            Check(name="every_document_ends", passed=ended == len(lengths), detail=f"{ended} end-of-document tokens for {len(lengths)} documents"),
+            Check(
+                name="rows_balance",
+                passed=len(lengths) == asked,
+                detail=f"{asked} documents asked for, {len(lengths)} in the stream",
+            ),
+            Check(
+                name="every_document_ends",
+                passed=ended == len(lengths),
+                detail=f"{ended} end-of-document tokens for {len(lengths)} documents",
+            ),
         ],
     )
 
@@ -109,7 +144,9 @@ class FertilityInput(Section):
 
 
 def measure_fertility(config: FertilityInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Characters and UTF-8 bytes a token holds, by language and source, on the first documents (by id) of the training pool."""
+    """Characters and UTF-8 bytes a token holds, by language and source, on the first documents (by id) of the training
+    pool.
+    """
     processor = load_processor(inputs["tokenizer"])
     pool = inputs["train_pool"]
     totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
@@ -121,7 +158,14 @@ def measure_fertility(config: FertilityInput, inputs: Mapping[str, Artifact], ou
                 for i, amount in enumerate((1, len(processor.encode(text)), len(text), len(text.encode()))):
                     held[i] += amount
     rows: list[dict[str, int | float | str | bool | None]] = [
-        {"language": lang, "source": source, "documents": d, "tokens": t, "characters per token": round(c / t, 4), "bytes per token": round(b / t, 4)}
+        {
+            "language": lang,
+            "source": source,
+            "documents": d,
+            "tokens": t,
+            "characters per token": round(c / t, 4),
+            "bytes per token": round(b / t, 4),
+        }
         for (lang, source), (d, t, c, b) in sorted(totals.items())
         if t
     ]

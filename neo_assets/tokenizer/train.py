@@ -31,15 +31,19 @@ def model_file(settings: Tokenizer) -> Path:
     path = Path(str(settings.from_model))
     path = path / "tokenizer.model" if path.is_dir() else path
     if not path.is_file():
-        raise BadInput(f"tokenizer.from_model: {path} is not there; it names a SentencePiece .model file, or a folder with tokenizer.model")
+        raise BadInput(
+            f"tokenizer.from_model: {path} is not there; it names a SentencePiece .model file, or a folder with"
+            " tokenizer.model"
+        )
     return path
 
 
 def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """One SentencePiece BPE model for both languages, trained on the training pool alone (or taken over as it is), and the same tokenizer for Hugging Face.
+    """One SentencePiece BPE model for both languages, trained on the training pool alone (or taken over as it is), and
+    the same tokenizer for Hugging Face.
 
-    Both give identical ids. Whether decode(encode(text)) returns the text, for English, Chinese, code and odd white space, is
-    checked on probes and on real documents; the recipe says whether a loss stops the build.
+    Both give identical ids. Whether decode(encode(text)) returns the text, for English, Chinese, code and odd white
+    space, is checked on probes and on real documents; the recipe says whether a loss stops the build.
     """
     settings = config.tokenizer
     budget = settings.sample_bytes // len(config.languages)
@@ -51,7 +55,10 @@ def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out:
     except RuntimeError as error:
         raise BadInput(f"{settings.from_model}: not a SentencePiece model ({error})") from error
     if processor.vocab_size() != settings.vocab_size:
-        raise BadInput(f"the SentencePiece model has {processor.vocab_size():,} pieces, tokenizer.vocab_size is {settings.vocab_size:,}")
+        raise BadInput(
+            f"the SentencePiece model has {processor.vocab_size():,} pieces, tokenizer.vocab_size is"
+            f" {settings.vocab_size:,}"
+        )
     hf = export(proto, settings, out.path / "hf")
     documents = [text for texts in by_lang.values() for text in texts[:_PROBE_DOCUMENTS]]
     differing, lossy = [], []
@@ -71,8 +78,17 @@ def train_tokenizer(config: TokenizerInput, inputs: Mapping[str, Artifact], out:
             "training_bytes": sum(len(t.encode()) for ts in by_lang.values() for t in ts),
         },
         checks=[
-            Check(name="same_ids", passed=not differing, detail=_tell(differing, total, "have other ids in the Hugging Face tokenizer")),
-            Check(name="lossless", passed=not lossy, detail=_tell(lossy, total, "do not survive decode(encode(text))"), blocking=settings.must_be_lossless),
+            Check(
+                name="same_ids",
+                passed=not differing,
+                detail=_tell(differing, total, "have other ids in the Hugging Face tokenizer"),
+            ),
+            Check(
+                name="lossless",
+                passed=not lossy,
+                detail=_tell(lossy, total, "do not survive decode(encode(text))"),
+                blocking=settings.must_be_lossless,
+            ),
         ],
     )
 
@@ -103,14 +119,20 @@ def _train(settings: Tokenizer, by_lang: Mapping[str, list[str]]) -> bytes:
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
-        raise BadInput(f"SentencePiece could not train on this pool: {error}. A smaller tokenizer.vocab_size often helps with little text.") from error
+        raise BadInput(
+            f"SentencePiece could not train on this pool: {error}. A smaller tokenizer.vocab_size often helps with"
+            " little text."
+        ) from error
     return model.getvalue()
 
 
 def end_of_document_id(settings: Tokenizer, pieces: int) -> int:
     """Id of the token that ends a document. Raises BadInput when the recipe's list does not hold it."""
     if settings.end_of_document not in settings.special_tokens:
-        raise BadInput(f"tokenizer.end_of_document is {settings.end_of_document!r}, which is not in tokenizer.special_tokens {settings.special_tokens}")
+        raise BadInput(
+            f"tokenizer.end_of_document is {settings.end_of_document!r}, which is not in tokenizer.special_tokens"
+            f" {settings.special_tokens}"
+        )
     return pieces + settings.special_tokens.index(settings.end_of_document)
 
 

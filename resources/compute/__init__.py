@@ -11,7 +11,9 @@ from resources.compute.kubernetes import KubernetesCompute
 from resources.compute.local import LocalCompute
 from resources.compute.slurm import SlurmCompute
 
-BACKENDS: dict[str, type[Compute]] = {backend.name: backend for backend in (LocalCompute, SlurmCompute, KubernetesCompute)}
+BACKENDS: dict[str, type[Compute]] = {
+    backend.name: backend for backend in (LocalCompute, SlurmCompute, KubernetesCompute)
+}
 
 
 def open_compute(settings: Settings, store_root: Path) -> Compute:
@@ -22,5 +24,8 @@ def open_compute(settings: Settings, store_root: Path) -> Compute:
 def backend_named(name: str, settings: Settings, store_root: Path) -> Compute:
     """A backend by its name. Raises MachineLacks for one that this version does not have."""
     if name not in BACKENDS:
-        raise MachineLacks(f"a job was started by the backend '{name}', which this version does not know; it knows {', '.join(BACKENDS)}")
+        raise MachineLacks(
+            f"a job was started by the backend '{name}', which this version does not know; it knows"
+            f" {', '.join(BACKENDS)}"
+        )
     return BACKENDS[name](store_root, settings)

@@ -23,8 +23,8 @@ STARTABLE = (JobState.NEW, JobState.FAILED, JobState.LOST, JobState.STOPPED)
 class Compute(abc.ABC):
     """Starts jobs and tells how they are. One piece of work is one job: :meth:`submit` of a known fingerprint attaches.
 
-    A backend implements four things: start an attempt under the scheduler-side name ``neo-‹work fingerprint›``, find one by that
-    name (for a submitter that died between starting and recording), observe an attempt, and stop it.
+    A backend implements four things: start an attempt under the scheduler-side name ``neo-‹work fingerprint›``, find
+    one by that name (for a submitter that died between starting and recording), observe an attempt, and stop it.
     """
 
     name: str
@@ -123,19 +123,30 @@ class Compute(abc.ABC):
     def cancel(self, folder: JobFolder) -> None:
         """Stop the job and keep it stopped until :meth:`resume`."""
         if self.poll(folder) is JobState.ELSEWHERE:
-            raise NeoError(self._where(folder) + "cancel it there, or pause it from here: it looks for that in its folder")
+            raise NeoError(
+                self._where(folder) + "cancel it there, or pause it from here: it looks for that in its folder"
+            )
         folder.mark("cancelled")
         with self._lock(folder):
             self._stop_last(folder)
 
     def kill(self, folder: JobFolder) -> None:
-        """End a job as a failing machine would, without a warning where the backend can do that; whoever follows it starts it again."""
+        """End a job as a failing machine would, without a warning where the backend can do that; whoever follows it
+        starts it again.
+        """
         with self._lock(folder):
             self._stop_last(folder)
 
     def pause(self, folder: JobFolder, wait_s: float = 600.0) -> JobState:
-        """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or after ``wait_s``; a job that has ended is left alone."""
-        if (state := self.poll(folder)) not in (JobState.RUNNING, JobState.QUEUED, JobState.STOPPED, JobState.ELSEWHERE):
+        """Have the job save and end, and keep it stopped until :meth:`resume`. Returns its state when it has ended, or
+        after ``wait_s``; a job that has ended is left alone.
+        """
+        if (state := self.poll(folder)) not in (
+            JobState.RUNNING,
+            JobState.QUEUED,
+            JobState.STOPPED,
+            JobState.ELSEWHERE,
+        ):
             return state
         folder.mark("paused")
         folder.ask_to_stop("pause")
@@ -148,19 +159,30 @@ class Compute(abc.ABC):
         return self.poll(folder)
 
     def resume(self, folder: JobFolder, *, lost: bool = False) -> None:
-        """Lift a cancellation or a pause and start a new attempt. ``lost`` is somebody's word that an attempt on another host is no more."""
+        """Lift a cancellation or a pause and start a new attempt. ``lost`` is somebody's word that an attempt on
+        another host is no more.
+        """
         with self._lock(folder):
             if self.poll(folder) is JobState.ELSEWHERE:
                 if not lost:
-                    raise NeoError(self._where(folder) + "when you know that nothing of it runs there any more: neo resume --lost " + folder.fingerprint[:12])
+                    raise NeoError(
+                        self._where(folder)
+                        + "when you know that nothing of it runs there any more: neo resume --lost "
+                        + folder.fingerprint[:12]
+                    )
                 folder.declare_lost()
             folder.clear_marks()
-            if self.poll(folder) in (*STARTABLE, JobState.CANCELLED):  # ended with the scheduler's own tools, it is still that to it
+            if self.poll(folder) in (
+                *STARTABLE,
+                JobState.CANCELLED,
+            ):  # ended with the scheduler's own tools, it is still that to it
                 folder.clear_marks()
                 self._next_attempt(folder)
 
     def find(self, prefix: str) -> JobFolder:
-        """The one job whose fingerprint starts with ``prefix``. Raises NeoError when there is none, or more than one."""
+        """The one job whose fingerprint starts with ``prefix``. Raises NeoError when there is none,
+        or more than one.
+        """
         found = [p.parent for p in (self.root / "jobs").glob(f"{prefix}*/spec.json")]
         if len(found) != 1:
             raise NeoError(f"{len(found)} jobs match '{prefix}'; `neo jobs --all` lists them")
@@ -185,7 +207,10 @@ class Compute(abc.ABC):
     def _where(folder: JobFolder) -> str:
         attempt = folder.last_attempt()
         host = attempt.handle.get("host", "another host") if attempt else "another host"
-        return f"{folder.title}: job {folder.fingerprint[:12]} was started on {host}, and how it is cannot be told from here; "
+        return (
+            f"{folder.title}: job {folder.fingerprint[:12]} was started on {host}, and how it is cannot be told from"
+            " here; "
+        )
 
     @contextlib.contextmanager
     def _lock(self, folder: JobFolder) -> Iterator[None]:

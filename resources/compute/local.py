@@ -1,8 +1,9 @@
 """Jobs on this machine: torchrun, detached from whoever started it.
 
-The wrapper shell is a session of its own, so Ctrl-C, a closed terminal or a killed Dagster run do not reach it; it writes the exit
-code when torchrun ends. Every process of a job inherits ``NEO_JOB`` in its environment; that is how a job is found by name,
-and how ranks that outlived their launcher (torchrun gives them sessions of their own) are ended. Linux only: it reads /proc.
+The wrapper shell is a session of its own, so Ctrl-C, a closed terminal or a killed Dagster run do not reach it; it
+writes the exit code when torchrun ends. Every process of a job inherits ``NEO_JOB`` in its environment; that is how a
+job is found by name, and how ranks that outlived their launcher (torchrun gives them sessions of their own) are ended.
+Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -30,9 +31,15 @@ class LocalCompute(Compute):
 
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
         if not Path("/proc/self/stat").exists():
-            raise MachineLacks("the local backend finds its jobs through /proc, which this system does not have: run it on Linux (WSL 2 works)")
+            raise MachineLacks(
+                "the local backend finds its jobs through /proc, which this system does not have: run it on Linux (WSL"
+                " 2 works)"
+            )
         if spec.nodes != 1:
-            raise MachineLacks(f"{spec.title} asks for {spec.nodes} nodes; the local backend has one. Set runs.….nodes: 1, or another compute.backend")
+            raise MachineLacks(
+                f"{spec.title} asks for {spec.nodes} nodes; the local backend has one. Set runs.….nodes: 1, or another"
+                " compute.backend"
+            )
         code = folder.path / CODE
         environment = {
             **os.environ,
@@ -89,7 +96,14 @@ def command(spec: JobSpec, spec_file: Path) -> list[str]:
     """What is run on the machine: torchrun for programs that have ranks, plain Python for the others."""
     if spec.ranks_per_node == 1 and spec.program != "training.pretrain":
         return [sys.executable, "-m", LAUNCH, str(spec_file)]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.ranks_per_node}", "--max-restarts=0"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={spec.ranks_per_node}",
+        "--max-restarts=0",
+    ]
     return [*torchrun, "-m", LAUNCH, str(spec_file)]
 
 

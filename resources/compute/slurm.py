@@ -1,15 +1,17 @@
 """Jobs on Slurm, from any machine that has its commands and sees the store's file system.
 
-A job's Slurm name is ``neo-‹work fingerprint›``: a submitter that died between `sbatch` and noting the id is found again by it. The batch
-script starts one process a rank with `srun`, and is what makes a job outlive its node, its time limit and its preemption:
+A job's Slurm name is ``neo-‹work fingerprint›``: a submitter that died between `sbatch` and noting the id is found
+again by it. The batch script starts one process a rank with `srun`, and is what makes a job outlive its node, its time
+limit and its preemption:
 
-* the time limit's warning (``--signal=B:USR1``), and preemption where the site sends it, become the ``stop`` file that the program looks
-  for; preemption's SIGTERM reaches the ranks by itself;
-* a program that saved and ended on request is put back into the queue under the same job id; Slurm does the same itself after a node
-  failure, where ``--requeue`` is given;
+* the time limit's warning (``--signal=B:USR1``), and preemption where the site sends it, become the ``stop`` file that
+  the program looks for; preemption's SIGTERM reaches the ranks by itself;
+* a program that saved and ended on request is put back into the queue under the same job id; Slurm does the same itself
+  after a node failure, where ``--requeue`` is given;
 * exit code 0 alone is no success (`srun` returns 0 when its node dies): the program must have reported ``done``.
 
-Slurm's accounting database is not needed. What decides is in the job's folder; Slurm is asked only whether the job is still there.
+Slurm's accounting database is not needed. What decides is in the job's folder; Slurm is asked only whether the job is
+still there.
 """
 
 from __future__ import annotations
@@ -30,8 +32,28 @@ from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from resources.compute.base import Compute
 
-QUEUED = {"PENDING", "CONFIGURING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-GONE = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED"}
+QUEUED = {
+    "PENDING",
+    "CONFIGURING",
+    "SUSPENDED",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "SPECIAL_EXIT",
+    "RESV_DEL_HOLD",
+}
+GONE = {
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "PREEMPTED",
+    "OUT_OF_MEMORY",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "REVOKED",
+}
 UNREACHABLE = "Unable to contact slurm controller"
 PATIENCE_SECONDS = 600.0
 """How long a controller that does not answer is asked again before a submission gives up."""
@@ -67,7 +89,7 @@ if [ $code = 0 ] && ! grep -q '"event":"done"' "$folder/messages.jsonl"; then
 fi
 echo $code > {rc}.tmp && mv {rc}.tmp {rc}
 exit $code
-"""
+"""  # noqa: E501
 INTERRUPTED = 70
 """Exit code of a job whose program ended without an error and without having finished."""
 
@@ -77,10 +99,12 @@ class _NoAnswer(Exception):
 
 
 class _States:
-    """What Slurm last said of every job that this process follows: one question for all of them, at most every :data:`ASK_SECONDS`.
+    """What Slurm last said of every job that this process follows: one question for all of them, at most every
+    :data:`ASK_SECONDS`.
 
-    A controller of a large site serves thousands of users. What is heard late is only that a job has started, or vanished: how a
-    program ended is in its job's folder, which is looked at all the time. A controller that does not answer changes nothing: what ran, runs on.
+    A controller of a large site serves thousands of users. What is heard late is only that a job has started, or
+    vanished: how a program ended is in its job's folder, which is looked at all the time. A controller that does not
+    answer changes nothing: what ran, runs on.
     """
 
     def __init__(self) -> None:
@@ -127,8 +151,18 @@ class SlurmCompute(Compute):
             f"--signal=B:USR1@{settings.warn_s}",
             f"--chdir={folder.path / CODE}",
         ]
-        given = {"partition": settings.partition, "account": settings.account, "time": settings.time_limit, "mem": settings.memory, "gpus-per-node": settings.gpus_per_node}
-        return [*out, *(f"--{name}={value}" for name, value in given.items() if value is not None), *settings.sbatch_options]
+        given = {
+            "partition": settings.partition,
+            "account": settings.account,
+            "time": settings.time_limit,
+            "mem": settings.memory,
+            "gpus-per-node": settings.gpus_per_node,
+        }
+        return [
+            *out,
+            *(f"--{name}={value}" for name, value in given.items() if value is not None),
+            *settings.sbatch_options,
+        ]
 
     def script(self, folder: JobFolder, spec: JobSpec, number: int) -> str:
         """The batch script of one attempt."""
@@ -147,7 +181,9 @@ class SlurmCompute(Compute):
         )
 
     def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
-        for line in self._ask(["squeue", "--noheader", f"--name={job_name(fingerprint)}", "--format=%i|%T"]).splitlines():
+        for line in self._ask(
+            ["squeue", "--noheader", f"--name={job_name(fingerprint)}", "--format=%i|%T"]
+        ).splitlines():
             number, _, state = line.partition("|")
             if state.strip() not in GONE:
                 return {"job": number.strip()}
@@ -174,37 +210,55 @@ class SlurmCompute(Compute):
     # ------------------------------------------------ Slurm's commands
 
     def _list(self, jobs: list[str]) -> dict[str, str] | None:
-        """Slurm's word for the state of each of these jobs; those it does not know any more are left out. None where its controller does not answer."""
+        """Slurm's word for the state of each of these jobs; those it does not know any more are left out. None where
+        its controller does not answer.
+        """
         try:
-            lines = self._once(["squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", "--format=%i|%T"]).splitlines()
+            lines = self._once(
+                ["squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", "--format=%i|%T"]
+            ).splitlines()
         except _NoAnswer:
             return None
         except NeoError as error:
             if "Invalid job id" not in str(error):
                 raise
-            return {} if len(jobs) == 1 else {job: state for j in jobs for job, state in (self._list([j]) or {}).items()}
+            return (
+                {} if len(jobs) == 1 else {job: state for j in jobs for job, state in (self._list([j]) or {}).items()}
+            )
         return {job.strip(): state.strip() for job, _, state in (line.partition("|") for line in lines)}
 
     def _ask(self, command: list[str]) -> str:
         """Run a command, again while the controller does not answer. Raises NeoError."""
         try:
-            for attempt in Retrying(retry=retry_if_exception_type(_NoAnswer), stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_exponential(min=1, max=30), reraise=True):
+            for attempt in Retrying(
+                retry=retry_if_exception_type(_NoAnswer),
+                stop=stop_after_delay(PATIENCE_SECONDS),
+                wait=wait_exponential(min=1, max=30),
+                reraise=True,
+            ):
                 with attempt:
                     return self._once(command)
         except _NoAnswer as error:
-            raise NeoError(f"{command[0]}: Slurm's controller has not answered for {PATIENCE_SECONDS / 60:.0f} minutes ({error})") from None
+            raise NeoError(
+                f"{command[0]}: Slurm's controller has not answered for {PATIENCE_SECONDS / 60:.0f} minutes ({error})"
+            ) from None
         raise AssertionError
 
     @staticmethod
     def _once(command: list[str]) -> str:
         if shutil.which(command[0]) is None:
-            raise MachineLacks(f"compute.backend is slurm, but there is no `{command[0]}` here: run this on a machine of the cluster, or set compute.backend: local")
+            raise MachineLacks(
+                f"compute.backend is slurm, but there is no `{command[0]}` here: run this on a machine of the cluster,"
+                " or set compute.backend: local"
+            )
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return done.stdout
         if UNREACHABLE in done.stderr:
             raise _NoAnswer(done.stderr.strip())
-        raise NeoError(f"{' '.join(command[:2])} …: {done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}'}")
+        raise NeoError(
+            f"{' '.join(command[:2])} …: {done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}'}"
+        )
 
 
 def job_name(fingerprint: str) -> str:

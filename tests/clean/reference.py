@@ -1,4 +1,6 @@
-"""Every signal once more, from its definition, in plain Python: slow, with regular expressions and sets, and written without the kernels."""
+"""Every signal once more, from its definition, in plain Python: slow, with regular expressions and sets, and written
+without the kernels.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def folded(text: str) -> str:
 
 
 def is_word(c: str) -> bool:
-    return (ord(c) < 0x40000 and unicodedata.category(c) not in ("Cn", "Co", "Cs") and (c.isalnum() or unicodedata.category(c)[0] == "M")) or 0x20000 <= ord(c) < 0x40000
+    return (
+        ord(c) < 0x40000
+        and unicodedata.category(c) not in ("Cn", "Co", "Cs")
+        and (c.isalnum() or unicodedata.category(c)[0] == "M")
+    ) or 0x20000 <= ord(c) < 0x40000
 
 
 def is_letter(c: str) -> bool:
@@ -30,7 +36,16 @@ def is_letter(c: str) -> bool:
 
 def is_ideograph(c: str) -> bool:
     code = ord(c)
-    ranges = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x2E80, 0x2FE0), (0x20000, 0x40000), (0x3040, 0x3100), (0x31F0, 0x3200), (0x3005, 0x3006))
+    ranges = (
+        (0x3400, 0x4DC0),
+        (0x4E00, 0xA000),
+        (0xF900, 0xFB00),
+        (0x2E80, 0x2FE0),
+        (0x20000, 0x40000),
+        (0x3040, 0x3100),
+        (0x31F0, 0x3200),
+        (0x3005, 0x3006),
+    )
     return is_word(c) and any(a <= code < b for a, b in ranges)
 
 
@@ -151,7 +166,9 @@ def measure(text: str, lang: str, stop_words: Sequence[str], bad_words: Sequence
     digits = sum(k == "Nd" for k in of_category)
     of_line = [[folded(line)[a:b] for a, b in tokens(line)] for line in lines]
     more = sum(
-        (bool(w) and (w[-1] == "readmore" or w[-2:] in (["read", "more"], ["展", "开"], ["更", "多"]))) or line.endswith("。。。") for w, line in zip(of_line, lines, strict=True)
+        (bool(w) and (w[-1] == "readmore" or w[-2:] in (["read", "more"], ["展", "开"], ["更", "多"])))
+        or line.endswith("。。。")
+        for w, line in zip(of_line, lines, strict=True)
     )
     within = [tuple(words[k] for k, (b, _) in enumerate(spans) if begin <= b < end) for begin, end in pieces]
     para = paragraphs(text)
@@ -177,7 +194,10 @@ def measure(text: str, lang: str, stop_words: Sequence[str], bad_words: Sequence
         ("sentence", within, [b - a for a, b in pieces]),
     ):
         count, length = copies(elements, lengths)
-        out[f"duplicate_{unit}s"], out[f"duplicate_{unit}_chars"] = ratio(count, len(elements)), ratio(length, len(text))
+        out[f"duplicate_{unit}s"], out[f"duplicate_{unit}_chars"] = (
+            ratio(count, len(elements)),
+            ratio(length, len(text)),
+        )
     hash_runs = len(re.findall("#+", plain))
     ellipsis_runs = len(re.findall(r"\.{3,}|…+|。{3,}", plain))
     if lang == "zh":

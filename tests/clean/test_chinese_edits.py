@@ -1,4 +1,6 @@
-"""URLs and lines that are none are taken out of Chinese texts where the recipe says so, and the ledger says what changed."""
+"""URLs and lines that are none are taken out of Chinese texts where the recipe says so, and the ledger says what
+changed.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ def test_a_text_without_a_dot_is_left_alone(text: str) -> None:
 
 
 def test_lines_that_are_no_sentences_go_and_blank_lines_stay() -> None:
-    text = "首页 | 登录 | 注册\n这一行是一个完整的句子。\n\n请启用JavaScript以继续浏览。\n好。\n这里有坏词，不应该保留！\n它也是一个完整的句子…"
+    text = (
+        "首页 | 登录 | 注册\n这一行是一个完整的句子。\n\n请启用JavaScript以继续浏览。\n好。\n这里有坏词，"
+        "不应该保留！\n它也是一个完整的句子…"
+    )
     assert real_lines(text, ["坏词"]) == "这一行是一个完整的句子。\n\n它也是一个完整的句子…"
 
 
@@ -52,7 +57,11 @@ def test_edits_are_switches_of_the_recipe_and_named_in_the_ledger() -> None:
     edits = chinese_edits(ZH.model_copy(update={"delete_urls": True, "line_rules": True, "faithful_to_release": True}))
     assert [e.rule for e in edits] == ["half_width_punctuation", "urls_deleted", "lines_dropped"]
     documents = pa.Table.from_pylist(
-        [document("请访问 https://debian.org/ 阅读完整的说明。", "zh", "a"), document("没有什么可以改变的", "zh", "b"), document("已经被丢弃 debian.org", "zh", "c")],
+        [
+            document("请访问 https://debian.org/ 阅读完整的说明。", "zh", "a"),
+            document("没有什么可以改变的", "zh", "b"),
+            document("已经被丢弃 debian.org", "zh", "c"),
+        ],
         schema=DOCUMENT,
     )
     decision = Decision.keep(3)

@@ -1,4 +1,6 @@
-"""Signals and rules over whole sources: every document has its verdict, and nothing depends on workers, shards or their order."""
+"""Signals and rules over whole sources: every document has its verdict, and nothing depends on workers, shards or their
+order.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,14 @@ def source(folder: Path, documents: list[dict[str, object]], shards: int) -> Art
             out.write(f"part-{i:05d}.parquet", pa.Table.from_pylist(rows, schema=records.DOCUMENT))
         return Outcome(digest="d", parts={"en": "e"}, rows_in=len(documents), rows_kept=len(documents), rows_dropped=0)
 
-    return Store(folder).build("documents/site", MadeFrom(config={"s": shards}, code={}, libraries={}, inputs={}), work)[0]
+    return Store(folder).build(
+        "documents/site", MadeFrom(config={"s": shards}, code={}, libraries={}, inputs={}), work
+    )[0]
 
 
-def run(folder: Path, documents: list[dict[str, object]], shards: int = 1, workers: int = 1) -> tuple[Outcome, Outcome, Workspace]:
+def run(
+    folder: Path, documents: list[dict[str, object]], shards: int = 1, workers: int = 1
+) -> tuple[Outcome, Outcome, Workspace]:
     """Signals, then the English rules."""
     made = source(folder / "store", documents, shards)
     assert isinstance(CONFIG, SignalsInput) and SECTION is not None
@@ -42,7 +48,9 @@ def run(folder: Path, documents: list[dict[str, object]], shards: int = 1, worke
         out.workers = workers
         return measure_signals(CONFIG.model_copy(update={"source": "site"}), {"documents/site": made}, out)
 
-    measured = Store(folder / "store").build("signals/site", MadeFrom(config={"s": shards, "w": workers}, code={}, libraries={}, inputs={}), signals)[0]
+    measured = Store(folder / "store").build(
+        "signals/site", MadeFrom(config={"s": shards, "w": workers}, code={}, libraries={}, inputs={}), signals
+    )[0]
     out = Workspace(folder / f"out-{shards}-{workers}", workers=workers)
     out.path.mkdir(parents=True)
     outcome = clean_english(SECTION, {"documents/site": made, "signals/site": measured}, out)
@@ -52,17 +60,34 @@ def run(folder: Path, documents: list[dict[str, object]], shards: int = 1, worke
 def corpus() -> list[dict[str, object]]:
     generator = random.Random(3)
     out = [document(keepable(generator), name=f"p{i}") for i in range(20)]
-    out += [document("Too short.", name="short"), document("", name="empty"), document("• a\n" * 80, name="list"), document(PROSE * 40, name="repeating")]
-    out += [document("这是中文。" * 30, "zh", name="zh"), document("Ceci est en français.", "fr", name="fr"), document(PROSE * 3, name="unsure", score=0.2)]
+    out += [
+        document("Too short.", name="short"),
+        document("", name="empty"),
+        document("• a\n" * 80, name="list"),
+        document(PROSE * 40, name="repeating"),
+    ]
+    out += [
+        document("这是中文。" * 30, "zh", name="zh"),
+        document("Ceci est en français.", "fr", name="fr"),
+        document(PROSE * 3, name="unsure", score=0.2),
+    ]
     return out
 
 
 def test_every_document_is_judged_or_named_as_another_language(tmp_path: Path) -> None:
     _, outcome, out = run(tmp_path, corpus())
     told = {str(v["doc_id"]): v for v in verdicts_of(out).values()}
-    ids = {name: str(d["doc_id"]) for name, d in zip([str(d["url"]).rsplit("/", 1)[1] for d in corpus()], corpus(), strict=True)}
+    ids = {
+        name: str(d["doc_id"])
+        for name, d in zip([str(d["url"]).rsplit("/", 1)[1] for d in corpus()], corpus(), strict=True)
+    }
     rules = {name: told[ids[name]]["rule"] for name in ("short", "empty", "list", "repeating")}
-    assert rules == {"short": "min_stop_words", "empty": "min_mean_word_length", "list": "min_mean_word_length", "repeating": "min_unique_words"}
+    assert rules == {
+        "short": "min_stop_words",
+        "empty": "min_mean_word_length",
+        "list": "min_mean_word_length",
+        "repeating": "min_unique_words",
+    }
     assert told[ids["unsure"]]["rule"] == "min_lang_score" and told[ids["unsure"]]["value"] == 0.2
     assert ids["zh"] not in told and ids["fr"] not in told
     assert outcome.rows_in == len(corpus()) - 2
@@ -71,7 +96,9 @@ def test_every_document_is_judged_or_named_as_another_language(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("ranges", [1, 8])
-def test_nothing_depends_on_workers_shards_or_their_order(tmp_path: Path, ranges: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_depends_on_workers_shards_or_their_order(
+    tmp_path: Path, ranges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(layout, "TARGET_BYTES", 1 << 40 if ranges == 1 else 2000)
     first_signals, first, first_out = run(tmp_path, corpus())
     monkeypatch.setattr("neo_assets.core.shards.SPAWN_COSTS_MORE_THAN", 1 << 40)
@@ -81,7 +108,9 @@ def test_nothing_depends_on_workers_shards_or_their_order(tmp_path: Path, ranges
     assert first_signals.parts == second_signals.parts
     assert first.digest == second.digest
     assert verdicts_of(first_out) == verdicts_of(second_out)
-    assert sorted(p.name for p in first_out.path.glob("part-*")) == sorted(p.name for p in second_out.path.glob("part-*"))
+    assert sorted(p.name for p in first_out.path.glob("part-*")) == sorted(
+        p.name for p in second_out.path.glob("part-*")
+    )
     for path in first_out.path.glob("part-*"):
         assert records.read_table(path).equals(records.read_table(second_out.path / path.name))
 
@@ -109,7 +138,9 @@ def test_signals_of_other_documents_are_refused(tmp_path: Path) -> None:
     other = source(tmp_path / "b", corpus()[:10], 1)
     assert isinstance(CONFIG, SignalsInput) and SECTION is not None
     measured = Store(tmp_path / "b").build(
-        "signals/site", MadeFrom(config={}, code={}, libraries={}, inputs={}), lambda out: measure_signals(CONFIG, {"documents/site": other}, out)
+        "signals/site",
+        MadeFrom(config={}, code={}, libraries={}, inputs={}),
+        lambda out: measure_signals(CONFIG, {"documents/site": other}, out),
     )[0]
     out = Workspace(tmp_path / "out")
     out.path.mkdir()

@@ -16,9 +16,79 @@ STOP = ["the", "be", "to", "of", "and", "that", "have", "with"]
 BAD = ["damn", "坏词", "very bad"]
 LISTS = lists(STOP, BAD)
 
-WORDS = ["the", "The", "OF", "and", "don't", "don’t", "damn", "very", "bad", "read", "more", "Read More", "lorem", "ipsum", "坏词", "展开", "更多", "我们", "安装", "软件", "ＡＢＣ", "１２３", "42", "3.14", "é", "e\u0301",
-         "한국어", "カナ", "x_y", "#", "##", "＃", "...", "…", "……", "。。。", "。", ".", "!", "？", ";", "；", "•", "·", "{", "}", "【", "】", "(", ")", "'", "”", "😀", "𠀀", "\U0010fffd", "\u3000", "\t", " ", " ", " ", "\n", "\n\n", "\n \n", "ﬁ", "²", "①"]  # fmt: skip
-TEXT = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=60).map("".join), st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join))
+WORDS = [
+    "the",
+    "The",
+    "OF",
+    "and",
+    "don't",
+    "don’t",
+    "damn",
+    "very",
+    "bad",
+    "read",
+    "more",
+    "Read More",
+    "lorem",
+    "ipsum",
+    "坏词",
+    "展开",
+    "更多",
+    "我们",
+    "安装",
+    "软件",
+    "ＡＢＣ",
+    "１２３",
+    "42",
+    "3.14",
+    "é",
+    "e\u0301",
+    "한국어",
+    "カナ",
+    "x_y",
+    "#",
+    "##",
+    "＃",
+    "...",
+    "…",
+    "……",
+    "。。。",
+    "。",
+    ".",
+    "!",
+    "？",
+    ";",
+    "；",
+    "•",
+    "·",
+    "{",
+    "}",
+    "【",
+    "】",
+    "(",
+    ")",
+    "'",
+    "”",
+    "😀",
+    "𠀀",
+    "\U0010fffd",
+    "\u3000",
+    "\t",
+    " ",
+    " ",
+    " ",
+    "\n",
+    "\n\n",
+    "\n \n",
+    "ﬁ",
+    "²",
+    "①",
+]
+TEXT = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.sampled_from(WORDS), max_size=60).map("".join),
+    st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join),
+)
 
 
 def storable(text: str) -> bool:
@@ -37,7 +107,9 @@ def test_every_signal_is_what_its_definition_says(lang: str, texts: list[str]) -
     assert tuple(found) == SIGNALS[lang] or set(found) == set(SIGNALS[lang])
     for i, text in enumerate(texts):
         expected = reference.measure(text, lang, STOP, BAD)
-        assert {name: float(column[i]) for name, column in found.items()} == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert {name: float(column[i]) for name, column in found.items()} == pytest.approx(
+            expected, rel=1e-9, abs=1e-12
+        )
 
 
 @given(texts=st.lists(TEXT.filter(storable), min_size=2, max_size=6))

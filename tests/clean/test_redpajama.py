@@ -17,7 +17,12 @@ from neo_assets.core.recipe import load
 
 def line(url: str, as_text: bool = False, **values: object) -> bytes:
     signals = {theirs: [[0, 100, values[ours]]] for ours, theirs in NAMES.items() if ours in values}
-    return json.dumps({"id": url, "metadata": {"url": url}, "quality_signals": json.dumps(signals) if as_text else signals}).encode() + b"\n"
+    return (
+        json.dumps(
+            {"id": url, "metadata": {"url": url}, "quality_signals": json.dumps(signals) if as_text else signals}
+        ).encode()
+        + b"\n"
+    )
 
 
 def values(folder: Path) -> Signals:
@@ -27,16 +32,28 @@ def values(folder: Path) -> Signals:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     (tmp_path / "0000.json").write_bytes(
-        line("http://a.example/1", ccnet_bucket="head", ccnet_perplexity=300.5, books_importance=-10, openwebtext_importance=-5, wikiref_score=0.5)
+        line(
+            "http://a.example/1",
+            ccnet_bucket="head",
+            ccnet_perplexity=300.5,
+            books_importance=-10,
+            openwebtext_importance=-5,
+            wikiref_score=0.5,
+        )
     )
     with gzip.open(tmp_path / "0001.json.gz", "wb") as stream:
-        stream.write(line("http://a.example/2", as_text=True, ccnet_bucket="tail", ccnet_perplexity=900, wikiref_score=None))
+        stream.write(
+            line("http://a.example/2", as_text=True, ccnet_bucket="tail", ccnet_perplexity=900, wikiref_score=None)
+        )
     return tmp_path
 
 
 def test_values_are_found_by_url_and_missing_ones_are_nan(files: Path) -> None:
     found = values(files).of(["http://a.example/2", "http://nowhere.example/", "http://a.example/1"])
-    assert found["ccnet_bucket"].tolist()[::2] == [2.0, 0.0] and found["ccnet_perplexity"].tolist()[::2] == [900.0, 300.5]
+    assert found["ccnet_bucket"].tolist()[::2] == [2.0, 0.0] and found["ccnet_perplexity"].tolist()[::2] == [
+        900.0,
+        300.5,
+    ]
     assert all(np.isnan(column[1]) for column in found.values())
     assert np.isnan(found["wikiref_score"][0]) and np.isnan(found["books_importance"][0])
 
@@ -44,10 +61,19 @@ def test_values_are_found_by_url_and_missing_ones_are_nan(files: Path) -> None:
 def test_the_papers_thresholds_drop_what_they_should(files: Path) -> None:
     en = load("laptop").clean.en
     assert en is not None
-    paper = {"max_ccnet_bucket": 0.9, "below_ccnet_perplexity": 487.5, "above_books_importance": -25000, "max_books_importance": 25000, "min_openwebtext_importance": -1000, "min_wikiref_score": 0.025}  # fmt: skip
+    paper = {
+        "max_ccnet_bucket": 0.9,
+        "below_ccnet_perplexity": 487.5,
+        "above_books_importance": -25000,
+        "max_books_importance": 25000,
+        "min_openwebtext_importance": -1000,
+        "min_wikiref_score": 0.025,
+    }
     chosen = [r for r in rules(en.model_copy(update=paper)) if r.field in paper]
     assert {r.field for r in chosen} == set(paper)
-    decision = judge(values(files).of(["http://a.example/1", "http://a.example/2", "http://nowhere.example/"]), chosen, 3)
+    decision = judge(
+        values(files).of(["http://a.example/1", "http://a.example/2", "http://nowhere.example/"]), chosen, 3
+    )
     assert decision.dropped.tolist() == [False, True, False] and decision.rule[1] == "max_ccnet_bucket"
     edge = next(r for r in chosen if r.field == "above_books_importance")
     assert edge.broken_by(np.array([-25000.0, -24999.0])).tolist() == [True, False]

@@ -26,7 +26,10 @@ def named(text: str) -> dict[str, float]:
 def test_ellipses_are_divided_by_characters_so_that_the_rule_never_fires() -> None:
     text = "One line ends so...\n" * 10
     assert named(text)["ellipsis_lines"] == 1.0 > 0.2
-    assert released.english(text)["ellipsis_lines"] == pytest.approx(10 / 200) and released.english(text)["ellipsis_lines"] < 0.2
+    assert (
+        released.english(text)["ellipsis_lines"] == pytest.approx(10 / 200)
+        and released.english(text)["ellipsis_lines"] < 0.2
+    )
 
 
 def test_words_without_letters_are_divided_by_characters() -> None:
@@ -54,25 +57,39 @@ def test_chinese_sentences_are_split_after_the_punctuation_was_mapped_and_repeti
 def test_the_corpus_gets_half_width_punctuation_and_a_verdict_says_so(tmp_path: Path) -> None:
     zh = load("laptop").clean.zh
     assert zh is not None
-    body = "我们的系统会读取每一个文档，并且写下它为什么被保留或者丢弃。任何人都可以检查结果，而不必猜测其中的原因！这样做的好处很多：模型可以追溯到来源。学生在自己的电脑上也能运行整个流程。"
+    body = (
+        "我们的系统会读取每一个文档，并且写下它为什么被保留或者丢弃。任何人都可以检查结果，"
+        "而不必猜测其中的原因！这样做的好处很多：模型可以追溯到来源。学生在自己的电脑上也能运行整个流程。"
+    )
     documents = [document(body, "zh", "a"), document(body * 3, "zh", "b")]
 
     def work(out: Workspace) -> Outcome:
-        out.write("part-00000.parquet", pa.Table.from_pylist(sorted(documents, key=lambda d: str(d["doc_id"])), schema=records.DOCUMENT))
+        out.write(
+            "part-00000.parquet",
+            pa.Table.from_pylist(sorted(documents, key=lambda d: str(d["doc_id"])), schema=records.DOCUMENT),
+        )
         return Outcome(digest="d", parts={"zh": "z"}, rows_in=2, rows_kept=2, rows_dropped=0)
 
     store = Store(tmp_path)
     source, _ = store.build("documents/site", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)
     kept: dict[bool, tuple[dict[str, str], dict[str, dict[str, object]]]] = {}
     for faithful in (False, True):
-        settings = LanguageSignals(stop_words=ListInput(), bad_words=ListInput(), segment_words=True, faithful_to_release=faithful)
+        settings = LanguageSignals(
+            stop_words=ListInput(), bad_words=ListInput(), segment_words=True, faithful_to_release=faithful
+        )
         config = SignalsInput(source="site", languages={"zh": settings}, blocked_urls=UrlListInput(lists=UrlLists()))
         measured, _ = store.build(
-            "signals/site", MadeFrom(config={"f": faithful}, code={}, libraries={}, inputs={}), lambda out, config=config: measure_signals(config, {"documents/site": source}, out)
+            "signals/site",
+            MadeFrom(config={"f": faithful}, code={}, libraries={}, inputs={}),
+            lambda out, config=config: measure_signals(config, {"documents/site": source}, out),
         )  # type: ignore[misc]
         out = Workspace(tmp_path / f"out-{faithful}")
         out.path.mkdir()
-        clean_chinese(zh.model_copy(update={"faithful_to_release": faithful, "max_bracketed": 0.5}), {"documents/site": source, "signals/site": measured}, out)
+        clean_chinese(
+            zh.model_copy(update={"faithful_to_release": faithful, "max_bracketed": 0.5}),
+            {"documents/site": source, "signals/site": measured},
+            out,
+        )
         kept[faithful] = texts_of(out), verdicts_of(out)
     a, b = (str(d["doc_id"]) for d in documents)
     assert kept[False][0] == {a: body} and str(kept[False][1][b]["rule"]).startswith(("max_top_", "max_duplicate_"))

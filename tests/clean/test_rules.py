@@ -1,4 +1,6 @@
-"""Rules: each bounds the signal its name says, in the recipe's order, and a list or a URL that is asked for is looked up as written."""
+"""Rules: each bounds the signal its name says, in the recipe's order, and a list or a URL that is asked for is looked
+up as written.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ SECTIONS = {"en": RECIPE.en, "zh": RECIPE.zh}
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_rule_bounds_a_signal_that_is_measured(lang: str) -> None:
     section = {"en": CleanEnglish, "zh": CleanChinese}[lang]
-    bounded = {name.split("_", 1)[1] for name in section.model_fields if name.startswith(("min_", "max_", "below_", "above_"))}
+    bounded = {
+        name.split("_", 1)[1] for name in section.model_fields if name.startswith(("min_", "max_", "below_", "above_"))
+    }
     assert bounded <= set(names(lang))
 
 
@@ -31,11 +35,18 @@ def test_every_rule_bounds_a_signal_that_is_measured(lang: str) -> None:
 def test_a_rule_that_is_null_is_off(lang: str) -> None:
     section = SECTIONS[lang]
     assert section is not None
-    on = {name for name in type(section).model_fields if name.startswith(("min_", "max_", "below_", "above_")) and getattr(section, name) is not None}
+    on = {
+        name
+        for name in type(section).model_fields
+        if name.startswith(("min_", "max_", "below_", "above_")) and getattr(section, name) is not None
+    }
     assert {rule.field for rule in rules(section)} == on
 
 
-@pytest.mark.parametrize(("field", "kept", "dropped"), [("min_words", [50, 51], [49.9]), ("max_words", [9999, 10000], [10001]), ("below_sentences", [7499], [7500, 7501])])
+@pytest.mark.parametrize(
+    ("field", "kept", "dropped"),
+    [("min_words", [50, 51], [49.9]), ("max_words", [9999, 10000], [10001]), ("below_sentences", [7499], [7500, 7501])],
+)
 def test_at_least_at_most_and_below_mean_what_they_say(field: str, kept: list[float], dropped: list[float]) -> None:
     rule = next(r for r in rules(RECIPE.en) if r.field == field)  # type: ignore[arg-type]
     values = np.array(kept + dropped)
@@ -54,7 +65,9 @@ def test_the_first_broken_rule_is_recorded_with_its_value(rows: list[list[float]
     columns = {rule.signal: np.array([row[i] for row in rows]) for i, rule in enumerate(chosen)}
     decision = judge(columns, chosen, len(rows))
     for i, row in enumerate(rows):
-        broken = [(rule, value) for rule, value in zip(chosen, row, strict=True) if rule.broken_by(np.array([value]))[0]]
+        broken = [
+            (rule, value) for rule, value in zip(chosen, row, strict=True) if rule.broken_by(np.array([value]))[0]
+        ]
         assert decision.dropped[i] == bool(broken)
         if broken:
             rule, value = broken[0]
@@ -99,7 +112,9 @@ def test_a_list_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None
 def test_urls_are_blocked_by_host_and_by_prefix(tmp_path: Path, url: str, blocked: bool) -> None:
     (tmp_path / "domains").write_text("bad.example\n")
     (tmp_path / "urls").write_text("good.example/ads\ngood.example/ads/deeper\nother.example/x\n")
-    assert (url in BlockedUrls.read(UrlLists(domains=[str(tmp_path / "dom*")], urls=[str(tmp_path / "urls")]))) == blocked
+    assert (
+        url in BlockedUrls.read(UrlLists(domains=[str(tmp_path / "dom*")], urls=[str(tmp_path / "urls")]))
+    ) == blocked
 
 
 def test_a_url_list_that_changed_is_refused_and_never_served_from_memory(tmp_path: Path) -> None:

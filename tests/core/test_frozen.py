@@ -21,7 +21,9 @@ PROGRAM = "tests.resources.sleeper"
 
 def job(root: Path, **changes: object) -> JobFolder:
     folder = JobFolder(root / "jobs" / "x")
-    spec = JobSpec(work_fingerprint="x", title="t", program=PROGRAM, **claimed(PROGRAM), config={}, inputs={}, out="out")
+    spec = JobSpec(
+        work_fingerprint="x", title="t", program=PROGRAM, **claimed(PROGRAM), config={}, inputs={}, out="out"
+    )
     folder.write_spec(spec.model_copy(update=changes))
     return folder
 
@@ -37,7 +39,9 @@ def test_the_copy_holds_what_the_program_can_reach_and_nothing_else(tmp_path: Pa
     assert not differing(asked, folder.path / CODE)
 
 
-def test_a_copy_that_is_not_whole_is_made_again_only_of_the_same_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_is_not_whole_is_made_again_only_of_the_same_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = job(tmp_path)
     folder.freeze()
     damaged = folder.path / CODE / "training" / "control.py"
@@ -57,9 +61,16 @@ def test_code_that_was_edited_between_loading_and_asking_is_not_run(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "told"), [("numpy", "0.1", "numpy was 0.1, is "), ("python", "2.7", "python was 2.7, is 3."), ("no-such-thing", "1", "is not installed here")]
+    ("name", "version", "told"),
+    [
+        ("numpy", "0.1", "numpy was 0.1, is "),
+        ("python", "2.7", "python was 2.7, is 3."),
+        ("no-such-thing", "1", "is not installed here"),
+    ],
 )
-def test_other_libraries_or_python_are_refused_before_anything_is_done(tmp_path: Path, name: str, version: str, told: str) -> None:
+def test_other_libraries_or_python_are_refused_before_anything_is_done(
+    tmp_path: Path, name: str, version: str, told: str
+) -> None:
     folder = job(tmp_path, libraries={**claimed(PROGRAM)["libraries"], name: version})
     done = run_program(folder.path / "spec.json")
     assert done.returncode == 78
@@ -74,7 +85,13 @@ def test_modules_that_come_from_elsewhere_are_refused(tmp_path: Path) -> None:
     asked = claimed(PROGRAM)
     with pytest.raises(ChangedCode, match="not from the job's own copy"):
         running(asked, folder.path / CODE)
-    done = subprocess.run([sys.executable, "-m", "neo_assets.core.launch", str(folder.path / "spec.json")], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "neo_assets.core.launch", str(folder.path / "spec.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 78 and "not from the job's own copy" in done.stderr
 
 
@@ -93,7 +110,9 @@ def test_what_a_process_is_held_to_is_what_it_asks_itself() -> None:
     assert held_to(asked) == asked
 
 
-def test_a_module_edited_after_it_was_read_and_before_it_was_imported_spoils_what_a_stage_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_edited_after_it_was_read_and_before_it_was_imported_spoils_what_a_stage_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "training").mkdir()
     for name in ("__init__", "early", "late", "unused"):
         (tmp_path / "training" / f"{name}.py").write_text("X = 1\n")

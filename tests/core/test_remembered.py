@@ -53,7 +53,9 @@ def test_what_was_just_written_is_not_remembered(tmp_path: Path, monkeypatch: py
     assert known_digest(file) is None
 
 
-def test_a_torn_last_line_and_a_store_that_cannot_be_written_cost_only_time(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torn_last_line_and_a_store_that_cannot_be_written_cost_only_time(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"some weights")
     remembered_digest(file)
@@ -65,7 +67,9 @@ def test_a_torn_last_line_and_a_store_that_cannot_be_written_cost_only_time(tmp_
     assert remembered_digest(file) == digest_file(file)
 
 
-def test_what_would_take_long_to_read_is_told_apart_by_size_and_time_until_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_would_take_long_to_read_is_told_apart_by_size_and_time_until_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remembered, "AT_LOAD_BYTES", 10)
     file = tmp_path / "crawl"
     file.write_bytes(b"a long crawl")
@@ -75,7 +79,9 @@ def test_what_would_take_long_to_read_is_told_apart_by_size_and_time_until_it_is
     assert digests_at_load([file]) == [read]
 
 
-def test_a_folder_is_walked_and_not_read_until_something_below_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_walked_and_not_read_until_something_below_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "pages"
     folder.mkdir()
     (folder / "a.html").write_text("one")

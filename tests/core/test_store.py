@@ -38,13 +38,20 @@ def test_others_may_read_what_a_library_wrote_for_its_owner_alone(tmp_path: Path
         return write_one(out)
 
     made, _ = Store(tmp_path).build("a/b", made_from(x=1), write)
-    rights = {(made.path / name).stat().st_mode & 0o777 for name in ("model.safetensors", "part-00000.parquet", "manifest.json")}
+    rights = {
+        (made.path / name).stat().st_mode & 0o777
+        for name in ("model.safetensors", "part-00000.parquet", "manifest.json")
+    }
     assert len(rights) == 1 and rights != {0o600}
 
 
 def test_any_part_of_the_making_changes_the_fingerprint() -> None:
     base = made_from(x=1)
-    others = [made_from(x=2), base.model_copy(update={"code": {"m": "2"}}), base.model_copy(update={"libraries": {"numpy": "2"}})]
+    others = [
+        made_from(x=2),
+        base.model_copy(update={"code": {"m": "2"}}),
+        base.model_copy(update={"libraries": {"numpy": "2"}}),
+    ]
     assert len({m.fingerprint for m in (base, *others)}) == 4
 
 
@@ -60,7 +67,7 @@ def work(out):
     print("ready", flush=True)
     time.sleep(60)
 Store(Path({str(tmp_path)!r})).build("a/b", MadeFrom(config={{"x": 1}}, code={{"m": "1"}}, libraries={{}}, inputs={{}}), work)
-"""
+"""  # noqa: E501
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
@@ -93,7 +100,11 @@ def test_a_failed_stage_commits_nothing(tmp_path: Path) -> None:
 
 def test_a_refused_artifact_cannot_be_read_by_anybody_later(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    made, _ = store.build("a/b", made_from(x=1), lambda out: Outcome(digest="d", checks=[Check(name="rows_balance", passed=False, detail="3 in = 1 + 1")]))
+    made, _ = store.build(
+        "a/b",
+        made_from(x=1),
+        lambda out: Outcome(digest="d", checks=[Check(name="rows_balance", passed=False, detail="3 in = 1 + 1")]),
+    )
     store.set_head("r", "a/b", "a/b", made.fingerprint)
     with pytest.raises(RefusedArtifact, match=r"rows_balance: 3 in = 1 \+ 1"):
         Store(tmp_path).head("r", "a/b")
@@ -101,7 +112,11 @@ def test_a_refused_artifact_cannot_be_read_by_anybody_later(tmp_path: Path) -> N
 
 def test_a_failed_check_that_does_not_block_refuses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    made, _ = store.build("a/b", made_from(x=1), lambda out: Outcome(digest="d", checks=[Check(name="nice", passed=False, detail="", blocking=False)]))
+    made, _ = store.build(
+        "a/b",
+        made_from(x=1),
+        lambda out: Outcome(digest="d", checks=[Check(name="nice", passed=False, detail="", blocking=False)]),
+    )
     assert store.require("a/b", made.fingerprint).verdict[0].passed is False
 
 
@@ -121,7 +136,9 @@ def test_damage_is_noticed(tmp_path: Path, damage: str) -> None:
     if damage == "flip":  # sizes agree; only hashing finds it
         found = store.find("a/b", made.fingerprint)
         assert found is not None
-        assert store.verify(found) == [f"a/b {made.fingerprint[:12]}: part-00000.parquet does not hash to what its manifest says"]
+        assert store.verify(found) == [
+            f"a/b {made.fingerprint[:12]}: part-00000.parquet does not hash to what its manifest says"
+        ]
     else:
         with pytest.raises(DamagedArtifact, match=r"part-00000\.parquet"):
             store.find("a/b", made.fingerprint)
@@ -155,7 +172,11 @@ def test_an_artifact_being_written_is_known_to_others(tmp_path: Path) -> None:
 
 def test_every_byte_of_a_manifest_counts(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    made, _ = store.build("a", MadeFrom(config={"n": 1}, code={"m": "0" * 32}, libraries={"python": "3.11"}, inputs={}), lambda out: Outcome(digest="d", numbers={"rows": 17}))
+    made, _ = store.build(
+        "a",
+        MadeFrom(config={"n": 1}, code={"m": "0" * 32}, libraries={"python": "3.11"}, inputs={}),
+        lambda out: Outcome(digest="d", numbers={"rows": 17}),
+    )
     file = made.path / "manifest.json"
     before = file.read_bytes()
     for place in range(len(before)):
@@ -168,11 +189,15 @@ def test_every_byte_of_a_manifest_counts(tmp_path: Path) -> None:
 
 def test_a_manifest_that_was_written_anew_still_has_to_agree_with_its_fingerprint(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    made, _ = store.build("a", MadeFrom(config={"n": 1}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))
+    made, _ = store.build(
+        "a", MadeFrom(config={"n": 1}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d")
+    )
     made.manifest.made_from.config["n"] = 2
     (made.path / "manifest.json").write_text(made.manifest.sealed())
     changed = store.find("a", made.fingerprint)
-    assert changed is not None and store.verify(changed) == [f"a {made.fingerprint[:12]}: what its manifest says it is made from has another fingerprint"]
+    assert changed is not None and store.verify(changed) == [
+        f"a {made.fingerprint[:12]}: what its manifest says it is made from has another fingerprint"
+    ]
 
 
 def test_a_manifest_of_before_seals_is_read(tmp_path: Path) -> None:
@@ -185,7 +210,13 @@ def test_a_manifest_of_before_seals_is_read(tmp_path: Path) -> None:
     assert found is not None and store.verify(found) == []
 
 
-@pytest.mark.parametrize(("broken", "told"), [("a/{fingerprint}/verdict.json", "cannot be told whether the artifact passed"), ("builds/r/a.json", "which a the build uses")])
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("a/{fingerprint}/verdict.json", "cannot be told whether the artifact passed"),
+        ("builds/r/a.json", "which a the build uses"),
+    ],
+)
 def test_small_files_that_are_torn_are_named(tmp_path: Path, broken: str, told: str) -> None:
     store = Store(tmp_path)
     made, _ = store.build("a", MadeFrom(config={}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))

@@ -25,7 +25,9 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "_read_to", {})
 
 
-def test_another_process_is_told_what_the_trees_of_all_modules_say(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_is_told_what_the_trees_of_all_modules_say(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources = [file.read_bytes() for name in all_modules() if (file := module_file(name, ROOT))]
     said = [read_text(source, "neo_assets.core") for source in sources]
     assert [remembered_text(source, "neo_assets.core") for source in sources] == said
@@ -34,7 +36,9 @@ def test_another_process_is_told_what_the_trees_of_all_modules_say(store: Path, 
     assert [remembered_text(source, "neo_assets.core") for source in sources] == said
 
 
-def test_a_changed_text_another_package_and_another_method_are_read_anew(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_text_another_package_and_another_method_are_read_anew(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = b"from . import records\nLIMIT = 1\n"
     one = remembered_text(source, "neo_assets.core")
     assert remembered_text(source.replace(b"1", b"2"), "neo_assets.core").digest != one.digest
@@ -46,6 +50,8 @@ def test_a_changed_text_another_package_and_another_method_are_read_anew(store: 
     assert read == [(source, "neo_assets.core")]
 
 
-def test_a_store_that_cannot_be_written_to_costs_time_and_nothing_else(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written_to_costs_time_and_nothing_else(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NEO_STORE", str(store / "not there"))
     assert remembered_text(b"import numpy\n", "neo_assets").named == ("numpy",)

@@ -10,7 +10,10 @@ from neo_assets.core.terminal import FOLDED, show
 
 
 def test_a_piped_table_is_one_line_a_row_and_aligned_in_both_scripts(capsys: pytest.CaptureFixture[str]) -> None:
-    show([{"task": "中文题", "value": 0.5, "none": None, "n": 1200}, {"task": "a", "value": None, "none": None, "n": 7}], False)
+    show(
+        [{"task": "中文题", "value": 0.5, "none": None, "n": 1200}, {"task": "a", "value": None, "none": None, "n": 7}],
+        False,
+    )
     assert capsys.readouterr().out == "task    value      n\n中文题    0.5  1,200\na                  7\n"
 
 

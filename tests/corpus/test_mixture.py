@@ -38,7 +38,12 @@ def asked(**fields: object) -> Mixture:
 
 
 def rows(outcome: Outcome) -> dict[tuple[str, str], dict[str, float]]:
-    return {(str(r["language"]), str(r["source"])): {k: float(str(v)) for k, v in r.items() if k not in ("language", "source")} for r in outcome.tables["asked against got"]}
+    return {
+        (str(r["language"]), str(r["source"])): {
+            k: float(str(v)) for k, v in r.items() if k not in ("language", "source")
+        }
+        for r in outcome.tables["asked against got"]
+    }
 
 
 def test_rounds_are_served_to_the_document(tmp_path: Path) -> None:
@@ -55,7 +60,11 @@ def test_rounds_are_served_to_the_document(tmp_path: Path) -> None:
 
 def test_a_target_in_tokens_is_shared_out_by_weight(tmp_path: Path) -> None:
     mixture = asked(
-        target_tokens=200_000, weights={"en": 0.6, "zh": 0.4}, source_weights={"en": {"web": 0.25, "books": 0.75}}, bytes_per_token={"en": 4.0, "zh": 3.0}, max_rounds=50
+        target_tokens=200_000,
+        weights={"en": 0.6, "zh": 0.4},
+        source_weights={"en": {"web": 0.25, "books": 0.75}},
+        bytes_per_token={"en": 4.0, "zh": 3.0},
+        max_rounds=50,
     )
     outcome, _, _ = run(tmp_path, mixture)
     got = rows(outcome)
@@ -67,7 +76,9 @@ def test_a_target_in_tokens_is_shared_out_by_weight(tmp_path: Path) -> None:
 
 def test_a_source_that_cannot_serve_stops_the_build_with_its_numbers(tmp_path: Path) -> None:
     mixture = asked(target_tokens=2_000_000, weights={"en": 0.01, "zh": 0.99}, bytes_per_token={"en": 4.0, "zh": 3.0})
-    with pytest.raises(BadInput, match=r"web has [\d,]+ bytes in 'zh' and 5,940,000 are asked of it: [\d.]+ rounds, with max_rounds 4"):
+    with pytest.raises(
+        BadInput, match=r"web has [\d,]+ bytes in 'zh' and 5,940,000 are asked of it: [\d.]+ rounds, with max_rounds 4"
+    ):
         run(tmp_path, mixture)
     outcome, chosen, _ = run(tmp_path / "again", mixture.model_copy(update={"max_rounds": 1000.0}))
     assert max(chosen.values()) > 4 and outcome.numbers["tokens_asked"] == 2_000_000
@@ -80,8 +91,12 @@ def test_recalled_documents_are_read_more_often(tmp_path: Path) -> None:
         out.write("recalled.parquet", pa.table({"doc_id": some}))
         return Outcome(digest="r")
 
-    recall = Store(tmp_path / "store").build("hq_recall/en", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)[0]
-    outcome, chosen, _ = run(tmp_path, asked(rounds={"en": 1.0}, recalled_rounds={"en": 3.0}), **{"hq_recall/en": recall})
+    recall = Store(tmp_path / "store").build(
+        "hq_recall/en", MadeFrom(config={}, code={}, libraries={}, inputs={}), work
+    )[0]
+    outcome, chosen, _ = run(
+        tmp_path, asked(rounds={"en": 1.0}, recalled_rounds={"en": 3.0}), **{"hq_recall/en": recall}
+    )
     assert {chosen[i] for i in some} == {3} and outcome.numbers["recalled"] == 5
     assert {n for i, n in chosen.items() if i not in some} == {1}
 
@@ -91,10 +106,24 @@ def test_recalled_documents_are_read_more_often(tmp_path: Path) -> None:
     [
         ({}, "either rounds, or target_tokens"),
         ({"rounds": {"en": 1}, "target_tokens": 5}, "either rounds, or target_tokens"),
-        ({"target_tokens": 5, "weights": {"en": 0.5}, "bytes_per_token": {"en": 4}}, "weights adds up to 0.5, not to 1"),
+        (
+            {"target_tokens": 5, "weights": {"en": 0.5}, "bytes_per_token": {"en": 4}},
+            "weights adds up to 0.5, not to 1",
+        ),
         ({"target_tokens": 5, "weights": {"en": 1}}, "bytes_per_token names no en"),
-        ({"target_tokens": 5, "weights": {"en": 1}, "bytes_per_token": {"en": 4}, "recalled_rounds": {"en": 2}}, "recalled_rounds belongs to rounds"),
-        ({"target_tokens": 5, "weights": {"en": 1}, "bytes_per_token": {"en": 4}, "source_weights": {"en": {"a": 0.2}}}, r"source_weights\.en adds up to 0.2"),
+        (
+            {"target_tokens": 5, "weights": {"en": 1}, "bytes_per_token": {"en": 4}, "recalled_rounds": {"en": 2}},
+            "recalled_rounds belongs to rounds",
+        ),
+        (
+            {
+                "target_tokens": 5,
+                "weights": {"en": 1},
+                "bytes_per_token": {"en": 4},
+                "source_weights": {"en": {"a": 0.2}},
+            },
+            r"source_weights\.en adds up to 0.2",
+        ),
     ],
 )
 def test_a_mixture_that_cannot_be_meant_is_refused(fields: dict[str, object], message: str) -> None:

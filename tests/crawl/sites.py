@@ -29,7 +29,11 @@ def send(content: bytes, status: int = 200, **headers: str) -> Answer:
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
-        for name, value in {"Content-Type": "text/html", "Content-Length": str(len(content)), **{k.replace("_", "-"): v for k, v in headers.items()}}.items():
+        for name, value in {
+            "Content-Type": "text/html",
+            "Content-Length": str(len(content)),
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }.items():
             if value:
                 request.send_header(name, value)
         request.end_headers()
@@ -113,10 +117,19 @@ def serving(answers: dict[str, Answer]) -> Iterator[Site]:
 def upstream(source: Source, key: str = "sources/test") -> dict[str, Artifact]:
     """The one input that a crawl has: only its key counts, and what it says of files on this machine."""
     made_from = MadeFrom(config=read_source_input(source).model_dump(mode="json"), code={}, libraries={}, inputs={})
-    return {"sources": Artifact(key, Path("nowhere"), Manifest(key=key, fingerprint="f", digest="d", made_from=made_from, files={}, seconds=0, created_at=""), [])}
+    return {
+        "sources": Artifact(
+            key,
+            Path("nowhere"),
+            Manifest(key=key, fingerprint="f", digest="d", made_from=made_from, files={}, seconds=0, created_at=""),
+            [],
+        )
+    }
 
 
-def build(store: Path, key: str, stage: Callable[..., Outcome], config: BaseModel, inputs: Mapping[str, Artifact]) -> Artifact:
+def build(
+    store: Path, key: str, stage: Callable[..., Outcome], config: BaseModel, inputs: Mapping[str, Artifact]
+) -> Artifact:
     """Run a stage in a real store, as the factory does."""
     made_from = MadeFrom(config=config.model_dump(mode="json"), code={}, libraries={}, inputs=input_refs(inputs, {}))
     return Store(store).build(key, made_from, lambda out: stage(config, inputs, out))[0]
@@ -125,7 +138,15 @@ def build(store: Path, key: str, stage: Callable[..., Outcome], config: BaseMode
 def crawl_config(root: str, **fields: object) -> CrawlSource:
     politeness = fields.pop("politeness", Politeness(timeout_s=0.6, tries=2, concurrency=16))
     return CrawlSource.model_validate(
-        {"kind": "crawl", "licence": "CC0-1.0", "snapshot": "1", "seeds": [f"{root}/"], "allowed_domains": ["127.0.0.1"], "politeness": politeness, **fields}
+        {
+            "kind": "crawl",
+            "licence": "CC0-1.0",
+            "snapshot": "1",
+            "seeds": [f"{root}/"],
+            "allowed_domains": ["127.0.0.1"],
+            "politeness": politeness,
+            **fields,
+        }
     )
 
 

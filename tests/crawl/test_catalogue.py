@@ -16,7 +16,14 @@ from neo_assets.crawl.catalogue import describe_source, read_source_input, refus
 
 def describe(folder: Path, out: Path, **fields: object) -> Outcome:
     out.mkdir(parents=True)
-    config = {"kind": "html_folder", "path": str(folder), "host": "a.example", "licence": "MPL-2.0", "snapshot": "1", **fields}
+    config = {
+        "kind": "html_folder",
+        "path": str(folder),
+        "host": "a.example",
+        "licence": "MPL-2.0",
+        "snapshot": "1",
+        **fields,
+    }
     return describe_source(read_source_input(HtmlFolderSource.model_validate(config)), {}, Workspace(out))
 
 
@@ -24,7 +31,10 @@ def test_the_catalogue_quotes_the_terms_and_no_path_of_this_machine(tmp_path: Pa
     for place in ("here", "there"):
         (tmp_path / place / "pages").mkdir(parents=True)
         (tmp_path / place / "terms").write_text("You may.")
-    digests = {describe(tmp_path / p / "pages", tmp_path / p / "out", licence_file=str(tmp_path / p / "terms")).digest for p in ("here", "there")}
+    digests = {
+        describe(tmp_path / p / "pages", tmp_path / p / "out", licence_file=str(tmp_path / p / "terms")).digest
+        for p in ("here", "there")
+    }
     assert len(digests) == 1
     text = (tmp_path / "here/out/catalogue.json").read_text()
     assert json.loads(text)["terms"] == "You may." and str(tmp_path) not in text
@@ -32,13 +42,18 @@ def test_the_catalogue_quotes_the_terms_and_no_path_of_this_machine(tmp_path: Pa
 
 def test_a_new_snapshot_is_another_source(tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
-    assert describe(tmp_path / "pages", tmp_path / "a").digest != describe(tmp_path / "pages", tmp_path / "b", snapshot="2").digest
+    assert (
+        describe(tmp_path / "pages", tmp_path / "a").digest
+        != describe(tmp_path / "pages", tmp_path / "b", snapshot="2").digest
+    )
 
 
 @pytest.mark.parametrize("kind", ["documents", "warc", "html_folder"])
 def test_files_on_this_machine_count_by_their_content(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.html").write_text("one")
-    place = {"path": str(tmp_path), "host": "a.example"} if kind == "html_folder" else {"paths": [str(tmp_path / "*.html")]}
+    place = (
+        {"path": str(tmp_path), "host": "a.example"} if kind == "html_folder" else {"paths": [str(tmp_path / "*.html")]}
+    )
     source = TypeAdapter(Source).validate_python({"kind": kind, "licence": "CC0-1.0", "snapshot": "1", **place})
     seen = [source_input(source)]
     assert seen[0] == source_input(source) == read_source_input(source)

@@ -39,9 +39,15 @@ def test_every_fault_lands_in_the_log_and_none_stops_the_crawl(tmp_path: Path) -
         "/image": (send(b"\x89PNG", Content_Type="image/png"), "not_html"),
         "/untyped": (send(b"%PDF-1.4 " + b"x" * 600, Content_Type=""), "not_html"),
         "/silent": (stall(), "timeout"),
-        "/slow-body": (stall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 90\r\n\r\n<p>and then"), "timeout"),
+        "/slow-body": (
+            stall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 90\r\n\r\n<p>and then"),
+            "timeout",
+        ),
         "/hangs-up": (raw(b""), "connection"),
-        "/half": (raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 900\r\n\r\n<p>half"), "connection"),
+        "/half": (
+            raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 900\r\n\r\n<p>half"),
+            "connection",
+        ),
         "/no-http": (raw(b"\x00\x01\x02 not HTTP at all\r\n\r\n"), "bad_response"),
         "/empty": (send(b""), "empty"),
         "/busy": (busy_once, "fetched"),
@@ -51,7 +57,17 @@ def test_every_fault_lands_in_the_log_and_none_stops_the_crawl(tmp_path: Path) -
     }
     answers = {path: answer for path, (answer, _) in faults.items()}
     nowhere = "http://127.0.0.1:9/"
-    answers["/"] = send(links(*faults, nowhere, "http://[::1", "http://two words/", "mailto:a@b.example", "javascript:x()", "http://elsewhere.invalid/"))
+    answers["/"] = send(
+        links(
+            *faults,
+            nowhere,
+            "http://[::1",
+            "http://two words/",
+            "mailto:a@b.example",
+            "javascript:x()",
+            "http://elsewhere.invalid/",
+        )
+    )
     with serving(answers) as site:
         outcome, log = crawl(tmp_path, crawl_config(site.root, max_page_bytes=100_000))
     got = {url.removeprefix(site.root): row.outcome for url, row in log.items()}
@@ -80,7 +96,12 @@ def test_pages_are_stored_as_they_were_sent(tmp_path: Path) -> None:
 
 
 def test_redirects_to_one_page_give_one_document(tmp_path: Path) -> None:
-    answers = {"/": send(links("/one", "/two")), "/one": redirect("/page#part"), "/two": redirect("/page"), "/page": send(html("the page"))}
+    answers = {
+        "/": send(links("/one", "/two")),
+        "/one": redirect("/page#part"),
+        "/two": redirect("/page"),
+        "/page": send(html("the page")),
+    }
     with serving(answers) as site:
         outcome, log = crawl(tmp_path, crawl_config(site.root))
     assert outcome.rows_kept == 2 and site.hits["/page"] == 1
@@ -102,8 +123,13 @@ def test_robots_and_sitemaps_are_obeyed(tmp_path: Path) -> None:
     with serving({}) as site:
         root = site.root.encode()
         site.answers |= {
-            "/robots.txt": send(b"User-agent: *\nDisallow: /secret\n\nSitemap: " + root + b"/index.xml\n", Content_Type="text/plain"),
-            "/index.xml": send(b"<sitemapindex><sitemap><loc>" + root + b"/map.xml.gz</loc></sitemap></sitemapindex>", Content_Type="application/xml"),
+            "/robots.txt": send(
+                b"User-agent: *\nDisallow: /secret\n\nSitemap: " + root + b"/index.xml\n", Content_Type="text/plain"
+            ),
+            "/index.xml": send(
+                b"<sitemapindex><sitemap><loc>" + root + b"/map.xml.gz</loc></sitemap></sitemapindex>",
+                Content_Type="application/xml",
+            ),
             "/map.xml.gz": send(gzip.compress(listed.replace(b"ROOT", root)), Content_Type="application/gzip"),
             "/": send(links("/secret/door", "/moved")),
             "/moved": redirect("/secret/moved"),
@@ -128,13 +154,18 @@ def test_the_page_limit_cuts_in_url_order_at_any_concurrency(tmp_path: Path) -> 
     answers = {"/": send(links(*reversed(pages))), **{p: send(html(p)) for p in pages}, "/p03": send(b"", 404)}
     for concurrency in (1, 16):
         with serving(answers) as site:
-            _, log = crawl(tmp_path / str(concurrency), crawl_config(site.root, max_pages=10, politeness=Politeness(concurrency=concurrency)))
+            _, log = crawl(
+                tmp_path / str(concurrency),
+                crawl_config(site.root, max_pages=10, politeness=Politeness(concurrency=concurrency)),
+            )
         kept = [url.removeprefix(site.root) for url, row in log.items() if row.outcome == "fetched"]
         assert sorted(kept) == ["/", *(p for p in pages[:10] if p != "/p03")]
 
 
 def test_depth_is_counted_in_links_from_a_seed(tmp_path: Path) -> None:
-    with serving({"/": send(links("/1")), "/1": send(links("/2")), "/2": send(links("/3")), "/3": send(html("deep"))}) as site:
+    with serving(
+        {"/": send(links("/1")), "/1": send(links("/2")), "/2": send(links("/3")), "/3": send(html("deep"))}
+    ) as site:
         _, log = crawl(tmp_path, crawl_config(site.root, max_depth=2))
     assert {url.removeprefix(site.root): row.depth for url, row in log.items()} == {"/": 0, "/1": 1, "/2": 2}
 
@@ -160,9 +191,19 @@ def test_a_killed_crawl_resumes_without_asking_again(tmp_path: Path, monkeypatch
         go_on.wait(30)
         send(html("the trap"))(request)  # type: ignore[arg-type]
 
-    answers = {"/": send(links(*pages[:20], "/away")), "/away": redirect("/p39"), **{p: send(links(*pages[20:], "/gone")) for p in pages}, "/p15": trap}
+    answers = {
+        "/": send(links(*pages[:20], "/away")),
+        "/away": redirect("/p39"),
+        **{p: send(links(*pages[20:], "/gone")) for p in pages},
+        "/p15": trap,
+    }
     with serving(answers) as site:
-        script = KILLED.format(tests=str(Path(__file__).parent), root=str(Path(__file__).parents[2]), folder=str(tmp_path / "killed"), site=site.root)
+        script = KILLED.format(
+            tests=str(Path(__file__).parent),
+            root=str(Path(__file__).parents[2]),
+            folder=str(tmp_path / "killed"),
+            site=site.root,
+        )
         child = subprocess.Popen([sys.executable, "-c", script])
         (tmp_path / "killed").mkdir(exist_ok=True)
         try:
@@ -195,7 +236,16 @@ def pages(tmp_path: Path) -> Path:
 
 
 def folder_config(folder: Path, **fields: object) -> HtmlFolderSource:
-    return HtmlFolderSource.model_validate({"kind": "html_folder", "path": str(folder), "host": "site.example", "licence": "CC0-1.0", "snapshot": "1", **fields})
+    return HtmlFolderSource.model_validate(
+        {
+            "kind": "html_folder",
+            "path": str(folder),
+            "host": "site.example",
+            "licence": "CC0-1.0",
+            "snapshot": "1",
+            **fields,
+        }
+    )
 
 
 def test_a_folder_is_crawled_as_a_site_without_a_port_in_its_identity(tmp_path: Path, pages: Path) -> None:
@@ -203,7 +253,11 @@ def test_a_folder_is_crawled_as_a_site_without_a_port_in_its_identity(tmp_path: 
     second, _ = crawl(tmp_path / "b", folder_config(pages, politeness={"concurrency": 1, "delay_s": 30}))
     assert first.digest == second.digest
     kept = {url for url, row in log.items() if row.outcome == "fetched"}
-    assert kept == {"http://site.example/index.html", "http://site.example/alone.html", "http://site.example/%E9%83%A8/%E7%AC%AC%E4%B8%80.html"}
+    assert kept == {
+        "http://site.example/index.html",
+        "http://site.example/alone.html",
+        "http://site.example/%E9%83%A8/%E7%AC%AC%E4%B8%80.html",
+    }
     assert log["http://site.example/missing.html"].outcome == "http_error"
 
 

@@ -56,7 +56,9 @@ def zipped(*records: WarcRecord) -> list[bytes]:
 
 
 def read_warcs(folder: Path, *names: str, **fields: int) -> tuple[Outcome, list[LogRow], dict[str, bytes]]:
-    config = WarcSource.model_validate({"kind": "warc", "licence": "CC0-1.0", "snapshot": "1", "paths": [str(folder / n) for n in names], **fields})
+    config = WarcSource.model_validate(
+        {"kind": "warc", "licence": "CC0-1.0", "snapshot": "1", "paths": [str(folder / n) for n in names], **fields}
+    )
     out = folder / "out"
     out.mkdir(exist_ok=True)
     outcome = read_warc_source(config, upstream(config), Workspace(out))
@@ -75,8 +77,15 @@ def test_good_records_are_copied_and_others_named(tmp_path: Path) -> None:
     picture = record("http://a.example/png", b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n\x89PNG")
     (tmp_path / "a.warc").write_bytes(plain(*good(), chunked, missing, picture))
     outcome, log, pages = read_warcs(tmp_path, "a.warc")
-    assert pages["http://a.example/0"] == html("page 0") and pages["http://a.example/chunked"] == b"hello" and len(pages) == 5
-    assert {r.url.rpartition("/")[2]: r.outcome for r in log if r.outcome != "fetched"} == {"gone": "http_error", "png": "not_html"}
+    assert (
+        pages["http://a.example/0"] == html("page 0")
+        and pages["http://a.example/chunked"] == b"hello"
+        and len(pages) == 5
+    )
+    assert {r.url.rpartition("/")[2]: r.outcome for r in log if r.outcome != "fetched"} == {
+        "gone": "http_error",
+        "png": "not_html",
+    }
     assert (outcome.rows_in, outcome.rows_kept, outcome.rows_dropped) == (7, 5, 2)
 
 
@@ -87,7 +96,9 @@ def test_a_damaged_record_costs_only_itself(tmp_path: Path, packed: bool) -> Non
         members[1] = members[1][:60] + bytes(8) + members[1][68:]
         (tmp_path / "a.warc.gz").write_bytes(b"".join(members))
     else:
-        (tmp_path / "a.warc").write_bytes(plain(*good()).replace(b"WARC/1.1\r\n", b"BROKEN\r\n", 2).replace(b"BROKEN\r\n", b"WARC/1.1\r\n", 1))
+        (tmp_path / "a.warc").write_bytes(
+            plain(*good()).replace(b"WARC/1.1\r\n", b"BROKEN\r\n", 2).replace(b"BROKEN\r\n", b"WARC/1.1\r\n", 1)
+        )
     outcome, log, pages = read_warcs(tmp_path, "a.warc*")
     assert sorted(pages) == ["http://a.example/0", "http://a.example/2", "http://a.example/3"]
     bad = [r for r in log if r.outcome == "malformed_record"]
@@ -120,18 +131,26 @@ def test_a_record_or_a_body_that_inflates_without_end_is_named_and_costs_only_it
     endless = gzip.compress(bytes(5_000_000))
     bomb = record("http://a.example/bomb", ok(endless, b"Content-Encoding: gzip\r\n"))
     long = record("http://a.example/long", ok(bytes(3_000_000)))
-    (tmp_path / "a.warc.gz").write_bytes(b"".join(zipped(*good()[:2], bomb, long, record("http://a.example/last", ok(html("last"))))))
+    (tmp_path / "a.warc.gz").write_bytes(
+        b"".join(zipped(*good()[:2], bomb, long, record("http://a.example/last", ok(html("last")))))
+    )
     outcome, log, pages = read_warcs(tmp_path, "a.warc.gz", max_record_bytes=1_000_000)
     assert sorted(url.rpartition("/")[2] for url in pages) == ["0", "1", "last"]
     reasons = sorted(r.reason for r in log if r.outcome == "malformed_record")
-    assert len(reasons) == 2 and "http://a.example/long is 3,000,0" in reasons[0] and "max_record_bytes is 1,000,000" in reasons[0]
+    assert (
+        len(reasons) == 2
+        and "http://a.example/long is 3,000,0" in reasons[0]
+        and "max_record_bytes is 1,000,000" in reasons[0]
+    )
     assert "the body of http://a.example/bomb inflates to more than 1,000,000 bytes" in reasons[1]
     assert outcome.rows_dropped == 2
 
 
 def test_a_line_that_does_not_end_is_named_and_costs_only_itself(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "d.jsonl.gz", "wb") as stream:
-        stream.write(b'{"text": "first"}\n{"text": "' + b"x" * 5000 + b'"}\n{"text": "last"}\n{"text": "' + b"y" * 50_000)
+        stream.write(
+            b'{"text": "first"}\n{"text": "' + b"x" * 5000 + b'"}\n{"text": "last"}\n{"text": "' + b"y" * 50_000
+        )
     _, kept, bad = read_documents(tmp_path, "d.jsonl.gz", max_record_bytes=1000)
     assert sorted(str(r["text"]) for r in kept) == ["first", "last"]
     assert [r.reason for r in bad] == [
@@ -140,13 +159,27 @@ def test_a_line_that_does_not_end_is_named_and_costs_only_itself(tmp_path: Path)
     ]
 
 
-def read_documents(folder: Path, *names: str, **fields: object) -> tuple[Outcome, list[dict[str, object]], list[LogRow]]:
-    config = DocumentsSource.model_validate({"kind": "documents", "licence": "CC0-1.0", "snapshot": "1", "paths": [str(folder / n) for n in names], **fields})
+def read_documents(
+    folder: Path, *names: str, **fields: object
+) -> tuple[Outcome, list[dict[str, object]], list[LogRow]]:
+    config = DocumentsSource.model_validate(
+        {
+            "kind": "documents",
+            "licence": "CC0-1.0",
+            "snapshot": "1",
+            "paths": [str(folder / n) for n in names],
+            **fields,
+        }
+    )
     out = folder / "out"
     out.mkdir(exist_ok=True)
     outcome = read_documents_source(config, upstream(config), Workspace(out))
     kept = [row for path in sorted((out / "rows").iterdir()) for row in rows(read_table(path))]
-    return outcome, kept, [row for path in sorted((out / "log").iterdir()) for row in read_log(path) if row.outcome != "fetched"]
+    return (
+        outcome,
+        kept,
+        [row for path in sorted((out / "log").iterdir()) for row in read_log(path) if row.outcome != "fetched"],
+    )
 
 
 def test_bad_json_lines_are_dropped_with_file_and_record_number(tmp_path: Path) -> None:
@@ -175,14 +208,20 @@ def test_bad_json_lines_are_dropped_with_file_and_record_number(tmp_path: Path) 
 
 
 def test_mistyped_parquet_rows_are_dropped_and_a_torn_file_is_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": [1, 2], "url": ["http://a.example/1", "http://a.example/2"]}), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.table({"text": [1, 2], "url": ["http://a.example/1", "http://a.example/2"]}), tmp_path / "a.parquet"
+    )
     pq.write_table(pa.table({"body": ["other column"]}), tmp_path / "b.parquet")
-    pq.write_table(pa.table({"text": ["good", None], "url": ["http://a.example/3", "http://a.example/4"]}), tmp_path / "c.parquet")
+    pq.write_table(
+        pa.table({"text": ["good", None], "url": ["http://a.example/3", "http://a.example/4"]}), tmp_path / "c.parquet"
+    )
     (tmp_path / "d.parquet").write_bytes((tmp_path / "c.parquet").read_bytes()[:-9])
     outcome, kept, bad = read_documents(tmp_path, "*.parquet")
     assert [r["text"] for r in kept] == ["good"] and outcome.rows_dropped == 5
     reasons = {r.url: r.reason for r in bad}
-    assert "int" in reasons["a.parquet#1"] and "missing" in reasons["b.parquet#1"] and "missing" in reasons["c.parquet#2"]
+    assert (
+        "int" in reasons["a.parquet#1"] and "missing" in reasons["b.parquet#1"] and "missing" in reasons["c.parquet#2"]
+    )
     assert "cannot be read" in reasons["d.parquet#1"]
 
 
@@ -193,7 +232,9 @@ def test_parquet_and_json_lines_of_the_same_rows_have_the_same_digest(tmp_path: 
     pq.write_table(pa.Table.from_pylist(data), tmp_path / "p/x.parquet")
     with gzip.open(tmp_path / "j/x.jsonl.gz", "wt", encoding="utf-8") as stream:
         stream.writelines(json.dumps(row) + "\n" for row in reversed(data))
-    assert read_documents(tmp_path / "p", "x.parquet")[0].digest == read_documents(tmp_path / "j", "x.jsonl.gz")[0].digest
+    assert (
+        read_documents(tmp_path / "p", "x.parquet")[0].digest == read_documents(tmp_path / "j", "x.jsonl.gz")[0].digest
+    )
 
 
 def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path) -> None:

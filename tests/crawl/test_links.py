@@ -26,7 +26,19 @@ def test_a_url_has_one_canonical_form(url: str, form: str) -> None:
     assert canonical(form) == form
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "http://", "http://a b/", "mailto:a@b.example", "http://a.example:99999/", "http://" + "a" * 300, "/path", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://",
+        "http://a b/",
+        "mailto:a@b.example",
+        "http://a.example:99999/",
+        "http://" + "a" * 300,
+        "/path",
+        "",
+    ],
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(BadUrl):
         canonical(url)
@@ -39,21 +51,35 @@ def test_allowed_are_a_domain_and_what_is_below_it() -> None:
 
 
 def test_links_follow_the_base_and_the_encoding_of_their_page() -> None:
-    page = '<base href="/b/"><a href="x#1">1</a><a href="x#2">2</a><a href="?q=中">3</a><a href="http://[::1">4</a><a href="mailto:x@y">5</a><a>6</a>' + CHINESE
+    page = (
+        '<base href="/b/"><a href="x#1">1</a><a href="x#2">2</a><a href="?q=中">3</a><a href="http://[::1">4</a><a'
+        ' href="mailto:x@y">5</a><a>6</a>' + CHINESE
+    )
     found = page_links(page.encode("gb18030"), "http://a.example/a/", "text/html")
-    assert found.urls == ("http://a.example/b/?q=%D6%D0", "http://a.example/b/x") and found.malformed == ("http://[::1",)
+    assert found.urls == ("http://a.example/b/?q=%D6%D0", "http://a.example/b/x") and found.malformed == (
+        "http://[::1",
+    )
 
 
 def test_sitemaps_are_read_packed_plain_or_broken() -> None:
-    xml = b'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><url><loc> http://a.example/1 </loc></url><url><loc>http://a.example/2</loc>'
+    xml = (
+        b'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><url><loc> http://a.example/1'
+        b" </loc></url><url><loc>http://a.example/2</loc>"
+    )
     assert sitemap_entries(xml) == (["http://a.example/1", "http://a.example/2"], [])
     assert sitemap_entries(gzip.compress(xml)) == sitemap_entries(xml)
-    assert sitemap_entries(b"http://a.example/1\nhttp://a.example/2\n")[0] == ["http://a.example/1", "http://a.example/2"]
+    assert sitemap_entries(b"http://a.example/1\nhttp://a.example/2\n")[0] == [
+        "http://a.example/1",
+        "http://a.example/2",
+    ]
     assert sitemap_entries(b"\x1f\x8bnot gzip") == ([], [])
 
 
 def test_a_sitemap_loads_nothing_from_this_machine() -> None:
-    trick = b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><urlset><url><loc>http://a.example/&f;</loc></url></urlset>'
+    trick = (
+        b"<!DOCTYPE x [<!ENTITY f SYSTEM"
+        b' "file:///etc/passwd">]><urlset><url><loc>http://a.example/&f;</loc></url></urlset>'
+    )
     assert not any("root" in url for url in sitemap_entries(trick)[0])
 
 

@@ -29,11 +29,21 @@ def test_the_papers_bands_have_their_midpoint_at_0_844() -> None:
     assert midpoint(9, 13) == pytest.approx(0.8445, abs=1e-3)
 
 
-@pytest.mark.parametrize("settings", [NearDedup(bands=64, rows=8, shingle=1, unit="word", seed=1), NearDedup(bands=64, rows=8, shingle=5, unit="character", seed=2)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        NearDedup(bands=64, rows=8, shingle=1, unit="word", seed=1),
+        NearDedup(bands=64, rows=8, shingle=5, unit="character", seed=2),
+    ],
+)
 def test_the_estimate_is_near_the_true_jaccard(settings: NearDedup) -> None:
     left, right = [f"wordnumber{i:05d}" for i in range(1000)], [f"wordnumber{i:05d}" for i in range(200, 1200)]
     texts = [" ".join(left), " ".join(right)]
-    sets = [set(left), set(right)] if settings.unit == "word" else [{t[i : i + settings.shingle] for i in range(len(t) - settings.shingle + 1)} for t in texts]
+    sets = (
+        [set(left), set(right)]
+        if settings.unit == "word"
+        else [{t[i : i + settings.shingle] for i in range(len(t) - settings.shingle + 1)} for t in texts]
+    )
     a, b = of(texts, settings)
     assert float((a == b).mean()) == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]), abs=0.06)
 
@@ -57,7 +67,13 @@ def test_edited_copies_fall_into_one_cluster_and_others_do_not(tmp_path: Path, s
 
 
 def test_case_width_punctuation_and_white_space_do_not_count() -> None:
-    plain, dressed, other = of(["hello world abc123 你好世界 again", "  Hello,\n\nWORLD！ ＡＢＣ１２３\t“你好”世界。  (again)", "hello world abc124 你好世界 again"])
+    plain, dressed, other = of(
+        [
+            "hello world abc123 你好世界 again",
+            "  Hello,\n\nWORLD！ ＡＢＣ１２３\t“你好”世界。  (again)",
+            "hello world abc124 你好世界 again",
+        ]
+    )
     assert (plain == dressed).all()
     assert (plain != other).any()
 

@@ -1,4 +1,6 @@
-"""The de-duplication steps: who stays, what is cut, what the verdicts say, and that nothing depends on workers or shards."""
+"""The de-duplication steps: who stays, what is cut, what the verdicts say, and that nothing depends on workers or
+shards.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from neo_assets.core.recipe.data import NearDedup, ParagraphDedup, SimilarLineDe
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import substring
 from neo_assets.dedup.exact import ExactDedupInput, drop_exact_duplicates
-from neo_assets.dedup.lines import ParagraphDedupInput, SimilarLineDedupInput, drop_repeated_paragraphs, drop_similar_lines, without_similar_lines
+from neo_assets.dedup.lines import (
+    ParagraphDedupInput,
+    SimilarLineDedupInput,
+    drop_repeated_paragraphs,
+    drop_similar_lines,
+    without_similar_lines,
+)
 from neo_assets.dedup.near import NearDedupInput, drop_near_duplicates
 from neo_assets.dedup.substring import SubstringDedupInput, cut_repeated_substrings
 from neo_assets.text.tokens import buffers
@@ -28,15 +36,27 @@ def exact(before: Artifact, out: Workspace) -> Outcome:
 
 
 def near(before: Artifact, out: Workspace) -> Outcome:
-    return drop_near_duplicates(NearDedupInput(lang="en", settings=NearDedup(bands=9, rows=13, shingle=13, unit="character", seed=1)), {"before": before}, out)
+    return drop_near_duplicates(
+        NearDedupInput(lang="en", settings=NearDedup(bands=9, rows=13, shingle=13, unit="character", seed=1)),
+        {"before": before},
+        out,
+    )
 
 
 def paragraphs(before: Artifact, out: Workspace, minimum: int = 0) -> Outcome:
-    return drop_repeated_paragraphs(ParagraphDedupInput(lang="en", settings=ParagraphDedup(kind="paragraph", min_paragraph_bytes=minimum, min_chars=20)), {"before": before}, out)
+    return drop_repeated_paragraphs(
+        ParagraphDedupInput(
+            lang="en", settings=ParagraphDedup(kind="paragraph", min_paragraph_bytes=minimum, min_chars=20)
+        ),
+        {"before": before},
+        out,
+    )
 
 
 def substrings(before: Artifact, out: Workspace) -> Outcome:
-    return cut_repeated_substrings(SubstringDedupInput(lang="en", settings=SubstringDedup(length=50, min_chars=20)), {"before": before}, out)
+    return cut_repeated_substrings(
+        SubstringDedupInput(lang="en", settings=SubstringDedup(length=50, min_chars=20)), {"before": before}, out
+    )
 
 
 SIMILAR = SimilarLineDedup(kind="similar_line", max_distance=0.1, exact_below=15, min_chars=5)
@@ -49,19 +69,26 @@ def similar(before: Artifact, out: Workspace) -> Outcome:
 STEPS = [exact, near, paragraphs, substrings, similar]
 
 
-def run(step: Step, folder: Path, documents: list[dict[str, object]], shards: int = 1, workers: int = 1) -> tuple[Outcome, Workspace]:
+def run(
+    step: Step, folder: Path, documents: list[dict[str, object]], shards: int = 1, workers: int = 1
+) -> tuple[Outcome, Workspace]:
     out = Workspace(folder / f"out-{shards}-{workers}", workers=workers)
     out.path.mkdir(parents=True)
     return step(left_by_a_step(folder / "store", documents, shards), out), out
 
 
 def corpus() -> list[dict[str, object]]:
-    """Texts of both languages with everything that the steps look for: copies, edited copies, shared paragraphs and passages."""
+    """Texts of both languages with everything that the steps look for: copies, edited copies, shared paragraphs and
+    passages.
+    """
     generator = random.Random(5)
     made = [text(generator, lang) for lang in ("en", "zh") for _ in range(30)]
     out = [document(t, name=f"page{i}") for i, t in enumerate(made)]
     out += [document(t, name=f"copy{i}") for i, t in enumerate(made[:6])]
-    out += [document(t.replace("verdict", "judgement", 1) + " Edited.", name=f"edited{i}") for i, t in enumerate(made[:30:3])]
+    out += [
+        document(t.replace("verdict", "judgement", 1) + " Edited.", name=f"edited{i}")
+        for i, t in enumerate(made[:30:3])
+    ]
     shared = sentence(generator, "en", 30)
     out += [document(text(generator, "en") + "\n" + shared + "\n\nend " + str(i), name=f"sharing{i}") for i in range(8)]
     return out
@@ -123,7 +150,12 @@ def test_of_equal_texts_the_surest_then_the_smallest_id_stays(tmp_path: Path) ->
 def test_of_near_duplicates_the_longest_stays_and_the_others_name_it(tmp_path: Path) -> None:
     body = text(random.Random(2), "en", 60)
     long = document(body + " And one more sentence at the end.", name="long")
-    documents = [document(body, name="a"), document(body + " x", name="b"), long, document(text(random.Random(3), "en", 60), name="else")]
+    documents = [
+        document(body, name="a"),
+        document(body + " x", name="b"),
+        long,
+        document(text(random.Random(3), "en", 60), name="else"),
+    ]
     _, out = run(near, tmp_path, documents)
     assert set(texts_of(out)) == {long["doc_id"], documents[3]["doc_id"]}
     loser = verdicts_of(out)[str(documents[0]["doc_id"])]
@@ -133,7 +165,11 @@ def test_of_near_duplicates_the_longest_stays_and_the_others_name_it(tmp_path: P
 def test_a_paragraph_stays_where_it_is_first_and_blank_lines_stay_everywhere(tmp_path: Path) -> None:
     repeated = "This very paragraph stands in several documents."
     documents = sorted(
-        (document(f"Only here, number {i}, and long enough.\n\n  {repeated}\n\nThe end of number {i}.", name=str(i)) for i in range(4)), key=lambda d: str(d["doc_id"])
+        (
+            document(f"Only here, number {i}, and long enough.\n\n  {repeated}\n\nThe end of number {i}.", name=str(i))
+            for i in range(4)
+        ),
+        key=lambda d: str(d["doc_id"]),
     )
     _, out = run(paragraphs, tmp_path, documents, shards=2)
     texts = texts_of(out)
@@ -177,7 +213,12 @@ def cut_by_definition(texts: list[str], length: int) -> list[str]:
     return out
 
 
-@given(texts=st.lists(st.text("ab中\n", max_size=40), min_size=1, max_size=5), length=st.integers(2, 6), passes=st.integers(1, 3), cut=st.integers(0, 5))
+@given(
+    texts=st.lists(st.text("ab中\n", max_size=40), min_size=1, max_size=5),
+    length=st.integers(2, 6),
+    passes=st.integers(1, 3),
+    cut=st.integers(0, 5),
+)
 @settings(max_examples=300, deadline=None)
 def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, passes: int, cut: int) -> None:
     import numpy as np
@@ -192,10 +233,20 @@ def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, 
     marks = np.zeros(total // 8 + 1, np.uint8)
     held = [buffers(pa.array(part, pa.string())) for part in shards]
     for index in range(passes):
-        substring.mark([substring.windows(h.data, h.offsets, length, passes, index, first) for h, first in zip(held, firsts, strict=False)], marks)
+        substring.mark(
+            [
+                substring.windows(h.data, h.offsets, length, passes, index, first)
+                for h, first in zip(held, firsts, strict=False)
+            ],
+            marks,
+        )
     found: list[str] = []
     for h, first, part in zip(held, firsts, shards, strict=False):
-        out, offsets, removed = np.empty(len(h.data), np.uint8), np.zeros(len(part) + 1, np.int64), np.zeros(len(part), np.int64)
+        out, offsets, removed = (
+            np.empty(len(h.data), np.uint8),
+            np.zeros(len(part) + 1, np.int64),
+            np.zeros(len(part), np.int64),
+        )
         kernels.without_repeats(h.data, h.offsets, length, marks, first, out, offsets, removed)
         found += string_array(out, offsets).to_pylist()
         assert removed.tolist() == [len(a) - len(b) for a, b in zip(part, found[-len(part) :], strict=True)]
@@ -222,12 +273,23 @@ def distance(a: str, b: str) -> int:
     return row[-1]
 
 
-LINES = st.lists(st.tuples(st.text("天地玄黄宇宙洪荒日月盈昃", min_size=0, max_size=30), st.sampled_from(["。", "！", "\n", "；", ". ", "？\n"])), max_size=8)
+LINES = st.lists(
+    st.tuples(
+        st.text("天地玄黄宇宙洪荒日月盈昃", min_size=0, max_size=30),
+        st.sampled_from(["。", "！", "\n", "；", ". ", "？\n"]),
+    ),
+    max_size=8,
+)
 
 
-@given(lines=LINES, edits=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 29), st.sampled_from("天地辰宿")), max_size=4))
+@given(
+    lines=LINES,
+    edits=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 29), st.sampled_from("天地辰宿")), max_size=4),
+)
 @settings(max_examples=300, deadline=None)
-def test_similar_lines_are_those_within_the_distance(lines: list[tuple[str, str]], edits: list[tuple[int, int, str]]) -> None:
+def test_similar_lines_are_those_within_the_distance(
+    lines: list[tuple[str, str]], edits: list[tuple[int, int, str]]
+) -> None:
     import pyarrow as pa
 
     lines = [*lines, *((lines[i][0][:j] + c + lines[i][0][j + 1 :], "。") for i, j, c in edits if i < len(lines))]
@@ -242,7 +304,11 @@ def test_similar_lines_are_those_within_the_distance(lines: list[tuple[str, str]
     expected = ""
     for piece in pieces:
         content = piece.strip("。！？；. \n")
-        alike = any(k == content or (min(len(k), len(content)) > 15 and distance(k, content) <= int(0.1 * max(len(k), len(content)) + 1e-9)) for k in kept)
+        alike = any(
+            k == content
+            or (min(len(k), len(content)) > 15 and distance(k, content) <= int(0.1 * max(len(k), len(content)) + 1e-9))
+            for k in kept
+        )
         if content and alike:
             expected += "\n" if piece.endswith("\n") else ""
             continue
@@ -254,5 +320,15 @@ def test_similar_lines_are_those_within_the_distance(lines: list[tuple[str, str]
 
 
 def test_two_sentences_that_differ_in_the_last_mark_are_one(tmp_path: Path) -> None:
-    _, out = run(similar, tmp_path, [document("这是一个足够长的句子，它说的是同一件事情。另外一句话也在这里。这是一个足够长的句子，它说的是同一件事情！", "zh", "a")])
+    _, out = run(
+        similar,
+        tmp_path,
+        [
+            document(
+                "这是一个足够长的句子，它说的是同一件事情。另外一句话也在这里。这是一个足够长的句子，它说的是同一件事情！",
+                "zh",
+                "a",
+            )
+        ],
+    )
     assert list(texts_of(out).values()) == ["这是一个足够长的句子，它说的是同一件事情。另外一句话也在这里。"]

@@ -37,7 +37,10 @@ def _file(path: Path, *records: object) -> Path:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_our_own_benchmarks_are_sound_and_no_position_is_favoured(lang: str, tmp_path: Path) -> None:
     path = ROOT / "neo_assets" / "evaluate" / "items" / f"general_{lang}.jsonl"
-    config = benchmark_items_input({"general": Choice(kind="choice", path=path.relative_to(ROOT).as_posix(), lang=lang, licence="Apache-2.0")}, ["en", "zh"])
+    config = benchmark_items_input(
+        {"general": Choice(kind="choice", path=path.relative_to(ROOT).as_posix(), lang=lang, licence="Apache-2.0")},
+        ["en", "zh"],
+    )
     outcome = collect_benchmarks(config, {}, Workspace(tmp_path))
     items = [json.loads(line) for line in (tmp_path / "general.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(items) == outcome.rows_in == outcome.rows_kept == 40
@@ -112,7 +115,8 @@ def test_one_changed_record_changes_one_tasks_identity_and_the_digest(tmp_path: 
     first, second = identities(tmp_path / "a"), identities(tmp_path / "b")
     assert [name for name in first if first[name] != second[name]] == ["test"]
     assert before.digest != after.digest
-    # What training text must not hold is the question and, for a short one, its answer: both are looked for, so they count there too.
+    # What training text must not hold is the question and, for a short one, its answer: both are looked for, so they
+    # count there too.
     assert {n for n in before.parts if before.parts[n] != after.parts[n]} == {"test", SEARCHED}
 
 

@@ -47,7 +47,10 @@ def test_equals_are_called_different_as_rarely_as_asked_and_unequals_are_found()
     false, found = 0, 0
     for _ in range(60):
         hard = rng.normal(2, 1, 120)
-        a, same, worse = ({f"d{i}": (float(v), 100) for i, v in enumerate(values)} for values in (hard, hard + rng.normal(0, 0.1, 120), hard + rng.normal(0.05, 0.1, 120)))
+        a, same, worse = (
+            {f"d{i}": (float(v), 100) for i, v in enumerate(values)}
+            for values in (hard, hard + rng.normal(0, 0.1, 120), hard + rng.normal(0.05, 0.1, 120))
+        )
         false += paired(a, same).p < 0.05
         found += paired(a, worse).p < 0.05
     assert false <= 9  # 3 expected; more than 9 of 60 has a chance of 0.1 %

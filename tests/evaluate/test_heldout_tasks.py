@@ -31,18 +31,71 @@ SETTINGS = HeldoutTasks(
     seed=7,
 )
 BOTH = ["en", "zh"]
-_EN = ["river", "stone", "garden", "winter", "teacher", "market", "letter", "window", "silver", "morning", "paper", "mountain", "bridge", "harbour", "lantern", "orchard"]
-_ZH = ["河流", "石头", "花园", "冬天", "老师", "市场", "书信", "窗户", "白银", "早晨", "纸张", "高山", "大桥", "港口", "灯笼", "果园"]
+_EN = [
+    "river",
+    "stone",
+    "garden",
+    "winter",
+    "teacher",
+    "market",
+    "letter",
+    "window",
+    "silver",
+    "morning",
+    "paper",
+    "mountain",
+    "bridge",
+    "harbour",
+    "lantern",
+    "orchard",
+]
+_ZH = [
+    "河流",
+    "石头",
+    "花园",
+    "冬天",
+    "老师",
+    "市场",
+    "书信",
+    "窗户",
+    "白银",
+    "早晨",
+    "纸张",
+    "高山",
+    "大桥",
+    "港口",
+    "灯笼",
+    "果园",
+]
 
 
 def _document(lang: str, number: int) -> dict[str, object]:
     rng = random.Random(f"{lang}{number}")
     if lang == "en":
-        lines = [" ".join(f"The {rng.choice(_EN)} and the {rng.choice(_EN)} met {rng.choice(_EN)} {rng.randrange(10_000)}." for _ in range(5)) for _ in range(4)]
+        lines = [
+            " ".join(
+                f"The {rng.choice(_EN)} and the {rng.choice(_EN)} met {rng.choice(_EN)} {rng.randrange(10_000)}."
+                for _ in range(5)
+            )
+            for _ in range(4)
+        ]
     else:
-        lines = ["".join(f"{rng.choice(_ZH)}旁边有{rng.choice(_ZH)}和{rng.choice(_ZH)}{rng.randrange(10_000)}。" for _ in range(5)) for _ in range(4)]
+        lines = [
+            "".join(
+                f"{rng.choice(_ZH)}旁边有{rng.choice(_ZH)}和{rng.choice(_ZH)}{rng.randrange(10_000)}。"
+                for _ in range(5)
+            )
+            for _ in range(4)
+        ]
     doc_id = digest_bytes(f"{lang}{number}".encode())
-    return dict.fromkeys(DOCUMENT.names, "") | {"doc_id": doc_id, "text": "\n".join(lines), "lang": lang, "lang_score": 1.0, "licence": "CC0-1.0", "cluster_id": doc_id}
+    return dict.fromkeys(DOCUMENT.names, "") | {
+        "doc_id": doc_id,
+        "text": "\n".join(lines),
+        "lang": lang,
+        "lang_score": 1.0,
+        "licence": "CC0-1.0",
+        "cluster_id": doc_id,
+    }
 
 
 DOCUMENTS = [_document(lang, n) for lang in BOTH for n in range(10)]
@@ -51,14 +104,28 @@ DOCUMENTS = [_document(lang, n) for lang in BOTH for n in range(10)]
 def _heldout(folder: Path, documents: list[dict[str, object]]) -> Artifact:
     path = write_table(pa.Table.from_pylist(documents, schema=DOCUMENT), folder / "part-00000.parquet")
     files = {"part-00000.parquet": FileEntry(size=path.stat().st_size, digest="")}
-    manifest = Manifest(key="heldout", fingerprint="0", digest="0", made_from=MadeFrom(config={}, code={}, libraries={}, inputs={}), files=files, seconds=0, created_at="")
+    manifest = Manifest(
+        key="heldout",
+        fingerprint="0",
+        digest="0",
+        made_from=MadeFrom(config={}, code={}, libraries={}, inputs={}),
+        files=files,
+        seconds=0,
+        created_at="",
+    )
     return Artifact("heldout", folder, manifest, [])
 
 
-def _make(folder: Path, documents: list[dict[str, object]], settings: HeldoutTasks = SETTINGS, languages: list[str] = BOTH) -> Outcome:
+def _make(
+    folder: Path, documents: list[dict[str, object]], settings: HeldoutTasks = SETTINGS, languages: list[str] = BOTH
+) -> Outcome:
     out = Workspace(folder / "out")
     return make_heldout_tasks(
-        HeldoutTasksInput(tasks=settings, languages=languages, split=Split(share=0.1, seed=1, together=[r"/(en|zh)(?=/)"])), {"heldout": _heldout(folder, documents)}, out
+        HeldoutTasksInput(
+            tasks=settings, languages=languages, split=Split(share=0.1, seed=1, together=[r"/(en|zh)(?=/)"])
+        ),
+        {"heldout": _heldout(folder, documents)},
+        out,
     )
 
 
@@ -71,7 +138,13 @@ def test_tasks_do_not_depend_on_the_order_of_the_documents(tmp_path: Path) -> No
     shuffled = random.Random(1).sample(DOCUMENTS, len(DOCUMENTS))
     second = _make(tmp_path / "b", shuffled)
     assert first.digest == second.digest
-    for name in ("tasks.json", "next_sentence_en.jsonl", "next_sentence_zh.jsonl", "bits_per_byte_en.jsonl", "bits_per_byte_zh.jsonl"):
+    for name in (
+        "tasks.json",
+        "next_sentence_en.jsonl",
+        "next_sentence_zh.jsonl",
+        "bits_per_byte_en.jsonl",
+        "bits_per_byte_zh.jsonl",
+    ):
         assert (tmp_path / "a" / "out" / name).read_bytes() == (tmp_path / "b" / "out" / name).read_bytes()
 
 
@@ -146,7 +219,14 @@ def test_long_documents_are_cut_and_as_many_as_asked_are_used(tmp_path: Path) ->
 
 
 def test_too_few_items_is_said_and_none_at_all_refuses(tmp_path: Path) -> None:
-    few = {c.name: c for c in _make(tmp_path / "a", DOCUMENTS, SETTINGS.model_copy(update={"items": HeldoutItems(next_sentence=500, cloze=0, translation=0)})).checks}
+    few = {
+        c.name: c
+        for c in _make(
+            tmp_path / "a",
+            DOCUMENTS,
+            SETTINGS.model_copy(update={"items": HeldoutItems(next_sentence=500, cloze=0, translation=0)}),
+        ).checks
+    }
     assert not few["enough_items_en"].passed and not few["enough_items_en"].blocking
     assert "of the 500" in few["enough_items_en"].detail
     assert few["has_items_en"].passed
@@ -174,9 +254,17 @@ def test_a_language_without_lengths_is_named(tmp_path: Path) -> None:
     ("lang", "text", "sentences"),
     [
         ("en", "One is here. Two! Is three? And a tail", ["One is here.", "Two!", "Is three?"]),
-        ("en", "Dr. Smith met J. Doe, e.g. at 3.14 p.m. today. He left.", ["Dr. Smith met J. Doe, e.g. at 3.14 p.m. today.", "He left."]),
+        (
+            "en",
+            "Dr. Smith met J. Doe, e.g. at 3.14 p.m. today. He left.",
+            ["Dr. Smith met J. Doe, e.g. at 3.14 p.m. today.", "He left."],
+        ),
         ("en", 'He said "stop." Then left.\nA heading\nNext line.', ['He said "stop."', "Then left.", "Next line."]),
-        ("zh", "你好吗？我很好。他说：“走吧！”然后走了。尾巴", ["你好吗？", "我很好。", "他说：“走吧！”", "然后走了。"]),
+        (
+            "zh",
+            "你好吗？我很好。他说：“走吧！”然后走了。尾巴",
+            ["你好吗？", "我很好。", "他说：“走吧！”", "然后走了。"],
+        ),
         ("zh", "第1.5版。\n新的一行。", ["第1.5版。", "新的一行。"]),
     ],
 )
@@ -187,7 +275,10 @@ def test_sentences_are_split_where_a_reader_would(lang: str, text: str, sentence
 def test_a_sentence_that_stands_inside_a_longer_one_of_the_document_is_no_distractor() -> None:
     quoted = "The red fox ran home at nine."
     asked = Text("a", "a", f"He wrote this down: {quoted} The old owl sat down at ten.")
-    lenders = [Text("b", "b", f"We heard it all. {quoted}"), Text("c", "c", "He had nothing to say. A wholly different and longer sentence.")]
+    lenders = [
+        Text("b", "b", f"We heard it all. {quoted}"),
+        Text("c", "c", "He had nothing to say. A wholly different and longer sentence."),
+    ]
     items = make_items([asked, *lenders], "en", Limits(10, 100, 5, 60), items=10, choices=2, seed=1)
     assert items
     assert not any(quoted in i.choices and "The old owl sat down at ten." in i.choices for i in items)

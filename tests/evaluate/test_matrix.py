@@ -1,4 +1,6 @@
-"""All scores in one table: what is not comparable is told apart, and what stands in the training text is told beside."""
+"""All scores in one table: what is not comparable is told apart, and what stands in the training
+text is told beside.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def checkpoint(step: int) -> str:
 class Built:
     """A store in which a run was trained, exported at some steps, and asked two tasks there."""
 
-    def __init__(self, root: Path, right: dict[int, float], content: str = "", flagged: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self, root: Path, right: dict[int, float], content: str = "", flagged: dict[str, list[str]] | None = None
+    ) -> None:
         self.store = Store(root)
         self.before: dict[str, int] = {}
         self.store.set_head("mine", "pretraining/main", "pretraining/main", RUN)
@@ -60,15 +64,21 @@ class Built:
         config = gathered(ScoreMatrixInput(runs=["main"]), self.store, "mine", identities, self.before)
         return self.make(
             "score_matrix",
-            lambda out: make_score_matrix(config, {"contamination": self.contamination}, out, store=self.store, recipe="mine"),
+            lambda out: make_score_matrix(
+                config, {"contamination": self.contamination}, out, store=self.store, recipe="mine"
+            ),
             of=config.scores,
             now=identities,
             before=self.before,
         )
 
-    def comparison(self, baseline: Subject | None = None, asked: tuple[str, ...] = ("quiz", "test"), **regression: object) -> Artifact:
+    def comparison(
+        self, baseline: Subject | None = None, asked: tuple[str, ...] = ("quiz", "test"), **regression: object
+    ) -> Artifact:
         gates = RECIPE.evaluation.gates
-        gates = gates.model_copy(update={"regression": gates.regression.model_copy(update={"blocking": True, **regression})})
+        gates = gates.model_copy(
+            update={"regression": gates.regression.model_copy(update={"blocking": True, **regression})}
+        )
         config = ComparisonInput(
             recipe="mine",
             description="d",
@@ -101,7 +111,15 @@ def test_scores_of_a_changed_task_stand_beside_the_new_ones_and_are_marked(tmp_p
 
 
 def test_of_scores_that_another_version_of_the_programs_made_only_the_newest_counts() -> None:
-    common = {"run": "main", "checkpoint": "c", "task": "quiz", "metric": "acc", "subset": None, "attempt": 1, "identity": "i"}
+    common = {
+        "run": "main",
+        "checkpoint": "c",
+        "task": "quiz",
+        "metric": "acc",
+        "subset": None,
+        "attempt": 1,
+        "identity": "i",
+    }
     rows = [common | {"value": 0.1}, common | {"value": 0.2}, common | {"value": 0.3, "identity": "j"}]
     assert [r["value"] for r in last_made(rows)] == [0.2, 0.3]
 
@@ -117,7 +135,10 @@ def test_a_score_without_what_stands_in_the_training_text_is_a_row_of_its_own(tm
     rows = {(r["task"], r["subset"]): r for r in built.matrix().table(FILE).to_pylist()}
     assert ("test", "clean") not in rows
     assert (rows["quiz", None]["value"], rows["quiz", None]["n"]) == (0.5, 40)
-    assert (rows["quiz", "clean"]["value"], rows["quiz", "clean"]["n"]) == (pytest.approx(10 / 30), 30)  # of 20 right ones, ten were seen in training
+    assert (rows["quiz", "clean"]["value"], rows["quiz", "clean"]["n"]) == (
+        pytest.approx(10 / 30),
+        30,
+    )  # of 20 right ones, ten were seen in training
     assert not rows["quiz", "clean"]["main"]
 
 
@@ -127,7 +148,11 @@ def test_items_are_read_once_for_what_is_left_out_and_again_for_anything_else(tm
     items = next(tmp_path / str(r["samples"]) for r in first if r["task"] == "quiz")
     kept = items.read_text()
     items.write_text("x" * len(kept))  # whoever reads it now, notices
-    more = {(r["step"], r["subset"]): r["value"] for r in Built(tmp_path, {1: 0.5, 2: 0.75}, flagged=flagged).matrix().table(FILE).to_pylist() if r["task"] == "quiz"}
+    more = {
+        (r["step"], r["subset"]): r["value"]
+        for r in Built(tmp_path, {1: 0.5, 2: 0.75}, flagged=flagged).matrix().table(FILE).to_pylist()
+        if r["task"] == "quiz"
+    }
     assert more[1, "clean"] == pytest.approx(10 / 30) and more[2, "clean"] == pytest.approx(20 / 30)
     items.write_text(kept)
     rows = [r for r in read_scores(Store(tmp_path)).to_pylist() if r["task"] == "quiz" and r["step"] == 1]
@@ -141,7 +166,10 @@ def test_tokens_are_counted_from_the_first_weights_on(tmp_path: Path) -> None:
     built = Built(tmp_path, {1: 0.5, 2: 0.5})
     built.before = {"main": 500}
     assert [r["tokens"] for r in built.matrix().table(FILE).to_pylist() if r["task"] == "quiz"] == [1500, 2500]
-    assert (tokens_before(RECIPE, "main", built.store), tokens_before(RECIPE, "decay", built.store)) == (0, 80 * 4096), "as planned: there is no checkpoint here"
+    assert (tokens_before(RECIPE, "main", built.store), tokens_before(RECIPE, "decay", built.store)) == (
+        0,
+        80 * 4096,
+    ), "as planned: there is no checkpoint here"
 
 
 def test_new_scores_make_a_new_matrix_and_nothing_else_does(tmp_path: Path) -> None:
@@ -166,7 +194,9 @@ def test_a_better_one_passes_and_says_what_it_was_held_against(tmp_path: Path) -
     made = Built(tmp_path, {1: 0.5, 2: 0.9}).comparison()
     assert made.refused_by == []
     rows = json.loads(made.file("comparisons.json").read_text())
-    assert {(r["task"], r["against"], r["verdict"]) for r in rows} == {(t, f"parent main {checkpoint(1)}", "better") for t in ("quiz", "test")}
+    assert {(r["task"], r["against"], r["verdict"]) for r in rows} == {
+        (t, f"parent main {checkpoint(1)}", "better") for t in ("quiz", "test")
+    }
 
 
 def test_gates_look_at_what_every_checkpoint_is_asked_and_the_page_shows_the_rest(tmp_path: Path) -> None:
@@ -214,8 +244,13 @@ def test_a_folder_that_is_no_whole_model_is_told_before_anything_is_asked(tmp_pa
 def test_published_scores_say_where_they_are_from_and_none_is_from_memory() -> None:
     rows = read_published([Path(name) for name in RECIPE.evaluation.published])
     models = {r["model"] for r in rows}
-    assert {"Llama-3-8B", "Mistral-7B-v0.1", "OLMo-7B", "Amber-7B", "Pythia-6.9B"} <= models and any(str(m).startswith("MAP-Neo-7B") for m in models)
-    assert all(r["harness"] == "other harness" and ("printed" in str(r["provenance"]) or "figure" in str(r["provenance"])) for r in rows)
+    assert {"Llama-3-8B", "Mistral-7B-v0.1", "OLMo-7B", "Amber-7B", "Pythia-6.9B"} <= models and any(
+        str(m).startswith("MAP-Neo-7B") for m in models
+    )
+    assert all(
+        r["harness"] == "other harness" and ("printed" in str(r["provenance"]) or "figure" in str(r["provenance"]))
+        for r in rows
+    )
     assert all(0 < float(str(r["value"])) < 1 for r in rows)
     assert {r["task"] for r in rows} <= set(RECIPE.evaluation.benchmarks), "each stands beside a task of ours"
 

@@ -1,6 +1,7 @@
 """The page of scores: it loads nothing, joins nothing that cannot be compared, and what a model wrote stays text.
 
-What a browser does is asked of a real one: the system's Chromium. Where there is none, those tests are not run, and the run says so.
+What a browser does is asked of a real one: the system's Chromium. Where there is none, those tests are not run, and the
+run says so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'\u20
 Open = Callable[..., Page]
 
 
-def row(task: str = "cloze_en", step: int = 100, value: float = 0.3, run: str = "main", identity: str = NEW, attempt: int = 1, **more: object) -> ScoreRow:
+def row(
+    task: str = "cloze_en",
+    step: int = 100,
+    value: float = 0.3,
+    run: str = "main",
+    identity: str = NEW,
+    attempt: int = 1,
+    **more: object,
+) -> ScoreRow:
     made = ScoreRow(
         run=run,
         step=step,
@@ -53,7 +62,9 @@ def row(task: str = "cloze_en", step: int = 100, value: float = 0.3, run: str = 
 
 
 def generation(step: int, lang: str, prompt: str, continuation: str, run: str = "main") -> Generation:
-    return Generation(run=run, step=step, checkpoint=f"{run}/{step:09d}", lang=lang, prompt=prompt, continuation=continuation)
+    return Generation(
+        run=run, step=step, checkpoint=f"{run}/{step:09d}", lang=lang, prompt=prompt, continuation=continuation
+    )
 
 
 def small(**more: object) -> ScorePage:
@@ -61,14 +72,33 @@ def small(**more: object) -> ScorePage:
     rows = [row(step=s, value=0.25 + s / 2000, identity=OLD if s < 350 else NEW) for s in range(100, 700, 100)]
     rows += [row(step=500, value=0.47, attempt=2)]
     rows += [row("cloze_zh", s, 0.25 + s / 3000, run) for run in ("main", "annealed") for s in range(100, 700, 100)]
-    rows += [row("bytes_zh", s, 4 - s / 300, higher_is_better=False, chance=None, metric="bits per byte") for s in range(100, 700, 100)]
-    rows += [row("cloze_zh", s, 0.2 + s / 3000, subset=subset, main=True) for s in (100, 600) for subset in ("clean", "source:handbook", "source:news")]
+    rows += [
+        row("bytes_zh", s, 4 - s / 300, higher_is_better=False, chance=None, metric="bits per byte")
+        for s in range(100, 700, 100)
+    ]
+    rows += [
+        row("cloze_zh", s, 0.2 + s / 3000, subset=subset, main=True)
+        for s in (100, 600)
+        for subset in ("clean", "source:handbook", "source:news")
+    ]
     rows += [row("facts_en", 600, 0.51), row("facts_en", 600, 1.7, metric="nats", main=False, chance=None)]
     given: dict[str, object] = {
         "rows": rows,
         "suites": {"cloze": ["cloze_en", "cloze_zh"], "rest": ["bytes_zh", "facts_en"]},
-        "comparators": [{"model": "Olmo 1B", "task": "cloze_en", "value": 0.41, "provenance": "read from a figure, ± 0.3", "harness": "other harness"}],
-        "generations": [generation(s, lang, prompt, f"{lang} after {s}") for s in (100, 300, 600) for lang, prompt in (("en", "The crawler"), ("zh", "抓取程序"))],
+        "comparators": [
+            {
+                "model": "Olmo 1B",
+                "task": "cloze_en",
+                "value": 0.41,
+                "provenance": "read from a figure, ± 0.3",
+                "harness": "other harness",
+            }
+        ],
+        "generations": [
+            generation(s, lang, prompt, f"{lang} after {s}")
+            for s in (100, 300, 600)
+            for lang, prompt in (("en", "The crawler"), ("zh", "抓取程序"))
+        ],
         "gates": [
             {"name": "above chance", "run": "main", "passed": True, "blocking": True, "detail": "4 of 4"},
             {"name": "no task fell", "run": "annealed", "passed": False, "blocking": True, "detail": "cloze_zh fell"},
@@ -90,7 +120,11 @@ class _Attributes(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loading += [f"{tag} {name}={value}" for name, value in attrs if name in {"src", "href", "srcset", "data", "action", "poster"} or name.startswith("on")]
+        self.loading += [
+            f"{tag} {name}={value}"
+            for name, value in attrs
+            if name in {"src", "href", "srcset", "data", "action", "poster"} or name.startswith("on")
+        ]
 
 
 def parsed(html: str) -> _Attributes:
@@ -136,7 +170,9 @@ def test_json_in_a_script_element_cannot_close_it() -> None:
 
 
 def test_a_number_that_is_none_becomes_null() -> None:
-    assert columnar([{"v": float("nan")}, {"v": float("inf")}, {"v": 1.5}], ["v"])["columns"] == {"v": {"values": [None, None, 1.5]}}
+    assert columnar([{"v": float("nan")}, {"v": float("inf")}, {"v": 1.5}], ["v"])["columns"] == {
+        "v": {"values": [None, None, 1.5]}
+    }
 
 
 def test_a_row_without_a_key_is_refused_by_name() -> None:
@@ -189,7 +225,14 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         file = tmp_path / "page.html"
         write_page(page, file)
         tab = context.new_page()
-        tab.route("**/*", lambda route: route.continue_() if route.request.url.partition("#")[0] == file.as_uri() else (wrong.append(route.request.url), route.abort())[1])
+        tab.route(
+            "**/*",
+            lambda route: (
+                route.continue_()
+                if route.request.url.partition("#")[0] == file.as_uri()
+                else (wrong.append(route.request.url), route.abort())[1]
+            ),
+        )
         tab.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("dialog", lambda dialog: (wrong.append(f"alert: {dialog.message}"), dialog.dismiss())[1])
@@ -227,7 +270,8 @@ def curves(tab: Page, task: str) -> list[tuple[str, int]]:
     card = tab.locator(".card", has=tab.get_by_role("button", name=task, exact=True))
     card.locator(".plot svg").wait_for()
     found = card.locator('[class*=" curve-"] path').evaluate_all(
-        "paths => paths.map(p => [p.getAttribute('stroke-dasharray') ?? '', (p.getAttribute('d').match(/[ML]/g) ?? []).length])"
+        "paths => paths.map(p => [p.getAttribute('stroke-dasharray') ?? '', (p.getAttribute('d').match(/[ML]/g) ??"
+        " []).length])"
     )
     return [(dash, points) for dash, points in found if points]
 
@@ -270,7 +314,12 @@ def test_chance_and_other_models_are_horizontals_with_their_names(opened: Open) 
 def test_pointing_at_a_curve_tells_the_score_whole(opened: Open) -> None:
     tab = opened(small())
     told = pointed_at(tab, 1).inner_text()
-    assert "± 0.020" in told and "n 500, 3 shots" in told and f"identity {NEW}" in told and "detectable difference 0.056" in told
+    assert (
+        "± 0.020" in told
+        and "n 500, 3 shots" in told
+        and f"identity {NEW}" in told
+        and "detectable difference 0.056" in told
+    )
 
 
 def test_filters_change_what_is_drawn_and_the_address_brings_it_back(opened: Open) -> None:
@@ -315,7 +364,9 @@ def test_filters_that_leave_nothing_say_so(opened: Open) -> None:
 def test_the_heat_map_turns_a_column_round_where_lower_is_better(opened: Open) -> None:
     tab = opened(small(), "#runs=main")
     show(tab, "matrix")
-    shades = tab.locator("#matrix tbody tr:not(:has(.run))").evaluate_all("rows => rows.map(r => [...r.cells].slice(1).map(c => c.className))")
+    shades = tab.locator("#matrix tbody tr:not(:has(.run))").evaluate_all(
+        "rows => rows.map(r => [...r.cells].slice(1).map(c => c.className))"
+    )
     heads = tab.locator("#matrix thead th").all_inner_texts()
     column = heads.index("bytes_zh ↓") - 1
     assert shades[0][column] == "z0" and shades[-1][column] == "z10"
@@ -334,12 +385,25 @@ def test_a_long_heat_map_is_thinned_and_says_so(opened: Open) -> None:
 
 
 def test_the_newest_scores_sort_by_click_and_an_older_identity_is_marked(opened: Open) -> None:
-    tab = opened(small(rows=[row("a_en", 200, 0.5), row("a_en", 100, 0.9), row("b_en", 200, 0.3), row("c_en", 100, 0.4, identity=OLD)]))
+    tab = opened(
+        small(
+            rows=[
+                row("a_en", 200, 0.5),
+                row("a_en", 100, 0.9),
+                row("b_en", 200, 0.3),
+                row("c_en", 100, 0.4, identity=OLD),
+            ]
+        )
+    )
     show(tab, "newest")
     table = tab.locator("#newest .scroll").first
     assert "0.900" not in table.inner_text()
     table.get_by_role("button", name="value").click()
-    assert table.locator("tbody td:nth-child(4)").all_inner_texts() == ["0.300 ± 0.020", "0.400 ± 0.020", "0.500 ± 0.020"]
+    assert table.locator("tbody td:nth-child(4)").all_inner_texts() == [
+        "0.300 ± 0.020",
+        "0.400 ± 0.020",
+        "0.500 ± 0.020",
+    ]
     table.get_by_role("button", name="value").click()
     assert table.locator("tbody td:nth-child(2)").all_inner_texts() == ["a_en", "c_en", "b_en"]
     assert table.locator("td.older").all_inner_texts() == [f"{OLD} older"]
@@ -364,13 +428,26 @@ def test_two_checkpoints_writings_stand_side_by_side_and_can_be_browsed(opened: 
     assert quotes.last.inner_text().endswith("zh after 100")
     again = opened(small(), "#" + tab.url.partition("#")[2])
     show(again, "generations")
-    assert again.locator("#generations blockquote").all_inner_texts() == ["抓取程序zh after 300", "抓取程序zh after 100"]
+    assert again.locator("#generations blockquote").all_inner_texts() == [
+        "抓取程序zh after 300",
+        "抓取程序zh after 100",
+    ]
 
 
 def test_white_space_that_a_young_model_writes_is_told(opened: Open) -> None:
-    tab = opened(small(generations=[generation(1, "en", "The crawler", "." + "\n" * 38), generation(2, "en", "The crawler", " a\n\nb" + " " * 40)]))
+    tab = opened(
+        small(
+            generations=[
+                generation(1, "en", "The crawler", "." + "\n" * 38),
+                generation(2, "en", "The crawler", " a\n\nb" + " " * 40),
+            ]
+        )
+    )
     show(tab, "generations")
-    assert tab.locator("#generations blockquote").all_inner_texts() == ["The crawler.↵ × 38", "The crawler a\n\nb␣ × 40"]
+    assert tab.locator("#generations blockquote").all_inner_texts() == [
+        "The crawler.↵ × 38",
+        "The crawler a\n\nb␣ × 40",
+    ]
 
 
 def hostile(text: str = HOSTILE) -> ScorePage:
@@ -392,7 +469,9 @@ def test_hostile_text_stays_text_everywhere(opened: Open) -> None:
     for section in ("matrix", "newest", "generations"):
         show(tab, section)
     assert tab.locator("img").count() == 0
-    assert tab.locator("h1").text_content() == HOSTILE and titles(tab)[0].startswith("</script><script>alert(1)</script>")
+    assert tab.locator("h1").text_content() == HOSTILE and titles(tab)[0].startswith(
+        "</script><script>alert(1)</script>"
+    )
     assert tab.locator("#generations blockquote").first.text_content() == HOSTILE * 2
     assert any(text.startswith("</script>") for text in tab.locator("svg text").all_text_contents())
 

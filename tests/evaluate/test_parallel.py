@@ -43,7 +43,9 @@ _WHEN = [
 def _line(rng: random.Random) -> tuple[str, str]:
     """A sentence or three in one line, and its translation."""
     parts = [(rng.choice(_SUBJECTS), rng.choice(_DEEDS), rng.choice(_WHEN)) for _ in range(rng.choice((1, 1, 2, 3)))]
-    return " ".join(f"{s[0]} {d[0]} {w[0]}." for s, d, w in parts), "".join(f"{s[1]}{w[1]}{d[1]}。" for s, d, w in parts)
+    return " ".join(f"{s[0]} {d[0]} {w[0]}." for s, d, w in parts), "".join(
+        f"{s[1]}{w[1]}{d[1]}。" for s, d, w in parts
+    )
 
 
 def _pages(number: int, lines: int = 14) -> list[tuple[str, str]]:
@@ -114,7 +116,10 @@ def test_deleted_inserted_and_merged_lines_are_never_paired_and_the_rest_mostly_
 
 
 def test_a_shared_number_decides_between_lines_of_equal_length() -> None:
-    old = [f"The old {what} was built by hand{when}." for what, when in (("bridge", " in 1871"), ("school", " in 1902"), ("mill", ""), ("church", ""))]
+    old = [
+        f"The old {what} was built by hand{when}."
+        for what, when in (("bridge", " in 1871"), ("school", " in 1902"), ("mill", ""), ("church", ""))
+    ]
     kept = ["老学校是在1902年用手工建造的。", "老磨坊是用手工建造的。", "老教堂是用手工建造的。"]
     assert [(i, j) for i, j, _ in align(old, kept, MODEL)] == [(1, 0), (2, 1), (3, 2)]
     unknown = [re.sub(r"在?\d+年|( in \d+)", "", line) for line in (*old, *kept)]
@@ -170,12 +175,23 @@ def test_positions_pages_and_lines_are_used_evenly() -> None:
     assert len({i.doc_id for i in items}) >= 19  # of 20 pages
     assert max(Counter(i.doc_id for i in items).values()) <= 3  # two each, and a third where others' lines found no set
     everything = _items(PAIRS, items=10_000)
-    assert len({i.source for i in everything}) == len({i.choices[i.answer] for i in everything}) == len({i.id for i in everything}) == len(everything)
+    assert (
+        len({i.source for i in everything})
+        == len({i.choices[i.answer] for i in everything})
+        == len({i.id for i in everything})
+        == len(everything)
+    )
 
 
 def test_one_long_page_does_not_fill_the_task() -> None:
     pages = [_pages(n, 150 if n == 0 else 5) for n in range(6)]
-    pairs = [(Text(f"en{n}", f"en{n}", "\n".join(s for s, _ in page)), Text(f"zh{n}", f"zh{n}", "\n".join(t for _, t in page))) for n, page in enumerate(pages)]
+    pairs = [
+        (
+            Text(f"en{n}", f"en{n}", "\n".join(s for s, _ in page)),
+            Text(f"zh{n}", f"zh{n}", "\n".join(t for _, t in page)),
+        )
+        for n, page in enumerate(pages)
+    ]
     items = _items(pairs, items=36)
     per_page = Counter(i.doc_id for i in items)
     assert len(per_page) == 6
@@ -187,7 +203,10 @@ def test_lines_that_were_left_untranslated_are_neither_asked_nor_offered() -> No
     mostly = "The Insert menu holds 所有 of the commands named before."
     half = "The 插入 menu holds 所有的 old 命令 named 之前 here.", "插入菜单里有之前说过的所有旧命令。"
     added = [f"\n{left}\n{mostly}\n{line}" for line in half]
-    pairs = [(Text(en.doc_id, en.cluster_id, en.text + added[0]), Text(zh.doc_id, zh.cluster_id, zh.text + added[1])) for en, zh in PAIRS]
+    pairs = [
+        (Text(en.doc_id, en.cluster_id, en.text + added[0]), Text(zh.doc_id, zh.cluster_id, zh.text + added[1]))
+        for en, zh in PAIRS
+    ]
     for way in LIMITS:
         items = _items(pairs, way, items=10_000)
         assert items

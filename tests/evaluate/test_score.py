@@ -37,9 +37,16 @@ def test_what_is_there_is_not_asked_again(store: Store) -> None:
 
 def test_each_score_is_told_as_soon_as_it_is_there(store: Store) -> None:
     told: list[str] = []
-    mine = replace(scorer(store, Answering(store), [tasks_artifact(store, task("quiz"), task("test"))], ["quiz", "test"]), log=told.append)
+    mine = replace(
+        scorer(store, Answering(store), [tasks_artifact(store, task("quiz"), task("test"))], ["quiz", "test"]),
+        log=told.append,
+    )
     mine.scored(subject("a"))
-    assert told[:1] + told[2:] == ["scoring main a: quiz, test, samples", "  1/2 quiz: acc_norm 0.5", "  2/2 test: acc_norm 0.5"]
+    assert told[:1] + told[2:] == [
+        "scoring main a: quiz, test, samples",
+        "  1/2 quiz: acc_norm 0.5",
+        "  2/2 test: acc_norm 0.5",
+    ]
 
 
 def test_a_job_that_was_killed_loses_nothing_and_nothing_is_asked_twice(store: Store) -> None:
@@ -78,7 +85,9 @@ def test_a_changed_task_asks_exactly_its_own_scores_and_the_old_ones_stay(store:
     for name in ("a", "b"):
         scorer(store, Answering(store), [before], ["quiz", "test"]).scored(subject(name))
     jobs = Answering(store)
-    after = scorer(store, jobs, [tasks_artifact(store, task("quiz", content="mended "), task("test"))], ["quiz", "test"])
+    after = scorer(
+        store, jobs, [tasks_artifact(store, task("quiz", content="mended "), task("test"))], ["quiz", "test"]
+    )
     for name in ("a", "b"):
         assert after.scored(subject(name))[1] == ["quiz"]
     assert jobs.asked == ["quiz", "quiz"]
@@ -100,7 +109,9 @@ def test_a_task_without_data_is_told_and_not_scored(store: Store) -> None:
     mine = scorer(store, Answering(store), [tasks_artifact(store, task("quiz"))], ["quiz", "cloze_en"])
     found, _ = mine.scored(subject("a"))
     assert set(found) == {"quiz", "samples"}
-    assert [(a.name, a.message) for a in mine.absent()] == [("cloze_en", "made of the recipe's held-out documents, which are not there yet: run the job 'factory'")]
+    assert [(a.name, a.message) for a in mine.absent()] == [
+        ("cloze_en", "made of the recipe's held-out documents, which are not there yet: run the job 'factory'")
+    ]
     held = replace(mine, task_artifacts=[*mine.task_artifacts, tasks_artifact(store, key="heldout_tasks")])
     assert [(a.name, a.message) for a in held.absent()] == [("cloze_en", "the held-out documents gave no such items")]
 
@@ -135,7 +146,9 @@ def test_the_index_knows_new_scores_forgets_gone_ones_and_can_be_thrown_away(sto
 
 
 def test_items_are_read_by_id(store: Store) -> None:
-    found, _ = scorer(store, Answering(store, {"a": 0.75}), [tasks_artifact(store, task("quiz"))], ["quiz"]).scored(subject("a"))
+    found, _ = scorer(store, Answering(store, {"a": 0.75}), [tasks_artifact(store, task("quiz"))], ["quiz"]).scored(
+        subject("a")
+    )
     samples = next(r["samples"] for r in read_scores(store).to_pylist() if r["task"] == "quiz")
     items = read_items(store, samples)
     assert sum(v for v, _ in items.values()) == 6 and items["quiz0"] == (1.0, 1)

@@ -30,17 +30,25 @@ def _documents(lang: str, count: int = 60) -> list[Text]:
     for number in range(count):
         rng = random.Random(f"{lang}{number}")
         words = [
-            "".join(rng.choice("bdgklmnprst" if lang == "en" else "山水木火土金石田竹米糸羊耳虫") + rng.choice("aeiou" if lang == "en" else "一二三四五六七") for _ in range(3))
+            "".join(
+                rng.choice("bdgklmnprst" if lang == "en" else "山水木火土金石田竹米糸羊耳虫")
+                + rng.choice("aeiou" if lang == "en" else "一二三四五六七")
+                for _ in range(3)
+            )
             for _ in range(40)
         ]
         lines = []
         for _ in range(5):
             if lang == "en":
                 long = " ".join(" ".join(["So", *rng.sample(words, rng.randint(2, 8))]) + "." for _ in range(2))
-                lines.append(f"Choose the {rng.choice(['menu', 'file', 'page'])} named {rng.choice(['one', 'two'])} here. {long}")
+                lines.append(
+                    f"Choose the {rng.choice(['menu', 'file', 'page'])} named {rng.choice(['one', 'two'])} here. {long}"
+                )
             else:
                 long = "".join("".join(["则", *rng.sample(words, rng.randint(1, 4))]) + "。" for _ in range(2))
-                lines.append(f"选择{rng.choice(['菜单', '文件', '页面'])}中的{rng.choice(['一个', '两个'])}项目。{long}")
+                lines.append(
+                    f"选择{rng.choice(['菜单', '文件', '页面'])}中的{rng.choice(['一个', '两个'])}项目。{long}"
+                )
         docs.append(Text(f"{lang}{number}", f"{lang}{number}", "\n".join(lines)))
     return docs
 
@@ -54,14 +62,27 @@ def _translations(items: int = 120) -> list[TranslationItem]:
     pairs = []
     for number in range(40):
         rng = random.Random(number)
-        deeds = [("".join(rng.choice("bdgklm") + rng.choice("aeiou") for _ in range(4)), "".join(rng.choice("山水木火土金石田竹米") for _ in range(5))) for _ in range(9)]
-        en = [f"The {d} was put on the {d[::-1]} of the house{' by Gimp' if i % 2 else ''}." for i, (d, _) in enumerate(deeds)]
+        deeds = [
+            (
+                "".join(rng.choice("bdgklm") + rng.choice("aeiou") for _ in range(4)),
+                "".join(rng.choice("山水木火土金石田竹米") for _ in range(5)),
+            )
+            for _ in range(9)
+        ]
+        en = [
+            f"The {d} was put on the {d[::-1]} of the house{' by Gimp' if i % 2 else ''}."
+            for i, (d, _) in enumerate(deeds)
+        ]
         zh = [f"{d}被放在了房子的{d[::-1]}上面{'用Gimp' if i % 2 else ''}。" for i, (_, d) in enumerate(deeds)]
-        pairs.append((Text(f"en{number}", f"en{number}", "\n".join(en)), Text(f"zh{number}", f"zh{number}", "\n".join(zh))))
+        pairs.append(
+            (Text(f"en{number}", f"en{number}", "\n".join(en)), Text(f"zh{number}", f"zh{number}", "\n".join(zh)))
+        )
     return make_translation_items(pairs, "en", "zh", Limits(10, 200, 5, 100), items=items, choices=4, seed=5)
 
 
-def _share(items: list[ChoiceItem] | list[TranslationItem], liking: Callable[[str], float], first: int | None = None) -> float:
+def _share(
+    items: list[ChoiceItem] | list[TranslationItem], liking: Callable[[str], float], first: int | None = None
+) -> float:
     """Right answers of a chooser that takes the first of those it likes best, as lm-eval does."""
     asked = items[:first]
     return sum(max(range(len(i.choices)), key=lambda k: liking(i.choices[k])) == i.answer for i in asked) / len(asked)
@@ -100,7 +121,9 @@ def test_more_are_drawn_until_there_are_enough_sets_and_the_longest_are_not_the_
         asked.append(count)
         return list(range(100))[:count]
 
-    found = list(answer_sets(draw, str, lambda n: n, lambda a, b: a % 7 != 0 and b % 7 != 0, items=40, choices=4, seed=1))
+    found = list(
+        answer_sets(draw, str, lambda n: n, lambda a, b: a % 7 != 0 and b % 7 != 0, items=40, choices=4, seed=1)
+    )
     assert len(found) == 40 and asked[0] == 40 and asked[-1] > 40
     assert not any(n % 7 == 0 for _, n, _, _ in found)
     assert [name for name, *_ in found] == sorted(name for name, *_ in found)
@@ -108,5 +131,27 @@ def test_more_are_drawn_until_there_are_enough_sets_and_the_longest_are_not_the_
 
 def test_too_few_candidates_give_the_sets_there_are() -> None:
     for there, items in ((0, 0), (3, 0), (4, 4), (11, 8)):
-        assert len(list(answer_sets(lambda count, n=there: list(range(n))[:count], str, lambda n: n, lambda a, b: True, items=1000, choices=4, seed=1))) == items  # type: ignore[misc]
-    assert list(answer_sets(lambda count: list(range(9))[:count], str, lambda n: n, lambda a, b: False, items=8, choices=2, seed=1)) == []
+        assert (
+            len(
+                list(
+                    answer_sets(
+                        lambda count, n=there: list(range(n))[:count],
+                        str,
+                        lambda n: n,
+                        lambda a, b: True,
+                        items=1000,
+                        choices=4,
+                        seed=1,
+                    )
+                )
+            )
+            == items
+        )  # type: ignore[misc]
+    assert (
+        list(
+            answer_sets(
+                lambda count: list(range(9))[:count], str, lambda n: n, lambda a, b: False, items=8, choices=2, seed=1
+            )
+        )
+        == []
+    )

@@ -12,8 +12,42 @@ from neo_assets.evaluate.word_cloze import make_cloze_items
 
 LIMITS = {"en": Limits(10, 160, 4, 90), "zh": Limits(4, 60, 2, 40)}
 NOUNS = {
-    "en": ["river", "stone", "garden", "winter", "teacher", "market", "letter", "window", "silver", "morning", "paper", "mountain", "bridge", "harbour", "lantern", "orchard"],
-    "zh": ["河流", "石头", "花园", "冬天", "老师", "市场", "书信", "窗户", "白银", "早晨", "纸张", "高山", "大桥", "港口", "灯笼", "果园"],
+    "en": [
+        "river",
+        "stone",
+        "garden",
+        "winter",
+        "teacher",
+        "market",
+        "letter",
+        "window",
+        "silver",
+        "morning",
+        "paper",
+        "mountain",
+        "bridge",
+        "harbour",
+        "lantern",
+        "orchard",
+    ],
+    "zh": [
+        "河流",
+        "石头",
+        "花园",
+        "冬天",
+        "老师",
+        "市场",
+        "书信",
+        "窗户",
+        "白银",
+        "早晨",
+        "纸张",
+        "高山",
+        "大桥",
+        "港口",
+        "灯笼",
+        "果园",
+    ],
 }
 WAYS = {
     "en": [
@@ -22,7 +56,12 @@ WAYS = {
         "Of course {a} {x} {b} needs {c} {y} {d} for two.",
         "We said so: {a} {x} {b} comes first.",
     ],
-    "zh": ["我们昨天看见了{a}{x}{b}的影子。", "没有人再把东西卖给{a}{x}{b}。", "每一个{a}{x}{b}都需要{c}{y}{d}吗？", "因为有了{a}{x}{b}，所以才好。"],
+    "zh": [
+        "我们昨天看见了{a}{x}{b}的影子。",
+        "没有人再把东西卖给{a}{x}{b}。",
+        "每一个{a}{x}{b}都需要{c}{y}{d}吗？",
+        "因为有了{a}{x}{b}，所以才好。",
+    ],
 }
 
 
@@ -38,7 +77,14 @@ def _documents(lang: str, count: int = 40) -> list[Text]:
         lines = []
         for _ in range(3):
             rng.shuffle(nouns)
-            lines.append(delimiter(lang).join(rng.choice(WAYS[lang]).format(x=nouns[i], y=nouns[i - 1], a=_name(rng), b=_name(rng), c=_name(rng), d=_name(rng)) for i in range(3)))
+            lines.append(
+                delimiter(lang).join(
+                    rng.choice(WAYS[lang]).format(
+                        x=nouns[i], y=nouns[i - 1], a=_name(rng), b=_name(rng), c=_name(rng), d=_name(rng)
+                    )
+                    for i in range(3)
+                )
+            )
         docs.append(Text(f"{lang}{number}", f"cluster{number}", "\n".join(lines)))
     return docs
 
@@ -48,7 +94,9 @@ def _items(lang: str, docs: list[Text], items: int = 24, choices: int = 4, seed:
 
 
 def _parts(item: ChoiceItem) -> tuple[list[str], str]:
-    """(the words of the choices, the rest of the sentence). In these texts a gap is followed by a name, or in English by a space or mark."""
+    """(the words of the choices, the rest of the sentence). In these texts a gap is followed by a name, or in English
+    by a space or mark.
+    """
     rest = 0
     while len({c[len(c) - rest - 1 :] for c in item.choices}) == 1:
         rest += 1
@@ -73,7 +121,9 @@ def test_context_delimiter_and_truth_are_the_documents_text_letter_for_letter(la
         whole = item.context + delimiter(lang) + item.choices[item.answer]
         assert whole in texts[item.doc_id]
         ends = _sentences(docs, item.doc_id, lang)
-        assert any(whole.endswith(sentence) for sentence in ends)  # the gap is inside a sentence, and the choice goes on to its end
+        assert any(
+            whole.endswith(sentence) for sentence in ends
+        )  # the gap is inside a sentence, and the choice goes on to its end
         assert not any(whole == item.context + delimiter(lang) + sentence for sentence in ends)
         assert LIMITS[lang].min_context <= len(item.context) <= LIMITS[lang].max_context
         assert LIMITS[lang].min_choice <= len(item.choices[item.answer]) <= LIMITS[lang].max_choice
@@ -131,9 +181,15 @@ def test_a_word_that_was_seen_after_and_before_the_same_neighbours_is_no_wrong_c
         "They gave away more gold there.",
         "She found very good rice there.",
     ]
-    docs = [Text(f"{i}{j}", f"{i}{j}", " ".join(s)) for i, s in enumerate([shown, *([o] for o in others)]) for j in range(2)]
+    docs = [
+        Text(f"{i}{j}", f"{i}{j}", " ".join(s)) for i, s in enumerate([shown, *([o] for o in others)]) for j in range(2)
+    ]
     docs += [Text(f"more{i}", f"more{i}", "Nothing.") for i in range(10)]
-    items = [i for i in make_cloze_items(docs, "en", Limits(10, 200, 3, 60), items=100, choices=4, seed=1) if i.choices[i.answer].startswith("pond")]
+    items = [
+        i
+        for i in make_cloze_items(docs, "en", Limits(10, 200, 3, 60), items=100, choices=4, seed=1)
+        if i.choices[i.answer].startswith("pond")
+    ]
     assert items
     for item in items:
         assert all(not c.startswith("lake") for c in item.choices)
@@ -142,8 +198,25 @@ def test_a_word_that_was_seen_after_and_before_the_same_neighbours_is_no_wrong_c
 
 def test_wrong_words_have_the_truths_capital_and_ending() -> None:
     rng = random.Random(2)
-    words = ["walking", "reading", "sitting", "cooking", "Paris", "Egypt", "Rome", "Spain", "bread", "chair", "horse", "cloud"]
-    docs = [Text(f"{w}{j}", f"{w}{j}", f"It is said that {_name(rng)} {w} {_name(rng)} was there.") for w in words for j in range(3)]
+    words = [
+        "walking",
+        "reading",
+        "sitting",
+        "cooking",
+        "Paris",
+        "Egypt",
+        "Rome",
+        "Spain",
+        "bread",
+        "chair",
+        "horse",
+        "cloud",
+    ]
+    docs = [
+        Text(f"{w}{j}", f"{w}{j}", f"It is said that {_name(rng)} {w} {_name(rng)} was there.")
+        for w in words
+        for j in range(3)
+    ]
     items = make_cloze_items(docs, "en", Limits(5, 200, 3, 60), items=100, choices=3, seed=1)
     assert {i.choices[i.answer].split()[0] for i in items} >= {"walking", "Egypt", "bread"}
     for item in items:
@@ -164,7 +237,22 @@ def test_tiny_corpora_give_fewer_items_or_none(lang: str) -> None:
 
 def test_identifiers_numbers_and_words_with_marks_inside_are_never_asked_for() -> None:
     line = "Please open the file/folder or content.xml with well-known tool_name and abc123 again today."
-    docs = [Text(f"{i}", f"{i}", line) for i in range(2)] + [Text(d.doc_id, d.cluster_id, d.text) for d in _documents("en")]
+    docs = [Text(f"{i}", f"{i}", line) for i in range(2)] + [
+        Text(d.doc_id, d.cluster_id, d.text) for d in _documents("en")
+    ]
     asked = [_parts(i)[0][i.answer] for i in _items("en", docs, items=10_000)]
     assert asked
-    assert not {"file", "folder", "content", "well", "known", "tool", "name", "file/folder", "content.xml", "well-known", "tool_name", "abc123"} & set(asked)
+    assert not {
+        "file",
+        "folder",
+        "content",
+        "well",
+        "known",
+        "tool",
+        "name",
+        "file/folder",
+        "content.xml",
+        "well-known",
+        "tool_name",
+        "abc123",
+    } & set(asked)

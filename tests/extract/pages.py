@@ -17,8 +17,12 @@ DOCUMENTS = Documents(max_text_bytes=1_000_000, min_lang_chars=20, han_share_zh=
 INPUT = DocumentsInput(documents=DOCUMENTS, source="test", licence="CC0-1.0", snapshot="1")
 
 
-def commit(store: Path, key: str, work: object, inputs: Mapping[str, Artifact] | None = None, label: str = "") -> Artifact:
-    """Build ``key`` with the function ``work`` in a store; ``label`` tells apart what else would have one fingerprint."""
+def commit(
+    store: Path, key: str, work: object, inputs: Mapping[str, Artifact] | None = None, label: str = ""
+) -> Artifact:
+    """Build ``key`` with the function ``work`` in a store; ``label`` tells apart what else would
+    have one fingerprint.
+    """
     made_from = MadeFrom(config={"label": label}, code={}, libraries={}, inputs=input_refs(inputs or {}, {}))
     return Store(store).build(key, made_from, work)[0]  # type: ignore[arg-type]
 
@@ -32,7 +36,9 @@ def crawled(store: Path, segments: list[dict[str, tuple[bytes, str]]]) -> Artifa
             for url, (payload, content_type) in pages.items():
                 writer.add(Response(url, 200, [("Content-Type", content_type)], payload, MOMENT))
             writer.finish()
-        return Outcome(digest="d", rows_kept=sum(map(len, segments)), checks=[Check(name="rows_balance", passed=True, detail="")])
+        return Outcome(
+            digest="d", rows_kept=sum(map(len, segments)), checks=[Check(name="rows_balance", passed=True, detail="")]
+        )
 
     return commit(store, "raw_crawl/test", work)
 
@@ -42,9 +48,16 @@ def given(store: Path, shards: list[list[tuple[str, str]]], label: str = "") -> 
 
     def work(out: Workspace) -> Outcome:
         for i, texts in enumerate(shards):
-            rows = [{"doc_id": document_id(url, text.encode()), "text": text, "url": url, "title": "", "fetched_at": MOMENT} for url, text in texts]
+            rows = [
+                {"doc_id": document_id(url, text.encode()), "text": text, "url": url, "title": "", "fetched_at": MOMENT}
+                for url, text in texts
+            ]
             out.write(f"rows/part-{i:05d}.parquet", pa.Table.from_pylist(rows, schema=ROW))
-        return Outcome(digest=f"d{label}", rows_kept=sum(map(len, shards)), checks=[Check(name="rows_balance", passed=True, detail="")])
+        return Outcome(
+            digest=f"d{label}",
+            rows_kept=sum(map(len, shards)),
+            checks=[Check(name="rows_balance", passed=True, detail="")],
+        )
 
     return commit(store, "raw_crawl/test", work, label=label)
 

@@ -13,7 +13,10 @@ from neo_assets.extract.repair import repaired
 ENGLISH = "Free software is a matter of the users' freedom to run, copy, distribute, study, change and improve it."
 SIMPLIFIED = "自由软件是指用户可以自由地运行、复制、分发、学习、修改并改进的软件，这些权利由许可证保证。"
 TRADITIONAL = "自由軟體是指使用者可以自由地執行、複製、散佈、學習、修改並改進的軟體，這些權利由授權條款保證。"
-JAPANESE = "自由ソフトウェアとは、利用者が自由に実行し、複製し、配布し、研究し、変更し、改良することができるソフトウェアのことです。"
+JAPANESE = (
+    "自由ソフトウェアとは、利用者が自由に実行し、複製し、配布し、研究し、変更し、"
+    "改良することができるソフトウェアのことです。"
+)
 
 
 def made_rows(artifact: Artifact) -> dict[str, dict[str, object]]:
@@ -66,13 +69,34 @@ def test_broken_text_is_repaired(broken: str, sound: str) -> None:
     assert repaired(broken) == sound
 
 
-@pytest.mark.parametrize("text", [SIMPLIFIED, TRADITIONAL, JAPANESE, "ＡＢＣ（全角）", "“curly” ‘quotes’ — ﬁne", "ÉÏº£ÊÐABC", "a\tb\n\n  c", "Größe ÄÖÜß, naïve café"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        SIMPLIFIED,
+        TRADITIONAL,
+        JAPANESE,
+        "ＡＢＣ（全角）",
+        "“curly” ‘quotes’ — ﬁne",
+        "ÉÏº£ÊÐABC",
+        "a\tb\n\n  c",
+        "Größe ÄÖÜß, naïve café",
+    ],
+)
 def test_sound_text_stays_as_it_is(text: str) -> None:
     assert repaired(text) == text
 
 
 def test_every_document_is_complete_and_an_edit_has_its_verdict(tmp_path: Path) -> None:
-    made = documents(tmp_path, given(tmp_path, [[("http://a.example/1", ENGLISH), ("http://a.example/2", "schÃ¶n " + ENGLISH)], [("http://a.example/3", SIMPLIFIED)]]))
+    made = documents(
+        tmp_path,
+        given(
+            tmp_path,
+            [
+                [("http://a.example/1", ENGLISH), ("http://a.example/2", "schÃ¶n " + ENGLISH)],
+                [("http://a.example/3", SIMPLIFIED)],
+            ],
+        ),
+    )
     found = made_rows(made)
     assert found["http://a.example/2"]["text"] == "schön " + ENGLISH
     for row in found.values():
@@ -80,7 +104,9 @@ def test_every_document_is_complete_and_an_edit_has_its_verdict(tmp_path: Path) 
     verdicts = {v["doc_id"]: v for v in rows(made.table("verdicts.parquet"))}
     edited = verdicts[found["http://a.example/2"]["doc_id"]]
     assert (edited["verdict"], edited["rule"], edited["stage"]) == ("edited", "encoding_repaired", "documents/test")
-    assert sorted(v["verdict"] for v in verdicts.values()) == ["edited", "kept", "kept"] and all(c.passed for c in made.verdict)
+    assert sorted(v["verdict"] for v in verdicts.values()) == ["edited", "kept", "kept"] and all(
+        c.passed for c in made.verdict
+    )
     for path in made.files("part-"):
         ids = read_table(path)["doc_id"].to_pylist()
         assert ids == sorted(ids)
@@ -99,13 +125,26 @@ def test_a_change_in_one_language_leaves_the_digest_of_others_alone(tmp_path: Pa
     english, chinese = ("http://a.example/1", ENGLISH), ("http://a.example/2", SIMPLIFIED)
     first = documents(tmp_path, given(tmp_path, [[english, chinese]], "a")).manifest
     cut_otherwise = documents(tmp_path, given(tmp_path, [[chinese], [english]], "b"), label="b").manifest
-    changed = documents(tmp_path, given(tmp_path, [[english, ("http://a.example/2", SIMPLIFIED * 2)]], "c"), label="c").manifest
+    changed = documents(
+        tmp_path, given(tmp_path, [[english, ("http://a.example/2", SIMPLIFIED * 2)]], "c"), label="c"
+    ).manifest
     assert set(first.parts) == {"en", "zh"}
     assert (first.digest, first.parts) == (cut_otherwise.digest, cut_otherwise.parts)
-    assert changed.parts["en"] == first.parts["en"] and changed.parts["zh"] != first.parts["zh"] and changed.digest != first.digest
+    assert (
+        changed.parts["en"] == first.parts["en"]
+        and changed.parts["zh"] != first.parts["zh"]
+        and changed.digest != first.digest
+    )
 
 
 def test_languages_are_counted_by_documents_and_characters(tmp_path: Path) -> None:
-    made = documents(tmp_path, given(tmp_path, [[("http://a.example/1", ENGLISH), ("http://a.example/2", SIMPLIFIED), ("http://a.example/3", ENGLISH)]]), INPUT)
+    made = documents(
+        tmp_path,
+        given(
+            tmp_path,
+            [[("http://a.example/1", ENGLISH), ("http://a.example/2", SIMPLIFIED), ("http://a.example/3", ENGLISH)]],
+        ),
+        INPUT,
+    )
     table = {row["lang"]: (row["documents"], row["characters"]) for row in made.manifest.tables["languages"]}
     assert table == {"en": (2, 2 * len(ENGLISH)), "zh": (1, len(SIMPLIFIED))}

@@ -22,9 +22,16 @@ def page(body: str, title: str = "A title") -> bytes:
     return f"<html><head><title>{title}</title></head><body><main>{body}</main></body></html>".encode()
 
 
-def extracted(tmp_path: Path, *segments: dict[str, tuple[bytes, str]], config: Extract = CONFIG) -> tuple[Artifact, dict[str, dict[str, object]]]:
+def extracted(
+    tmp_path: Path, *segments: dict[str, tuple[bytes, str]], config: Extract = CONFIG
+) -> tuple[Artifact, dict[str, dict[str, object]]]:
     crawl = crawled(tmp_path / "store", list(segments))
-    made = commit(tmp_path / "store", "page_text/test", lambda out: extract_pages(config, {"raw_crawl": crawl}, out), {"raw_crawl": crawl})
+    made = commit(
+        tmp_path / "store",
+        "page_text/test",
+        lambda out: extract_pages(config, {"raw_crawl": crawl}, out),
+        {"raw_crawl": crawl},
+    )
     return made, {str(row["url"]): row for path in made.files("text/") for row in rows(read_table(path))}
 
 
@@ -63,13 +70,24 @@ def test_what_gives_no_text_is_dropped_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_too_many_unreadable_pages_fail_the_stage_by_name(tmp_path: Path) -> None:
-    pages = {"http://a.example/bad": (bytes(range(256)) * 20, "text/html"), "http://a.example/good": (page(f"<p>{ENGLISH}</p>"), "text/html")}
+    pages = {
+        "http://a.example/bad": (bytes(range(256)) * 20, "text/html"),
+        "http://a.example/good": (page(f"<p>{ENGLISH}</p>"), "text/html"),
+    }
     with pytest.raises(BadInput, match=r"page_text/test: 1 of 2 pages cannot be read \(50.0%.*http://a.example/bad"):
         extracted(tmp_path, pages, config=CONFIG.model_copy(update={"max_bad_share": 0.1}))
 
 
-def test_a_stage_that_was_cut_off_keeps_its_segments_and_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    segments = [{f"http://a.example/{i}": (page(f"<p>{i} {ENGLISH}</p>"), "text/html"), f"http://a.example/short{i}": (page("x"), "text/html")} for i in range(3)]
+def test_a_stage_that_was_cut_off_keeps_its_segments_and_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments = [
+        {
+            f"http://a.example/{i}": (page(f"<p>{i} {ENGLISH}</p>"), "text/html"),
+            f"http://a.example/short{i}": (page("x"), "text/html"),
+        }
+        for i in range(3)
+    ]
     crawl = crawled(tmp_path / "store", segments)
     read: list[str] = []
 

@@ -25,17 +25,34 @@ class Factory:
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))}
-        mine = {"NEO_RECIPE": "ci", "NEO_STORE": str(self.folder / "store"), "NEO_CI_SITE": str(self.folder / "site"), "DAGSTER_HOME": str(self.folder / "home")}
+        mine = {
+            "NEO_RECIPE": "ci",
+            "NEO_STORE": str(self.folder / "store"),
+            "NEO_CI_SITE": str(self.folder / "site"),
+            "DAGSTER_HOME": str(self.folder / "home"),
+        }
         return {**kept, **mine, "PYTHONWARNINGS": "ignore", "CI": "true"}
 
-    def run(self, *command: str, timeout: float = 1200, before: Sequence[str] = (), **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*before, sys.executable, "-m", *command], cwd=ROOT, env={**self.environment, **extra}, text=True, capture_output=True, timeout=timeout, check=False)
+    def run(
+        self, *command: str, timeout: float = 1200, before: Sequence[str] = (), **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*before, sys.executable, "-m", *command],
+            cwd=ROOT,
+            env={**self.environment, **extra},
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def factory(self, **extra: str) -> subprocess.CompletedProcess[str]:
         return self.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)
 
     def another_recipe(self, folder: Path, name: str, text: str) -> dict[str, str]:
-        """Environment for a recipe that extends `ci`, in the same store, with a Dagster instance of its own as `neo home` makes it."""
+        """Environment for a recipe that extends `ci`, in the same store, with a Dagster instance of its own as `neo
+        home` makes it.
+        """
         for base in ("ci", "laptop"):
             (folder / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
         recipe, home = folder / f"{name}.yaml", folder / "home"

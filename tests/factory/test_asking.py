@@ -28,14 +28,18 @@ def record(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: st
     elif status is dg.DagsterRunStatus.CANCELED:
         instance.report_run_canceled(run)
     elif status is dg.DagsterRunStatus.STARTED:
-        instance.report_dagster_event(dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name=run.job_name), run.run_id)
+        instance.report_dagster_event(
+            dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name=run.job_name), run.run_id
+        )
     return run
 
 
 def asked(instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
     """Run keys that are asked for now, and what is said where none is."""
     given = list(requests(instance, "a sensor", DUE))
-    return [str(r.run_key) for r in given if isinstance(r, dg.RunRequest)], [str(r.skip_message) for r in given if isinstance(r, dg.SkipReason)]
+    return [str(r.run_key) for r in given if isinstance(r, dg.RunRequest)], [
+        str(r.skip_message) for r in given if isinstance(r, dg.SkipReason)
+    ]
 
 
 def as_asked(instance: dg.DagsterInstance) -> dict[str, str]:
@@ -72,7 +76,9 @@ def test_what_somebody_cancelled_is_left_to_him(instance: dg.DagsterInstance) ->
     assert not none and "was cancelled; ask for it by hand" in said[0]
 
 
-def test_a_run_whose_process_is_gone_is_ended_and_one_that_cannot_be_judged_is_not(instance: dg.DagsterInstance) -> None:
+def test_a_run_whose_process_is_gone_is_ended_and_one_that_cannot_be_judged_is_not(
+    instance: dg.DagsterInstance,
+) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     tags = {name: {PROCESS_TAG: process.written(found)} for name, found in {
         "lives": process.handle(os.getpid()),
@@ -87,7 +93,11 @@ def test_a_run_whose_process_is_gone_is_ended_and_one_that_cannot_be_judged_is_n
     child.kill()
     child.wait()
     assert len(end_dead_runs(instance)) == 1
-    ended = {name for name, run in runs.items() if (found := instance.get_run_by_id(run.run_id)) and found.status is dg.DagsterRunStatus.FAILURE}
+    ended = {
+        name
+        for name, run in runs.items()
+        if (found := instance.get_run_by_id(run.run_id)) and found.status is dg.DagsterRunStatus.FAILURE
+    }
     assert ended == {"killed", "before the reboot", "reused id"}
     assert end_dead_runs(instance) == []
 
@@ -99,6 +109,8 @@ def test_a_run_says_which_process_it_is() -> None:
     def something() -> None: ...
 
     with dg.DagsterInstance.ephemeral() as instance:
-        done = dg.materialize([something], instance=instance, resources={"store": StoreResource(root="nowhere")}, tags={ASKS_TAG: "x"})
+        done = dg.materialize(
+            [something], instance=instance, resources={"store": StoreResource(root="nowhere")}, tags={ASKS_TAG: "x"}
+        )
         run = instance.get_run_by_id(done.run_id)
     assert run is not None and run.tags[PROCESS_TAG] == process.mine()

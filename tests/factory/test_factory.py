@@ -27,7 +27,14 @@ def store(factory: Factory) -> Store:
 
 def test_everything_is_made(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
     heads = store(factory).heads("ci")
-    for name in ("matrix", "tokenizer", "token_shards/fundamental", "pretraining/main", "evaluation/main", "factory_report"):
+    for name in (
+        "matrix",
+        "tokenizer",
+        "token_shards/fundamental",
+        "pretraining/main",
+        "evaluation/main",
+        "factory_report",
+    ):
         assert name in heads
     page = store(factory).head("ci", "factory_report").file("report.html").read_text(encoding="utf-8")
     assert "pretraining/main" in page
@@ -47,7 +54,9 @@ def test_checkpoints_and_scores_are_partitions(first_run: subprocess.CompletedPr
         assert all(record.storage_id < finished.storage_id for record in records)
 
 
-def test_rows_in_are_rows_kept_and_dropped_at_every_stage(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_rows_in_are_rows_kept_and_dropped_at_every_stage(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     found = store(factory)
     stages = [found.require(*pointer) for name, pointer in found.heads("ci").items() if "@" not in name]
     counted = [a for a in stages if a.manifest.rows_in is not None]
@@ -75,19 +84,28 @@ def test_running_again_makes_nothing(first_run: subprocess.CompletedProcess[str]
         ("http://site.example/nowhere.html", [("raw_crawl/handbook", "dropped")]),
     ],
 )
-def test_the_fate_of_a_page_is_told(first_run: subprocess.CompletedProcess[str], factory: Factory, url: str, ending: list[tuple[str, str]]) -> None:
+def test_the_fate_of_a_page_is_told(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, url: str, ending: list[tuple[str, str]]
+) -> None:
     rows = json.loads(factory.neo("fate", url, "--json").stdout)
     assert (rows[-1]["stage"], rows[-1]["verdict"]) in ending
 
 
-def test_a_mistyped_page_is_answered_with_similar_ones(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_a_mistyped_page_is_answered_with_similar_ones(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     done = factory.neo("fate", "en.example/stoory001.html")
     assert done.returncode == 2
     assert "Did you mean http://en.example/story001.html or" in done.stderr
-    assert factory.neo("fate", "en.example/story001.html", "--json").stdout == factory.neo("fate", "http://en.example/story001.html", "--json").stdout
+    assert (
+        factory.neo("fate", "en.example/story001.html", "--json").stdout
+        == factory.neo("fate", "http://en.example/story001.html", "--json").stdout
+    )
 
 
-def test_jobs_of_every_kind_are_listed_with_their_progress(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_jobs_of_every_kind_are_listed_with_their_progress(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     rows = json.loads(factory.neo("jobs", "--all", "--json").stdout)
     progress = {row["what"]: row["progress"] for row in rows}
     assert progress["pretraining/main"].startswith("step 20/20, loss ")
@@ -96,16 +114,21 @@ def test_jobs_of_every_kind_are_listed_with_their_progress(first_run: subprocess
     assert any(what.startswith("hf_model/decay") for what in progress)
 
 
-def test_the_decay_phase_starts_from_the_first_ones_weights_alone(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_the_decay_phase_starts_from_the_first_ones_weights_alone(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     made = store(factory)
     main, decay = (sorted(made.root.glob(f"checkpoint/{run}/*/certificate.json")) for run in ("main", "decay"))
     origin = json.loads(decay[0].read_text())["origin"]
     assert (origin["checkpoint"], origin["take"]) == (main[-1].parent.name, "weights")
     last, first = master_weights(main[-1].parent), master_weights(decay[0].parent)
-    # In bf16 the masters begin as the weights that the engine computes with: what the first phase published, to the bit.
+    # In bf16 the masters begin as the weights that the engine computes with: what the first phase published, to the
+    # bit.
     assert all(torch.equal(last[name].to(torch.bfloat16).float(), first[name]) for name in last)
     rates = made.head("ci", "pretraining/decay").table("metrics.parquet").column("lr").to_pylist()
-    assert rates == [3e-3 * 0.5 ** (step / 3) for step in range(6)]  # from the peak on: no trace of the first phase's schedule
+    assert rates == [
+        3e-3 * 0.5 ** (step / 3) for step in range(6)
+    ]  # from the peak on: no trace of the first phase's schedule
 
 
 def test_copies_name_the_page_that_stayed(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
@@ -115,45 +138,72 @@ def test_copies_name_the_page_that_stayed(first_run: subprocess.CompletedProcess
     assert sum(str(row["twin"] or "").startswith("http://site.example/copy") for row in last) == 2
 
 
-def test_an_english_threshold_touches_no_chinese_artifact(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+def test_an_english_threshold_touches_no_chinese_artifact(
+    first_run: subprocess.CompletedProcess[str], environment: Factory
+) -> None:
     from neo_assets.build import declared
 
     recipe = load("ci")
     assert recipe.clean.en is not None
-    changed = recipe.model_copy(update={"clean": recipe.clean.model_copy(update={"en": recipe.clean.en.model_copy(update={"min_words": 60})})})
+    changed = recipe.model_copy(
+        update={"clean": recipe.clean.model_copy(update={"en": recipe.clean.en.model_copy(update={"min_words": 60})})}
+    )
     before, after = declared(recipe), declared(changed)
-    assert [name for name in before if before[name].version != after[name].version] == ["clean_docs/en", "factory_report"]
+    assert [name for name in before if before[name].version != after[name].version] == [
+        "clean_docs/en",
+        "factory_report",
+    ]
 
 
-def test_a_new_snapshot_touches_only_its_source(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+def test_a_new_snapshot_touches_only_its_source(
+    first_run: subprocess.CompletedProcess[str], environment: Factory
+) -> None:
     from neo_assets.build import declared
 
     recipe = load("ci")
     source = recipe.sources["help_zh"].model_copy(update={"snapshot": "later"})
     changed = recipe.model_copy(update={"sources": {**recipe.sources, "help_zh": source}})
     before, after = declared(recipe), declared(changed)
-    assert [name for name in before if before[name].version != after[name].version] == ["sources/help_zh", "raw_crawl/help_zh", "documents/help_zh", "factory_report"]
+    assert [name for name in before if before[name].version != after[name].version] == [
+        "sources/help_zh",
+        "raw_crawl/help_zh",
+        "documents/help_zh",
+        "factory_report",
+    ]
 
 
-def test_why_names_the_threshold_that_changed(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+def test_why_names_the_threshold_that_changed(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
     recipe = tmp_path / "ci.yaml"
     recipe.write_text("extends: base\nclean:\n  en: {min_words: 60}\n")
     root = Path(__file__).resolve().parents[2] / "recipes"
     (tmp_path / "base.yaml").write_text((root / "ci.yaml").read_text())
     (tmp_path / "laptop.yaml").write_text((root / "laptop.yaml").read_text())
     done = factory.neo("why", "clean_docs/en", "--json", NEO_RECIPE=str(recipe))
-    assert json.loads(done.stdout) == [{"asset": "clean_docs/en", "because": "recipe: min_words: 50 -> 60"}], done.stderr
+    assert json.loads(done.stdout) == [{"asset": "clean_docs/en", "because": "recipe: min_words: 50 -> 60"}], (
+        done.stderr
+    )
     assert json.loads(factory.neo("why", "clean_docs/zh", "--json", NEO_RECIPE=str(recipe)).stdout) == []
 
 
-def test_whatif_tells_what_another_threshold_would_do(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_whatif_tells_what_another_threshold_would_do(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     (told,) = json.loads(factory.neo("whatif", "clean.en.min_words=350", "--json").stdout)
     by_source = {row["source"]: row for row in told["by_source"]}
     assert by_source["help_en"]["newly dropped"] > 10 and by_source["help_en"]["newly kept"] == 0
     assert by_source["help_en"]["kept now"] - by_source["help_en"]["kept then"] == by_source["help_en"]["newly dropped"]
     example = told["examples"][0]
     assert example["rule"] == "min_words" and 50 <= example["value"] < 350 and example["url"].startswith("http://")
-    for wrong, said in (("clean.en.min_wrds=3", "Did you mean min_words"), ("clean.fr.min_words=3", "is no change of a threshold"), ("clean.en.min_words=many", "given: 'many'"), ("clean.en.stop_words=[the]", "only a build can tell"), ("clean.en.min_words=", "the value is missing"), ("clean.en.min_wikiref_score=0.1", "was not measured in this build")):  # fmt: skip
+    for wrong, said in (
+        ("clean.en.min_wrds=3", "Did you mean min_words"),
+        ("clean.fr.min_words=3", "is no change of a threshold"),
+        ("clean.en.min_words=many", "given: 'many'"),
+        ("clean.en.stop_words=[the]", "only a build can tell"),
+        ("clean.en.min_words=", "the value is missing"),
+        ("clean.en.min_wikiref_score=0.1", "was not measured in this build"),
+    ):
         done = factory.neo("whatif", wrong)
         assert done.returncode == 2 and said in done.stderr
 
@@ -176,10 +226,14 @@ def test_verify_finds_a_flipped_byte(first_run: subprocess.CompletedProcess[str]
     assert "matrix" in done.stderr and "part-en-00000.parquet" in done.stderr
 
 
-def test_gc_shows_and_removes_only_what_no_build_names(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_gc_shows_and_removes_only_what_no_build_names(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     from neo_assets.core.store import MadeFrom, Outcome
 
-    orphan, _ = store(factory).build("matrix", MadeFrom(config={"old": 1}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d"))
+    orphan, _ = store(factory).build(
+        "matrix", MadeFrom(config={"old": 1}, code={}, libraries={}, inputs={}), lambda out: Outcome(digest="d")
+    )
     assert json.loads(factory.neo("gc", "--json").stdout) == []  # it was just made: a build may be about to name it
     shown = json.loads(factory.neo("gc", "--json", "--grace", "0").stdout)
     artifacts = [row for row in shown if not row["asset"].startswith(("lock", "job of", "results of"))]
@@ -190,7 +244,9 @@ def test_gc_shows_and_removes_only_what_no_build_names(first_run: subprocess.Com
     assert factory.neo("verify").returncode == 0
 
 
-def test_another_recipe_is_refused_by_this_instance(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_another_recipe_is_refused_by_this_instance(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "crawl_and_clean", NEO_RECIPE="laptop")
     assert done.returncode != 0
     assert "this Dagster instance belongs to recipe 'ci'" in done.stderr
@@ -207,7 +263,9 @@ def test_the_graph_has_no_cycle_and_external_assets_come_with_their_producers(en
     for asset in graph.get_all_asset_keys():
         for parent in graph.get(asset).parent_keys:
             if not graph.get(parent).is_executable:
-                assert graph.get(parent).parent_keys <= graph.get(asset).parent_keys, f"{asset} reads {parent} without its producer"
+                assert graph.get(parent).parent_keys <= graph.get(asset).parent_keys, (
+                    f"{asset} reads {parent} without its producer"
+                )
     for asset in graph.get_all_asset_keys():
         node = graph.get(asset)
         assert node.description and node.owners and node.group_name, asset
@@ -221,7 +279,9 @@ def test_the_report_reads_every_other_artifact(name: str, environment: Factory) 
     assert set(entries["factory_report"].reads) == set(entries) - {"factory_report"}
 
 
-def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.CompletedProcess[str], environment: Factory) -> None:
+def test_the_sensor_asks_for_each_checkpoint_once(
+    first_run: subprocess.CompletedProcess[str], environment: Factory
+) -> None:
     from dagster._core.definitions.partitions.context import partition_loading_context
 
     from neo_assets.build import build_definitions
@@ -231,21 +291,50 @@ def test_the_sensor_asks_for_each_checkpoint_once(first_run: subprocess.Complete
     sensor = definitions.get_sensor_def("evaluate_checkpoints_main")
     # A context made for tests has no instance reference, from which a real one would look partitions up.
     with instance(environment) as dagster, partition_loading_context(dynamic_partitions_store=dagster):
-        ticks = [sensor.evaluate_tick(dg.build_sensor_context(dagster, definitions=definitions, resources=resources(load("ci")))).run_requests or [] for _ in range(2)]
-    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [0, 1, 2, 10]  # the factory has scored the last one
+        ticks = [
+            sensor.evaluate_tick(
+                dg.build_sensor_context(dagster, definitions=definitions, resources=resources(load("ci")))
+            ).run_requests
+            or []
+            for _ in range(2)
+        ]
+    assert [int(str(r.partition_key).split("-")[0]) for r in ticks[0]] == [
+        0,
+        1,
+        2,
+        10,
+    ]  # the factory has scored the last one
     assert [r.run_key for r in ticks[0]] == [r.run_key for r in ticks[1]]  # Dagster starts one run per run key, ever
 
 
-def test_a_click_on_one_checkpoint_scores_it_and_a_repeat_agrees(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_a_click_on_one_checkpoint_scores_it_and_a_repeat_agrees(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     with instance(factory) as dagster:
-        middle = next(p for p in sorted(dagster.get_materialized_partitions(key("checkpoint/main"))) if p.startswith("0000010"))
-    done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:hf_model_main or key:eval_scores_main", "--partition", middle)
+        middle = next(
+            p for p in sorted(dagster.get_materialized_partitions(key("checkpoint/main"))) if p.startswith("0000010")
+        )
+    done = factory.run(
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "definitions",
+        "--select",
+        "key:hf_model_main or key:eval_scores_main",
+        "--partition",
+        middle,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     scores = store(factory).root / "eval_scores" / "main"
     before = {p.name for p in scores.iterdir()}
-    done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "reevaluate", "--tags", '{"neofoundry/repeat": "true"}')
+    done = factory.run(
+        "dagster", "job", "execute", "-m", "definitions", "-j", "reevaluate", "--tags", '{"neofoundry/repeat": "true"}'
+    )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert len({p.name for p in scores.iterdir()} - before) == 7  # 6 tasks and the samples of the due checkpoint, once more
+    assert (
+        len({p.name for p in scores.iterdir()} - before) == 7
+    )  # 6 tasks and the samples of the due checkpoint, once more
     head = store(factory).head("ci", "evaluation/main")
     assert head.manifest.made_from.config["attempts"] == 2
     assert next(c for c in head.verdict if c.name == "repeats_agree").passed
@@ -261,19 +350,27 @@ def test_the_schedule_asks_for_what_the_recipe_says(environment: Factory) -> Non
     assert tick.run_requests and tick.run_requests[0].tags["neofoundry/repeat"] == "false"
 
 
-def test_a_refused_artifact_stops_every_later_run(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
-    """No Chinese page passes a threshold nobody can meet: the gate stops this run, and what lies behind it in the next."""
+def test_a_refused_artifact_stops_every_later_run(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
+    """No Chinese page passes a threshold nobody can meet: the gate stops this run, and what lies
+    behind it in the next.
+    """
     extra = factory.another_recipe(tmp_path, "strict", "clean:\n  zh: {min_chars: 1000000}\n")
     first = factory.factory(**extra)
     assert first.returncode != 0
     assert "language_not_empty" in first.stderr
-    later = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", "key:exact_dedup_zh", **extra)
+    later = factory.run(
+        "dagster", "asset", "materialize", "-m", "definitions", "--select", "key:exact_dedup_zh", **extra
+    )
     assert later.returncode != 0
     assert "clean_docs/zh" in later.stderr and "was refused by its checks" in later.stderr
     assert not (factory.folder / "store" / "builds" / "strict" / "exact_dedup" / "zh.json").exists()
 
 
-def test_steps_name_their_documents_and_documents_their_steps(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_steps_name_their_documents_and_documents_their_steps(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     seen = json.loads(factory.neo("saw", "main@3..4", "--json").stdout)
     assert {row["step"] for row in seen} == {3, 4} and all(row["url"].startswith("http") for row in seen)
     run = load("ci").runs["main"]
@@ -285,12 +382,19 @@ def test_steps_name_their_documents_and_documents_their_steps(first_run: subproc
     held_out = json.loads(factory.neo("sample", "held_out", "-n", "1", "--json").stdout)[0]
     assert "no step of main, decay saw it" in factory.neo("when", held_out["doc_id"]).stdout
     assert factory.neo("saw", "main@19..21").stderr == "neo: run 'main' has 20 steps; 21 is after its end\n"
-    assert "counted from 1" in factory.neo("saw", "main@0").stderr and "comes before the first" in factory.neo("saw", "main@4..3").stderr
-    in_order = [(row["step"], row["place"]) for row in json.loads(factory.neo("saw", "main@1..20", "--tokens", "--json").stdout)]
+    assert (
+        "counted from 1" in factory.neo("saw", "main@0").stderr
+        and "comes before the first" in factory.neo("saw", "main@4..3").stderr
+    )
+    in_order = [
+        (row["step"], row["place"]) for row in json.loads(factory.neo("saw", "main@1..20", "--tokens", "--json").stdout)
+    ]
     assert in_order == sorted(in_order)
 
 
-def test_a_checkpoint_is_verified_and_proved_by_one_command_each(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_a_checkpoint_is_verified_and_proved_by_one_command_each(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     verified = factory.neo("verify", "decay@last")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "trained tokens, counted again from the stream" in verified.stdout and "neo prove decay@6" in verified.stdout
@@ -302,14 +406,34 @@ def test_a_checkpoint_is_verified_and_proved_by_one_command_each(first_run: subp
     assert "has no checkpoint of step 7; there are: 0, 1, 2, 10, 20" in factory.neo("verify", "main@7").stderr
 
 
-def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
     extra = factory.another_recipe(tmp_path, "branched", "description: branches\n")
-    made = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra)  # everything is there: the same store
+    made = factory.run(
+        "dagster", "job", "execute", "-m", "definitions", "-j", "factory", **extra
+    )  # everything is there: the same store
     assert made.returncode == 0, made.stderr[-4000:]
     refused = factory.neo("continue", "main@10", "steps=5", "--as", "main_b", **extra)
-    assert "would end at step 5, but it starts from its parent's step 10" in refused.stderr and not (tmp_path / "branched.branches.yaml").exists()
-    assert "nothing would differ from run 'main'" in factory.neo("continue", "main@10", "--as", "main_b", **extra).stderr
-    done = factory.neo("continue", "main", "--without-steps", "13..14", "--as", "main_b", "--because", "a spike", "ranks_per_node=1", **extra)
+    assert (
+        "would end at step 5, but it starts from its parent's step 10" in refused.stderr
+        and not (tmp_path / "branched.branches.yaml").exists()
+    )
+    assert (
+        "nothing would differ from run 'main'" in factory.neo("continue", "main@10", "--as", "main_b", **extra).stderr
+    )
+    done = factory.neo(
+        "continue",
+        "main",
+        "--without-steps",
+        "13..14",
+        "--as",
+        "main_b",
+        "--because",
+        "a spike",
+        "ranks_per_node=1",
+        **extra,
+    )
     assert done.returncode == 0, done.stderr
     written = (tmp_path / "branched.branches.yaml").read_text()
     assert "because: " in written and "a spike" in written and "skip_samples" in written and "step: 10" in written
@@ -322,18 +446,35 @@ def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(first_run: 
     assert factory.neo("verify", "main_b@20", **extra).returncode == 0
     summary = factory.neo("summary", **extra)
     assert summary.returncode == 0 and "not evaluated yet: main_b" in summary.stdout, summary.stderr
-    before, after = (json.loads(factory.neo("saw", f"{run}@9..10", "--json", **extra).stdout) for run in ("main", "main_b"))
+    before, after = (
+        json.loads(factory.neo("saw", f"{run}@9..10", "--json", **extra).stdout) for run in ("main", "main_b")
+    )
     assert before == after  # what lies before the branch is its parent's
     left_out = {row["doc_id"] for row in json.loads(factory.neo("saw", "main@13..14", "--json", **extra).stdout)}
-    assert {row["doc_id"] for row in json.loads(factory.neo("saw", "main_b@13..13", "--json", **extra).stdout)} != left_out
+    assert {
+        row["doc_id"] for row in json.loads(factory.neo("saw", "main_b@13..13", "--json", **extra).stdout)
+    } != left_out
     # Taken out of the recipe again, it is nobody's: gc offers it, and nothing counts it as built.
     (tmp_path / "branched.branches.yaml").unlink()
-    assert {row["asset"] for row in json.loads(factory.neo("gc", "--json", "--grace", "0", **extra).stdout)} >= {"checkpoint/main_b", "pretraining/main_b", "run_plan/main_b"}
+    assert {row["asset"] for row in json.loads(factory.neo("gc", "--json", "--grace", "0", **extra).stdout)} >= {
+        "checkpoint/main_b",
+        "pretraining/main_b",
+        "run_plan/main_b",
+    }
     assert factory.neo("verify", "pretraining/main_b", **extra).returncode == 2
 
     # Without a name of its own a branch takes the run's place: what the recipe calls main goes on from main's step 10.
     assert factory.neo("continue", "main@10", "steps=14", **extra).returncode == 0
-    done = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", 'key:"run_plan_main" or key:"pretraining_main"', **extra)
+    done = factory.run(
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "definitions",
+        "--select",
+        'key:"run_plan_main" or key:"pretraining_main"',
+        **extra,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert factory.neo("verify", "main@14", **extra).returncode == 0
     steps = {row["step"] for row in json.loads(factory.neo("saw", "main@9..12", "--json", **extra).stdout)}

@@ -25,7 +25,9 @@ runs:
 """
 
 
-def wait_for_checkpoint(compute: LocalCompute, known: set[str], dagster_run: subprocess.Popen[bytes] | subprocess.Popen[str]) -> JobFolder:
+def wait_for_checkpoint(
+    compute: LocalCompute, known: set[str], dagster_run: subprocess.Popen[bytes] | subprocess.Popen[str]
+) -> JobFolder:
     """The job that this run started, as soon as it has saved a checkpoint after the first."""
     for _ in range(4800):
         for path in (compute.root / "jobs").iterdir():
@@ -37,7 +39,9 @@ def wait_for_checkpoint(compute: LocalCompute, known: set[str], dagster_run: sub
     raise AssertionError("no checkpoint in four minutes")
 
 
-def test_a_killed_dagster_run_costs_no_training(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+def test_a_killed_dagster_run_costs_no_training(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
     extra = factory.another_recipe(tmp_path, "interrupted", RECIPE)
     compute = LocalCompute(factory.folder / "store")
     known = {path.name for path in (compute.root / "jobs").iterdir()}
@@ -60,19 +64,28 @@ def test_a_killed_dagster_run_costs_no_training(first_run: subprocess.CompletedP
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_what_goes_on_and_how_to_stop_it(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+def test_ctrl_c_says_what_goes_on_and_how_to_stop_it(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
     extra = factory.another_recipe(tmp_path, "ctrl_c", RECIPE.replace("60", "50"))
     compute = LocalCompute(factory.folder / "store")
     known = {path.name for path in (compute.root / "jobs").iterdir()}
     run = subprocess.Popen(
-        [sys.executable, "-m", "neo_assets.cli", "demo"], cwd=ROOT, env={**factory.environment, **extra}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "neo_assets.cli", "demo"],
+        cwd=ROOT,
+        env={**factory.environment, **extra},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     folder = wait_for_checkpoint(compute, known, run)
     run.send_signal(signal.SIGINT)
     told, _ = run.communicate(timeout=60)
     short = folder.fingerprint[:12]
     assert run.returncode == 130
-    assert all(command in told for command in ("neo jobs", f"neo logs -f {short}", f"neo cancel {short}", "attaches to it"))
+    assert all(
+        command in told for command in ("neo jobs", f"neo logs -f {short}", f"neo cancel {short}", "attaches to it")
+    )
     assert "Traceback" not in told
     assert factory.neo("cancel", short, **extra).returncode == 0
     assert compute.poll(folder) is JobState.CANCELLED

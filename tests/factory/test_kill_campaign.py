@@ -38,7 +38,9 @@ def test_kills_change_nothing_in_the_corpus(tmp_path: Path, seed: int) -> None:
     assert quiet.run(*COMMAND[2:]).returncode == 0
     generator = random.Random(seed)
     for _ in range(4):
-        run = subprocess.Popen(COMMAND, cwd=ROOT, env=killed.environment, stderr=subprocess.DEVNULL, start_new_session=True)
+        run = subprocess.Popen(
+            COMMAND, cwd=ROOT, env=killed.environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         time.sleep(generator.uniform(6, 25))
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)

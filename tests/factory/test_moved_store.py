@@ -1,4 +1,6 @@
-"""A store is a folder that may move: copied, with the original gone, it answers every question about itself, and about nothing else."""
+"""A store is a folder that may move: copied, with the original gone, it answers every question about itself, and about
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,18 @@ MAY_NAME_PLACES = ("log.txt", ".log", ".pyc")
 
 
 @pytest.fixture(scope="module")
-def moved(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    done = factory.factory()  # other tests have made other recipes' artifacts in the same store: this recipe's own build is today's again
+def moved(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    done = (
+        factory.factory()
+    )  # other tests have made other recipes' artifacts in the same store: this recipe's own build is today's again
     assert done.returncode == 0, done.stderr[-4000:]
-    original, hidden, copy = factory.folder / "store", factory.folder / "hidden", tmp_path_factory.mktemp("elsewhere") / "store"
+    original, hidden, copy = (
+        factory.folder / "store",
+        factory.folder / "hidden",
+        tmp_path_factory.mktemp("elsewhere") / "store",
+    )
     shutil.copytree(original, copy)
     original.rename(hidden)
     yield copy
@@ -53,7 +63,11 @@ def neo(*arguments: str) -> tuple[int, str]:
 
 def test_nothing_that_is_written_down_names_the_place_of_the_store(moved: Path, factory: Factory) -> None:
     place = str(factory.folder / "store").encode()
-    named = [p.relative_to(moved).as_posix() for p in moved.rglob("*") if p.is_file() and not p.name.endswith(MAY_NAME_PLACES) and place in p.read_bytes()]
+    named = [
+        p.relative_to(moved).as_posix()
+        for p in moved.rglob("*")
+        if p.is_file() and not p.name.endswith(MAY_NAME_PLACES) and place in p.read_bytes()
+    ]
     assert named == []
 
 
@@ -124,7 +138,9 @@ def of_this_build(here: Path, file: Path) -> bool:
     store, recipe = Store(here), load("ci")
     heads = current_heads(recipe, store).values()
     runs = {fingerprint for key, fingerprint in heads if key.startswith("pretraining/")}
-    folders = {store.folder(*head) for head in heads} | {folder for _, folder in [*checkpoints(store, runs), *scores(store, recipe)]}
+    folders = {store.folder(*head) for head in heads} | {
+        folder for _, folder in [*checkpoints(store, runs), *scores(store, recipe)]
+    }
     return any(folder in folders for folder in file.parents)
 
 

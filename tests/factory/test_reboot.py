@@ -1,4 +1,6 @@
-"""A node goes down in the middle of an evaluation, with another waiting behind it; after the restart both come to their end by themselves."""
+"""A node goes down in the middle of an evaluation, with another waiting behind it; after the restart both come to their
+end by themselves.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,12 @@ def start(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     """A daemon with its code server, as `make ui` runs it without the web server, in a session of its own."""
     with log.open("ab") as stream:
         return subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-m", "definitions"], cwd=ROOT, env=environment, stdout=stream, stderr=stream, start_new_session=True
+            [sys.executable, "-m", "dagster._daemon", "run", "-m", "definitions"],
+            cwd=ROOT,
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
         )
 
 
@@ -46,13 +53,24 @@ def everything_of(session: int) -> list[int]:
     return [p.pid for leader in leaders for p in [leader, *leader.children(recursive=True)]]
 
 
-def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path) -> None:
+def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
     extra = factory.another_recipe(tmp_path, "rebooted", "evaluation: {seed: 4711}\n")
     home = Path(extra["DAGSTER_HOME"]) / "dagster.yaml"
     home.write_text(home.read_text().replace("poll_interval_seconds: 30", "poll_interval_seconds: 2"))
     made = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "crawl_and_clean", **extra)
     assert made.returncode == 0, made.stderr[-3000:]
-    made = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", '+key:"pretraining_decay" or key:"heldout_tasks" or key:"benchmark_items"', **extra)
+    made = factory.run(
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "definitions",
+        "--select",
+        '+key:"pretraining_decay" or key:"heldout_tasks" or key:"benchmark_items"',
+        **extra,
+    )
     assert made.returncode == 0, made.stderr[-3000:]
     environment, log = {**factory.environment, **extra}, tmp_path / "daemon.log"
     compute = LocalCompute(factory.folder / "store")
@@ -60,7 +78,18 @@ def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(first_run: 
 
     daemon = start(environment, log)
     for _ in range(2):
-        asked = factory.run("dagster", "job", "launch", "-m", "definitions", "-j", "evaluate", "--tags", '{"neofoundry/work": "evaluation"}', **extra)
+        asked = factory.run(
+            "dagster",
+            "job",
+            "launch",
+            "-m",
+            "definitions",
+            "-j",
+            "evaluate",
+            "--tags",
+            '{"neofoundry/work": "evaluation"}',
+            **extra,
+        )
         assert asked.returncode == 0, asked.stderr[-2000:]
 
     with dg.DagsterInstance.from_config(extra["DAGSTER_HOME"]) as instance:
@@ -72,7 +101,11 @@ def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(first_run: 
             return [JobFolder(p) for p in (compute.root / "jobs").iterdir() if p.name not in known]
 
         # The first is at work on a job of its own, the second waits behind the limit of one.
-        until(lambda: any(PROCESS_TAG in r.tags for r in runs(dg.DagsterRunStatus.STARTED)) and jobs(), 180, log.read_text()[-3000:])
+        until(
+            lambda: any(PROCESS_TAG in r.tags for r in runs(dg.DagsterRunStatus.STARTED)) and jobs(),
+            180,
+            log.read_text()[-3000:],
+        )
         (dead,), waiting = runs(dg.DagsterRunStatus.STARTED), runs(dg.DagsterRunStatus.QUEUED)
         assert len(waiting) == 1
         for pid in everything_of(daemon.pid):
@@ -92,7 +125,11 @@ def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(first_run: 
 
             until(ended, ENDED_WITHIN, f"the dead run was not ended: {log.read_text()[-3000:]}")
             print(f"ended {time.monotonic() - began:.0f} s after the restart")
-            until(lambda: waiting[0].run_id in {r.run_id for r in runs(dg.DagsterRunStatus.SUCCESS)}, 300, f"what waited behind it never ran: {log.read_text()[-3000:]}")
+            until(
+                lambda: waiting[0].run_id in {r.run_id for r in runs(dg.DagsterRunStatus.SUCCESS)},
+                300,
+                f"what waited behind it never ran: {log.read_text()[-3000:]}",
+            )
         finally:
             for pid in everything_of(daemon.pid):
                 os.kill(pid, signal.SIGTERM)

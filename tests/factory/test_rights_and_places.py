@@ -21,7 +21,9 @@ NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as se
 
 
 def as_somebody(user: int, group: int, work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
-    """Run ``work`` as another user, under the usual umask, in a process of its own; returns what went wrong, "" if nothing."""
+    """Run ``work`` as another user, under the usual umask, in a process of its own; returns what went wrong, "" if
+    nothing.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -81,7 +83,9 @@ def test_who_may_only_read_finds_what_is_there_without_a_lock(tmp_path: Path) ->
         path.chmod(0o755 if path.is_dir() else 0o644)
 
     def find() -> None:
-        made, reused = Store(root).build("group/thing", MadeFrom(config={"n": 1}, code={}, libraries={}, inputs={}), lambda out: pytest.fail("made"))
+        made, reused = Store(root).build(
+            "group/thing", MadeFrom(config={"n": 1}, code={}, libraries={}, inputs={}), lambda out: pytest.fail("made")
+        )
         assert reused and not Store(root).being_written("group/thing", made.fingerprint)
         assert list(Store(root).at_work()) == []
 
@@ -101,12 +105,26 @@ def test_only_a_folder_that_says_so_is_shared(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-READING = ["verify --deep", "verify main@10", "fate http://site.example/short.html", "funnel", "jobs --all", "scores", "summary", "why matrix", "gc", "saw main@3", "plan"]
+READING = [
+    "verify --deep",
+    "verify main@10",
+    "fate http://site.example/short.html",
+    "funnel",
+    "jobs --all",
+    "scores",
+    "summary",
+    "why matrix",
+    "gc",
+    "saw main@3",
+    "plan",
+]
 
 
 @NOT_ROOT
 @pytest.mark.parametrize("command", READING)
-def test_a_stranger_may_use_every_reading_command(first_run: subprocess.CompletedProcess[str], environment: Factory, command: str) -> None:
+def test_a_stranger_may_use_every_reading_command(
+    first_run: subprocess.CompletedProcess[str], environment: Factory, command: str
+) -> None:
     from typer.testing import CliRunner
 
     from neo_assets.cli import app
@@ -115,7 +133,11 @@ def test_a_stranger_may_use_every_reading_command(first_run: subprocess.Complete
     load()
     # All that the command imports is imported here: an interpreter may lie where another user cannot read it.
     CliRunner().invoke(app, command.split())
-    closed = [p for p in (environment.folder, *environment.folder.parents) if str(p).startswith(tempfile.gettempdir()) and p.stat().st_uid == os.getuid()]
+    closed = [
+        p
+        for p in (environment.folder, *environment.folder.parents)
+        if str(p).startswith(tempfile.gettempdir()) and p.stat().st_uid == os.getuid()
+    ]
     for path in closed:
         path.chmod(path.stat().st_mode | 0o011)
 
@@ -131,28 +153,58 @@ def test_an_instance_is_found_from_anywhere_whatever_the_repository_is_called(tm
     checkout.mkdir()
     for name in ("neo_assets", "resources", "training", "recipes", "definitions.py", "dagster.yaml"):
         (checkout / name).symlink_to(ROOT / name)
-    script = f"import sys; sys.path.insert(0, {str(checkout)!r}); from neo_assets.core import fingerprint as f, place as p; from pathlib import Path; f.ROOT = p.ROOT = Path({str(checkout)!r})\n"
-    script += "from neo_assets.release import commands as c; c.ROOT = f.ROOT; from neo_assets.cli import main; sys.argv = ['neo', 'home', 'ci']; main()"
+    script = (
+        f"import sys; sys.path.insert(0, {str(checkout)!r}); from neo_assets.core import fingerprint as f, place as p;"
+        f" from pathlib import Path; f.ROOT = p.ROOT = Path({str(checkout)!r})\n"
+    )
+    script += (
+        "from neo_assets.release import commands as c; c.ROOT = f.ROOT; from neo_assets.cli import main; sys.argv ="
+        " ['neo', 'home', 'ci']; main()"
+    )
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    said = subprocess.run(["sh", "-c", f'{done.stdout}\nprintf "%s" "$DAGSTER_HOME"'], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    said = subprocess.run(
+        ["sh", "-c", f'{done.stdout}\nprintf "%s" "$DAGSTER_HOME"'], capture_output=True, text=True, check=True
+    ).stdout
     assert said == str(checkout / ".neo" / "home" / "ci") and shlex.split(done.stdout)[1] == "NEO_RECIPE=ci"
     look = (
-        "import dagster as dg; i = dg.DagsterInstance.get(); print(i.run_storage._base_dir if hasattr(i.run_storage, '_base_dir') else i.root_directory); print(i.get_runs_count())"
+        "import dagster as dg; i = dg.DagsterInstance.get(); print(i.run_storage._base_dir if hasattr(i.run_storage,"
+        " '_base_dir') else i.root_directory); print(i.get_runs_count())"
     )
     for place in (tmp_path, checkout):
-        found = subprocess.run([sys.executable, "-c", look], cwd=place, env={**environment, "DAGSTER_HOME": said}, capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            [sys.executable, "-c", look],
+            cwd=place,
+            env={**environment, "DAGSTER_HOME": said},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert found.returncode == 0 and str(checkout) in found.stdout, found.stderr[-2000:]
     assert not (tmp_path / ".dagster").exists()
 
 
 def test_definitions_are_not_loaded_where_an_empty_instance_would_be_made(tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))} | {"DAGSTER_HOME": str(ROOT), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", "import definitions"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))} | {
+        "DAGSTER_HOME": str(ROOT),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "import definitions"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0 and 'from anywhere: eval "$(neo home)"' in done.stderr
 
 
-def test_a_terminal_that_knows_no_chinese_shows_question_marks_and_no_traceback(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_a_terminal_that_knows_no_chinese_shows_question_marks_and_no_traceback(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
     done = factory.neo("sample", "min_words", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-2000:]
     told = factory.neo("fate", "没有这一页", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")

@@ -1,4 +1,5 @@
-"""What every rank really holds under DeepSpeed, by component, at the moments when it holds most: prints one line of JSON.
+"""What every rank really holds under DeepSpeed, by component, at the moments when it holds most: prints one line of
+JSON.
 
 torchrun --nproc-per-node=2 -m tests.pretrain.held ‹stage› ‹precision›
 """
@@ -37,7 +38,9 @@ def alive() -> Held:
 def optimizers(engine: DeepSpeedEngine) -> Held:
     """Moments, and the fp32 weights that are updated."""
     inner = getattr(engine.optimizer, "optimizer", engine.optimizer)
-    masters = [t.detach() for group in inner.param_groups for t in group["params"]] + list(getattr(engine.optimizer, "fp32_partitioned_groups_flat", []))
+    masters = [t.detach() for group in inner.param_groups for t in group["params"]] + list(
+        getattr(engine.optimizer, "fp32_partitioned_groups_flat", [])
+    )
     return held([*masters, *(t for state in inner.state.values() for t in state.values())])
 
 
@@ -72,7 +75,9 @@ def measured(stage: int, precision: str, world: int, device: torch.device) -> di
         loss = engine(**model_inputs("sdpa", ids, torch.arange(LENGTH).expand(1, LENGTH), device)).logits.float().mean()
         engine.backward(loss)
         del loss
-        whole = held(p.detach() for p in engine.module.parameters())  # stage 3 leaves matrices below 100,000 numbers in one piece; a real model has none
+        whole = held(
+            p.detach() for p in engine.module.parameters()
+        )  # stage 3 leaves matrices below 100,000 numbers in one piece; a real model has none
         known = before | weights | whole | (moments := optimizers(engine)) | buckets(engine)
         optimizer = max(optimizer, sum(size for place, size in moments.items() if place not in weights))
         gradients = max(gradients, sum(size for place, size in alive().items() if place not in known))
@@ -83,7 +88,10 @@ def measured(stage: int, precision: str, world: int, device: torch.device) -> di
 
 def main() -> None:
     rank, world, device, _ = start_process_group()
-    for stage, precision in ((0, "fp32"), *((stage, precision) for stage in (1, 2, 3) for precision in ("fp32", "bf16"))):
+    for stage, precision in (
+        (0, "fp32"),
+        *((stage, precision) for stage in (1, 2, 3) for precision in ("fp32", "bf16")),
+    ):
         row = {"stage": stage, "precision": precision} | measured(stage, precision, world, device)
         if rank == 0:
             print(json.dumps(row), flush=True)

@@ -30,7 +30,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def job(store: Store, fingerprint: str, age_s: float) -> JobFolder:
     """A job of a run called `main`, asked for some time ago."""
-    spec = small_job(store.root, write_shards(store.root / "shards"), "main").model_copy(update={"work_fingerprint": fingerprint, "title": "pretraining/main"})
+    spec = small_job(store.root, write_shards(store.root / "shards"), "main").model_copy(
+        update={"work_fingerprint": fingerprint, "title": "pretraining/main"}
+    )
     folder = JobFolder(store.root / "jobs" / fingerprint)
     folder.write_spec(spec)
     folder.log_file.write_text(f"log of {fingerprint[0]}\n")

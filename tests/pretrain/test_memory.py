@@ -16,7 +16,19 @@ from tests.training.runs import small_run
 from training.attention import model_inputs
 from training.model import build_model, recompute
 
-SHAPE = Model(layers=4, hidden=256, heads=8, kv_heads=2, head_dim=32, ffn=1024, context=512, rope_theta=1e4, norm_eps=1e-5, init_std=0.02, vocab_multiple=128)
+SHAPE = Model(
+    layers=4,
+    hidden=256,
+    heads=8,
+    kv_heads=2,
+    head_dim=32,
+    ffn=1024,
+    context=512,
+    rope_theta=1e4,
+    norm_eps=1e-5,
+    init_std=0.02,
+    vocab_multiple=128,
+)
 ROWS, LENGTH, ROWS_A_BATCH = 512, 512, 4
 WITHIN = 0.10
 
@@ -51,7 +63,9 @@ def kept_by(model: torch.nn.Module) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden = model.model(**model_inputs("sdpa", ids, torch.arange(LENGTH).expand(ROWS_A_BATCH, LENGTH), torch.device("cpu"))).last_hidden_state
+        hidden = model.model(
+            **model_inputs("sdpa", ids, torch.arange(LENGTH).expand(ROWS_A_BATCH, LENGTH), torch.device("cpu"))
+        ).last_hidden_state
     assert hidden.requires_grad
     return sum(storage.nbytes() for storage in kept.values())
 
@@ -88,7 +102,15 @@ def test_recomputing_changes_no_bit_of_the_loss_or_the_gradients(precision: str)
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_what_deepspeed_holds_is_what_was_planned(ranks: int) -> None:
     """At every stage and precision that a recipe can ask for; on more ranks than cores nothing but the time differs."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m", "tests.pretrain.held"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+        "-m",
+        "tests.pretrain.held",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -18,11 +18,18 @@ from neo_assets.pretrain.plan import GIB, estimate, instantiated_parameters, lau
 from training.energy import EnergyMeter
 
 
-@pytest.mark.parametrize(("recipe", "parameters"), [("neo-7b", 7_793_716_224), ("neo-7b-released", 7_793_716_224), ("neo-2b", 2_244_552_704), ("laptop", 2_491_520)])
+@pytest.mark.parametrize(
+    ("recipe", "parameters"),
+    [("neo-7b", 7_793_716_224), ("neo-7b-released", 7_793_716_224), ("neo-2b", 2_244_552_704), ("laptop", 2_491_520)],
+)
 def test_the_formula_and_the_instantiated_model_agree(recipe: str, parameters: int) -> None:
     loaded = load(recipe)
     for run in loaded.runs.values():
-        assert estimate(run, loaded.tokenizer)["parameters"] == instantiated_parameters(run, loaded.tokenizer) == parameters
+        assert (
+            estimate(run, loaded.tokenizer)["parameters"]
+            == instantiated_parameters(run, loaded.tokenizer)
+            == parameters
+        )
 
 
 def test_the_7b_plan_is_the_papers() -> None:
@@ -43,8 +50,15 @@ def test_the_7b_plan_is_the_papers() -> None:
 def test_what_a_stage_divides() -> None:
     recipe = load("neo-7b")
     run = recipe.runs["main"].model_copy(update={"nodes": 1})
-    alone, one, two, three = (memory(run.model_copy(update=change), 64_256) for change in ({"ranks_per_node": 1}, {"zero_stage": 1}, {"zero_stage": 2}, {"zero_stage": 3}))
-    assert (one.optimizer, two.gradients, three.weights) == (alone.optimizer // 8, alone.gradients // 8, alone.weights // 8)
+    alone, one, two, three = (
+        memory(run.model_copy(update=change), 64_256)
+        for change in ({"ranks_per_node": 1}, {"zero_stage": 1}, {"zero_stage": 2}, {"zero_stage": 3})
+    )
+    assert (one.optimizer, two.gradients, three.weights) == (
+        alone.optimizer // 8,
+        alone.gradients // 8,
+        alone.weights // 8,
+    )
     assert (one.weights, two.weights) == (alone.weights, alone.weights)
     assert one.gradients > alone.gradients
 
@@ -52,7 +66,8 @@ def test_what_a_stage_divides() -> None:
 def test_a_price_gives_a_cost_and_a_branch_counts_its_own_steps(tmp_path: Path) -> None:
     (tmp_path / "laptop.yaml").write_text((ROOT / "recipes" / "laptop.yaml").read_text())
     (tmp_path / "mine.yaml").write_text(
-        "extends: laptop\ncompute: {gpu_hour_cost: 2.0}\nruns:\n  main_b: {like: main, steps: 100, parent: {run: main, step: 60, take: everything, fingerprint: abcdef0123}}\n"
+        "extends: laptop\ncompute: {gpu_hour_cost: 2.0}\nruns:\n  main_b: {like: main, steps: 100, parent: {run: main,"
+        " step: 60, take: everything, fingerprint: abcdef0123}}\n"
     )
     recipe = load(str(tmp_path / "mine.yaml"))
     plan = estimate(recipe.runs["main_b"], recipe.tokenizer, recipe.compute)
@@ -61,14 +76,20 @@ def test_a_price_gives_a_cost_and_a_branch_counts_its_own_steps(tmp_path: Path) 
 
 
 def test_the_command_that_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launch_command(load("laptop"), "main") == "torchrun --standalone --nproc-per-node=2 -m neo_assets.core.launch spec.json"
+    assert (
+        launch_command(load("laptop"), "main")
+        == "torchrun --standalone --nproc-per-node=2 -m neo_assets.core.launch spec.json"
+    )
     assert "--nodes=64 --ntasks-per-node=8" in launch_command(load("neo-7b"), "main")
 
 
 @pytest.mark.parametrize(
     ("run", "told"),
     [
-        ("{attention: torch_varlen, precision: fp32, zero_stage: 0}", "attention: torch_varlen computes in 16 bits; the run's precision is fp32"),
+        (
+            "{attention: torch_varlen, precision: fp32, zero_stage: 0}",
+            "attention: torch_varlen computes in 16 bits; the run's precision is fp32",
+        ),
         ("{model: {heads: 5, kv_heads: 5}}", "heads (5) must divide hidden"),
         ("{from_model: nowhere}", "nowhere is no Hugging Face folder"),
         ("{from_model: FOLDER}", "activation is 'gelu' there, 'silu' in the recipe"),
@@ -80,15 +101,34 @@ def test_the_plan_refuses_what_the_program_would(tmp_path: Path, run: str, told:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text('{"hidden_act": "gelu"}')
     (tmp_path / "folder" / "model.safetensors").write_bytes(b"")
-    (tmp_path / "mine.yaml").write_text(f"extends: laptop\nruns:\n  main: {run.replace('FOLDER', str(tmp_path / 'folder'))}\n")
+    (tmp_path / "mine.yaml").write_text(
+        f"extends: laptop\nruns:\n  main: {run.replace('FOLDER', str(tmp_path / 'folder'))}\n"
+    )
     script = "import sys; sys.argv = ['neo', 'plan']; from neo_assets.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={"NEO_RECIPE": str(tmp_path / "mine.yaml"), "PATH": ""}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={"NEO_RECIPE": str(tmp_path / "mine.yaml"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
 
 
 def test_the_plan_prints_without_torch() -> None:
-    script = "import sys; sys.argv = ['neo', 'plan', '--json']; from neo_assets.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={"NEO_RECIPE": "neo-7b", "PATH": ""}, capture_output=True, text=True, check=False)
+    script = (
+        "import sys; sys.argv = ['neo', 'plan', '--json']; from neo_assets.cli import app; app(standalone_mode=False);"
+        " assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={"NEO_RECIPE": "neo-7b", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)[0]["parameters"] == 7_793_716_224
 
@@ -98,7 +138,11 @@ def test_the_plan_prints_without_torch() -> None:
 
 def test_energy_is_read_from_the_machine_or_not_at_all(tmp_path: Path) -> None:
     assert EnergyMeter(tmp_path).joules() is None and EnergyMeter(tmp_path).sources == "not measured"
-    for name, energy in (("intel-rapl:0", 900_000), ("intel-rapl:1", 100_000), ("intel-rapl:0:0", 5)):  # the last is a part of the first
+    for name, energy in (
+        ("intel-rapl:0", 900_000),
+        ("intel-rapl:1", 100_000),
+        ("intel-rapl:0:0", 5),
+    ):  # the last is a part of the first
         (tmp_path / name).mkdir()
         (tmp_path / name / "energy_uj").write_text(str(energy))
         (tmp_path / name / "max_energy_range_uj").write_text("1000000")
@@ -111,7 +155,19 @@ def test_energy_is_read_from_the_machine_or_not_at_all(tmp_path: Path) -> None:
 
 def test_usage_sums_attempts_up_to_their_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = JobFolder(tmp_path)
-    folder.write_spec(JobSpec(work_fingerprint="x", title="t", program="p", code={}, libraries={}, ranks_per_node=4, config={}, inputs={}, out=""))
+    folder.write_spec(
+        JobSpec(
+            work_fingerprint="x",
+            title="t",
+            program="p",
+            code={},
+            libraries={},
+            ranks_per_node=4,
+            config={},
+            inputs={},
+            out="",
+        )
+    )
     clock = iter([100.0, 1900.0, 5000.0, 6800.0])
     monkeypatch.setattr("neo_assets.core.jobs.time.time", lambda: next(clock))
     for attempt, joules in (("1", 10.0), ("2", 25.0)):

@@ -19,15 +19,46 @@ def shown(folder: JobFolder, state: JobState) -> str:
 
 def test_a_job_is_shown_as_far_as_it_has_come(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
-    folder.write_spec(JobSpec(work_fingerprint="x", title="pretraining/main", program="p", code={}, libraries={}, config={}, inputs={}, out=""))
+    folder.write_spec(
+        JobSpec(
+            work_fingerprint="x",
+            title="pretraining/main",
+            program="p",
+            code={},
+            libraries={},
+            config={},
+            inputs={},
+            out="",
+        )
+    )
     assert "no step reported yet" in shown(folder, JobState.RUNNING)
     reporter = Reporter(tmp_path)
     for step in (1, 2, 3):
-        reporter.send("progress", step=step, steps=10, loss=9.0 - step, lr=1e-3, grad_norm=0.5, tokens=step * 100, tokens_per_s=1234.0, eta_s=70.0)
+        reporter.send(
+            "progress",
+            step=step,
+            steps=10,
+            loss=9.0 - step,
+            lr=1e-3,
+            grad_norm=0.5,
+            tokens=step * 100,
+            tokens_per_s=1234.0,
+            eta_s=70.0,
+        )
     reporter.send("checkpoint", name="0000002-x", step=2, seconds=0.25)
     reporter.send("trouble", step=3, kind="loss_spike", value=1, median=1, stops=False, documents=3)
     text = shown(folder, JobState.RUNNING)
-    assert all(part in text for part in ("step 3 of 10", "70 s left", "6.0000", "1,234", "written in 0.25 s", "the last at step 3: loss spike"))
+    assert all(
+        part in text
+        for part in (
+            "step 3 of 10",
+            "70 s left",
+            "6.0000",
+            "1,234",
+            "written in 0.25 s",
+            "the last at step 3: loss spike",
+        )
+    )
     assert any(line.startswith("loss ") for line in text.splitlines())
     assert "left" not in shown(folder, JobState.SUCCEEDED)
 

@@ -18,7 +18,13 @@ from tests.corpora import document, left_by_a_step, text, texts_of, verdicts_of
 
 RECIPE = load("laptop")
 ENGLISH = [
-    ("Which of the old bridges over the northern river was rebuilt in 1847 after the great flood had carried it away?", "the stone bridge"),
+    (
+        (
+            "Which of the old bridges over the northern river was rebuilt in 1847 after the great flood had carried it"
+            " away?"
+        ),
+        "the stone bridge",
+    ),
     ("A train leaves the station at 9:15 and reaches the harbour after 42 minutes; when does it arrive?", "9:57"),
     ("Name the capital of the island kingdom that lost two wars against its larger neighbour.", "Port Anselm"),
 ]
@@ -30,7 +36,14 @@ CHINESE = [
 
 def benchmark(folder: Path) -> Artifact:
     def work(out: Workspace) -> Outcome:
-        write_searched({name: [(f"{name}-{i}", q, a) for i, (q, a) in enumerate(items)] for name, items in (("en", ENGLISH), ("zh", CHINESE))}, ["en", "zh"], out)
+        write_searched(
+            {
+                name: [(f"{name}-{i}", q, a) for i, (q, a) in enumerate(items)]
+                for name, items in (("en", ENGLISH), ("zh", CHINESE))
+            },
+            ["en", "zh"],
+            out,
+        )
         return Outcome(digest="b")
 
     return Store(folder).build("benchmark_items", MadeFrom(config={"b": 1}, code={}, libraries={}, inputs={}), work)[0]
@@ -46,7 +59,9 @@ VARIANTS = {
     "without punctuation": lambda s: "".join(c if c.isalnum() else " " for c in s),
     "other punctuation": lambda s: s.replace(",", " -").replace("，", " ").replace("?", "!").replace("？", "。"),
     "full-width digits": full_width,
-    "line-wrapped": lambda s: "\n   ".join(textwrap.wrap(s, 24)) if " " in s else "\n".join(s[i : i + 9] for i in range(0, len(s), 9)),
+    "line-wrapped": lambda s: (
+        "\n   ".join(textwrap.wrap(s, 24)) if " " in s else "\n".join(s[i : i + 9] for i in range(0, len(s), 9))
+    ),
 }
 
 
@@ -63,7 +78,10 @@ def test_planted_items_are_found_and_named(tmp_path: Path, lang: str, variant: s
     generator = random.Random(1)
     clean = [document(text(generator, lang), lang, f"clean{i}") for i in range(10)]
     items = ENGLISH if lang == "en" else CHINESE
-    planted = [document(f"{text(generator, lang)}\n{VARIANTS[variant](q)}\n{text(generator, lang)}", lang, f"planted{i}") for i, (q, _) in enumerate(items)]
+    planted = [
+        document(f"{text(generator, lang)}\n{VARIANTS[variant](q)}\n{text(generator, lang)}", lang, f"planted{i}")
+        for i, (q, _) in enumerate(items)
+    ]
     outcome, out = run(tmp_path, lang, clean + planted)
     assert set(texts_of(out)) == {d["doc_id"] for d in clean}
     for i, d in enumerate(planted):
@@ -77,15 +95,28 @@ def test_half_an_item_is_found_and_a_phrase_of_it_is_not() -> None:
     settings = RECIPE.decontaminated["en"]
     index = build_index([(f"en/{i}", q, a) for i, (q, a) in enumerate(ENGLISH)], settings)
     words = ENGLISH[0][0].split()
-    shares = [s for s, _ in overlaps(pa.array([" ".join(words[:18]), " ".join(words[:12]), "nothing of the kind"]), index)]
+    shares = [
+        s for s, _ in overlaps(pa.array([" ".join(words[:18]), " ".join(words[:12]), "nothing of the kind"]), index)
+    ]
     assert shares[0] > settings.max_overlap and shares[1:] == [0.0, 0.0]
 
 
 def test_short_questions_are_looked_for_with_their_answers_or_not_at_all() -> None:
     settings = RECIPE.decontaminated["en"]
-    index = build_index([("a", "What is the largest planet of our", "system of the sun"), ("b", "Two plus two?", "4")], settings)
+    index = build_index(
+        [("a", "What is the largest planet of our", "system of the sun"), ("b", "Two plus two?", "4")], settings
+    )
     assert index.too_short == ("b",)
-    found = overlaps(pa.array(["what is the largest planet of our system of the sun", "two plus two? 4", "what is the largest planet of our galaxy"]), index)
+    found = overlaps(
+        pa.array(
+            [
+                "what is the largest planet of our system of the sun",
+                "two plus two? 4",
+                "what is the largest planet of our galaxy",
+            ]
+        ),
+        index,
+    )
     assert [name for _, name in found] == ["a", "", ""]
 
 
@@ -93,11 +124,19 @@ def test_a_benchmarks_own_phrasing_counts_for_no_item() -> None:
     settings = RECIPE.decontaminated["en"]
     phrase = "Read the following passage with care and then choose the one best answer to this question"
     index = build_index(
-        [(str(i), f"{phrase}: item number {i} asks about the {w} and its many uses in the house?", "x") for i, w in enumerate(["lamp", "bell", "rope", "door", "nail", "hook"])],
+        [
+            (str(i), f"{phrase}: item number {i} asks about the {w} and its many uses in the house?", "x")
+            for i, w in enumerate(["lamp", "bell", "rope", "door", "nail", "hook"])
+        ],
         settings,
     )
     assert overlaps(pa.array([phrase]), index) == [(0.0, "")]
-    assert overlaps(pa.array([f"{phrase}: item number 3 asks about the door and its many uses in the house?"]), index)[0][1] == "3"
+    assert (
+        overlaps(pa.array([f"{phrase}: item number 3 asks about the door and its many uses in the house?"]), index)[0][
+            1
+        ]
+        == "3"
+    )
 
 
 def test_the_gate_looks_at_every_document_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,11 @@ def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
     assert masked(text, PLACEHOLDERS) == (text, {})
 
 
-@given(st.text(max_size=80), st.sampled_from(["", "13812345678", "a.b@mail.net", "82.50.72.202"]), st.text("。，, \n", max_size=3))
+@given(
+    st.text(max_size=80),
+    st.sampled_from(["", "13812345678", "a.b@mail.net", "82.50.72.202"]),
+    st.text("。，, \n", max_size=3),
+)
 def test_masking_twice_is_masking_once(text: str, secret: str, gap: str) -> None:
     once, found = masked(f"{text}{gap}{secret}", PLACEHOLDERS)
     again, more = masked(once, PLACEHOLDERS)
@@ -74,10 +78,17 @@ def test_an_edit_has_a_verdict_that_does_not_repeat_what_was_masked(tmp_path: Pa
     documents = [document("Ask jane@mail.net or 13812345678.", name="a"), document("Nothing here.", name="b")]
     out = Workspace(tmp_path / "out")
     out.path.mkdir()
-    outcome = mask_personal_data(PiiInput(lang="en", settings=SETTINGS), {"before": left_by_a_step(tmp_path / "store", documents)}, out)
+    outcome = mask_personal_data(
+        PiiInput(lang="en", settings=SETTINGS), {"before": left_by_a_step(tmp_path / "store", documents)}, out
+    )
     told = verdicts_of(out)
     edit = told[str(documents[0]["doc_id"])]
-    assert (edit["verdict"], edit["rule"], edit["value"], edit["detail"]) == ("edited", "personal_data", 2.0, "email 1, phone 1")
+    assert (edit["verdict"], edit["rule"], edit["value"], edit["detail"]) == (
+        "edited",
+        "personal_data",
+        2.0,
+        "email 1, phone 1",
+    )
     assert told[str(documents[1]["doc_id"])]["verdict"] == "kept"
     assert texts_of(out)[str(documents[0]["doc_id"])] == "Ask <EMAIL> or <PHONE>."
     assert not any("jane" in str(v) or "138" in str(v["detail"]) for v in told.values())

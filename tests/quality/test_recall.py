@@ -13,7 +13,19 @@ from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import HighQuality
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
-from neo_assets.quality.recall import GOOD, OTHER, ClassifierInput, RecallInput, line_of, place_of, probabilities, recall, recall_input, train, train_classifier
+from neo_assets.quality.recall import (
+    GOOD,
+    OTHER,
+    ClassifierInput,
+    RecallInput,
+    line_of,
+    place_of,
+    probabilities,
+    recall,
+    recall_input,
+    train,
+    train_classifier,
+)
 from tests.corpora import document, left_by_a_step, verdicts_of
 
 GUIDE = [
@@ -40,9 +52,25 @@ GUIDE = [
     "have",
     "done",
 ]
-STUB = ["returns", "value", "parameter", "integer", "syntax", "type", "constant", "error", "zero", "index", "object", "method", "property", "default"]
+STUB = [
+    "returns",
+    "value",
+    "parameter",
+    "integer",
+    "syntax",
+    "type",
+    "constant",
+    "error",
+    "zero",
+    "index",
+    "object",
+    "method",
+    "property",
+    "default",
+]
 SETTINGS = HighQuality(
-    seed_urls=["/guide/"], sample=100, rounds=3, epochs=10, learning_rate=0.5, dimensions=8, word_ngrams=1, min_count=1, buckets=1000, min_score=0.6, held_back=0.1,
+    seed_urls=["/guide/"], sample=100, rounds=3, epochs=10, learning_rate=0.5, dimensions=8, word_ngrams=1,
+    min_count=1, buckets=1000, min_score=0.6, held_back=0.1,
     place_depth=1, min_place_documents=5, min_place_share=0.6, seed=1,
 )  # fmt: skip
 
@@ -61,7 +89,11 @@ def corpus() -> list[dict[str, object]]:
 def classifier(folder: Path, settings: HighQuality = SETTINGS) -> tuple[Artifact, Artifact]:
     cleaned = left_by_a_step(folder, corpus(), shards=2, key="decontaminated/en")
     made_from = MadeFrom(config=settings.model_dump(), code={}, libraries={}, inputs={})
-    made, _ = Store(folder).build("hq_classifier/en", made_from, lambda out: train_classifier(ClassifierInput(lang="en", settings=settings), {"x": cleaned}, out))
+    made, _ = Store(folder).build(
+        "hq_classifier/en",
+        made_from,
+        lambda out: train_classifier(ClassifierInput(lang="en", settings=settings), {"x": cleaned}, out),
+    )
     return cleaned, made
 
 
@@ -88,7 +120,9 @@ def test_what_is_recalled_is_what_reads_like_the_seeds(tmp_path: Path) -> None:
     assert sum("/reference/" in u for u in found) == 0 and sum("/book/" in u for u in found) > 25
     told = verdicts_of(out)
     assert len(told) == 210 and all(v["verdict"] == "kept" and v["threshold"] == 0.6 for v in told.values())
-    assert {i for i, v in told.items() if v["detail"] == "recalled"} == set(records.read_table(out.path / "recalled.parquet").column("doc_id").to_pylist())
+    assert {i for i, v in told.items() if v["detail"] == "recalled"} == set(
+        records.read_table(out.path / "recalled.parquet").column("doc_id").to_pylist()
+    )
     assert outcome.rows_dropped == 0
 
 
@@ -106,7 +140,11 @@ def test_precision_is_measured_on_labels_and_labels_are_identity(tmp_path: Path)
     outcome, _ = recalled(tmp_path / "run", config)
     n = outcome.numbers
     assert (n["labelled"], n["labelled_good"], n["labelled_recalled"]) == (20, 9, 10)
-    assert n["precision"] == 0.9 and n["precision_stderr"] == pytest.approx(np.sqrt(0.09 / 10), abs=1e-3) and n["recall_of_good"] == 1.0
+    assert (
+        n["precision"] == 0.9
+        and n["precision_stderr"] == pytest.approx(np.sqrt(0.09 / 10), abs=1e-3)
+        and n["recall_of_good"] == 1.0
+    )
     labels.write_text("")
     assert recall_input("en", SETTINGS.model_copy(update={"labels": str(labels)})).labels_digest != config.labels_digest
     with pytest.raises(BadInput, match="has changed since the recipe was loaded"):
@@ -119,7 +157,9 @@ def test_labels_that_are_not_there_are_named() -> None:
 
 
 def test_seeds_that_match_nothing_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"seed_urls match none of 210 documents; their URLs look like http://help\.example/"):
+    with pytest.raises(
+        BadInput, match=r"seed_urls match none of 210 documents; their URLs look like http://help\.example/"
+    ):
         classifier(tmp_path, SETTINGS.model_copy(update={"seed_urls": ["nothing"]}))
 
 

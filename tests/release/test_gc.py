@@ -31,7 +31,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def artifact(store: Store, key: str, *inputs: Artifact) -> Artifact:
-    made_from = MadeFrom(config={"key": key, "n": len(inputs)}, code={}, libraries={}, inputs=input_refs({a.key: a for a in inputs}, {}))
+    made_from = MadeFrom(
+        config={"key": key, "n": len(inputs)}, code={}, libraries={}, inputs=input_refs({a.key: a for a in inputs}, {})
+    )
     return store.build(key, made_from, lambda out: Outcome(digest=key))[0]
 
 
@@ -39,9 +41,19 @@ def checkpoint(store: Store, run: str, fingerprint: str, step: int, origin: tupl
     """A committed checkpoint, as training leaves it."""
     folder = store.root / "checkpoint" / run / checkpoint_name(step, fingerprint)
     folder.mkdir(parents=True)
-    inputs = {f"pretraining/{run}": InputRef(fingerprint=fingerprint, digest="d")} | ({origin[0]: InputRef(fingerprint=origin[1], digest="d")} if origin else {})
+    inputs = {f"pretraining/{run}": InputRef(fingerprint=fingerprint, digest="d")} | (
+        {origin[0]: InputRef(fingerprint=origin[1], digest="d")} if origin else {}
+    )
     made_from = MadeFrom(config={}, code={}, libraries={}, inputs=inputs)
-    manifest = Manifest(key=f"checkpoint/{run}", fingerprint=folder.name, digest="d", made_from=made_from, files={}, seconds=0, created_at="")
+    manifest = Manifest(
+        key=f"checkpoint/{run}",
+        fingerprint=folder.name,
+        digest="d",
+        made_from=made_from,
+        files={},
+        seconds=0,
+        created_at="",
+    )
     (folder / MANIFEST).write_text(manifest.model_dump_json())
     (folder / "verdict.json").write_text("[]")
     return folder
@@ -52,7 +64,19 @@ def training_job(store: Store, shards: Artifact, start: Path | None = None) -> J
     config: dict[str, object] = {"start": {"folder": store.relative(start)}} if start else {}
     given = {"token_shards": store.relative(shards.path)}
     makes = [f"pretraining/main/{RUN}"]
-    folder.write_spec(JobSpec(work_fingerprint=RUN, title="pretraining/main", program="p", code={}, libraries={}, config=config, inputs=given, out="checkpoint/main", makes=makes))
+    folder.write_spec(
+        JobSpec(
+            work_fingerprint=RUN,
+            title="pretraining/main",
+            program="p",
+            code={},
+            libraries={},
+            config=config,
+            inputs=given,
+            out="checkpoint/main",
+            makes=makes,
+        )
+    )
     return folder
 
 
@@ -109,7 +133,11 @@ def test_a_gathered_job_is_kept_as_long_as_the_run_it_made_and_no_longer(store: 
     finished.mkdir(parents=True)
     refs = {shards.key: InputRef(fingerprint=shards.fingerprint, digest="d")}
     made_from = MadeFrom(config={}, code={}, libraries={}, inputs=refs)
-    (finished / MANIFEST).write_text(Manifest(key="pretraining/main", fingerprint=RUN, digest="d", made_from=made_from, files={}, seconds=0, created_at="").model_dump_json())
+    (finished / MANIFEST).write_text(
+        Manifest(
+            key="pretraining/main", fingerprint=RUN, digest="d", made_from=made_from, files={}, seconds=0, created_at=""
+        ).model_dump_json()
+    )
     everything = {p.relative_to(store.root).as_posix() for p in (mine, finished, shards.path, job.path)}
     store.set_head("ci", "pretraining/main", "pretraining/main", RUN)
     assert not everything & shown(store)
@@ -122,7 +150,17 @@ def test_another_job_is_collected_when_what_it_made_is_there(store: Store) -> No
     store.set_head("ci", "hf_model/main@0000010-a1a1a1a1", "hf_model/main", made.fingerprint)
     job = JobFolder(store.root / "jobs" / RUN)
     job.write_spec(
-        JobSpec(work_fingerprint=RUN, title="hf_model/main", program="p", code={}, libraries={}, config={}, inputs={}, out="o", makes=[f"hf_model/main/{made.fingerprint}"])
+        JobSpec(
+            work_fingerprint=RUN,
+            title="hf_model/main",
+            program="p",
+            code={},
+            libraries={},
+            config={},
+            inputs={},
+            out="o",
+            makes=[f"hf_model/main/{made.fingerprint}"],
+        )
     )
     assert f"jobs/{RUN}" in shown(store)
     assert made.path.relative_to(store.root).as_posix() not in shown(store)
@@ -196,10 +234,17 @@ def test_results_locks_damaged_checkpoints_and_proofs_of_what_is_gone_are_collec
     (store.root / "checkpoint" / "main" / ".damaged-1-0000010-00000000").mkdir(parents=True)
     with store.lock("matrix", "x"):
         pass
-    assert {"scoring/s", "proofs/main/0000010-00000000.json", "checkpoint/main/.damaged-1-0000010-00000000", "locks/matrix.x"} <= shown(store)
+    assert {
+        "scoring/s",
+        "proofs/main/0000010-00000000.json",
+        "checkpoint/main/.damaged-1-0000010-00000000",
+        "locks/matrix.x",
+    } <= shown(store)
 
 
-def test_the_build_of_a_recipe_that_is_gone_is_named_and_can_be_let_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_build_of_a_recipe_that_is_gone_is_named_and_can_be_let_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NEO_STORE", str(store.root))
     monkeypatch.setenv("NEO_RECIPE", "ci")
     mine, theirs = artifact(store, "matrix"), artifact(store, "matrix", artifact(store, "clean_docs/en"))
@@ -207,7 +252,10 @@ def test_the_build_of_a_recipe_that_is_gone_is_named_and_can_be_let_go(store: St
     store.set_head("gone", "matrix", "matrix", theirs.fingerprint)
     note_asked(store, "gone", "main", RUN)
     printed = CliRunner().invoke(app, ["gc"]).output
-    assert "builds of recipes that are not in recipes/ are kept, too: gone; `neo gc --forget gone` lets go of one" in printed
+    assert (
+        "builds of recipes that are not in recipes/ are kept, too: gone; `neo gc --forget gone` lets go of one"
+        in printed
+    )
     done = CliRunner().invoke(app, ["gc", "--forget", "gone", "--grace", "0", "--remove"])
     assert done.exit_code == 0, done.output
     assert not theirs.path.exists() and mine.path.exists()
@@ -223,4 +271,7 @@ def test_how_much_the_grace_alone_keeps_is_said(store: Store, monkeypatch: pytes
     artifact(store, "matrix")
     printed = CliRunner().invoke(app, ["gc"]).output
     assert "nothing to remove" in printed
-    assert "2 folders or files that nothing needs were made or found again within the last 24 hours; --grace HOURS changes that" in printed
+    assert (
+        "2 folders or files that nothing needs were made or found again within the last 24 hours; --grace HOURS changes"
+        " that" in printed
+    )

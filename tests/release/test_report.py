@@ -1,4 +1,6 @@
-"""The report page: everything on it is escaped, names its artifact, and loads nothing; what was not built does not break it."""
+"""The report page: everything on it is escaped, names its artifact, and loads nothing; what was not built does not
+break it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ RECIPE = "tiny"
 CONFIG = ReportInput(name="tiny", description="four documents", examples_per_rule=2)
 HOSTILE = "<script>alert('taken over')</script><img src=x onerror=alert(1)> buy now"
 PAGES = {
-    "d1": ("en", "A crawler fetched a page, and waited politely before the next one. " * 3, "http://site.example/one.html"),
+    "d1": (
+        "en",
+        "A crawler fetched a page, and waited politely before the next one. " * 3,
+        "http://site.example/one.html",
+    ),
     "d2": ("en", HOSTILE, 'http://site.example/two.html?a=1&b="><b>x</b>'),
     "d3": ("zh", "抓取程序取回一个网页，然后礼貌地等待，再取下一个。" * 4, "http://site.example/三.html"),
     "d4": ("zh", "抓取程序取回一个网页，然后礼貌地等待，再取下一个！" * 4, "javascript:alert(2)"),
@@ -38,7 +44,13 @@ class Tiny:
         self.store = Store(root)
         self.inputs: dict[str, Artifact] = {}
 
-    def add(self, key: str, outcome: Outcome, write: Callable[[Workspace], object] = lambda _: None, config: dict[str, object] | None = None) -> None:
+    def add(
+        self,
+        key: str,
+        outcome: Outcome,
+        write: Callable[[Workspace], object] = lambda _: None,
+        config: dict[str, object] | None = None,
+    ) -> None:
         def work(out: Workspace) -> Outcome:
             write(out)
             return outcome
@@ -47,7 +59,13 @@ class Tiny:
         self.store.set_head(RECIPE, key, key, made.fingerprint)
         self.inputs[key] = made
 
-    def verdicts(self, key: str, rows: list[Verdict], outcome: Outcome | None = None, write: Callable[[Workspace], object] = lambda _: None) -> None:
+    def verdicts(
+        self,
+        key: str,
+        rows: list[Verdict],
+        outcome: Outcome | None = None,
+        write: Callable[[Workspace], object] = lambda _: None,
+    ) -> None:
         def both(out: Workspace) -> None:
             out.write("verdicts.parquet", records.verdict_table(rows))
             write(out)
@@ -59,18 +77,43 @@ class Tiny:
         self.add(key, outcome, both)
 
     def data(self) -> None:
-        self.add("sources/site", Outcome(digest="s", rows_in=1, rows_kept=1, numbers={"kind": "html_folder", "licence": "CC0-1.0", "snapshot": "today"}))
+        self.add(
+            "sources/site",
+            Outcome(
+                digest="s",
+                rows_in=1,
+                rows_kept=1,
+                numbers={"kind": "html_folder", "licence": "CC0-1.0", "snapshot": "today"},
+            ),
+        )
         crawled = Outcome(
             digest="c",
             numbers={"pages": 4, "bytes": 4321},
-            tables={"outcomes": [{"outcome": "fetched", "count": 4, "share": 0.8}, {"outcome": "http_error", "count": 1, "share": 0.2}]},
+            tables={
+                "outcomes": [
+                    {"outcome": "fetched", "count": 4, "share": 0.8},
+                    {"outcome": "http_error", "count": 1, "share": 0.2},
+                ]
+            },
         )
-        lost = Verdict("gone", "raw_crawl/site", DROPPED, "http_error", detail="http://site.example/404: <i>not found</i>")
+        lost = Verdict(
+            "gone", "raw_crawl/site", DROPPED, "http_error", detail="http://site.example/404: <i>not found</i>"
+        )
         self.verdicts("raw_crawl/site", [*(Verdict(d, "raw_crawl/site") for d in PAGES), lost], crawled)
         for stage in ("page_text", "signals"):
             self.verdicts(f"{stage}/site", [Verdict(d, f"{stage}/site") for d in PAGES])
-        self.verdicts("documents/site", [Verdict(d, "documents/site") for d in PAGES], write=lambda out: out.write("part-00000.parquet", documents()))
-        self.verdicts("clean_docs/en", [Verdict("d1", "clean_docs/en", source="site"), Verdict("d2", "clean_docs/en", DROPPED, "min_words", 4.0, 50.0, source="site")])
+        self.verdicts(
+            "documents/site",
+            [Verdict(d, "documents/site") for d in PAGES],
+            write=lambda out: out.write("part-00000.parquet", documents()),
+        )
+        self.verdicts(
+            "clean_docs/en",
+            [
+                Verdict("d1", "clean_docs/en", source="site"),
+                Verdict("d2", "clean_docs/en", DROPPED, "min_words", 4.0, 50.0, source="site"),
+            ],
+        )
         self.verdicts("clean_docs/zh", [Verdict(d, "clean_docs/zh", source="site") for d in ("d3", "d4")])
         for lang, ids in (("en", ["d1"]), ("zh", ["d3", "d4"])):
             self.verdicts(f"exact_dedup/{lang}", [Verdict(d, f"exact_dedup/{lang}", source="site") for d in ids])
@@ -79,21 +122,46 @@ class Tiny:
             {"language": "zh", "source": "site", "documents": 1, "bytes": 300},
         ]
         self.verdicts("near_dedup/en", [Verdict("d1", "near_dedup/en", source="site")])
-        self.verdicts("near_dedup/zh", [Verdict("d3", "near_dedup/zh", source="site"), Verdict("d4", "near_dedup/zh", DROPPED, "near_duplicate", 0.93, 0.844, "d3", "site")])
+        self.verdicts(
+            "near_dedup/zh",
+            [
+                Verdict("d3", "near_dedup/zh", source="site"),
+                Verdict("d4", "near_dedup/zh", DROPPED, "near_duplicate", 0.93, 0.844, "d3", "site"),
+            ],
+        )
         self.verdicts(
             "matrix",
             [Verdict(d, "matrix", source="site") for d in ("d1", "d3")],
             Outcome(digest="m", numbers={"documents": 2, "bytes": 500}, tables={"by language and source": by_source}),
         )
-        self.verdicts("train_pool", [Verdict(d, "train_pool", source="site") for d in ("d1", "d3")], Outcome(digest="t", numbers={"documents_en": 1, "documents_zh": 1}))
+        self.verdicts(
+            "train_pool",
+            [Verdict(d, "train_pool", source="site") for d in ("d1", "d3")],
+            Outcome(digest="t", numbers={"documents_en": 1, "documents_zh": 1}),
+        )
         asked: list[dict[str, int | float | str | bool | None]] = [
-            {"language": "en", "source": "site", "rounds asked": 1.5, "rounds got": 2.0, "bytes": 400, "share of bytes": 0.5714}
+            {
+                "language": "en",
+                "source": "site",
+                "rounds asked": 1.5,
+                "rounds got": 2.0,
+                "bytes": 400,
+                "share of bytes": 0.5714,
+            }
         ]
-        self.verdicts("mixture/fundamental", [Verdict("d1", "mixture/fundamental", value=2.0, source="site")], Outcome(digest="x", tables={"asked against got": asked}))
+        self.verdicts(
+            "mixture/fundamental",
+            [Verdict("d1", "mixture/fundamental", value=2.0, source="site")],
+            Outcome(digest="x", tables={"asked against got": asked}),
+        )
 
     def model(self, value: float = 0.31) -> None:
         warned = Check(name="lossless", passed=False, detail="1 of 13 texts do not survive", blocking=False)
-        self.add("tokenizer", Outcome(digest="k", numbers={"pieces": 300}, checks=[warned]), config={"tokenizer": {"split_digits": True, "special_tokens": ["<EOD>"]}})
+        self.add(
+            "tokenizer",
+            Outcome(digest="k", numbers={"pieces": 300}, checks=[warned]),
+            config={"tokenizer": {"split_digits": True, "special_tokens": ["<EOD>"]}},
+        )
         self.add("run_plan/main", Outcome(digest="p", numbers={"parameters": 2_100_000, "hours (estimate)": 0.01}))
         steps = list(range(1, 701))
         metrics = pa.table(
@@ -105,11 +173,20 @@ class Tiny:
                 "tokens_per_s": [9000.0 + s % 7 for s in steps],
             }
         )
-        trained = Outcome(digest="r", numbers={"steps": 700, "first_tenth_loss": 7.1, "last_tenth_loss": 2.0, "trained_tokens": 1_433_600, "job": "abc"})
+        trained = Outcome(
+            digest="r",
+            numbers={
+                "steps": 700,
+                "first_tenth_loss": 7.1,
+                "last_tenth_loss": 2.0,
+                "trained_tokens": 1_433_600,
+                "job": "abc",
+            },
+        )
         self.add("pretraining/main", trained, lambda out: out.write("metrics.parquet", metrics))
-        scored = [row(step, "cloze_en", 0.25 + (value - 0.25) * step / 700, 0.25, 0.04, True) for step in (0, 350, 700)] + [
-            row(step, "bits_per_byte_zh", 8 - step / 200, 8.0, 0.1, False) for step in (0, 350, 700)
-        ]
+        scored = [
+            row(step, "cloze_en", 0.25 + (value - 0.25) * step / 700, 0.25, 0.04, True) for step in (0, 350, 700)
+        ] + [row(step, "bits_per_byte_zh", 8 - step / 200, 8.0, 0.1, False) for step in (0, 350, 700)]
         written = [
             {"step": s, "checkpoint": "c", "lang": lang, "prompt": prompt, "continuation": text}
             for s in (0, 700)
@@ -125,21 +202,55 @@ class Tiny:
     def page(self, config: ReportInput = CONFIG, recipe_text: str = "name: tiny # <script>\n") -> tuple[str, Outcome]:
         folder = self.store.root / "page"
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = write_report(config, self.inputs, Workspace(folder), ledger=Ledger(self.store, RECIPE), store=self.store, recipe_text=recipe_text)
+        outcome = write_report(
+            config,
+            self.inputs,
+            Workspace(folder),
+            ledger=Ledger(self.store, RECIPE),
+            store=self.store,
+            recipe_text=recipe_text,
+        )
         return (folder / "report.html").read_text(encoding="utf-8"), outcome
 
 
 def documents() -> pa.Table:
     rows = [
-        dict.fromkeys(records.DOCUMENT.names, "") | {"doc_id": d, "text": text, "lang": lang, "lang_score": 0.9, "url": url, "source": "site"}
+        dict.fromkeys(records.DOCUMENT.names, "")
+        | {
+            "doc_id": d,
+            "text": text,
+            "lang": lang,
+            "lang_score": 0.9,
+            "url": url,
+            "source": "site",
+        }
         for d, (lang, text, url) in PAGES.items()
     ]
     return pa.Table.from_pylist(rows, schema=records.DOCUMENT)
 
 
-def row(step: int, task: str, value: float, chance: float, stderr: float, higher: bool, attempt: int = 1) -> dict[str, object]:
-    where = {"run": "main", "step": step, "tokens": step * 2048, "checkpoint": f"{step:09d}", "identity": "i", "lang": task[-2:], "fingerprint": "f"}
-    return where | {"task": task, "metric": "acc", "value": value, "stderr": stderr, "n": 100, "chance": chance, "higher_is_better": higher, "attempt": attempt}
+def row(
+    step: int, task: str, value: float, chance: float, stderr: float, higher: bool, attempt: int = 1
+) -> dict[str, object]:
+    where = {
+        "run": "main",
+        "step": step,
+        "tokens": step * 2048,
+        "checkpoint": f"{step:09d}",
+        "identity": "i",
+        "lang": task[-2:],
+        "fingerprint": "f",
+    }
+    return where | {
+        "task": task,
+        "metric": "acc",
+        "value": value,
+        "stderr": stderr,
+        "n": 100,
+        "chance": chance,
+        "higher_is_better": higher,
+        "attempt": attempt,
+    }
 
 
 @pytest.fixture
@@ -185,7 +296,10 @@ def test_whatever_a_browser_would_load_or_run_is_found(html: str) -> None:
 
 
 def test_links_data_pictures_and_anchors_are_not_loads() -> None:
-    assert not loads('<a href="http://a/b">x</a><a href="#y">y</a><img src="data:image/svg+xml;base64,AA=="><style>p { color: red }</style>')
+    assert not loads(
+        '<a href="http://a/b">x</a><a href="#y">y</a><img src="data:image/svg+xml;base64,AA=="><style>p { color: red'
+        " }</style>"
+    )
 
 
 def test_every_table_and_figure_names_its_artifact_and_fingerprint(tiny: Tiny) -> None:
@@ -213,7 +327,10 @@ def test_a_dropped_document_shows_its_value_its_threshold_and_its_twin(tiny: Tin
 
 def test_examples_are_cut_at_the_asked_number_and_the_total_is_told(tmp_path: Path) -> None:
     made = Tiny(tmp_path)
-    made.verdicts("clean_docs/en", [Verdict(f"x{i}", "clean_docs/en", DROPPED, "min_words", float(i), 50.0, source="site") for i in range(5)])
+    made.verdicts(
+        "clean_docs/en",
+        [Verdict(f"x{i}", "clean_docs/en", DROPPED, "min_words", float(i), 50.0, source="site") for i in range(5)],
+    )
     page, _ = made.page()
     assert "clean_docs/en: 5 documents, the first 2 shown" in page
     assert page.count("threshold 50") == 2
@@ -237,7 +354,9 @@ def test_the_page_says_when_a_score_is_not_above_chance(tiny: Tiny) -> None:
         (0.0, 0.0, True, "unknown", "the standard error is 0"),
     ],
 )
-def test_a_score_is_compared_with_chance_honestly(value: float, stderr: float | None, higher: bool, verdict: str, words: str) -> None:
+def test_a_score_is_compared_with_chance_honestly(
+    value: float, stderr: float | None, higher: bool, verdict: str, words: str
+) -> None:
     told = against_chance(Score("t", "acc", 1, 1, value, stderr, 100, 0.25, higher, 1))
     assert told.verdict == verdict
     assert words in told.words
@@ -247,7 +366,13 @@ def test_a_metric_beside_the_main_one_is_shown_only_as_a_headline_and_never_judg
     made = Tiny(tmp_path)
     beside = row(0, "cloze_en", 0.9, 0.25, 0.01, True) | {"metric": "nats", "main": False, "headline": True}
     hidden = row(0, "cloze_en", 0.777, 0.25, 0.01, True) | {"metric": "hidden", "main": False, "headline": False}
-    made.add("evaluation/main", Outcome(digest="e"), lambda out: out.write_text("scores.json", json.dumps([beside, hidden, row(0, "cloze_en", 0.26, 0.25, 0.04, True)])))
+    made.add(
+        "evaluation/main",
+        Outcome(digest="e"),
+        lambda out: out.write_text(
+            "scores.json", json.dumps([beside, hidden, row(0, "cloze_en", 0.26, 0.25, 0.04, True)])
+        ),
+    )
     page, _ = made.page()
     assert "cloze_en, nats" in page and "0.777" not in page
     assert "At the last checkpoint of run &#39;main&#39;: cloze_en is not distinguishable from chance." in page
@@ -262,7 +387,20 @@ def test_of_several_attempts_at_a_checkpoint_the_last_is_shown(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "missing", ["near_dedup", "benchmark_items", "evaluation", "pretraining", "run_plan", "tokenizer", "matrix", "page_text", "clean_docs", "raw_crawl", "documents"]
+    "missing",
+    [
+        "near_dedup",
+        "benchmark_items",
+        "evaluation",
+        "pretraining",
+        "run_plan",
+        "tokenizer",
+        "matrix",
+        "page_text",
+        "clean_docs",
+        "raw_crawl",
+        "documents",
+    ],
 )
 def test_a_missing_artifact_does_not_break_the_page(tiny: Tiny, missing: str) -> None:
     for key in [k for k in tiny.inputs if k.partition("/")[0] == missing]:
@@ -291,11 +429,16 @@ def test_a_failed_but_not_blocking_check_is_on_the_page(tiny: Tiny) -> None:
 
 
 def test_a_changed_template_makes_another_page() -> None:
-    assert CONFIG.template_digest != ReportInput(name="tiny", description="", examples_per_rule=2, template_digest="other").template_digest
+    assert (
+        CONFIG.template_digest
+        != ReportInput(name="tiny", description="", examples_per_rule=2, template_digest="other").template_digest
+    )
     assert len(CONFIG.template_digest) == 32
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.25, 0.25), (2.1, 8.3), (0, 12345678), (-0.02, 0.0003), (0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (0.25, 0.25), (2.1, 8.3), (0, 12345678), (-0.02, 0.0003), (0.0, 0.0)]
+)
 def test_axis_labels_are_few_and_enclose_the_data(low: float, high: float) -> None:
     found = ticks(low, high)
     assert 2 <= len(found) <= 8

@@ -1,4 +1,6 @@
-"""A job for the tests: appends a line for every start, works until told to end, fails when told to fail, saves and ends when asked to stop."""
+"""A job for the tests: appends a line for every start, works until told to end, fails when told to fail, saves and ends
+when asked to stop.
+"""
 
 import json
 import os

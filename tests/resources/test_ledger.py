@@ -1,4 +1,6 @@
-"""The ledger tells one corpus: what the build holds now, not what an earlier recipe or a half-failed run left behind."""
+"""The ledger tells one corpus: what the build holds now, not what an earlier recipe or a
+half-failed run left behind.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_what_a_changed_input_left_behind_is_not_told(tmp_path: Path) -> None:
     made(store, "exact_dedup/en", "b", Verdict("d", "exact_dedup/en"), {"clean_docs/en": "a"})
     made(store, "matrix", "c", Verdict("d", "matrix"), {"exact_dedup/en": "b-en"})
     assert stages(Ledger(store, "r")) == ["clean_docs/en", "exact_dedup/en", "matrix"]
-    made(store, "clean_docs/en", "other", Verdict("d", "clean_docs/en", DROPPED, "min_words"), {}, turn=1)  # and the run failed there
+    made(
+        store, "clean_docs/en", "other", Verdict("d", "clean_docs/en", DROPPED, "min_words"), {}, turn=1
+    )  # and the run failed there
     assert stages(Ledger(store, "r")) == ["clean_docs/en"]
     assert Ledger(store, "r").fate("d")[-1]["rule"] == "min_words"
 
@@ -47,5 +51,7 @@ def test_steps_that_the_recipe_no_longer_has_are_not_told(tmp_path: Path) -> Non
     store = Store(tmp_path)
     made(store, "clean_docs/en", "a", Verdict("d", "clean_docs/en"), {})
     made(store, "exact_dedup/en", "b", Verdict("d", "exact_dedup/en"), {"clean_docs/en": "a"})
-    made(store, "matrix", "c", Verdict("d", "matrix"), {"exact_dedup/en": "b"})  # made from the step that is gone: of another corpus
+    made(
+        store, "matrix", "c", Verdict("d", "matrix"), {"exact_dedup/en": "b"}
+    )  # made from the step that is gone: of another corpus
     assert stages(Ledger(store, "r", lambda name: name != "exact_dedup/en")) == ["clean_docs/en"]

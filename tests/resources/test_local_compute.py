@@ -40,7 +40,12 @@ def test_submitting_twice_starts_once_and_both_see_the_end(compute: LocalCompute
 
 def test_the_job_outlives_a_killed_submitter(compute: LocalCompute) -> None:
     job = sleeper(compute)
-    script = f"from pathlib import Path\nfrom resources.compute.local import LocalCompute\nfrom neo_assets.core.jobs import JobSpec\nimport time\nLocalCompute(Path({str(compute.root)!r})).submit(JobSpec.model_validate_json({job.model_dump_json()!r}))\nprint('ready', flush=True)\ntime.sleep(60)"
+    script = (
+        "from pathlib import Path\nfrom resources.compute.local import LocalCompute\nfrom neo_assets.core.jobs import"
+        " JobSpec\nimport"
+        f" time\nLocalCompute(Path({str(compute.root)!r})).submit(JobSpec.model_validate_json({job.model_dump_json()!r}))\nprint('ready',"  # noqa: E501
+        " flush=True)\ntime.sleep(60)"
+    )
     submitter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert submitter.stdout is not None
     submitter.stdout.readline()
@@ -150,10 +155,14 @@ def test_a_job_of_another_host_is_never_taken_for_lost(compute: LocalCompute) ->
     folder = compute.submit(job)
     attempt = folder.last_attempt()
     assert attempt is not None
-    folder.record_attempt(attempt.model_copy(update={"handle": {**attempt.handle, "host": "a node that is not this one"}}))
+    folder.record_attempt(
+        attempt.model_copy(update={"handle": {**attempt.handle, "host": "a node that is not this one"}})
+    )
     assert compute.poll(folder) is JobState.ELSEWHERE
     assert compute.submit(job) == folder and len(folder.attempts()) == 1  # no second writer
-    with pytest.raises(NeoError, match="was started on a node that is not this one, and how it is cannot be told from here"):
+    with pytest.raises(
+        NeoError, match="was started on a node that is not this one, and how it is cannot be told from here"
+    ):
         compute.cancel(folder)
     with pytest.raises(NeoError, match="neo resume --lost"):
         compute.resume(folder)
@@ -174,7 +183,9 @@ def test_a_job_of_before_a_reboot_is_lost_though_its_process_id_is_in_use(comput
     compute.stop(folder.fingerprint, None)
 
 
-def test_a_job_is_asked_through_the_backend_that_started_it(compute: LocalCompute, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_asked_through_the_backend_that_started_it(
+    compute: LocalCompute, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A recipe that was moved to another backend met the old jobs' handles with a KeyError."""
     folder = compute.folder("s" * 32)
     folder.write_spec(sleeper(compute).model_copy(update={"work_fingerprint": "s" * 32}))

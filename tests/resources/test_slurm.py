@@ -1,4 +1,6 @@
-"""Jobs on a real Slurm: one piece of work is one job, through preemption, node failure, a restarted controller and a dead submitter."""
+"""Jobs on a real Slurm: one piece of work is one job, through preemption, node failure, a restarted controller and a
+dead submitter.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def running(compute: SlurmCompute, job: JobSpec) -> JobFolder:
 
 
 def jobs_named(slurm: Slurm, job: JobSpec) -> list[str]:
-    return slurm.command("squeue", "--noheader", "--states=all", f"--name={job_name(job.work_fingerprint)}", "--format=%i").split()
+    return slurm.command(
+        "squeue", "--noheader", "--states=all", f"--name={job_name(job.work_fingerprint)}", "--format=%i"
+    ).split()
 
 
 def restarts(slurm: Slurm, job: JobSpec) -> int:
@@ -71,7 +75,18 @@ def test_a_preempted_job_saves_and_is_back_in_the_queue_under_its_id(slurm: Slur
     job = sleeper(compute)
     folder = running(compute, job)
     urgent = subprocess.run(
-        ["sbatch", "--parsable", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"], capture_output=True, text=True, check=True
+        [
+            "sbatch",
+            "--parsable",
+            "--partition=urgent",
+            "--ntasks=2",
+            "--mem=1000",
+            "--output=/dev/null",
+            "--wrap=sleep 1",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     until(lambda: starts(job) == 2)
     assert urgent not in slurm.command("squeue", "--noheader", "--format=%i").split()
@@ -119,7 +134,9 @@ def test_pause_cancel_and_resume_hold_in_the_queue_and_out_of_it(slurm: Slurm, c
 def test_a_job_ended_by_scancel_is_not_started_again(slurm: Slurm, compute: SlurmCompute) -> None:
     job = sleeper(compute, attempts=3)
     folder = running(compute, job)
-    slurm.command("scancel", jobs_named(slurm, job)[0])  # which is a SIGTERM first: the program saves, and its script would queue again
+    slurm.command(
+        "scancel", jobs_named(slurm, job)[0]
+    )  # which is a SIGTERM first: the program saves, and its script would queue again
     with pytest.raises(JobFailed, match="was cancelled"):
         list(compute.follow(folder))
     assert (starts(job), len(jobs_named(slurm, job))) == (1, 1)
@@ -175,8 +192,12 @@ def test_without_slurm_s_commands_a_clear_line(tmp_path: Path, monkeypatch: pyte
         made.look_up("x")
 
 
-def test_a_training_run_of_two_ranks_preempted_and_killed_has_the_bits_of_a_local_one(slurm: Slurm, compute: SlurmCompute) -> None:
-    """DeepSpeed under srun: preempted, put back, a rank killed, tried again; checkpoint by checkpoint the same as under torchrun."""
+def test_a_training_run_of_two_ranks_preempted_and_killed_has_the_bits_of_a_local_one(
+    slurm: Slurm, compute: SlurmCompute
+) -> None:
+    """DeepSpeed under srun: preempted, put back, a rank killed, tried again; checkpoint by checkpoint the same as under
+    torchrun.
+    """
     shards = write_shards(compute.root / "shards")
     local = LocalCompute(compute.root)
     whole = small_job(compute.root, shards, "local", global_batch=96)
@@ -186,7 +207,11 @@ def test_a_training_run_of_two_ranks_preempted_and_killed_has_the_bits_of_a_loca
     folder = compute.submit(job)
     messages = compute.follow(folder)
     next(m for m in messages if m.event == "checkpoint")
-    subprocess.run(["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"], check=True, capture_output=True)
+    subprocess.run(
+        ["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"],
+        check=True,
+        capture_output=True,
+    )
     resumed = next(m for m in messages if m.event in ("stopped", "done"))
     assert resumed.event == "stopped"
     next(m for m in messages if m.event in ("checkpoint", "progress"))
@@ -199,18 +224,33 @@ def test_a_training_run_of_two_ranks_preempted_and_killed_has_the_bits_of_a_loca
     shutil.rmtree(compute.root / "checkpoint")
 
 
-def test_a_preempted_evaluation_keeps_its_finished_tasks_and_is_asked_the_others(slurm: Slurm, compute: SlurmCompute, tmp_path: Path) -> None:
+def test_a_preempted_evaluation_keeps_its_finished_tasks_and_is_asked_the_others(
+    slurm: Slurm, compute: SlurmCompute, tmp_path: Path
+) -> None:
     store = Store(compute.root)
     artifact = tasks_artifact(store, task("first"), task("long", 3000), task("other"))
     model = save_model(tmp_path / "model")
     asked = replace(subject("a"), folder=model)
-    score = ScoreInput(tasks={"first": None, "long": None, "other": None}, batch_size=4, device="cpu", dtype="fp32", seed=0, samples={}, sample_tokens=1, repetition_penalty=1.0)
+    score = ScoreInput(
+        tasks={"first": None, "long": None, "other": None},
+        batch_size=4,
+        device="cpu",
+        dtype="fp32",
+        seed=0,
+        samples={},
+        sample_tokens=1,
+        repetition_penalty=1.0,
+    )
     heard: list[str] = []
 
     def log(line: str) -> None:
         heard.append(line)
         if "first: acc_norm" in line and len([h for h in heard if "first:" in h]) == 1:
-            subprocess.run(["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"], check=True, capture_output=True)
+            subprocess.run(
+                ["sbatch", "--partition=urgent", "--ntasks=2", "--mem=1000", "--output=/dev/null", "--wrap=sleep 1"],
+                check=True,
+                capture_output=True,
+            )
 
     scores, made = Scorer(store, compute, score, 1, [artifact], log).scored(asked)
     assert sorted(made) == ["first", "long", "other"] and len(scores) == 3
@@ -225,6 +265,8 @@ def _a_rank(folder: JobFolder) -> int:
 
     for pid in _processes_of(folder.fingerprint):
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"neo_assets.core.launch" in arguments and b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if b"neo_assets.core.launch" in arguments and b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(
+            b"\0"
+        ):
             return pid
     raise AssertionError("no rank is running")

@@ -43,12 +43,17 @@ def document(i: int, text: str, lang: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Artifact]:
     generator = random.Random(1)
-    rows = [document(i, "\n".join(_english(generator, 20)), "en") for i in range(20)] + [document(100 + i, "".join(_chinese(generator, 20)), "zh") for i in range(20)]
+    rows = [document(i, "\n".join(_english(generator, 20)), "en") for i in range(20)] + [
+        document(100 + i, "".join(_chinese(generator, 20)), "zh") for i in range(20)
+    ]
     store = Store(tmp_path_factory.mktemp("store"))
 
     def work(out: Workspace) -> Outcome:
         for lang in ("en", "zh"):
-            out.write(f"part-{lang}-00000.parquet", pa.Table.from_pylist([r for r in rows if r["lang"] == lang], schema=records.DOCUMENT))
+            out.write(
+                f"part-{lang}-00000.parquet",
+                pa.Table.from_pylist([r for r in rows if r["lang"] == lang], schema=records.DOCUMENT),
+            )
         return Outcome(digest="d")
 
     return store, store.build("train_pool", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)[0]
@@ -79,7 +84,13 @@ def test_the_laptop_tokenizer_loses_nothing_and_both_forms_agree(pool: tuple[Sto
 
 
 def test_the_released_flags_lose_something_and_the_check_says_so(pool: tuple[Store, Artifact]) -> None:
-    made = trained(pool, normalization_rule_name="nmt_nfkc", remove_extra_whitespaces=True, add_dummy_prefix=True, must_be_lossless=False)
+    made = trained(
+        pool,
+        normalization_rule_name="nmt_nfkc",
+        remove_extra_whitespaces=True,
+        add_dummy_prefix=True,
+        must_be_lossless=False,
+    )
     assert checks(made)["lossless"] is False
     assert not made.refused_by  # the recipe does not ask for it
     assert trained(pool, normalization_rule_name="nmt_nfkc", must_be_lossless=True).refused_by
@@ -92,7 +103,9 @@ def test_training_is_deterministic(pool: tuple[Store, Artifact], tmp_path: Path)
 
 
 def test_a_vocabulary_larger_than_the_text_is_explained(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
-    config = TokenizerInput(languages=["en", "zh"], tokenizer=load("laptop").tokenizer.model_copy(update={"vocab_size": 60_000}))
+    config = TokenizerInput(
+        languages=["en", "zh"], tokenizer=load("laptop").tokenizer.model_copy(update={"vocab_size": 60_000})
+    )
     with pytest.raises(BadInput, match=r"smaller tokenizer\.vocab_size"):
         train_tokenizer(config, {"train_pool": pool[1]}, Workspace(tmp_path))
 
@@ -102,7 +115,13 @@ def stream(pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int]) -
     store, artifact = pool
     tokenizer = trained(pool)
     table = pa.table(
-        {"doc_id": list(rounds), "source": ["s"] * len(rounds), "lang": ["en"] * len(rounds), "rounds": pa.array(list(rounds.values()), pa.int32()), "bytes": [1] * len(rounds)}
+        {
+            "doc_id": list(rounds),
+            "source": ["s"] * len(rounds),
+            "lang": ["en"] * len(rounds),
+            "rounds": pa.array(list(rounds.values()), pa.int32()),
+            "bytes": [1] * len(rounds),
+        }
     )
 
     def work(out: Workspace) -> Outcome:
@@ -139,7 +158,9 @@ def test_a_stream_made_again_is_the_same(pool: tuple[Store, Artifact], tmp_path:
     assert a.digest == b.digest
 
 
-def test_a_model_is_taken_over_as_it_is_and_what_does_not_fit_is_named(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+def test_a_model_is_taken_over_as_it_is_and_what_does_not_fit_is_named(
+    pool: tuple[Store, Artifact], tmp_path: Path
+) -> None:
     made = trained(pool)
     taken = trained(pool, from_model=str(made.file("tokenizer.model").parent))
     assert taken.file("tokenizer.model").read_bytes() == made.file("tokenizer.model").read_bytes()
@@ -155,7 +176,9 @@ def test_a_model_is_taken_over_as_it_is_and_what_does_not_fit_is_named(pool: tup
 
 @pytest.mark.parametrize("special", [["<EOD>"], ["<EOD>", "<PAD>"]])
 def test_every_reader_is_told_what_it_needs(tmp_path: Path, special: list[str]) -> None:
-    """What each of these lines is for, and what goes wrong without it: tests/training/test_readers.py (slow) asks transformers 4.57, 5 and llama.cpp's converter."""
+    """What each of these lines is for, and what goes wrong without it: tests/training/test_readers.py (slow) asks
+    transformers 4.57, 5 and llama.cpp's converter.
+    """
     settings = load("laptop").tokenizer.model_copy(update={"vocab_size": 400, "special_tokens": special})
     made = export(_train(settings, {"en": _english(random.Random(1), 500)}), settings, tmp_path)
     assert made.pad_token == special[-1] and made.padding_side == "left" and (tmp_path / "tokenizer.model").is_file()

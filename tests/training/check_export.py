@@ -1,8 +1,9 @@
 """Read an exported folder as a stranger would, and tell what came out: ``check_export.py ‹folder› ‹expected folder›``.
 
-Run by an interpreter that has transformers, torch and safetensors and nothing of ours; it must work in transformers 4.57 and 5
-alike. It judges nothing that needs another version to be known: it compares with what is expected and prints a JSON object of
-differences, all empty or zero when the folder is read as it was meant. What transformers warned of is among them.
+Run by an interpreter that has transformers, torch and safetensors and nothing of ours; it must work in transformers
+4.57 and 5 alike. It judges nothing that needs another version to be known: it compares with what is expected and prints
+a JSON object of differences, all empty or zero when the folder is read as it was meant. What transformers warned of is
+among them.
 
     ‹expected›/expected.json         texts, their ids in training, prompts, what is generated from them
     ‹expected›/expected.safetensors  ``ids`` and, by type, the ``logits.‹type›`` they give
@@ -42,20 +43,45 @@ class Warned(logging.Handler):
 def tokenizer_facts(tokenizer: Any) -> dict[str, object]:
     """What a program asks a tokenizer for besides ids."""
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "padding_side", "model_max_length")
-    return {**{name: getattr(tokenizer, name) for name in names}, "model_input_names": list(tokenizer.model_input_names), "length": len(tokenizer)}
+    return {
+        **{name: getattr(tokenizer, name) for name in names},
+        "model_input_names": list(tokenizer.model_input_names),
+        "length": len(tokenizer),
+    }
 
 
 def config_facts(config: Any) -> dict[str, object]:
     """The numbers that no error tells of when they are read wrongly."""
     theta = getattr(config, "rope_theta", None) or (getattr(config, "rope_parameters", None) or {}).get("rope_theta")
-    names = ("vocab_size", "max_position_embeddings", "head_dim", "num_key_value_heads", "rms_norm_eps", "bos_token_id", "eos_token_id", "tie_word_embeddings")
-    return {**{name: getattr(config, name) for name in names}, "rope_theta": theta, "dtype": str(config.dtype).removeprefix("torch.")}
+    names = (
+        "vocab_size",
+        "max_position_embeddings",
+        "head_dim",
+        "num_key_value_heads",
+        "rms_norm_eps",
+        "bos_token_id",
+        "eos_token_id",
+        "tie_word_embeddings",
+    )
+    return {
+        **{name: getattr(config, name) for name in names},
+        "rope_theta": theta,
+        "dtype": str(config.dtype).removeprefix("torch."),
+    }
 
 
 def ids_differing(tokenizer: Any, texts: list[str], ids: list[list[int]]) -> list[str]:
     """Texts that any of the ways to encode gives other ids than training does."""
     batch = tokenizer(texts).input_ids
-    ways = [[one, tokenizer(text).input_ids, tokenizer.encode(text), tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))] for one, text in zip(batch, texts, strict=True)]
+    ways = [
+        [
+            one,
+            tokenizer(text).input_ids,
+            tokenizer.encode(text),
+            tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)),
+        ]
+        for one, text in zip(batch, texts, strict=True)
+    ]
     return [text for text, made, wanted in zip(texts, ways, ids, strict=True) if any(one != wanted for one in made)]
 
 
@@ -65,9 +91,15 @@ def lossy(tokenizer: Any, texts: list[str], ids: list[list[int]], decoded: list[
 
 
 def special_ids_wrong(tokenizer: Any, special: dict[str, int]) -> list[str]:
-    """Special tokens whose id does not decode to them, is not found by name, or is not left out of a text when asked."""
+    """Special tokens whose id does not decode to them, is not found by name, or is not left out of
+    a text when asked.
+    """
     return [
-        name for name, i in special.items() if tokenizer.decode([i]) != name or tokenizer.convert_tokens_to_ids(name) != i or tokenizer.decode([i], skip_special_tokens=True) != ""
+        name
+        for name, i in special.items()
+        if tokenizer.decode([i]) != name
+        or tokenizer.convert_tokens_to_ids(name) != i
+        or tokenizer.decode([i], skip_special_tokens=True) != ""
     ]
 
 
@@ -83,7 +115,9 @@ def largest_differences(folder: Path, expected: dict[str, torch.Tensor]) -> dict
 
 
 def generated_wrong(model: Any, tokenizer: Any, prompts: list[str], new_ids: list[list[int]]) -> list[str]:
-    """Prompts from which the likeliest continuation is another one: each alone as documentation shows it, then all in one padded batch."""
+    """Prompts from which the likeliest continuation is another one: each alone as documentation shows it, then all in
+    one padded batch.
+    """
     tokens = len(new_ids[0])
     options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
     wrong = []
@@ -93,14 +127,23 @@ def generated_wrong(model: Any, tokenizer: Any, prompts: list[str], new_ids: lis
             wrong.append(prompt)
     inputs = tokenizer(prompts, padding=True, return_tensors="pt")
     rows = model.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :].tolist()
-    return wrong + [f"in a batch: {prompt}" for prompt, row, wanted in zip(prompts, rows, new_ids, strict=True) if row != wanted]
+    return wrong + [
+        f"in a batch: {prompt}" for prompt, row, wanted in zip(prompts, rows, new_ids, strict=True) if row != wanted
+    ]
 
 
 def piped_wrong(folder: Path, prompts: list[str], new_ids: list[list[int]]) -> list[str]:
-    """Prompts that the text-generation pipeline continues otherwise. Ids are compared: version 5 decodes the new ones alone, which costs a model with a space before every text that space."""
+    """Prompts that the text-generation pipeline continues otherwise. Ids are compared: version 5 decodes the new ones
+    alone, which costs a model with a space before every text that space.
+    """
     pipe = pipeline("text-generation", model=str(folder), dtype=torch.float32)
     tokens = len(new_ids[0])
-    made = [pipe(prompt, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, return_tensors=True)[0]["generated_token_ids"] for prompt in prompts]
+    made = [
+        pipe(prompt, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, return_tensors=True)[0][
+            "generated_token_ids"
+        ]
+        for prompt in prompts
+    ]
     return [prompt for prompt, ids, wanted in zip(prompts, made, new_ids, strict=True) if list(ids)[-tokens:] != wanted]
 
 
@@ -109,7 +152,12 @@ def check(folder: Path, expected_folder: Path) -> dict[str, object]:
     expected = json.loads((expected_folder / "expected.json").read_text(encoding="utf-8"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     facts = {"tokenizer": tokenizer_facts(tokenizer), "config": config_facts(AutoConfig.from_pretrained(folder))}
-    facts_wrong = {f"{part}.{name}": found for part in facts for name, found in facts[part].items() if found != expected[part][name]}
+    facts_wrong = {
+        f"{part}.{name}": found
+        for part in facts
+        for name, found in facts[part].items()
+        if found != expected[part][name]
+    }
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     return {
         "transformers": transformers.__version__,

@@ -12,7 +12,19 @@ from neo_assets.core.jobs import JobFolder, JobSpec, RunningJob
 from neo_assets.core.recipe.run import Model
 from training.tasks import read_tasks, task_identity
 
-SHAPE = Model(layers=2, hidden=64, heads=4, kv_heads=1, head_dim=16, ffn=128, context=128, rope_theta=10_000, norm_eps=1e-5, init_std=0.02, vocab_multiple=64)
+SHAPE = Model(
+    layers=2,
+    hidden=64,
+    heads=4,
+    kv_heads=1,
+    head_dim=16,
+    ffn=128,
+    context=128,
+    rope_theta=10_000,
+    norm_eps=1e-5,
+    init_std=0.02,
+    vocab_multiple=64,
+)
 ROWS = 320
 
 
@@ -50,7 +62,15 @@ def write_spec(folder: Path, program: str, config: dict[str, object], inputs: di
     """A job folder's ``spec.json``; the job writes into ``‹folder›/out``."""
     folder.mkdir(parents=True, exist_ok=True)
     given = {name: str(place) for name, place in inputs.items()}
-    spec = JobSpec(work_fingerprint="test", title="test", program=program, **claimed(program), config=config, inputs=given, out=str(folder / "out"))
+    spec = JobSpec(
+        work_fingerprint="test",
+        title="test",
+        program=program,
+        **claimed(program),
+        config=config,
+        inputs=given,
+        out=str(folder / "out"),
+    )
     (folder / "spec.json").write_text(spec.model_dump_json(), encoding="utf-8")
     return folder / "spec.json"
 

@@ -1,4 +1,5 @@
-"""Trains a tiny model two steps per case and saves DeepSpeed's state: ``one_checkpoint.py ‹folder› ‹shape as JSON› ‹vocab rows› ‹stage›-‹bf16|fp32› …``.
+"""Trains a tiny model two steps per case and saves DeepSpeed's state: ``one_checkpoint.py ‹folder› ‹shape as JSON›
+‹vocab rows› ‹stage›-‹bf16|fp32› …``.
 
 One process for all cases, because importing DeepSpeed takes longer than everything else here.
 """
@@ -35,7 +36,9 @@ for case in cases:
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
-    engine, *_ = deepspeed.initialize(model=model, optimizer=torch.optim.AdamW(model.parameters(), lr=1e-2), config=settings)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=torch.optim.AdamW(model.parameters(), lr=1e-2), config=settings
+    )
     for _ in range(2):
         ids = torch.arange(2 * 32).reshape(2, 32) % rows
         engine.backward(engine(input_ids=ids, labels=ids, use_cache=False) / ids.numel())

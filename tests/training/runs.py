@@ -32,12 +32,21 @@ def write_shards(folder: Path, tokens: int = 20_000, documents: int = 60) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     (generator.zipf(1.3, tokens) % 500).astype(np.uint16).tofile(folder / "tokens.bin")
-    offsets = np.unique(np.concatenate([[0], generator.choice(tokens, documents, replace=False), [tokens]])).astype(np.int64)
+    offsets = np.unique(np.concatenate([[0], generator.choice(tokens, documents, replace=False), [tokens]])).astype(
+        np.int64
+    )
     np.save(folder / "offsets.npy", offsets)
     count = len(offsets) - 1
     # Every third document is one that came before, in another round of the mixture.
     ids = [f"{i - 3 if i % 3 == 2 and i > 3 else i:032x}" for i in range(count)]
-    index = {"position": offsets[:-1], "doc_id": ids, "round": [0] * count, "source": ["s"] * count, "lang": ["en"] * count, "tokens": np.diff(offsets)}
+    index = {
+        "position": offsets[:-1],
+        "doc_id": ids,
+        "round": [0] * count,
+        "source": ["s"] * count,
+        "lang": ["en"] * count,
+        "tokens": np.diff(offsets),
+    }
     pq.write_table(pa.table(index), folder / "index.parquet")
     digest = digest_json({n: digest_file(folder / n) for n in ("tokens.bin", "offsets.npy")})
     (folder / "stream.json").write_text(json.dumps({"dtype": "uint16", "digest": digest}))
@@ -48,10 +57,17 @@ def small_run(**changes: object) -> Run:
     """The `ci` recipe's run, ``STEPS`` steps long, a checkpoint every ``EVERY``."""
     run = load("ci").runs["main"]
     schedule = run.schedule.model_copy(update={"decay_steps": STEPS})
-    return Run.model_validate(run.model_copy(update={"steps": STEPS, "checkpoint_every": EVERY, "early_checkpoints": 0, "schedule": schedule}).model_dump() | changes)
+    return Run.model_validate(
+        run.model_copy(
+            update={"steps": STEPS, "checkpoint_every": EVERY, "early_checkpoints": 0, "schedule": schedule}
+        ).model_dump()
+        | changes
+    )
 
 
-def small_job(root: Path, shards: Path, name: str, attempts: int = 1, start: Start | None = None, **changes: object) -> JobSpec:
+def small_job(
+    root: Path, shards: Path, name: str, attempts: int = 1, start: Start | None = None, **changes: object
+) -> JobSpec:
     run = small_run(**changes)
     fingerprint = f"{name}{os.getpid():010d}".ljust(32, "0")
     config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=ROWS, start=start)
@@ -86,7 +102,9 @@ def kill(folder: JobFolder) -> None:
 
 
 def killed_after(compute: Compute, job: JobSpec, step: int) -> tuple[JobFolder, Iterator[Message]]:
-    """Submit a job and kill it right after it has saved this step. Returns its folder, and its messages to come: who reads on has it start again."""
+    """Submit a job and kill it right after it has saved this step. Returns its folder, and its messages to come: who
+    reads on has it start again.
+    """
     folder = compute.submit(job)
     messages = compute.follow(folder)
     next(m for m in messages if m.event == "checkpoint" and m.data["step"] == step)

@@ -78,7 +78,16 @@ def test_labels_and_positions_stop_at_document_boundaries(stream: TokenStream) -
     assert positions.tolist() == [0, 1, 2, 3, 4, 0, 0, 1]
     assert labels.tolist() == [101, 102, 103, 104, IGNORED, IGNORED, 107, 108]
     ids, labels, positions = (part[0] for part in stream.examples(np.array([1])))
-    assert positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 0]  # starts inside the third document: positions restart at the sequence
+    assert positions.tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        0,
+    ]  # starts inside the third document: positions restart at the sequence
     assert labels.tolist() == [109, 110, 111, 112, 113, 114, IGNORED, 116]
 
 

@@ -1,4 +1,6 @@
-"""Scores mean what they say: an all-knowing model gets full marks on every kind of task, and one broken task costs only itself."""
+"""Scores mean what they say: an all-knowing model gets full marks on every kind of task, and one broken task costs only
+itself.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,30 @@ QUIZ = [
     {"id": "q2", "question": "{{ 7 * 7 }} and {answer}?", "choices": ["forty-nine of them", "no"], "answer": 0},
     {"id": "q3", "question": "水的化学式？\n", "choices": ["氢", "H2O", "氧气"], "answer": 1},
 ]
-CLOZE = [{"id": f"c{i}", "context": f"第{i}句。", "choices": ["然后呢。", "所以如此。"], "answer": i % 2} for i in range(4)]
-DOCUMENTS = [{"id": "d1", "text": "Plain text with {{ braces }} and <|end|>.\n" * 9}, {"id": "d2", "text": "中文文本。" * 30}, {"id": "d3", "text": "x"}]
+CLOZE = [
+    {"id": f"c{i}", "context": f"第{i}句。", "choices": ["然后呢。", "所以如此。"], "answer": i % 2} for i in range(4)
+]
+DOCUMENTS = [
+    {"id": "d1", "text": "Plain text with {{ braces }} and <|end|>.\n" * 9},
+    {"id": "d2", "text": "中文文本。" * 30},
+    {"id": "d3", "text": "x"},
+]
 
 
 def _task(name: str, kind: str, lines: list[dict[str, object]], **more: Any) -> tuple[Task, str]:
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     given = {"lang": "en", "licence": "CC0", "chance": 0.5, "metric": "acc_norm", "description": name} | more
-    return Task(name=name, kind=kind, file=f"{name}.jsonl", data_digest=digest_bytes(text.encode()), items=len(lines), **given), text
+    return (
+        Task(
+            name=name,
+            kind=kind,
+            file=f"{name}.jsonl",
+            data_digest=digest_bytes(text.encode()),
+            items=len(lines),
+            **given,
+        ),
+        text,
+    )
 
 
 def write_folder(folder: Path, quiz: list[dict[str, object]] = QUIZ) -> Path:
@@ -71,7 +89,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     job = tmp_path_factory.mktemp("job")
     (job / "home").mkdir()
-    done = run_program(write_spec(job, "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": write_folder(job / "tasks")}), HOME=str(job / "home"))
+    done = run_program(
+        write_spec(
+            job, "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": write_folder(job / "tasks")}
+        ),
+        HOME=str(job / "home"),
+    )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     return job
 
@@ -87,7 +110,9 @@ def _oracle(right: bool, bits_per_byte: float) -> Any:
     """A model that knows every answer (or avoids it), and codes text at a fixed rate."""
     from lm_eval.api.model import LM
 
-    truth = {_prompt(i): " " + i["choices"][i["answer"]] for i in QUIZ} | {i["context"]: i["choices"][i["answer"]] for i in CLOZE}
+    truth = {_prompt(i): " " + i["choices"][i["answer"]] for i in QUIZ} | {
+        i["context"]: i["choices"][i["answer"]] for i in CLOZE
+    }
 
     class Oracle(LM):  # type: ignore[misc]
         def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -120,12 +145,18 @@ def test_requests_that_are_longer_than_the_model_reads_are_counted_not_only_cut(
     for name, task in tasks.items():
         rows, _ = score(lm, task, folder / task.file, tmp_path / "scratch", 0)
         found[name] = {(r["cut"], r["requests"]) for r in rows}
-    exact = SHAPE.context + 1 - len("Question: \nAnswer: ") - 1  # with its one-letter answer just as long as the model reads
+    exact = (
+        SHAPE.context + 1 - len("Question: \nAnswer: ") - 1
+    )  # with its one-letter answer just as long as the model reads
     edge = [{"id": f"e{n}", "question": "x" * (exact + n), "choices": ["a", "b"], "answer": 0} for n in (0, 1)]
     folder = write_folder(tmp_path / "edge", edge)
-    rows, _ = score(lm, next(t for t in _read(folder) if t.name == "quiz"), folder / "quiz.jsonl", tmp_path / "scratch", 0)
+    rows, _ = score(
+        lm, next(t for t in _read(folder) if t.name == "quiz"), folder / "quiz.jsonl", tmp_path / "scratch", 0
+    )
     assert (found["quiz"], found["cloze"]) == ({(4, 12)}, {(0, 8)})
-    assert {cut for cut, _ in found["bpb"]} == {0}  # a long text is read window by window, and nothing of it is left out
+    assert {cut for cut, _ in found["bpb"]} == {
+        0
+    }  # a long text is read window by window, and nothing of it is left out
     assert (rows[0]["cut"], rows[0]["requests"]) == (2, 4)
 
 
@@ -168,7 +199,9 @@ def test_the_error_of_a_ratio_is_the_spread_over_documents() -> None:
 
 
 def test_log_likelihoods_of_documents_are_the_models_own(model: Path) -> None:
-    """Against a plain forward pass: first token charged as a uniform draw, every other predicted from what precedes it in its window."""
+    """Against a plain forward pass: first token charged as a uniform draw, every other predicted from what precedes it
+    in its window.
+    """
     import torch
     from lm_eval.api.instance import Instance
 
@@ -186,7 +219,9 @@ def test_log_likelihoods_of_documents_are_the_models_own(model: Path) -> None:
     got = lm.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (t,), 0) for t in (text, long, "x")])
     assert got[0] == pytest.approx(expected, rel=1e-5)
     assert got[2] == pytest.approx(-math.log(ROWS))
-    assert -got[1] / len(long) == pytest.approx(math.log(ROWS), rel=0.1), "an untrained model spends about as much on every token, in every window"
+    assert -got[1] / len(long) == pytest.approx(math.log(ROWS), rel=0.1), (
+        "an untrained model spends about as much on every token, in every window"
+    )
 
 
 # ------------------------------------------------------------------ the program
@@ -198,7 +233,14 @@ def _run_here(spec: Path) -> int:
 
 def test_every_metric_is_a_row_with_all_that_a_table_needs(evaluated: Path) -> None:
     quiz = _rows(evaluated, "quiz")["acc_norm"]
-    assert quiz["n"] == 3 and quiz["chance"] == 0.5 and quiz["shots"] == 0 and quiz["subset"] is None and quiz["lm_eval"] and quiz["main"]
+    assert (
+        quiz["n"] == 3
+        and quiz["chance"] == 0.5
+        and quiz["shots"] == 0
+        and quiz["subset"] is None
+        and quiz["lm_eval"]
+        and quiz["main"]
+    )
     assert quiz["identity"] == identities(evaluated / "tasks")["quiz"]
     assert 0 <= quiz["value"] <= 1 and quiz["stderr"] is not None
     assert set(_rows(evaluated, "bpb")) == {"bits_per_byte", "nats_per_token"}
@@ -212,8 +254,18 @@ def test_nothing_is_left_in_the_home_folder_or_the_scratch_folder(evaluated: Pat
     assert not (evaluated / ".lm_eval").exists()
 
 
-def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same_items(evaluated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HOME", "HF_DATASETS_CACHE", "TOKENIZERS_PARALLELISM", "TQDM_DELAY", "TQDM_MININTERVAL"):
+def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same_items(
+    evaluated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "HF_HUB_OFFLINE",
+        "HF_DATASETS_OFFLINE",
+        "HF_HOME",
+        "HF_DATASETS_CACHE",
+        "TOKENIZERS_PARALLELISM",
+        "TQDM_DELAY",
+        "TQDM_MININTERVAL",
+    ):
         monkeypatch.setenv(name, "")  # the program sets them; the test puts them back
     folder = tmp_path / "tasks"
     shutil.copytree(evaluated / "tasks", folder)
@@ -236,12 +288,22 @@ def test_a_broken_task_costs_only_its_own_score_and_running_again_gives_the_same
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "asked"])
-def test_an_evaluation_that_was_killed_or_asked_to_stop_goes_on_with_the_next_task_and_the_results_are_the_same(how: str, evaluated: Path, model: Path, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
+def test_an_evaluation_that_was_killed_or_asked_to_stop_goes_on_with_the_next_task_and_the_results_are_the_same(
+    how: str, evaluated: Path, model: Path, tmp_path: Path
+) -> None:
+    spec = write_spec(
+        tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"}
+    )
     job, first = JobFolder(spec.parent), tmp_path / "job" / "out" / "x" / "bpb.json"
     environment = {**os.environ, "NEO_JOB_ATTEMPT": "1"}
     command, place = command_of(spec)
-    process = subprocess.Popen(command, cwd=place, env={**environment, "PYTHONPATH": str(place)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        cwd=place,
+        env={**environment, "PYTHONPATH": str(place)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
     while not first.is_file():
         assert process.poll() is None and time.monotonic() < deadline
@@ -266,25 +328,58 @@ def test_an_evaluation_needs_no_network(evaluated: Path, model: Path, tmp_path: 
     alone = ["unshare", "--map-root-user", "--net"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here (unshare --map-root-user --net)")
-    spec = write_spec(tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"})
+    spec = write_spec(
+        tmp_path / "job", "training.evaluate", CONFIG, {"hf_model": model, "benchmark_items": evaluated / "tasks"}
+    )
     command, place = command_of(spec)
-    done = subprocess.run([*alone, *command], cwd=place, env={**os.environ, "PYTHONPATH": str(place)}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*alone, *command],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "job" / "out" / "x" / "quiz.items.jsonl").read_bytes() == (evaluated / "out" / "x" / "quiz.items.jsonl").read_bytes()
+    assert (tmp_path / "job" / "out" / "x" / "quiz.items.jsonl").read_bytes() == (
+        evaluated / "out" / "x" / "quiz.items.jsonl"
+    ).read_bytes()
 
 
-@pytest.mark.parametrize(("tokens", "share"), [([], 1.0), ([1], 0.0), ([1, 2, 3, 4, 5, 6], 0.0), ([7] * 8, 0.8), ([1, 2] * 4, 0.6)])
+@pytest.mark.parametrize(
+    ("tokens", "share"), [([], 1.0), ([1], 0.0), ([1, 2, 3, 4, 5, 6], 0.0), ([7] * 8, 0.8), ([1, 2] * 4, 0.6)]
+)
 def test_repetition_is_the_share_of_runs_of_four_that_came_before(tokens: list[int], share: float) -> None:
     assert repetition(tokens) == pytest.approx(share)
 
 
-def test_a_program_that_is_right_passes_and_one_that_is_wrong_does_not(bubblewrap: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that knows the first function and not the second, through the whole path: asked by the harness, cut, run in the sandbox."""
+def test_a_program_that_is_right_passes_and_one_that_is_wrong_does_not(
+    bubblewrap: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that knows the first function and not the second, through the whole path: asked by the harness, cut, run
+    in the sandbox.
+    """
     from lm_eval.api.model import LM
 
     monkeypatch.setenv("NEO_BWRAP", str(bubblewrap))
-    items = [{"id": f"c{i}", "prompt": f"def double{i}(x):\n", "test": f"def double{i}(x):\n{{completion}}\nassert double{i}(4) == 8\n"} for i in range(2)]
-    made, text = _task("code", "code", items, metric="pass@1", chance=0.0, stop=("\ndef",), max_tokens=20, limits=CodeLimits(cpu_s=2, memory_mb=256))
+    items = [
+        {
+            "id": f"c{i}",
+            "prompt": f"def double{i}(x):\n",
+            "test": f"def double{i}(x):\n{{completion}}\nassert double{i}(4) == 8\n",
+        }
+        for i in range(2)
+    ]
+    made, text = _task(
+        "code",
+        "code",
+        items,
+        metric="pass@1",
+        chance=0.0,
+        stop=("\ndef",),
+        max_tokens=20,
+        limits=CodeLimits(cpu_s=2, memory_mb=256),
+    )
     (tmp_path / "code.jsonl").write_text(text)
 
     class Programmer(LM):  # type: ignore[misc]
@@ -305,9 +400,17 @@ def test_a_program_that_is_right_passes_and_one_that_is_wrong_does_not(bubblewra
     assert [i["value"] for i in scored] == [1.0, 0.0] and "AssertionError" in str(scored[1]["detail"])
 
 
-def test_without_a_sandbox_no_program_is_run_and_the_reason_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sandbox_no_program_is_run_and_the_reason_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NEO_BWRAP", str(tmp_path / "nowhere"))
-    made, _ = _task("code", "code", [{"id": "c", "prompt": "", "test": "{completion}"}], metric="pass@1", limits=CodeLimits(cpu_s=2, memory_mb=256))
+    made, _ = _task(
+        "code",
+        "code",
+        [{"id": "c", "prompt": "", "test": "{completion}"}],
+        metric="pass@1",
+        limits=CodeLimits(cpu_s=2, memory_mb=256),
+    )
     with pytest.raises(SandboxUnavailable, match="bubblewrap"):
         score(object(), made, tmp_path / "code.jsonl", tmp_path, 0)
 

@@ -1,4 +1,6 @@
-"""The exported folder is the trained model: same bits, same logits, for every ZeRO stage; and a wrong one is not let through."""
+"""The exported folder is the trained model: same bits, same logits, for every ZeRO stage; and a wrong one is not let
+through.
+"""
 
 from __future__ import annotations
 
@@ -38,18 +40,28 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _export(checkpoints: Path, case: str, job: Path, **changes: object) -> Path:
     config = {"model": SHAPE.model_dump(), "vocab_rows": ROWS, "tag": "state", "threads": 1} | changes
-    spec = write_spec(job, "training.export", config, {"checkpoint": checkpoints / case, "tokenizer": checkpoints / "tokenizer"})
+    spec = write_spec(
+        job, "training.export", config, {"checkpoint": checkpoints / case, "tokenizer": checkpoints / "tokenizer"}
+    )
     export.export(running(spec))
     return job / "out"
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_exported_folder_gives_the_checkpoints_logits_to_the_last_bit(checkpoints: Path, tmp_path: Path, case: str) -> None:
+def test_an_exported_folder_gives_the_checkpoints_logits_to_the_last_bit(
+    checkpoints: Path, tmp_path: Path, case: str
+) -> None:
     out = _export(checkpoints, case, tmp_path)
     parity = json.loads((out / "parity.json").read_text())
     assert parity["max_abs_logit_difference"] == 0
     assert parity["tensors_differing"] == 0
-    assert {p.name for p in out.iterdir()} >= {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert {p.name for p in out.iterdir()} >= {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {torch.bfloat16}
 
 
@@ -71,7 +83,8 @@ def test_anybody_can_load_and_generate(checkpoints: Path, tmp_path: Path) -> Non
     assert model.generation_config.use_cache
     told = json.loads((out / "config.json").read_text())
     assert (
-        told["rope_theta"] == told["rope_parameters"]["rope_theta"] == SHAPE.rope_theta and told["torch_dtype"] == told["dtype"] == "bfloat16"
+        told["rope_theta"] == told["rope_parameters"]["rope_theta"] == SHAPE.rope_theta
+        and told["torch_dtype"] == told["dtype"] == "bfloat16"
     )  # transformers 4 reads the first of each
     assert tokenizer.model_max_length == SHAPE.context
     ids = tokenizer("你好, world", return_tensors="pt").input_ids
@@ -84,10 +97,14 @@ def test_exporting_twice_writes_the_same_bytes(checkpoints: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("harm", ["weight", "config"])
-def test_a_folder_that_is_not_the_trained_model_is_refused(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+def test_a_folder_that_is_not_the_trained_model_is_refused(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
     measure = export.measure_parity
 
-    def after_harm(config: export.ExportConfig, checkpoint: Path, masters: dict[str, torch.Tensor], out: Path) -> dict[str, object]:
+    def after_harm(
+        config: export.ExportConfig, checkpoint: Path, masters: dict[str, torch.Tensor], out: Path
+    ) -> dict[str, object]:
         if harm == "weight":
             weights = load_file(out / "model.safetensors")
             weights["model.norm.weight"][0] *= 1.01

@@ -1,4 +1,6 @@
-"""Starting from somebody else's model and tokenizer: what an export publishes can be trained on, and what does not fit is named."""
+"""Starting from somebody else's model and tokenizer: what an export publishes can be trained on, and what does not fit
+is named.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_a_run_starts_from_the_folders_weights(compute: LocalCompute, folder: Pa
     theirs = {n: p.detach() for n, p in build_model(small_run().model, ROWS, seed=9).named_parameters()}
     first = master_weights(checkpoint(job, 0))
     assert all(torch.equal(theirs[n].bfloat16().float(), first[n]) for n in theirs)
-    assert json.loads((checkpoint(job, 4) / "certificate.json").read_text())["origin"]["digest"] == content_digest(folder)
+    assert json.loads((checkpoint(job, 4) / "certificate.json").read_text())["origin"]["digest"] == content_digest(
+        folder
+    )
 
 
 def test_a_folder_that_changed_since_is_refused(compute: LocalCompute, folder: Path, tmp_path: Path) -> None:
@@ -65,15 +69,24 @@ def test_a_folder_that_changed_since_is_refused(compute: LocalCompute, folder: P
     data[-1] ^= 1
     (copy / "model.safetensors").write_bytes(bytes(data))
     with pytest.raises(JobFailed, match="its files have changed since the run was asked for"):
-        list(compute.follow(compute.submit(small_job(compute.root, write_shards(compute.root / "shards"), "changed", start=start))))
+        list(
+            compute.follow(
+                compute.submit(small_job(compute.root, write_shards(compute.root / "shards"), "changed", start=start))
+            )
+        )
 
 
 def test_what_does_not_fit_is_named(folder: Path, tmp_path: Path) -> None:
     model = small_run().model
     assert shape_differences(folder, model, ROWS) == []
-    assert shape_differences(folder, model.model_copy(update={"layers": 3}), ROWS + 64) == ["vocabulary rows is 512 there, 576 in the recipe", "layers is 2 there, 3 in the recipe"]
+    assert shape_differences(folder, model.model_copy(update={"layers": 3}), ROWS + 64) == [
+        "vocabulary rows is 512 there, 576 in the recipe",
+        "layers is 2 there, 3 in the recipe",
+    ]
     run = small_run(from_model=str(folder))
-    with pytest.raises(BadInput, match=r"runs\.tuned\.from_model: .* is not this recipe's model: vocabulary rows is 512 there"):
+    with pytest.raises(
+        BadInput, match=r"runs\.tuned\.from_model: .* is not this recipe's model: vocabulary rows is 512 there"
+    ):
         find_start(PretrainInput(name="tuned", run=run, tokenizer=load("ci").tokenizer), {}, Store(tmp_path))
     with pytest.raises(BadInput, match=r"has no config\.json"):
         weight_files(tmp_path)
@@ -86,7 +99,9 @@ def test_what_does_not_fit_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_folders_identity_is_its_content(folder: Path, tmp_path: Path) -> None:
-    """Two folders of the same shapes and other weights had one identity while only headers were hashed: the run of the one was reused for the other."""
+    """Two folders of the same shapes and other weights had one identity while only headers were hashed: the run of the
+    one was reused for the other.
+    """
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     recipe = load("ci")
@@ -112,11 +127,16 @@ def test_a_folders_identity_is_its_content(folder: Path, tmp_path: Path) -> None
         ({"tie_word_embeddings": True}, "tied embeddings is True there, False in the recipe"),
         ({"head_dim": 8}, "head_dim is 8 there, 32 in the recipe"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rotary scaling is 'linear' there, None in the recipe"),
-        ({"rope_parameters": {"rope_theta": 10000.0, "rope_type": "llama3", "factor": 8.0}}, "rotary scaling is 'llama3' there, None in the recipe"),
+        (
+            {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "llama3", "factor": 8.0}},
+            "rotary scaling is 'llama3' there, None in the recipe",
+        ),
         ({"partial_rotary_factor": 0.5}, "share of a head that is rotated is 0.5 there, 1.0 in the recipe"),
     ],
 )
-def test_what_this_model_cannot_compute_is_refused_by_name(folder: Path, tmp_path: Path, changes: dict[str, object], told: str) -> None:
+def test_what_this_model_cannot_compute_is_refused_by_name(
+    folder: Path, tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     config = json.loads((copy / "config.json").read_text())

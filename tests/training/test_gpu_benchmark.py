@@ -1,4 +1,6 @@
-"""The one command for a machine with a GPU works without one, on tiny shapes: whoever has a GPU for eight minutes must not spend them on its bugs."""
+"""The one command for a machine with a GPU works without one, on tiny shapes: whoever has a GPU for eight minutes must
+not spend them on its bugs.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,32 @@ from neo_assets.core.fingerprint import ROOT
 
 
 def test_every_question_is_answered_or_says_why_not(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", str(tmp_path / "told.json"), "--quick", "--only", "parity", "--only", "speed", "--only", "evaluation"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.gpu",
+        str(tmp_path / "told.json"),
+        "--quick",
+        "--only",
+        "parity",
+        "--only",
+        "speed",
+        "--only",
+        "evaluation",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads((tmp_path / "told.json").read_text())["rows"]
     assert not [row for row in rows if "failed" in row["answer"]], rows
     assert all(row["answer"] in done.stdout for row in rows)
     apart = {row["what"]: row["gradients_apart"] for row in rows if "gradients_apart" in row}
-    assert {what.split(",")[0] for what in apart} >= {"eager", "sdpa", "varlen"} and max(v for what, v in apart.items() if "fp32" in what) < 1e-4
+    assert {what.split(",")[0] for what in apart} >= {"eager", "sdpa", "varlen"} and max(
+        v for what, v in apart.items() if "fp32" in what
+    ) < 1e-4
     assert sum("tokens/s" in row["answer"] and "determinism costs" in row["answer"] for row in rows) == 3
-    assert {row["what"].split(", ")[-1] for row in rows if row["question"] == "speed" and "CUDA only" in row["answer"]} == {
+    assert {
+        row["what"].split(", ")[-1] for row in rows if row["question"] == "speed" and "CUDA only" in row["answer"]
+    } == {
         "flash_attention_2",
         "flash_attention_4",
         "torch_varlen",

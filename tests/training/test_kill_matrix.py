@@ -1,4 +1,6 @@
-"""Where a run is killed × how often × on which backend: always the same bits, one job at a time. `pytest -m slow -s` prints the table of docs/measurements.md."""
+"""Where a run is killed × how often × on which backend: always the same bits, one job at a time. `pytest -m slow -s`
+prints the table of docs/measurements.md.
+"""
 
 from __future__ import annotations
 
@@ -85,24 +87,39 @@ def while_saving(folder: JobFolder, job: JobSpec, turn: int) -> bool:
 
 def one_rank(folder: JobFolder, job: JobSpec, turn: int) -> bool:
     """Rank 1 alone: the other hangs in a collective until its launcher ends it."""
-    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill([p for p in processes(folder, "RANK=1") if p in processes(folder, "neo_assets.core.launch")][-1:])
+    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill(
+        [p for p in processes(folder, "RANK=1") if p in processes(folder, "neo_assets.core.launch")][-1:]
+    )
 
 
 def the_launcher(folder: JobFolder, job: JobSpec, turn: int) -> bool:
     """torchrun, or srun: what started the ranks."""
-    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill(processes(folder, "torch.distributed.run") or processes(folder, "srun"))
+    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill(
+        processes(folder, "torch.distributed.run") or processes(folder, "srun")
+    )
 
 
 def asked_by_a_signal(folder: JobFolder, job: JobSpec, turn: int) -> bool:
     """SIGTERM to one rank, as on preemption or shutdown: it saves where it is."""
-    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill([p for p in processes(folder, "RANK=0") if p in processes(folder, "neo_assets.core.launch")][-1:], signal.SIGTERM)
+    return checkpoint(job, EVERY * (1 + turn)).is_dir() and kill(
+        [p for p in processes(folder, "RANK=0") if p in processes(folder, "neo_assets.core.launch")][-1:],
+        signal.SIGTERM,
+    )
 
 
 MOMENTS = (while_starting, between_steps, while_saving, one_rank, the_launcher, asked_by_a_signal)
 
 
-def disturbed(compute: Compute, root: Path, moment: Callable[[JobFolder, JobSpec, int], bool], times: int) -> tuple[JobSpec, JobFolder]:
-    job = small_job(root, root / "shards", f"{compute.name}{moment.__name__.replace('_', '')}{times}", attempts=times + 1, global_batch=BATCH)
+def disturbed(
+    compute: Compute, root: Path, moment: Callable[[JobFolder, JobSpec, int], bool], times: int
+) -> tuple[JobSpec, JobFolder]:
+    job = small_job(
+        root,
+        root / "shards",
+        f"{compute.name}{moment.__name__.replace('_', '')}{times}",
+        attempts=times + 1,
+        global_batch=BATCH,
+    )
     folder = compute.submit(job)
     for turn in range(times):
         starts = folder.log_file.read_text().count("--- attempt") if folder.log_file.is_file() else 0
@@ -121,13 +138,19 @@ def disturbed(compute: Compute, root: Path, moment: Callable[[JobFolder, JobSpec
 def told(compute: Compute, moment: Callable[..., bool], times: int, folder: JobFolder) -> None:
     log = folder.log_file.read_text()
     resumed = re.findall(r"epochs; from step (\d+)", log)
-    print(f"| {compute.name} | {moment.__name__.replace('_', ' ')} | {times} | yes | {len(folder.attempts())} | {', '.join(resumed)} |", flush=True)
+    print(
+        f"| {compute.name} | {moment.__name__.replace('_', ' ')} | {times} | yes | {len(folder.attempts())} |"
+        f" {', '.join(resumed)} |",
+        flush=True,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_on_this_machine(root: Path, whole: JobSpec, moment: Callable[[JobFolder, JobSpec, int], bool], times: int) -> None:
+def test_on_this_machine(
+    root: Path, whole: JobSpec, moment: Callable[[JobFolder, JobSpec, int], bool], times: int
+) -> None:
     compute = LocalCompute(root)
     job, folder = disturbed(compute, root, moment, times)
     for step in range(0, STEPS + 1, EVERY):

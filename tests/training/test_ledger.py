@@ -17,7 +17,9 @@ from training.spec import PretrainConfig, Start
 
 
 def config(start: Start | None = None, **changes: object) -> PretrainConfig:
-    return PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=small_run(**changes), vocab_rows=ROWS, start=start)
+    return PretrainConfig(
+        run_name="r", run_fingerprint="f" * 32, run=small_run(**changes), vocab_rows=ROWS, start=start
+    )
 
 
 BRANCH = Start(folder="unused", digest="d", step=10, next_sample=95, take="everything")
@@ -32,8 +34,12 @@ BRANCH = Start(folder="unused", digest="d", step=10, next_sample=95, take="every
         (BRANCH, {"skip_samples": [[90, 99], [170, 220]], "parent": {"run": "r", "step": 10, "take": "everything"}}),
     ],
 )
-def test_both_directions_are_what_the_loader_yields(tmp_path: Path, start: Start | None, changes: dict[str, object]) -> None:
-    shards = write_shards(tmp_path / "shards", tokens=9_000, documents=300)  # several epochs; documents from one token to many sequences
+def test_both_directions_are_what_the_loader_yields(
+    tmp_path: Path, start: Start | None, changes: dict[str, object]
+) -> None:
+    shards = write_shards(
+        tmp_path / "shards", tokens=9_000, documents=300
+    )  # several epochs; documents from one token to many sequences
     told = config(start, **changes)
     ledger = RunLedger.of(told, shards)
     ids = pq.read_table(shards / "index.parquet").column("doc_id").to_pylist()
@@ -52,14 +58,20 @@ def test_both_directions_are_what_the_loader_yields(tmp_path: Path, start: Start
                 for row in range(told.run.micro_batch):
                     at = int(sequences[begin + row]) * told.run.sequence_length
                     assert inputs["input_ids"][row].tolist() == tokens[at : at + told.run.sequence_length].tolist()
-                    assert (labels[row] == IGNORED).sum() == (np.diff(owner[at : at + told.run.sequence_length + 1]) != 0).sum()
-                    expected |= {(step + 1, begin + row, at + k, ids[owner[at + k]]) for k in range(told.run.sequence_length)}
+                    assert (labels[row] == IGNORED).sum() == (
+                        np.diff(owner[at : at + told.run.sequence_length + 1]) != 0
+                    ).sum()
+                    expected |= {
+                        (step + 1, begin + row, at + k, ids[owner[at + k]]) for k in range(told.run.sequence_length)
+                    }
 
     offsets = np.load(shards / "offsets.npy")
     saw = ledger.saw(told.first_step + 1, told.last_step).to_pylist()
     numbers = _documents_of(saw, owner, ids, told.run.sequence_length)
     got = {
-        (row["step"], row["place"], int(offsets[number]) + k, row["doc_id"]) for row, number in zip(saw, numbers, strict=True) for k in range(row["from_token"], row["to_token"])
+        (row["step"], row["place"], int(offsets[number]) + k, row["doc_id"])
+        for row, number in zip(saw, numbers, strict=True)
+        for k in range(row["from_token"], row["to_token"])
     }
     assert got == expected
     for doc_id in sorted(set(ids))[::7]:

@@ -14,7 +14,9 @@ from training.loss import LossHead
 
 @given(st.integers(1, 40), st.integers(2, 30), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_value_and_gradients_are_those_of_cross_entropy(positions: int, vocabulary: int, chunk: int, unlabelled: float, seed: int) -> None:
+def test_value_and_gradients_are_those_of_cross_entropy(
+    positions: int, vocabulary: int, chunk: int, unlabelled: float, seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(2, positions, 8, generator=generator, dtype=torch.float64).float().requires_grad_()
     head = LossHead(8, vocabulary, bias=False)
@@ -26,7 +28,9 @@ def test_value_and_gradients_are_those_of_cross_entropy(positions: int, vocabula
         (loss * 0.37).backward()
     got = loss.detach(), hidden.grad.clone(), head.weight.grad.clone()  # type: ignore[union-attr]
     hidden.grad = head.weight.grad = None
-    expected = torch.nn.functional.cross_entropy(head(hidden).double().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    expected = torch.nn.functional.cross_entropy(
+        head(hidden).double().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
     (expected * 0.37).backward()
     torch.testing.assert_close(got[0].double(), expected.detach(), atol=1e-4, rtol=1e-5)
     torch.testing.assert_close(got[1], hidden.grad, atol=1e-5, rtol=1e-4)

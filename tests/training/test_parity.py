@@ -1,4 +1,6 @@
-"""DeepSpeed at every stage, in both precisions and on every rung of attention here, does what a plain torch loop does (benchmarks/parity.py)."""
+"""DeepSpeed at every stage, in both precisions and on every rung of attention here, does what a plain torch loop does
+(benchmarks/parity.py).
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,22 @@ BF16_LOSS, BF16_WEIGHTS = 0.02, 0.1
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_every_rung_trains_as_a_plain_loop_does(tmp_path: Path, ranks: int) -> None:
     out = tmp_path / "parity.json"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m", "benchmarks.parity", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+        "-m",
+        "benchmarks.parity",
+        str(out),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(out.read_text())
-    assert {(r["zero"], r["precision"]) for r in rows} == {(stage, precision) for stage in range(4) for precision in ("fp32", "bf16")} - {(0, "bf16")}
+    assert {(r["zero"], r["precision"]) for r in rows} == {
+        (stage, precision) for stage in range(4) for precision in ("fp32", "bf16")
+    } - {(0, "bf16")}
     assert {r["attention"] for r in rows} >= {"varlen", "sdpa", "eager"}
     for row in rows:
         loss, weights = (FP32_LOSS, FP32_WEIGHTS) if row["precision"] == "fp32" else (BF16_LOSS, BF16_WEIGHTS)

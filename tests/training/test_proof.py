@@ -1,4 +1,6 @@
-"""What a checkpoint claims holds, and what does not hold is noticed; it can be trained to once more; and it can be gone on from."""
+"""What a checkpoint claims holds, and what does not hold is noticed; it can be trained to once more; and it can be gone
+on from.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def start_of(job: JobSpec, step: int) -> Start:
     folder = checkpoint(job, step)
     certificate = json.loads((folder / "certificate.json").read_text())
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
-    return Start(folder=str(folder), digest=manifest.digest, step=step, next_sample=certificate["next_sample"], take="everything")
+    return Start(
+        folder=str(folder), digest=manifest.digest, step=step, next_sample=certificate["next_sample"], take="everything"
+    )
 
 
 def broken_claims(job: JobSpec, step: int) -> list[str]:
@@ -50,15 +54,33 @@ def test_every_claim_of_every_checkpoint_holds(whole: JobSpec) -> None:
 @pytest.mark.parametrize(
     ("file", "change", "noticed"),
     [
-        ("certificate.json", lambda c: c | {"trained_tokens": c["trained_tokens"] + 1}, "trained tokens, counted again from the stream"),
+        (
+            "certificate.json",
+            lambda c: c | {"trained_tokens": c["trained_tokens"] + 1},
+            "trained tokens, counted again from the stream",
+        ),
         ("certificate.json", lambda c: c | {"history_digest": "0" * 32}, "the loss history, chained step by step"),
-        ("certificate.json", lambda c: c | {"next_sample": c["next_sample"] + 1}, "the next sample follows from the step"),
+        (
+            "certificate.json",
+            lambda c: c | {"next_sample": c["next_sample"] + 1},
+            "the next sample follows from the step",
+        ),
         ("certificate.json", lambda c: c | {"stream": "0" * 32}, "the token stream is the one it was trained on"),
-        ("certificate.json", lambda c: c | {"code": c["code"] | {"training.pretrain": "0" * 32}}, "the code, libraries and run that lineage shows are the certificate's"),
-        ("certificate.json", lambda c: c | {"state_digests": dict.fromkeys(c["state_digests"], "0" * 32)}, "weights, optimizer and random states"),
+        (
+            "certificate.json",
+            lambda c: c | {"code": c["code"] | {"training.pretrain": "0" * 32}},
+            "the code, libraries and run that lineage shows are the certificate's",
+        ),
+        (
+            "certificate.json",
+            lambda c: c | {"state_digests": dict.fromkeys(c["state_digests"], "0" * 32)},
+            "weights, optimizer and random states",
+        ),
     ],
 )
-def test_a_false_claim_is_noticed_even_where_the_manifest_was_changed_with_it(whole: JobSpec, file: str, change, noticed: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_false_claim_is_noticed_even_where_the_manifest_was_changed_with_it(
+    whole: JobSpec, file: str, change, noticed: str
+) -> None:  # type: ignore[no-untyped-def]
     from neo_assets.core.store import file_entries
 
     folder = checkpoint(whole, 8)
@@ -82,7 +104,9 @@ def test_a_checkpoint_is_proved_by_training_to_it_once_more(compute: LocalComput
     claims = prove(found(whole), 8, checkpoint(whole, 8), store, compute)
     assert all(c.holds for c in claims[:-1]), claims
     assert str(last_proof(store, "whole", checkpoint(whole, 8).name)).startswith("proved ")
-    assert all(c.holds for c in prove(found(whole), EVERY, checkpoint(whole, EVERY), store, compute)[:-1])  # from the run's own beginning
+    assert all(
+        c.holds for c in prove(found(whole), EVERY, checkpoint(whole, EVERY), store, compute)[:-1]
+    )  # from the run's own beginning
     with pytest.raises(BadInput, match="where the run starts"):
         prove(found(whole), 0, checkpoint(whole, 0), store, compute)
 
@@ -93,7 +117,9 @@ def test_a_checkpoint_that_training_does_not_lead_to_is_not_proved(compute: Loca
     list(compute.follow(compute.submit(other)))
     claimed = checkpoint(other, 8)
     claims = {c.claim: c for c in prove(found(whole), 8, claimed, Store(compute.root), compute)}
-    assert not claims["state digests"].holds and "the largest difference of a weight is" in claims["state digests"].detail
+    assert (
+        not claims["state digests"].holds and "the largest difference of a weight is" in claims["state digests"].detail
+    )
     assert not claims["every step's loss"].holds
 
 
@@ -109,7 +135,13 @@ def test_a_damaged_checkpoint_is_not_proved(compute: LocalCompute, whole: JobSpe
 
 
 def test_a_branch_with_everything_is_the_run_itself(compute: LocalCompute, whole: JobSpec) -> None:
-    branch = small_job(compute.root, Path(whole.inputs["token_shards"]), "branch", start=start_of(whole, 20), parent={"run": "whole", "step": 20, "take": "everything"})
+    branch = small_job(
+        compute.root,
+        Path(whole.inputs["token_shards"]),
+        "branch",
+        start=start_of(whole, 20),
+        parent={"run": "whole", "step": 20, "take": "everything"},
+    )
     list(compute.follow(compute.submit(branch)))
     for step in range(20, STEPS + 1, EVERY):
         assert outcome(branch, step) == outcome(whole, step)
@@ -117,10 +149,16 @@ def test_a_branch_with_everything_is_the_run_itself(compute: LocalCompute, whole
     assert [r.name for r in lineage(Store(compute.root), found(branch))] == ["branch", "whole"]
 
 
-def test_another_world_size_and_stage_keep_the_sample_order_and_come_close(compute: LocalCompute, whole: JobSpec) -> None:
-    """Two ranks' ZeRO-1 checkpoint goes on with one rank, ZeRO 2, twice the micro-batches: other bits, the same samples, nearly the same numbers."""
+def test_another_world_size_and_stage_keep_the_sample_order_and_come_close(
+    compute: LocalCompute, whole: JobSpec
+) -> None:
+    """Two ranks' ZeRO-1 checkpoint goes on with one rank, ZeRO 2, twice the micro-batches: other bits, the same
+    samples, nearly the same numbers.
+    """
     changes = {"ranks_per_node": 1, "zero_stage": 2, "parent": {"run": "whole", "step": 20, "take": "everything"}}
-    branch = small_job(compute.root, Path(whole.inputs["token_shards"]), "onerank", start=start_of(whole, 20), **changes)
+    branch = small_job(
+        compute.root, Path(whole.inputs["token_shards"]), "onerank", start=start_of(whole, 20), **changes
+    )
     list(compute.follow(compute.submit(branch)))
     mine, theirs = outcome(branch, STEPS), outcome(whole, STEPS)
     assert (mine["next_sample"], mine["trained_tokens"]) == (theirs["next_sample"], theirs["trained_tokens"])
@@ -167,7 +205,9 @@ def test_a_damaged_parent_is_noticed_before_a_step_is_spent(compute: LocalComput
 
 def test_weights_alone_start_anew_at_step_0(compute: LocalCompute, whole: JobSpec) -> None:
     start = start_of(whole, STEPS).model_copy(update={"take": "weights"})
-    job = small_job(compute.root, Path(whole.inputs["token_shards"]), "phase2", start=start, steps=4, checkpoint_every=4)
+    job = small_job(
+        compute.root, Path(whole.inputs["token_shards"]), "phase2", start=start, steps=4, checkpoint_every=4
+    )
     list(compute.follow(compute.submit(job)))
     assert broken_claims(job, 4) == []
     before, first = master_weights(checkpoint(whole, STEPS)), master_weights(checkpoint(job, 0))

@@ -1,4 +1,6 @@
-"""One exported folder, read alike by this transformers, by 4.57 in an environment of its own, and by llama.cpp's converter. Downloads packages; reads no hub."""
+"""One exported folder, read alike by this transformers, by 4.57 in an environment of its own, and by llama.cpp's
+converter. Downloads packages; reads no hub.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,40 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 OTHER = ["transformers==4.57.6", f"torch=={torch.__version__.split('+')[0]}", "safetensors"]
 """Another transformers over the same torch: logits can then be asked for to the last bit."""
 LLAMA_CPP = "llama-cpp-python==0.3.36"
-"""Its source package brings llama.cpp's converter, and the ``gguf`` that belongs to it (the one on PyPI is older). Nothing of it is built or kept."""
+"""Its source package brings llama.cpp's converter, and the ``gguf`` that belongs to it (the one on PyPI is older).
+Nothing of it is built or kept.
+"""
 PIECES, NEW_TOKENS = 2000, 12
-WHITE = (" ", "  ", "   ", "\n", "\n\n", " \n ", "\t", " \t", "\r\n", "\u3000", "\u00a0", "\u2028", "\ufeff", "\x00", "\x7f", "\u2581")
-HARMLESS = ("Token indices sequence length is longer", "Device set to use cpu", "The following generation flags are not valid and may be ignored: ['temperature']")
+WHITE = (
+    " ",
+    "  ",
+    "   ",
+    "\n",
+    "\n\n",
+    " \n ",
+    "\t",
+    " \t",
+    "\r\n",
+    "\u3000",
+    "\u00a0",
+    "\u2028",
+    "\ufeff",
+    "\x00",
+    "\x7f",
+    "\u2581",
+)
+HARMLESS = (
+    "Token indices sequence length is longer",
+    "Device set to use cpu",
+    "The following generation flags are not valid and may be ignored: ['temperature']",
+)
 """A text of the tests is longer than the context; the rest is 4.57's pipeline on its own defaults."""
 
 
 def texts(special: list[str]) -> list[str]:
-    """Probes, every special token's spelling in nine surroundings, odd white space and random mixtures: 200 and more."""
+    """Probes, every special token's spelling in nine surroundings, odd white space and random
+    mixtures: 200 and more.
+    """
     generator = random.Random(2)
     found = list(PROBES.values())
     for s in [*special, "<0x0A>", "\u2581", "<|im_start|>", "[INST]"]:
@@ -60,27 +87,42 @@ def texts(special: list[str]) -> list[str]:
     found += [f"{before}a{after}" for before in WHITE for after in ("", "\n", "  ")] + list(WHITE)
     while len(found) < 200:
         mixed = ["".join(_chinese(generator, 1)), *_english(generator, 1), generator.choice(special), "x=1;\n"]
-        found += [" ".join(_english(generator, 2)), "".join(_chinese(generator, 2)), generator.choice(["  ", "\n\t", ""]).join(mixed)]
+        found += [
+            " ".join(_english(generator, 2)),
+            "".join(_chinese(generator, 2)),
+            generator.choice(["  ", "\n\t", ""]).join(mixed),
+        ]
     return found
 
 
 @pytest.fixture(scope="module", params=["laptop", "neo-7b"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The folder, and beside it what is expected of it: ids from SentencePiece, everything else from the engine's own weights in the recipe's model."""
+    """The folder, and beside it what is expected of it: ids from SentencePiece, everything else from the engine's own
+    weights in the recipe's model.
+    """
     torch.set_num_threads(1)
     work = tmp_path_factory.mktemp("readers")
     generator = random.Random(1)
     settings = load(request.param).tokenizer.model_copy(update={"vocab_size": PIECES})
-    english = ["\n".join(_english(generator, 20)) for _ in range(60)] + [p.read_text(encoding="utf-8") for p in sorted((ROOT / "training").glob("*.py"))]
+    english = ["\n".join(_english(generator, 20)) for _ in range(60)] + [
+        p.read_text(encoding="utf-8") for p in sorted((ROOT / "training").glob("*.py"))
+    ]
     proto = _train(settings, {"en": english, "zh": ["".join(_chinese(generator, 20)) for _ in range(60)]})
     export_tokenizer(proto, settings, work / "tokenizer")
     # A rope_theta unlike the library's default, and weights large enough that a wrong one shows.
     shape = SHAPE.model_copy(update={"rope_theta": 500_000.0, "kv_heads": 2, "init_std": 0.25})
     rows = shape.vocab_rows(PIECES + len(settings.special_tokens))
     program = Path(__file__).with_name("one_checkpoint.py")
-    subprocess.run([sys.executable, str(program), str(work), shape.model_dump_json(), str(rows), "1-bf16"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    subprocess.run(
+        [sys.executable, str(program), str(work), shape.model_dump_json(), str(rows), "1-bf16"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
     config = {"model": shape.model_dump(), "vocab_rows": rows, "tag": "state", "threads": 1}
-    spec = write_spec(work / "job", "training.export", config, {"checkpoint": work / "1-bf16", "tokenizer": work / "tokenizer"})
+    spec = write_spec(
+        work / "job", "training.export", config, {"checkpoint": work / "1-bf16", "tokenizer": work / "tokenizer"}
+    )
     done = run_program(spec)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -146,10 +188,16 @@ def _likeliest(model: torch.nn.Module, ids: list[int], never: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with transformers 4.57 and nothing of ours; 1.1 GB, made in one to two minutes."""
+    """The interpreter of an environment with transformers 4.57 and nothing of ours; 1.1 GB, made in
+    one to two minutes.
+    """
     folder = tmp_path_factory.mktemp("stranger")
     venv.create(folder, with_pip=True)
-    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *OTHER], check=True, timeout=900)
+    subprocess.run(
+        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *OTHER],
+        check=True,
+        timeout=900,
+    )
     return folder / "bin" / "python"
 
 
@@ -157,24 +205,50 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """llama.cpp's converter, out of a source package of 77 MB."""
     folder = tmp_path_factory.mktemp("llama")
-    ask = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", str(folder), LLAMA_CPP]
+    ask = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        "llama-cpp-python",
+        "--dest",
+        str(folder),
+        LLAMA_CPP,
+    ]
     subprocess.run(ask, check=True, timeout=900)
     (package,) = folder.glob("*.tar.gz")
     with tarfile.open(package) as archive:
-        archive.extractall(folder, filter="data", members=[m for m in archive.getmembers() if "/vendor/llama.cpp/c" in m.name or "/vendor/llama.cpp/gguf-py/" in m.name])
+        archive.extractall(
+            folder,
+            filter="data",
+            members=[
+                m
+                for m in archive.getmembers()
+                if "/vendor/llama.cpp/c" in m.name or "/vendor/llama.cpp/gguf-py/" in m.name
+            ],
+        )
     return next(folder.glob("*/vendor/llama.cpp"))
 
 
 def _nothing_differs(interpreter: Path, exported: tuple[Path, Path], transformers: str) -> None:
     program = Path(__file__).with_name("check_export.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([interpreter, str(program), *map(str, exported)], env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [interpreter, str(program), *map(str, exported)], env=environment, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert told["transformers"].startswith(transformers)
     assert told["largest_logit_difference"] == {"float32": 0.0, "bfloat16": 0.0}
     assert [w for w in told["warnings"] if not w.startswith(HARMLESS)] == []
-    assert {name: value for name, value in told.items() if value and name not in ("transformers", "torch", "largest_logit_difference", "warnings")} == {}
+    assert {
+        name: value
+        for name, value in told.items()
+        if value and name not in ("transformers", "torch", "largest_logit_difference", "warnings")
+    } == {}
 
 
 def test_this_transformers_reads_what_was_trained(exported: tuple[Path, Path]) -> None:
@@ -185,28 +259,53 @@ def test_transformers_4_reads_the_same(exported: tuple[Path, Path], stranger: Pa
     _nothing_differs(stranger, exported, "4.57")
 
 
-def test_llama_cpps_converter_makes_the_same_model_and_tokenizer(exported: tuple[Path, Path], llama_cpp: Path, tmp_path: Path) -> None:
+def test_llama_cpps_converter_makes_the_same_model_and_tokenizer(
+    exported: tuple[Path, Path], llama_cpp: Path, tmp_path: Path
+) -> None:
     folder, wanted = exported
     expected = json.loads((wanted / "expected.json").read_text(encoding="utf-8"))
     made = tmp_path / "model.gguf"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, llama_cpp / "convert_hf_to_gguf.py", folder, "--outfile", made], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, llama_cpp / "convert_hf_to_gguf.py", folder, "--outfile", made],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    read = subprocess.run([sys.executable, Path(__file__).with_name("read_gguf.py"), llama_cpp / "gguf-py", made], capture_output=True, text=True, check=True)
+    read = subprocess.run(
+        [sys.executable, Path(__file__).with_name("read_gguf.py"), llama_cpp / "gguf-py", made],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     file = json.loads(read.stdout)
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     special, config = expected["special"], expected["config"]
-    assert (file["general.architecture"], file["tokenizer.ggml.model"]) == ("llama", "llama")  # tokenized as SentencePiece does, by score
+    assert (file["general.architecture"], file["tokenizer.ggml.model"]) == (
+        "llama",
+        "llama",
+    )  # tokenized as SentencePiece does, by score
     assert file["llama.rope.freq_base"] == config["rope_theta"]
-    assert (file["llama.vocab_size"], file["llama.context_length"]) == (config["vocab_size"], config["max_position_embeddings"])
-    assert file["shapes"]["token_embd.weight"][1] == len(file["tokenizer.ggml.tokens"]) == config["vocab_size"]  # otherwise it does not load
+    assert (file["llama.vocab_size"], file["llama.context_length"]) == (
+        config["vocab_size"],
+        config["max_position_embeddings"],
+    )
+    assert (
+        file["shapes"]["token_embd.weight"][1] == len(file["tokenizer.ggml.tokens"]) == config["vocab_size"]
+    )  # otherwise it does not load
     normal = [i for i in range(PIECES) if i not in special.values()]
     assert [file["tokenizer.ggml.tokens"][i] for i in normal] == [processor.id_to_piece(i) for i in normal]
     assert [file["tokenizer.ggml.scores"][i] for i in normal] == pytest.approx([processor.get_score(i) for i in normal])
     assert {i: file["tokenizer.ggml.tokens"][i] for i in special.values()} == {i: name for name, i in special.items()}
     assert {file["tokenizer.ggml.token_type"][i] for i in special.values()} == {3}  # control: never matched in a text
-    assert {file["tokenizer.ggml.token_type"][i] for i in range(PIECES + len(special) - 3, config["vocab_size"])} == {5}  # unused
+    assert {file["tokenizer.ggml.token_type"][i] for i in range(PIECES + len(special) - 3, config["vocab_size"])} == {
+        5
+    }  # unused
     ids = [file[f"tokenizer.ggml.{name}_token_id"] for name in ("bos", "eos", "padding", "unknown")]
     assert ids == [expected["tokenizer"][f"{name}_token_id"] for name in ("bos", "eos", "pad", "unk")]
     assert file["tokenizer.ggml.add_bos_token"] is False
-    assert file["tokenizer.ggml.add_space_prefix"] is processor.id_to_piece(processor.encode("a")[0]).startswith("\u2581")
+    assert file["tokenizer.ggml.add_space_prefix"] is processor.id_to_piece(processor.encode("a")[0]).startswith(
+        "\u2581"
+    )

@@ -37,7 +37,9 @@ def same_from_beginning_to_end(job: JobSpec, undisturbed: JobSpec) -> None:
         assert outcome(job, step) == outcome(undisturbed, step), f"step {step}"
 
 
-def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(compute: LocalCompute, shards: Path, undisturbed: JobSpec) -> None:
+def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(
+    compute: LocalCompute, shards: Path, undisturbed: JobSpec
+) -> None:
     disturbed = small_job(compute.root, shards, "killed", 2)
     folder, messages = killed_after(compute, disturbed, EVERY)
     # The newest checkpoint loses a bit: the run must notice, go back one, and still end the same.
@@ -63,14 +65,21 @@ LocalCompute(Path(sys.argv[1])).submit(JobSpec.model_validate_json(Path(sys.argv
 """
 
 
-def test_an_edit_or_a_removed_checkout_under_a_run_changes_nothing_of_it(compute: LocalCompute, shards: Path, undisturbed: JobSpec, tmp_path: Path) -> None:
+def test_an_edit_or_a_removed_checkout_under_a_run_changes_nothing_of_it(
+    compute: LocalCompute, shards: Path, undisturbed: JobSpec, tmp_path: Path
+) -> None:
     checkout = tmp_path / "checkout"
     for package in ("neo_assets", "training", "resources", "recipes"):
         shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
     disturbed = small_job(compute.root, shards, "edited", 2)
     (tmp_path / "spec.json").write_text(disturbed.model_dump_json())
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    subprocess.run([sys.executable, "-c", ASK, str(compute.root), str(tmp_path / "spec.json")], cwd=checkout, env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-c", ASK, str(compute.root), str(tmp_path / "spec.json")],
+        cwd=checkout,
+        env=environment,
+        check=True,
+    )
     folder = compute.folder(disturbed.work_fingerprint)
     messages = compute.follow(folder)
 
@@ -96,8 +105,12 @@ def test_a_job_whose_own_code_was_edited_makes_no_step_and_says_so_once(compute:
     folder, messages = killed_after(compute, tampered, EVERY)
     program = folder.path / "code" / "training" / "pretrain.py"
     program.write_text(program.read_text().replace("set_rate(engine, rate)", "set_rate(engine, rate * 0.5)"))
-    # This process has the right code and would make the copy anew: a node that starts the job again by itself would not.
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(JobFailed, match=r"refused to run: .*training\.pretrain has changed"):
+    # This process has the right code and would make the copy anew: a node that starts the job again by itself would
+    # not.
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(JobFailed, match=r"refused to run: .*training\.pretrain has changed"),
+    ):
         patch.setattr(type(folder), "freeze", lambda self: None)
         list(messages)
     assert len(folder.attempts()) == 2
@@ -105,8 +118,12 @@ def test_a_job_whose_own_code_was_edited_makes_no_step_and_says_so_once(compute:
     assert not steps
 
 
-def test_a_paused_run_goes_on_from_the_very_step_with_the_same_bits(compute: LocalCompute, shards: Path, undisturbed: JobSpec) -> None:
-    paused = small_job(compute.root, shards, "paused", 1, checkpoint_every=STEPS)  # no checkpoint of the cadence in between
+def test_a_paused_run_goes_on_from_the_very_step_with_the_same_bits(
+    compute: LocalCompute, shards: Path, undisturbed: JobSpec
+) -> None:
+    paused = small_job(
+        compute.root, shards, "paused", 1, checkpoint_every=STEPS
+    )  # no checkpoint of the cadence in between
     folder = compute.submit(paused)
     while not any(m.event == "checkpoint" for m in folder.messages()[0]):
         time.sleep(0.02)
@@ -123,7 +140,9 @@ def test_a_paused_run_goes_on_from_the_very_step_with_the_same_bits(compute: Loc
     assert not (folder.path / "rescue").exists()
 
 
-def test_a_full_disk_costs_the_checkpoint_and_nothing_else(compute: LocalCompute, shards: Path, undisturbed: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_the_checkpoint_and_nothing_else(
+    compute: LocalCompute, shards: Path, undisturbed: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A limit on the size of files stands for the full disk: the writing of every optimizer shard fails half way."""
     starved = small_job(compute.root, shards, "starved", 1)
     limited = tmp_path / "python"
@@ -144,7 +163,9 @@ def test_a_full_disk_costs_the_checkpoint_and_nothing_else(compute: LocalCompute
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_run_killed_at_any_moments_ends_with_the_same_bits(compute: LocalCompute, shards: Path, undisturbed: JobSpec, seed: int) -> None:
+def test_a_run_killed_at_any_moments_ends_with_the_same_bits(
+    compute: LocalCompute, shards: Path, undisturbed: JobSpec, seed: int
+) -> None:
     """Kills fall into imports, steps and saves alike; what is left of a save is never taken for a checkpoint."""
     begun = time.monotonic()
     list(compute.follow(compute.submit(small_job(compute.root, shards, f"timed{seed}"))))

@@ -52,7 +52,9 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_program_sees_the_packages_that_were_asked_for_and_no_other(sandbox: Sandbox, bubblewrap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_sees_the_packages_that_were_asked_for_and_no_other(
+    sandbox: Sandbox, bubblewrap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NEO_BWRAP", str(bubblewrap))
     with_numpy = Sandbox.open(["numpy"])
     program = "import numpy\nassert numpy.ones((64, 64)).dot(numpy.ones(64))[0] == 64\n"
@@ -79,7 +81,10 @@ def test_a_program_that_is_no_python_fails(sandbox: Sandbox) -> None:
         assert sandbox.run(program, LIMITS).status == "failed"
 
 
-@pytest.mark.parametrize("leave", ["import sys; sys.exit(0)", "import os; os._exit(0)", "raise SystemExit", "import os; os.kill(os.getpid(), 15)"])
+@pytest.mark.parametrize(
+    "leave",
+    ["import sys; sys.exit(0)", "import os; os._exit(0)", "raise SystemExit", "import os; os.kill(os.getpid(), 15)"],
+)
 def test_leaving_before_the_asserts_is_no_pass(sandbox: Sandbox, leave: str) -> None:
     assert sandbox.run(f"{leave}\nassert False", LIMITS).status in ("failed", "crashed")
 
@@ -93,7 +98,10 @@ def test_only_the_program_itself_passes_or_fails_and_no_child_of_it(sandbox: San
 def test_a_program_sees_itself_as_the_main_module(sandbox: Sandbox) -> None:
     program = "from __future__ import annotations\nfrom dataclasses import dataclass\nimport pickle, sys\n"
     program += "@dataclass\nclass Point:\n    x: int\n"
-    program += "assert pickle.loads(pickle.dumps(Point(1))) == Point(1)\nassert __name__ == '__main__' and len(sys.argv) == 1\ntry:\n    input()\nexcept EOFError:\n    pass"
+    program += (
+        "assert pickle.loads(pickle.dumps(Point(1))) == Point(1)\nassert __name__ == '__main__' and len(sys.argv) =="
+        " 1\ntry:\n    input()\nexcept EOFError:\n    pass"
+    )
     assert sandbox.run(program, LIMITS).status == "passed"
 
 
@@ -108,7 +116,9 @@ def test_an_endless_loop_ends_at_the_limit_of_cpu_time(sandbox: Sandbox) -> None
 
 
 def test_a_sleeping_program_and_its_children_end_at_the_limit_of_time(sandbox: Sandbox) -> None:
-    verdict = sandbox.run("import os, time\nif os.fork() == 0:\n    os.setsid()\ntime.sleep(60)", replace(LIMITS, wall_s=0.3))
+    verdict = sandbox.run(
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\ntime.sleep(60)", replace(LIMITS, wall_s=0.3)
+    )
     assert (verdict.status, verdict.detail) == ("timeout", "more than 0.3 s")
     assert verdict.seconds < 5
 
@@ -120,9 +130,13 @@ def test_a_program_that_wants_too_much_memory_is_refused_it(sandbox: Sandbox) ->
 
 def test_a_fork_bomb_stays_within_the_limit_of_processes(sandbox: Sandbox) -> None:
     program = (
-        "import os, time\nmade = 0\ntry:\n    while made < 100:\n        if os.fork() == 0:\n            time.sleep(60)\n        made += 1\nexcept BlockingIOError:\n    pass\n"
+        "import os, time\nmade = 0\ntry:\n    while made < 100:\n        if os.fork() == 0:\n           "
+        " time.sleep(60)\n        made += 1\nexcept BlockingIOError:\n    pass\n"
     )
-    assert sandbox.run(f"{program}assert made == {LIMITS.processes - 1}, made", LIMITS).detail in ("", "AssertionError: 0 (line 10)")
+    assert sandbox.run(f"{program}assert made == {LIMITS.processes - 1}, made", LIMITS).detail in (
+        "",
+        "AssertionError: 0 (line 10)",
+    )
     assert sandbox.run("import os\nwhile True: os.fork()", LIMITS).status == "failed"
 
 
@@ -135,32 +149,58 @@ def test_output_without_end_fills_nothing_and_hangs_nothing(sandbox: Sandbox) ->
     for stream in ("stdout", "stderr"):
         verdict = sandbox.run(f"import sys\nwhile True: sys.{stream}.write('x' * 100_000)", replace(LIMITS, wall_s=0.5))
         assert verdict.status == "timeout" and len(verdict.detail) < 100
-    assert sandbox.run("import sys\nfor _ in range(100): print('x' * 100_000, file=sys.stderr)", LIMITS).status == "passed"
+    assert (
+        sandbox.run("import sys\nfor _ in range(100): print('x' * 100_000, file=sys.stderr)", LIMITS).status == "passed"
+    )
     assert len(sandbox.run("raise ValueError('x' * 1_000_000)", LIMITS).detail) < 3000
 
 
 def test_files_can_be_written_to_the_working_folder_only_and_within_the_limit(sandbox: Sandbox) -> None:
-    assert sandbox.run("open('mine', 'w').write('x')\nassert open('/tmp/mine').read() == 'x'", LIMITS).status == "passed"
-    assert sandbox.run("import os\nassert os.listdir('.') == []", LIMITS).status == "passed", "left by the program before"
+    assert (
+        sandbox.run("open('mine', 'w').write('x')\nassert open('/tmp/mine').read() == 'x'", LIMITS).status == "passed"
+    )
+    assert sandbox.run("import os\nassert os.listdir('.') == []", LIMITS).status == "passed", (
+        "left by the program before"
+    )
     for folder in ("/", "/usr/lib", "/dev", "/proc", "/proc/self", str(sandbox.python.parent), str(Path.home())):
         assert sandbox.run(f"open({folder + '/theirs'!r}, 'w')", LIMITS).status == "failed", folder
     large = sandbox.run(f"with open('large', 'wb') as file:\n    file.write(bytes({LIMITS.file_bytes + 1}))", LIMITS)
-    many = sandbox.run("for n in range(1000):\n    with open(str(n), 'wb') as file:\n        file.write(bytes(100_000))", LIMITS)
+    many = sandbox.run(
+        "for n in range(1000):\n    with open(str(n), 'wb') as file:\n        file.write(bytes(100_000))", LIMITS
+    )
     assert large.detail.startswith("OSError: [Errno 27]") and many.detail.startswith("OSError: [Errno 28]")
 
 
 def test_no_file_of_this_machine_can_be_read(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
-    paths = ["/etc/passwd", "/etc/hostname", "/bin/sh", "/usr/bin/env", "/sys/kernel", __file__, str(tmp_path / "secret")]
+    paths = [
+        "/etc/passwd",
+        "/etc/hostname",
+        "/bin/sh",
+        "/usr/bin/env",
+        "/sys/kernel",
+        __file__,
+        str(tmp_path / "secret"),
+    ]
     paths += [str(each) for each in Path.home().iterdir() if each not in sandbox.python.parents]
     paths += [f"/proc/{os.getpid()}/status"]
-    assert sandbox.run(f"import os\nseen = [path for path in {paths} if os.path.exists(path)]\nassert not seen, seen", LIMITS).detail == ""
+    assert (
+        sandbox.run(
+            f"import os\nseen = [path for path in {paths} if os.path.exists(path)]\nassert not seen, seen", LIMITS
+        ).detail
+        == ""
+    )
 
 
 def test_no_variable_of_the_caller_can_be_read(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEO_SECRET", "do-not-tell")
-    program = "import glob, os\nsaid = str(os.environ)\nfor file in glob.glob('/proc/[0-9]*/environ'):\n    said += open(file).read()\n"
-    assert sandbox.run(f"{program}assert 'HOME' in said\nassert 'do-not' + '-tell' not in said, said", LIMITS).detail == ""
+    program = (
+        "import glob, os\nsaid = str(os.environ)\nfor file in glob.glob('/proc/[0-9]*/environ'):\n    said +="
+        " open(file).read()\n"
+    )
+    assert (
+        sandbox.run(f"{program}assert 'HOME' in said\nassert 'do-not' + '-tell' not in said, said", LIMITS).detail == ""
+    )
 
 
 def test_no_server_of_this_machine_can_be_reached(sandbox: Sandbox) -> None:
@@ -169,26 +209,43 @@ def test_no_server_of_this_machine_can_be_reached(sandbox: Sandbox) -> None:
         local.bind(name)
         local.listen()
         socket.create_connection(("127.0.0.1", port)).close()
-        assert "ConnectionRefusedError" in sandbox.run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)", LIMITS).detail
-        assert "ConnectionRefusedError" in sandbox.run(f"import socket\nsocket.socket(socket.AF_UNIX).connect({name!r})", LIMITS).detail
+        assert (
+            "ConnectionRefusedError"
+            in sandbox.run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)", LIMITS).detail
+        )
+        assert (
+            "ConnectionRefusedError"
+            in sandbox.run(f"import socket\nsocket.socket(socket.AF_UNIX).connect({name!r})", LIMITS).detail
+        )
 
 
 def test_a_program_can_kill_neither_its_parent_nor_its_caller(sandbox: Sandbox) -> None:
     pids = (os.getpid(), os.getppid())
-    program = f"import os, signal\nfor pid in {pids}:\n    try:\n        os.kill(pid, 9)\n    except ProcessLookupError:\n        pass\nos.kill(os.getppid(), 9)\nos.kill(1, 15)"
+    program = (
+        f"import os, signal\nfor pid in {pids}:\n    try:\n        os.kill(pid, 9)\n    except ProcessLookupError:\n   "
+        "     pass\nos.kill(os.getppid(), 9)\nos.kill(1, 15)"
+    )
     assert sandbox.run(program, LIMITS).status == "passed"
 
 
 def test_a_process_left_in_the_background_dies_with_the_program(sandbox: Sandbox) -> None:
-    program = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    for file in (0, 1, 2):\n        os.close(file)\n    time.sleep(60)"
+    program = (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    for file in (0, 1, 2):\n        os.close(file)\n   "
+        " time.sleep(60)"
+    )
     verdict = sandbox.run(program, LIMITS)
     assert verdict.status == "passed" and verdict.seconds < 5
 
 
 def test_a_program_dies_with_a_caller_that_is_killed(sandbox: Sandbox, bubblewrap: Path) -> None:
-    code = "from tests.training.test_sandbox import LIMITS, Sandbox; Sandbox.open().run('import time; print(); time.sleep(60)', LIMITS)"
+    code = (
+        "from tests.training.test_sandbox import LIMITS, Sandbox; Sandbox.open().run('import time; print();"
+        " time.sleep(60)', LIMITS)"
+    )
     before = pid_namespaces()
-    caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "NEO_BWRAP": str(bubblewrap)}, cwd=Path(__file__).parents[2])
+    caller = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "NEO_BWRAP": str(bubblewrap)}, cwd=Path(__file__).parents[2]
+    )
     try:
         end, seen_for = time.monotonic() + 30, 0
         while seen_for < 20 and time.monotonic() < end:  # longer than the program that `open` runs
@@ -230,7 +287,10 @@ def test_a_missing_bubblewrap_is_named_and_nothing_runs(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1", r"uid map: Permission denied.*kernel.unprivileged_userns_clone=1"),
+        (
+            "echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1",
+            r"uid map: Permission denied.*kernel.unprivileged_userns_clone=1",
+        ),
         ("echo 'bwrap: Unknown option --disable-userns' >&2; exit 1", r"0.8 or newer.*--disable-userns"),
         ("exit 0", "cannot start a program here. It says: nothing, exit code 0"),
         (
@@ -240,7 +300,9 @@ def test_a_missing_bubblewrap_is_named_and_nothing_runs(monkeypatch: pytest.Monk
     ],
     ids=["refused by the kernel", "too old", "silent", "isolates nothing"],
 )
-def test_a_bubblewrap_that_does_not_work_is_refused_with_its_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, reason: str) -> None:
+def test_a_bubblewrap_that_does_not_work_is_refused_with_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, reason: str
+) -> None:
     fake = tmp_path / "bwrap"
     fake.write_text(f"#!/bin/sh\nn=0\n{script}\n")
     fake.chmod(0o755)

@@ -41,7 +41,9 @@ def test_an_exponential_stops_at_its_floor() -> None:
 
 
 def test_without_warm_up_the_first_step_has_the_peak() -> None:
-    schedule = CosineSchedule(kind="cosine", peak_lr=1e-3, min_lr=1e-4, warmup_start_lr=0, warmup_steps=0, decay_steps=10)
+    schedule = CosineSchedule(
+        kind="cosine", peak_lr=1e-3, min_lr=1e-4, warmup_start_lr=0, warmup_steps=0, decay_steps=10
+    )
     assert learning_rate(schedule, 0) == pytest.approx(1e-3)
 
 

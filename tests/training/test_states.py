@@ -34,7 +34,12 @@ def test_a_file_that_would_run_something_is_refused_by_name(tmp_path: Path, read
 
 def test_torch_loads_in_one_place_only() -> None:
     """An import contract keeps pickle out; torch.load unpickles without importing it."""
-    loads = [p.relative_to(ROOT).as_posix() for package in ("neo_assets", "resources", "training") for p in (ROOT / package).rglob("*.py") if "torch.load(" in p.read_text()]
+    loads = [
+        p.relative_to(ROOT).as_posix()
+        for package in ("neo_assets", "resources", "training")
+        for p in (ROOT / package).rglob("*.py")
+        if "torch.load(" in p.read_text()
+    ]
     assert loads == ["training/states.py"]
 
 
@@ -52,8 +57,16 @@ def test_deepspeeds_own_record_is_read_without_deepspeed(tmp_path: Path) -> None
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
-    torch.save({"slices": {"w": fragment_address(3, 4)}, "scaler": LossScaler(2.0), "zero_stage": ZeroStageEnum(2)}, tmp_path / "optim.pt")
+    torch.save(
+        {"slices": {"w": fragment_address(3, 4)}, "scaler": LossScaler(2.0), "zero_stage": ZeroStageEnum(2)},
+        tmp_path / "optim.pt",
+    )
     found = read_state(tmp_path / "optim.pt")
-    assert (found["slices"]["w"].numel, found["slices"]["w"].start, found["scaler"].cur_scale, found["zero_stage"]) == (3, 4, 2.0, 2)
+    assert (found["slices"]["w"].numel, found["slices"]["w"].start, found["scaler"].cur_scale, found["zero_stage"]) == (
+        3,
+        4,
+        2.0,
+        2,
+    )
     assert type(found["scaler"]).__module__ == "training.states"
     assert isinstance(Snapshots().load(str(tmp_path / "optim.pt"))["scaler"], LossScaler)

@@ -13,7 +13,9 @@ from training.trackers import Trackers
 ROW = {"step": 3, "loss": 5.0, "lr": 1e-3, "grad_norm": 0.5, "tokens": 100, "tokens_per_s": 10.0}
 
 
-def test_what_is_not_installed_is_one_line_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_installed_is_one_line_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     trackers = Trackers(["tensorboard", "wandb"], "main", tmp_path)
@@ -23,9 +25,14 @@ def test_what_is_not_installed_is_one_line_and_no_error(tmp_path: Path, monkeypa
     assert len(told) == 2 and all("pip install" in line and "goes on without it" in line for line in told)
 
 
-def test_a_run_of_weights_and_biases_is_resumed_by_the_jobs_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_weights_and_biases_is_resumed_by_the_jobs_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[str, object]] = []
-    run = types.SimpleNamespace(log=lambda values, step: calls.append(("log", (step, values["loss"]))), finish=lambda: calls.append(("finish", None)))
+    run = types.SimpleNamespace(
+        log=lambda values, step: calls.append(("log", (step, values["loss"]))),
+        finish=lambda: calls.append(("finish", None)),
+    )
     module = types.ModuleType("wandb")
     module.init = lambda **told: calls.append(("init", (told["id"], told["resume"], told["name"]))) or run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", module)

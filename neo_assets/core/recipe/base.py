@@ -1,4 +1,6 @@
-"""What all recipe sections share: strictness, immutability, and which fields say *what* rather than *where or how fast*."""
+"""What all recipe sections share: strictness, immutability, and which fields say *what* rather than *where or how
+fast*.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,15 @@ def _without_nulls(value: object) -> object:
 
 
 Named = Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], V], BeforeValidator(_without_nulls)]
-"""A mapping from names of the recipe's own choosing. ``null`` takes out what the recipe inherits under a name, or, in place of the mapping, all of it."""
+"""A mapping from names of the recipe's own choosing. ``null`` takes out what the recipe inherits under a name, or, in
+place of the mapping, all of it.
+"""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Lang = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="short snake_case name; becomes part of an asset key")]
+Name = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="short snake_case name; becomes part of an asset key")
+]
 
 
 def identity(config: BaseModel) -> dict[str, object]:

@@ -13,18 +13,25 @@ from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
 
 class _Source(Section):
     licence: str = Field(description="SPDX expression or a name; copied to every document")
-    licence_file: str | None = Field(None, description="file with the full terms; quoted in the catalogue", json_schema_extra=NOT_IDENTITY)
+    licence_file: str | None = Field(
+        None, description="file with the full terms; quoted in the catalogue", json_schema_extra=NOT_IDENTITY
+    )
     snapshot: str = Field(description="label of this state of the source; a new label means: fetch it again")
 
 
 class Politeness(Section):
     """How the crawler behaves towards one site. Addresses of this machine (loopback) are never waited for."""
 
-    delay_s: float = Field(1.0, ge=0, description="seconds between two requests to one host; robots.txt Crawl-delay wins if longer")
+    delay_s: float = Field(
+        1.0, ge=0, description="seconds between two requests to one host; robots.txt Crawl-delay wins if longer"
+    )
     concurrency: int = Field(4, ge=1, le=64, description="requests under way at once")
     timeout_s: float = Field(20.0, gt=0, description="seconds for one whole request")
     tries: int = Field(3, ge=1, le=10, description="tries of a request that failed for a passing reason")
-    contact: str = Field("https://example.org/neofoundry-contact", description="where a site's owner can complain; part of the User-Agent")
+    contact: str = Field(
+        "https://example.org/neofoundry-contact",
+        description="where a site's owner can complain; part of the User-Agent",
+    )
 
 
 class Crawled(_Source):
@@ -32,7 +39,9 @@ class Crawled(_Source):
     max_depth: int = Field(20, ge=0, description="links away from a seed")
     max_page_bytes: int = Field(5_000_000, ge=1, description="longer bodies are cut here and marked truncated")
     max_redirects: int = Field(5, ge=0)
-    politeness: Politeness = Field(default_factory=lambda: Politeness.model_validate({}), json_schema_extra=NOT_IDENTITY)
+    politeness: Politeness = Field(
+        default_factory=lambda: Politeness.model_validate({}), json_schema_extra=NOT_IDENTITY
+    )
 
 
 class CrawlSource(Crawled):
@@ -47,9 +56,13 @@ class HtmlFolderSource(Crawled):
     """A folder of HTML files, served on loopback and crawled like any site, under a fixed logical host name."""
 
     kind: Literal["html_folder"]
-    path: str = Field(description="the folder; ${VAR} and ${VAR:-default} are filled in", json_schema_extra=NOT_IDENTITY)
+    path: str = Field(
+        description="the folder; ${VAR} and ${VAR:-default} are filled in", json_schema_extra=NOT_IDENTITY
+    )
     host: str = Field(description="logical host name in every URL, so that no port of this machine enters an identity")
-    include: list[str] = Field(default_factory=lambda: ["**/*.html", "**/*.htm"], description="glob patterns below the folder")
+    include: list[str] = Field(
+        default_factory=lambda: ["**/*.html", "**/*.htm"], description="glob patterns below the folder"
+    )
 
 
 RECORD_BYTES = 100_000_000
@@ -61,7 +74,12 @@ class WarcSource(_Source):
 
     kind: Literal["warc"]
     max_record_bytes: int = Field(
-        RECORD_BYTES, ge=1, description="a record, or the body in it, that is longer when unpacked is left out by name; so is one that inflates without end"
+        RECORD_BYTES,
+        ge=1,
+        description=(
+            "a record, or the body in it, that is longer when unpacked is left out by name; so is one that inflates"
+            " without end"
+        ),
     )
     paths: list[str] = Field(min_length=1, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
 
@@ -70,7 +88,9 @@ class DocumentsSource(_Source):
     """Text that is extracted already: Parquet or JSON lines, one document a row."""
 
     kind: Literal["documents"]
-    max_record_bytes: int = Field(RECORD_BYTES, ge=1, description="a row of JSON lines that is longer when unpacked is left out by name")
+    max_record_bytes: int = Field(
+        RECORD_BYTES, ge=1, description="a row of JSON lines that is longer when unpacked is left out by name"
+    )
     paths: list[str] = Field(min_length=1, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
     text_field: str = "text"
     url_field: str | None = "url"
@@ -93,8 +113,12 @@ class Documents(Section):
 
     max_text_bytes: int = Field(ge=1, description="longer documents are dropped before anything looks at them")
     min_lang_chars: int = Field(ge=0, description="with fewer letters than this the language is 'und'")
-    han_share_zh: Share = Field(description="at least this share of Han among letters, and hardly any kana: Chinese, whatever the model says")
-    kana_share_ja: Share = Field(description="at least this share of kana among letters: not Chinese, whatever the model says")
+    han_share_zh: Share = Field(
+        description="at least this share of Han among letters, and hardly any kana: Chinese, whatever the model says"
+    )
+    kana_share_ja: Share = Field(
+        description="at least this share of kana among letters: not Chinese, whatever the model says"
+    )
 
 
 def _whole(value: float | None) -> float | None:
@@ -115,16 +139,24 @@ WordList = list[str] | ListFile
 
 
 class UrlLists(Section):
-    """Block lists of URLs, in the form of UT1's: folders or files of ``domains`` (hosts) and ``urls`` (prefixes without scheme)."""
+    """Block lists of URLs, in the form of UT1's: folders or files of ``domains`` (hosts) and ``urls`` (prefixes without
+    scheme).
+    """
 
-    domains: list[str] = Field(default_factory=list, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
+    domains: list[str] = Field(
+        default_factory=list, description="files or glob patterns", json_schema_extra=NOT_IDENTITY
+    )
     urls: list[str] = Field(default_factory=list, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
 
 
 class CleanEnglish(Section):
-    """Thresholds of the English rules; a field's name says what its rule keeps. Ratios are per what the name says (words, lines, characters)."""
+    """Thresholds of the English rules; a field's name says what its rule keeps. Ratios are per what the name says
+    (words, lines, characters).
+    """
 
-    faithful_to_release: bool = Field(False, description="measure as the released code does where it is not what a rule's name says")
+    faithful_to_release: bool = Field(
+        False, description="measure as the released code does where it is not what a rule's name says"
+    )
     stop_words: WordList
     bad_words: WordList = Field(description="words or phrases")
     # Gopher (G1 to G8 of the specification's table)
@@ -184,11 +216,17 @@ class CleanEnglish(Section):
 
 
 class CleanChinese(Section):
-    """Thresholds of the Chinese rules; a field's name says what its rule keeps. A word of the paper's Chinese rules is a character."""
+    """Thresholds of the Chinese rules; a field's name says what its rule keeps. A word of the paper's Chinese rules is
+    a character.
+    """
 
-    faithful_to_release: bool = Field(False, description="as the released code: no repetition rule, half-width punctuation in the corpus")
+    faithful_to_release: bool = Field(
+        False, description="as the released code: no repetition rule, half-width punctuation in the corpus"
+    )
     delete_urls: bool = Field(False, description="take URLs out of the text, as the released code does")
-    line_rules: bool = Field(False, description="keep only lines that are sentences; written in the released code and never called there")
+    line_rules: bool = Field(
+        False, description="keep only lines that are sentences; written in the released code and never called there"
+    )
     bad_words: WordList
     max_bracketed: Bound = Field(description="share of characters inside 【】")
     max_blocked_url: Bound = Field(description="0 drops what a URL list names")
@@ -206,7 +244,9 @@ class CleanChinese(Section):
     min_distinct_chars: Bound = Field(description="distinct characters a character")
     min_char_entropy: Bound = Field(description="nats")
     min_lang_score: Bound
-    max_top_2gram: Bound = Field(description="share of characters; a Chinese character is a gram's unit, a Latin word another")
+    max_top_2gram: Bound = Field(
+        description="share of characters; a Chinese character is a gram's unit, a Latin word another"
+    )
     max_top_3gram: Bound
     max_top_4gram: Bound
     max_duplicate_5grams: Bound
@@ -222,12 +262,18 @@ class CleanChinese(Section):
 
 class Clean(Section):
     blocked_urls: UrlLists = Field(default_factory=lambda: UrlLists.model_validate({}))
-    redpajama_signals: list[str] = Field(default_factory=list, description="quality_signals files of RedPajama-V2, or glob patterns", json_schema_extra=NOT_IDENTITY)
+    redpajama_signals: list[str] = Field(
+        default_factory=list,
+        description="quality_signals files of RedPajama-V2, or glob patterns",
+        json_schema_extra=NOT_IDENTITY,
+    )
     en: CleanEnglish | None = None
     zh: CleanChinese | None = None
 
 
-Step = Literal["clean_docs", "exact_dedup", "near_dedup", "line_dedup", "substring_dedup", "pii_masked", "decontaminated"]
+Step = Literal[
+    "clean_docs", "exact_dedup", "near_dedup", "line_dedup", "substring_dedup", "pii_masked", "decontaminated"
+]
 
 
 class NearDedup(Section):
@@ -285,7 +331,9 @@ class Decontamination(Section):
 class HighQuality(Section):
     """Iterative recall of high-quality documents: seeds, a fastText classifier, places that join."""
 
-    seed_urls: list[str] = Field(min_length=1, description="regular expressions; a document whose URL matches one is a seed")
+    seed_urls: list[str] = Field(
+        min_length=1, description="regular expressions; a document whose URL matches one is a seed"
+    )
     sample: int = Field(ge=1, description="seeds, and as many others, a round learns from at most")
     rounds: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -299,7 +347,11 @@ class HighQuality(Section):
     place_depth: int = Field(ge=0, description="folders of a URL that, with its host, make a place")
     min_place_documents: int = Field(ge=1, description="documents recalled for a place to join the seeds")
     min_place_share: Share = Field(description="and their share of the place's documents")
-    labels: str | None = Field(None, description="JSON lines of `url` and `good`, read by people: what precision is measured on", json_schema_extra=NOT_IDENTITY)
+    labels: str | None = Field(
+        None,
+        description="JSON lines of `url` and `good`, read by people: what precision is measured on",
+        json_schema_extra=NOT_IDENTITY,
+    )
     seed: int
 
 
@@ -309,7 +361,11 @@ class Split(Section):
     share: Share
     seed: int
     together: list[str] = Field(
-        default_factory=list, description="patterns of what differs between the addresses of translations: pages that are one address without it are held out together"
+        default_factory=list,
+        description=(
+            "patterns of what differs between the addresses of translations: pages that are one address without it are"
+            " held out together"
+        ),
     )
 
     @field_validator("together")
@@ -323,7 +379,9 @@ class Split(Section):
         return patterns
 
     def page(self, url: str | None) -> str | None:
-        """What a page and its translations have in common: the address without all that ``together`` matches; None where nothing matches."""
+        """What a page and its translations have in common: the address without all that ``together`` matches; None
+        where nothing matches.
+        """
         page = url
         for pattern in map(_compiled, self.together):
             page = pattern.sub("", page) if page else page
@@ -338,32 +396,59 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 class Mixture(Section):
     """One training phase's data, by language and source.
 
-    Either in the released form, how many ``rounds`` of each language (and a factor by source), or as a target: so many tokens, shared out by
-    ``weights``. A source that cannot serve what is asked of it within ``max_rounds`` stops the build.
+    Either in the released form, how many ``rounds`` of each language (and a factor by source), or as a target: so many
+    tokens, shared out by ``weights``. A source that cannot serve what is asked of it within ``max_rounds`` stops the
+    build.
     """
 
     rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="by language")
-    source_rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="factor on top, by source")
-    recalled_rounds: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="factor on top for documents that high-quality recall found, by language")
-    target_tokens: int | None = Field(None, ge=1)
-    weights: Named[Annotated[float, Field(ge=0)]] = Field(default_factory=dict, description="share of the tokens, by language; they add up to 1")
-    source_weights: dict[str, Named[Annotated[float, Field(ge=0)]]] = Field(
-        default_factory=dict, description="by language: share of its tokens by source; they add up to 1. Left out: in proportion to what each has"
+    source_rounds: Named[Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="factor on top, by source"
     )
-    bytes_per_token: Named[Annotated[float, Field(gt=0)]] = Field(default_factory=dict, description="by language, to turn tokens into bytes; `fertility` measures it")
-    max_rounds: float = Field(4.0, gt=0, description="times a document may be read at most (arXiv 2305.16264: up to four repeats are worth nearly as much as new text)")
+    recalled_rounds: Named[Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="factor on top for documents that high-quality recall found, by language"
+    )
+    target_tokens: int | None = Field(None, ge=1)
+    weights: Named[Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="share of the tokens, by language; they add up to 1"
+    )
+    source_weights: dict[str, Named[Annotated[float, Field(ge=0)]]] = Field(
+        default_factory=dict,
+        description=(
+            "by language: share of its tokens by source; they add up to 1. Left out: in proportion to what each has"
+        ),
+    )
+    bytes_per_token: Named[Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="by language, to turn tokens into bytes; `fertility` measures it"
+    )
+    max_rounds: float = Field(
+        4.0,
+        gt=0,
+        description=(
+            "times a document may be read at most (arXiv 2305.16264: up to four repeats are worth nearly as much as new"
+            " text)"
+        ),
+    )
     seed: int = Field(description="which documents a fraction of a round takes")
 
     @model_validator(mode="after")
     def _one_form(self) -> Mixture:
         if (self.target_tokens is None) == (not self.rounds):
-            raise ValueError("give either rounds, or target_tokens with weights (`rounds: null` takes out inherited rounds)")
+            raise ValueError(
+                "give either rounds, or target_tokens with weights (`rounds: null` takes out inherited rounds)"
+            )
         if self.target_tokens is None:
             return self
         for name in ("source_rounds", "recalled_rounds"):  # they would move what is got away from what is asked
             if getattr(self, name):
-                raise ValueError(f"{name} belongs to rounds; with target_tokens use source_weights (`{name}: null` takes out inherited ones)")
-        for what, shares in (("weights", self.weights), *((f"source_weights.{lang}", by_source) for lang, by_source in self.source_weights.items())):
+                raise ValueError(
+                    f"{name} belongs to rounds; with target_tokens use source_weights (`{name}: null` takes out"
+                    " inherited ones)"
+                )
+        for what, shares in (
+            ("weights", self.weights),
+            *((f"source_weights.{lang}", by_source) for lang, by_source in self.source_weights.items()),
+        ):
             if abs(sum(shares.values()) - 1) > 1e-6:
                 raise ValueError(f"{what} adds up to {sum(shares.values()):.6g}, not to 1")
         if missing := sorted(set(self.weights) - set(self.bytes_per_token)):

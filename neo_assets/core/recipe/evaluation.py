@@ -21,12 +21,26 @@ HELDOUT_KINDS = ("bits_per_byte", "next_sentence", "cloze")
 class _Benchmark(Section):
     lang: Lang
     licence: str
-    path: str = Field("", description="where the data lies: a file or folder, or package:‹package›/‹file›", json_schema_extra=NOT_IDENTITY)
+    path: str = Field(
+        "",
+        description="where the data lies: a file or folder, or package:‹package›/‹file›",
+        json_schema_extra=NOT_IDENTITY,
+    )
     url: str | None = Field(
-        None, description="where `neo fetch-benchmarks` gets it: any fsspec URL (s3://, https://, file://, hf://datasets/‹name›@‹revision›)", json_schema_extra=NOT_IDENTITY
+        None,
+        description=(
+            "where `neo fetch-benchmarks` gets it: any fsspec URL (s3://, https://, file://,"
+            " hf://datasets/‹name›@‹revision›)"
+        ),
+        json_schema_extra=NOT_IDENTITY,
     )
     shots: int = Field(0, ge=0, description="solved examples before each question")
-    decontaminate: bool = Field(True, description="keep its items out of the training text; without that, the contamination gate still looks for them")
+    decontaminate: bool = Field(
+        True,
+        description=(
+            "keep its items out of the training text; without that, the contamination gate still looks for them"
+        ),
+    )
     source: str = Field("", description="where the numbers are from", json_schema_extra=NOT_IDENTITY)
 
 
@@ -42,7 +56,9 @@ class Harness(_Benchmark):
 
     kind: Literal["harness"]
     task: str = Field(description="lm-eval's name of it")
-    metric: str = Field(description="as lm-eval reports it; with its filter where there are several: exact_match,strict-match")
+    metric: str = Field(
+        description="as lm-eval reports it; with its filter where there are several: exact_match,strict-match"
+    )
     datasets: list[str] = Field(min_length=1, description="folders below `path`, called as on the hub")
     question_fields: list[str] = Field(description="columns whose text is looked for in training text")
 
@@ -55,8 +71,14 @@ class Code(_Benchmark):
     max_tokens: int = Field(ge=1, description="of a completion")
     cpu_s: int = Field(ge=1, description="processor seconds of one program")
     memory_mb: int = Field(ge=64)
-    packages: list[str] = Field(default_factory=list, description="installed packages that its tests import; a program in the sandbox sees these and no other")
-    task_ids: tuple[int, int] | None = Field(None, description="first and last id asked, of MBPP, whose file holds its training and validation problems as well")
+    packages: list[str] = Field(
+        default_factory=list,
+        description="installed packages that its tests import; a program in the sandbox sees these and no other",
+    )
+    task_ids: tuple[int, int] | None = Field(
+        None,
+        description="first and last id asked, of MBPP, whose file holds its training and validation problems as well",
+    )
 
 
 class Translation(_Benchmark):
@@ -127,7 +149,9 @@ class First(Section):
 
 
 def whole_task(name: str, known: Collection[str]) -> str:
-    """The task whose items a score of this name is about: itself, or the one whose first items it asks (see :class:`First`)."""
+    """The task whose items a score of this name is about: itself, or the one whose first items it asks (see
+    :class:`First`).
+    """
     return name if name in known else re.sub(r"_\d+$", "", name)
 
 
@@ -135,7 +159,9 @@ def _without_nulls(value: object) -> object:
     return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
-Suites = Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")], list[str | First]], BeforeValidator(_without_nulls)]
+Suites = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")], list[str | First]], BeforeValidator(_without_nulls)
+]
 
 
 class Reevaluate(Section):
@@ -143,7 +169,11 @@ class Reevaluate(Section):
     repeat: bool = Field(description="score again what has a score, as a numbered attempt")
     recent: int = Field(1, ge=0, description="of each run, as many of its newest checkpoints, due or not")
     best: list[str] = Field(
-        default_factory=list, description="tasks whose best checkpoint of each run is asked again; every run's last checkpoint, the release candidate, always is"
+        default_factory=list,
+        description=(
+            "tasks whose best checkpoint of each run is asked again; every run's last checkpoint, the release"
+            " candidate, always is"
+        ),
     )
 
 
@@ -151,7 +181,9 @@ class RegressionGate(Section):
     """No run's last checkpoint may be worse than what it is held against."""
 
     against: list[Literal["parent", "best", "baseline"]]
-    alpha: float = Field(gt=0, lt=1, description="chance of calling one unchanged model worse, over all its tasks (Holm)")
+    alpha: float = Field(
+        gt=0, lt=1, description="chance of calling one unchanged model worse, over all its tasks (Holm)"
+    )
     tolerance: float = Field(ge=0, description="losses up to this are let pass, in the task's unit")
     blocking: bool
 
@@ -160,7 +192,9 @@ class ParityGate(Section):
     """The gap between two tasks of two languages may not widen."""
 
     pairs: list[tuple[str, str]] = Field(description="tasks: English, Chinese")
-    max_widening: float = Field(ge=0, description="against the run's first evaluated checkpoint, beyond two standard errors, in the task's unit")
+    max_widening: float = Field(
+        ge=0, description="against the run's first evaluated checkpoint, beyond two standard errors, in the task's unit"
+    )
     blocking: bool
 
 
@@ -168,7 +202,9 @@ class ContaminationGate(Section):
     """A score may not rest on items that stand in the training text."""
 
     max_items: Share = Field(description="share of a task's items found in the training text")
-    max_inflation: float = Field(ge=0, description="score on all items less score on clean ones, beyond two standard errors, in the task's unit")
+    max_inflation: float = Field(
+        ge=0, description="score on all items less score on clean ones, beyond two standard errors, in the task's unit"
+    )
     blocking: bool
 
 
@@ -177,16 +213,30 @@ class SanityGate(Section):
 
     tasks: list[str] = Field(description="tasks that must be better than chance")
     max_cut: Share = Field(
-        description="of a task's requests, the share that may be longer than the model reads; those are cut from the left, and have fewer examples than the task says"
+        description=(
+            "of a task's requests, the share that may be longer than the model reads; those are cut from the left, and"
+            " have fewer examples than the task says"
+        )
     )
-    max_repetition: Share = Field(description="of a continuation's 4-grams of tokens, the share that repeats an earlier one, on average over the prompts")
+    max_repetition: Share = Field(
+        description=(
+            "of a continuation's 4-grams of tokens, the share that repeats an earlier one, on average over the prompts"
+        )
+    )
     blocking: bool
 
 
 class GuessingGate(Section):
     """Without training, a model scores what guessing does; where it does not, the items give something away."""
 
-    alpha: float = Field(gt=0, lt=1, description="chance of calling a task unfair whose items are not; each task is judged alone, for one test sees little as it is")
+    alpha: float = Field(
+        gt=0,
+        lt=1,
+        description=(
+            "chance of calling a task unfair whose items are not; each task is judged alone, for one test sees little"
+            " as it is"
+        ),
+    )
     blocking: bool
 
 
@@ -199,20 +249,26 @@ class Gates(Section):
 
 
 class Baseline(Section):
-    """Somebody else's model, or an earlier one of ours, to be held against: a Hugging Face folder scored with `neo eval`."""
+    """Somebody else's model, or an earlier one of ours, to be held against: a Hugging Face folder scored with `neo
+    eval`.
+    """
 
     path: str = Field(json_schema_extra=NOT_IDENTITY)
 
 
 class Evaluation(Section):
-    evaluate_at: list[float] = Field(min_length=1, description="shares of the run, 0 to 1; the nearest checkpoint at or after each is evaluated")
+    evaluate_at: list[float] = Field(
+        min_length=1, description="shares of the run, 0 to 1; the nearest checkpoint at or after each is evaluated"
+    )
     benchmarks: Named[Benchmark] = Field(default_factory=dict)
     heldout: HeldoutTasks
     suites: Suites = Field(description="tasks by suite")
     evaluated: list[str] = Field(min_length=1, description="suites that every due checkpoint is asked")
     gates: Gates
     baseline: Baseline | None = None
-    published: list[str] = Field(default_factory=list, description="files with published scores of other models", json_schema_extra=NOT_IDENTITY)
+    published: list[str] = Field(
+        default_factory=list, description="files with published scores of other models", json_schema_extra=NOT_IDENTITY
+    )
     batch_size: int = Field(ge=1)
     device: Literal["cpu", "cuda"]
     dtype: Literal["bf16", "fp32"]
@@ -239,11 +295,17 @@ class Evaluation(Section):
 
     def entries(self, suites: list[str] | None = None) -> list[tuple[str, First | str]]:
         """(suite, entry) of these suites, ``evaluated`` if left out."""
-        return [(suite, entry) for suite in (self.evaluated if suites is None else suites) for entry in self.suites[suite]]
+        return [
+            (suite, entry) for suite in (self.evaluated if suites is None else suites) for entry in self.suites[suite]
+        ]
 
     def named(self) -> list[tuple[str, str]]:
         """(field, task) of every task that suites and gates name, without how many of its items."""
-        out = [(f"suites.{suite}[{i}]", e if isinstance(e, str) else e.task) for suite, entries in self.suites.items() for i, e in enumerate(entries)]
+        out = [
+            (f"suites.{suite}[{i}]", e if isinstance(e, str) else e.task)
+            for suite, entries in self.suites.items()
+            for i, e in enumerate(entries)
+        ]
         judged = [(f"gates.parity.pairs[{i}]", name) for i, pair in enumerate(self.gates.parity.pairs) for name in pair]
         judged += [(f"gates.sanity.tasks[{i}]", name) for i, name in enumerate(self.gates.sanity.tasks)]
         return out + [(where, whole_task(name, self.benchmarks)) for where, name in judged]
@@ -252,7 +314,12 @@ class Evaluation(Section):
         """Checkpoint steps of ``run`` that are evaluated: at the run's own shares, or at those of the recipe."""
         steps, length = run.checkpoint_steps(), run.steps - run.first_step
         shares = self.evaluate_at if run.evaluate_at is None else run.evaluate_at
-        return sorted({min((s for s in steps if s >= run.first_step + share * length - 1e-9), default=steps[-1]) for share in shares})
+        return sorted(
+            {
+                min((s for s in steps if s >= run.first_step + share * length - 1e-9), default=steps[-1])
+                for share in shares
+            }
+        )
 
 
 def heldout_languages(name: str) -> list[str] | None:

@@ -1,8 +1,9 @@
 """Read a recipe file: inheritance, variables, validation with the line of the mistake, and a JSON schema for editors.
 
-``extends: other`` names a recipe beside the file, or one that is shipped; mappings merge key by key, anything else replaces. ``like: other`` does the same
-between two runs of one recipe. ``‹recipe›.branches.yaml``, which ``neo continue`` writes, lies over the recipe's runs. ``${VAR}`` and
-``${VAR:-default}`` are filled in inside strings; only fields that are no part of an identity (paths) should use them.
+``extends: other`` names a recipe beside the file, or one that is shipped; mappings merge key by key, anything else
+replaces. ``like: other`` does the same between two runs of one recipe. ``‹recipe›.branches.yaml``, which ``neo
+continue`` writes, lies over the recipe's runs. ``${VAR}`` and ``${VAR:-default}`` are filled in inside strings; only
+fields that are no part of an identity (paths) should use them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,21 @@ from pydantic import Field, ValidationError, model_validator
 
 from neo_assets.core.errors import RecipeError, did_you_mean
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
-from neo_assets.core.recipe.data import Clean, Decontamination, Documents, Extract, HighQuality, LineDedup, Mixture, NearDedup, PersonalData, Source, Split, Step, SubstringDedup
+from neo_assets.core.recipe.data import (
+    Clean,
+    Decontamination,
+    Documents,
+    Extract,
+    HighQuality,
+    LineDedup,
+    Mixture,
+    NearDedup,
+    PersonalData,
+    Source,
+    Split,
+    Step,
+    SubstringDedup,
+)
 from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
@@ -29,10 +44,28 @@ RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 DEFAULT_RECIPE = "laptop"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
-_TAGS = ("crawl", "html_folder", "warc", "documents", "cosine", "exponential", "choice", "harness", "code", "translation", "poems", "arithmetic")
+_TAGS = (
+    "crawl",
+    "html_folder",
+    "warc",
+    "documents",
+    "cosine",
+    "exponential",
+    "choice",
+    "harness",
+    "code",
+    "translation",
+    "poems",
+    "arithmetic",
+)
 
 Location = tuple[str | int, ...]
-_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is missing", "union_tag_not_found": "its kind is missing", "model_attributes_type": "must be a section"}
+_MESSAGES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "is missing",
+    "union_tag_not_found": "its kind is missing",
+    "model_attributes_type": "must be a section",
+}
 
 
 class Recipe(Section):
@@ -40,19 +73,26 @@ class Recipe(Section):
 
     name: Name
     description: str
-    owner: str = Field(description="who answers for these artifacts; shown in the UI, as team:‹name› or an e-mail address")
+    owner: str = Field(
+        description="who answers for these artifacts; shown in the UI, as team:‹name› or an e-mail address"
+    )
     languages: list[Lang] = Field(min_length=1)
     sources: Named[Source] = Field(min_length=1)
     extract: Extract
     documents: Documents
     clean: Clean
-    steps: Named[list[Step]] = Field(description="by language: the cleaning steps in order, from the rules on; each reads what the one before left")
+    steps: Named[list[Step]] = Field(
+        description="by language: the cleaning steps in order, from the rules on; each reads what the one before left"
+    )
     near_dedup: Named[NearDedup]
     line_dedup: Named[LineDedup] = Field(default_factory=dict)
     substring_dedup: Named[SubstringDedup] = Field(default_factory=dict)
     pii_masked: Named[PersonalData] = Field(default_factory=dict)
     decontaminated: Named[Decontamination] = Field(default_factory=dict)
-    high_quality: Named[HighQuality] = Field(default_factory=dict, description="by language; what is recalled can be read more often (mixture.‹phase›.recalled_rounds)")
+    high_quality: Named[HighQuality] = Field(
+        default_factory=dict,
+        description="by language; what is recalled can be read more often (mixture.‹phase›.recalled_rounds)",
+    )
     heldout: Split
     mixture: Named[Mixture] = Field(min_length=1)
     tokenizer: Tokenizer
@@ -74,18 +114,26 @@ class Recipe(Section):
                     raise ValueError(f"steps.{lang} names {step}, but {step}.{lang} is not there")
         for phase, mixture in self.mixture.items():
             for lang in sorted(set(mixture.recalled_rounds) - set(self.high_quality)):
-                raise ValueError(f"mixture.{phase}.recalled_rounds names '{lang}', but high_quality.{lang} is not there")
+                raise ValueError(
+                    f"mixture.{phase}.recalled_rounds names '{lang}', but high_quality.{lang} is not there"
+                )
             for lang in sorted(mixture.languages - set(self.languages)):
                 raise ValueError(f"mixture.{phase} names '{lang}', which is not in languages {self.languages}")
             for source in sorted(mixture.sources - set(self.sources)):
-                raise ValueError(f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})")
+                raise ValueError(
+                    f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})"
+                )
         for name, run in self.runs.items():
             if run.phase not in self.mixture:
-                raise ValueError(f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})")
+                raise ValueError(
+                    f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})"
+                )
         for where, task in self.evaluation.named():
             if languages_of(task, self.evaluation) is None:
                 raise ValueError(
-                    f"evaluation.{where} names '{task}'.{did_you_mean(task, self.evaluation.benchmarks)} No benchmark is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›, cloze_‹lang› and translation_‹lang›_‹lang›"
+                    f"evaluation.{where} names '{task}'.{did_you_mean(task, self.evaluation.benchmarks)} No benchmark"
+                    " is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›,"
+                    " cloze_‹lang› and translation_‹lang›_‹lang›"
                 )
         return self
 
@@ -96,16 +144,23 @@ class Recipe(Section):
                 continue
             parent = self.runs.get(run.parent.run)
             if parent is None:
-                raise ValueError(f"runs.{name}.parent names run '{run.parent.run}', which is not in runs ({', '.join(self.runs)})")
+                raise ValueError(
+                    f"runs.{name}.parent names run '{run.parent.run}', which is not in runs ({', '.join(self.runs)})"
+                )
             if parent.model != run.model:
                 raise ValueError(f"runs.{name} starts from '{run.parent.run}', but its model has another shape")
             if run.parent.fingerprint is None and run.parent.step not in (None, *parent.checkpoint_steps()):
-                raise ValueError(f"runs.{name}.parent.step is {run.parent.step}; '{run.parent.run}' has checkpoints at {_some(parent.checkpoint_steps())}")
+                raise ValueError(
+                    f"runs.{name}.parent.step is {run.parent.step}; '{run.parent.run}' has checkpoints at"
+                    f" {_some(parent.checkpoint_steps())}"
+                )
             self.ancestors(name)
         return self
 
     def parent_of(self, run: str) -> str | None:
-        """The run that another starts from, as this recipe has it; None for a start from scratch, or from a run as it once was."""
+        """The run that another starts from, as this recipe has it; None for a start from scratch, or from a run as it
+        once was.
+        """
         parent = self.runs[run].parent
         return parent.run if parent and parent.fingerprint is None else None
 
@@ -121,7 +176,8 @@ class Recipe(Section):
         return found
 
     def asked(self, suites: list[str] | None = None) -> dict[str, First | None]:
-        """Tasks of these suites (those that every due checkpoint is asked, if left out) by the name their scores get, each once, in the recipe's languages.
+        """Tasks of these suites (those that every due checkpoint is asked, if left out) by the name their scores get,
+        each once, in the recipe's languages.
 
         The value says how many items are asked, where not all.
         """
@@ -153,7 +209,8 @@ def load(name: str | None = None) -> Recipe:
     """The recipe called ``name`` (or ``$NEO_RECIPE``, or 'laptop'), or the one in the file ``name`` if that is a path.
 
     Raises:
-        RecipeError: unknown recipe, YAML that cannot be read, or fields that are unknown, missing or wrong; each with its line.
+        RecipeError: unknown recipe, YAML that cannot be read, or fields that are unknown, missing or wrong; each with
+            its line.
     """
     name = name or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
@@ -166,7 +223,10 @@ def load(name: str | None = None) -> Recipe:
     # Builds and Dagster instances are kept by name: two recipes of one name would overwrite each other's records.
     own = path.stem.replace("-", "_")
     if content.setdefault("name", own) != own:
-        raise RecipeError(f"{lines[('name',)]}: name is '{content['name']}', but the file is {path.name}: call it '{own}', or leave the name out")
+        raise RecipeError(
+            f"{lines[('name',)]}: name is '{content['name']}', but the file is {path.name}: call it '{own}', or leave"
+            " the name out"
+        )
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -175,13 +235,18 @@ def load(name: str | None = None) -> Recipe:
 
 def names() -> list[str]:
     """Recipes that are there, by name. A file that begins with ``_`` is a part for others to extend."""
-    return sorted(p.stem for p in RECIPES.glob("*.yaml") if not p.name.endswith(BRANCHES) and not p.name.startswith("_"))
+    return sorted(
+        p.stem for p in RECIPES.glob("*.yaml") if not p.name.endswith(BRANCHES) and not p.name.startswith("_")
+    )
 
 
 def json_schema() -> dict[str, object]:
     """JSON schema of a recipe file, for completion and checks in editors."""
     schema = Recipe.model_json_schema()
-    schema["properties"]["extends"] = {"type": "string", "description": "a recipe beside this file whose values are taken over"}
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "a recipe beside this file whose values are taken over",
+    }
     schema.pop("required", None)
     run = schema["$defs"]["Run"]
     run["properties"]["like"] = {"type": "string", "description": "a run of this recipe whose values are taken over"}
@@ -189,7 +254,9 @@ def json_schema() -> dict[str, object]:
     return schema
 
 
-def _with_branches(content: dict[str, object], lines: dict[Location, str], path: Path) -> tuple[dict[str, object], dict[Location, str]]:
+def _with_branches(
+    content: dict[str, object], lines: dict[Location, str], path: Path
+) -> tuple[dict[str, object], dict[Location, str]]:
     """The recipe with what `neo continue` recorded for it laid over its runs."""
     branches = path.with_name(path.stem + BRANCHES)
     if not branches.is_file():
@@ -199,7 +266,10 @@ def _with_branches(content: dict[str, object], lines: dict[Location, str], path:
         raise RecipeError(f"{branches.name}: holds runs, and nothing else")
     replaced: list[Location] = []
     merged = _overlay(content, added, (), replaced)
-    return merged, {**{where: line for where, line in lines.items() if not any(where[: len(r)] == r for r in replaced)}, **added_lines}
+    return merged, {
+        **{where: line for where, line in lines.items() if not any(where[: len(r)] == r for r in replaced)},
+        **added_lines,
+    }
 
 
 def _alike(runs: object, lines: dict[Location, str]) -> object:
@@ -216,11 +286,17 @@ def _alike(runs: object, lines: dict[Location, str]) -> object:
         if runs.get(other) is None:
             raise RecipeError(f"{where}: like '{other}', but there is no such run; there are: {', '.join(runs)}")
         if other in (*waiting, name):
-            raise RecipeError(f"{where}: runs that are like each other in a circle ({' -> '.join((*waiting, name, str(other)))})")
+            raise RecipeError(
+                f"{where}: runs that are like each other in a circle ({' -> '.join((*waiting, name, str(other)))})"
+            )
         base = resolve(str(other), (*waiting, name))
         own = {k: v for k, v in run.items() if k != "like"}
         # Where a run starts from is its own affair, and so is when it is evaluated.
-        taken = {k: v for k, v in base.items() if k not in ("parent", "from_model", "evaluate_at")} if isinstance(base, dict) else {}
+        taken = (
+            {k: v for k, v in base.items() if k not in ("parent", "from_model", "evaluate_at")}
+            if isinstance(base, dict)
+            else {}
+        )
         for where_base, line in list(lines.items()):
             if where_base[:2] == ("runs", other) and len(where_base) > 2:
                 lines.setdefault(("runs", name, *where_base[2:]), line)
@@ -250,7 +326,10 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, object], dict
     if parent is None:
         return content, lines
     content.setdefault("description", f"{path.stem}, on top of {parent}")
-    parent_path = next((p for p in (path.parent / f"{parent}.yaml", RECIPES / f"{parent}.yaml") if p.is_file()), path.parent / f"{parent}.yaml")
+    parent_path = next(
+        (p for p in (path.parent / f"{parent}.yaml", RECIPES / f"{parent}.yaml") if p.is_file()),
+        path.parent / f"{parent}.yaml",
+    )
     if not parent_path.is_file():
         raise RecipeError(f"{lines[('extends',)]}: extends '{parent}', but {parent_path.name} is not there")
     base, base_lines = _merged(parent_path, (*seen, path))
@@ -291,18 +370,27 @@ def _fill_in(text: str, where: str) -> str:
     def replace(match: re.Match[str]) -> str:
         value = os.environ.get(match[1], match[2])
         if value is None:
-            raise RecipeError(f"{where}: ${{{match[1]}}} is not set in the environment; set it, or give a default: ${{{match[1]}:-...}}")
+            raise RecipeError(
+                f"{where}: ${{{match[1]}}} is not set in the environment; set it, or give a default:"
+                f" ${{{match[1]}:-...}}"
+            )
         return value
 
     return _VARIABLE.sub(replace, text)
 
 
-def _overlay(base: dict[str, object], top: dict[str, object], at: Location, replaced: list[Location]) -> dict[str, object]:
+def _overlay(
+    base: dict[str, object], top: dict[str, object], at: Location, replaced: list[Location]
+) -> dict[str, object]:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
         # A section of another kind (a source that was a folder and is now a crawl) replaces, it does not mix.
-        if isinstance(below, dict) and isinstance(value, dict) and value.get("kind", below.get("kind")) == below.get("kind"):
+        if (
+            isinstance(below, dict)
+            and isinstance(value, dict)
+            and value.get("kind", below.get("kind")) == below.get("kind")
+        ):
             merged[key] = _overlay(below, value, (*at, key), replaced)
         else:
             merged[key] = value
@@ -317,13 +405,19 @@ def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> 
         location: Location = tuple(part for part in problem["loc"] if part not in _TAGS or part == problem["loc"][0])
         message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         # What two sections must agree on is told of the whole recipe, and begins with the place.
-        known = location or tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]:]+", message.partition(" ")[0]))
+        known = location or tuple(
+            int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]:]+", message.partition(" ")[0])
+        )
         while known and known not in lines:
             known = known[:-1]
         where = lines.get(known, path.name)
         field = ".".join(str(p) for p in location) or "recipe"
         if problem["type"] == "union_tag_invalid":
             message = f"kind '{problem['ctx']['tag']}' is none of {problem['ctx']['expected_tags']}"
-        given = f" (given: {problem['input']!r})" if problem["type"] not in ("missing", "extra_forbidden") and not isinstance(problem["input"], dict | list) else ""
+        given = (
+            f" (given: {problem['input']!r})"
+            if problem["type"] not in ("missing", "extra_forbidden") and not isinstance(problem["input"], dict | list)
+            else ""
+        )
         out.append(f"{where}: {field}: {message}{given}")
     return "\n".join(out)

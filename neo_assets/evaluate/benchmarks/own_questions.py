@@ -1,7 +1,8 @@
 """Questions of one's own, checked line by line.
 
-A benchmark of this kind is a JSON-lines file with ``question``, ``choices`` and ``answer`` (index of the right choice). One bad line stops the
-stage: a benchmark with a hole is another benchmark, and its scores would be compared with those of the whole one.
+A benchmark of this kind is a JSON-lines file with ``question``, ``choices`` and ``answer`` (index of the right choice).
+One bad line stops the stage: a benchmark with a hole is another benchmark, and its scores would be compared with those
+of the whole one.
 """
 
 from __future__ import annotations
@@ -84,13 +85,17 @@ def _read(path: Path, data: bytes) -> list[_Item]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(p) for p in first["loc"])
-            problems.append(f"line {number}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}")
+            problems.append(
+                f"line {number}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+            )
             continue
         if record.question in seen:
             problems.append(f"line {number}: the same question as line {seen[record.question]}")
             continue
         seen[record.question] = number
-        items.append(_Item(id=f"{path.stem}-{number}", question=record.question, choices=record.choices, answer=record.answer))
+        items.append(
+            _Item(id=f"{path.stem}-{number}", question=record.question, choices=record.choices, answer=record.answer)
+        )
     if problems:
         more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
         raise BadInput(f"{path}: {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}")

@@ -1,7 +1,7 @@
 """Which line comes next in a classical Chinese poem? Tang and Song poems as fortune files (Debian's fortunes-zh).
 
-A wrong choice is the same line of a couplet (first or second half) of another poem with lines of the same length, so that metre and place fit
-and only sense and memory tell.
+A wrong choice is the same line of a couplet (first or second half) of another poem with lines of the same length, so
+that metre and place fit and only sense and memory tell.
 """
 
 from __future__ import annotations
@@ -55,23 +55,37 @@ def build(name: str, benchmark: Poems, data: Path, out: Workspace) -> Built:
             continue
         position = len(lines) % benchmark.choices
         context = f"{couplet.title}\n{couplet.before}{couplet.first}，"
-        lines.append({"id": item, "context": context, "choices": [f"{c}。" for c in placed(couplet.second, wrong, position)], "answer": position})
+        lines.append(
+            {
+                "id": item,
+                "context": context,
+                "choices": [f"{c}。" for c in placed(couplet.second, wrong, position)],
+                "answer": position,
+            }
+        )
         searched.append((item, f"{couplet.first}，{couplet.second}", ""))
     if not lines:
-        raise BadInput(f"benchmark '{name}': no poem with couplets of even lines in {', '.join(benchmark.files)} of {data}")
+        raise BadInput(
+            f"benchmark '{name}': no poem with couplets of even lines in {', '.join(benchmark.files)} of {data}"
+        )
     task = Task(
         **written(name, benchmark, lines, out),
         kind="multiple_choice",
         chance=1 / benchmark.choices,
         metric="acc",
         prompt="{context}",
-        description=f"Which of {benchmark.choices} lines comes next in a classical poem; the wrong ones are of the same length and stand at the same place in other poems.",
+        description=(
+            f"Which of {benchmark.choices} lines comes next in a classical poem; the wrong ones are of the same length"
+            " and stand at the same place in other poems."
+        ),
     )
     return Built(task, searched)
 
 
 def read_couplets(path: Path) -> list[_Couplet]:
-    """Couplets whose two lines are equally long, with what stands before them in their poem. A poem's later couplets follow the earlier ones."""
+    """Couplets whose two lines are equally long, with what stands before them in their poem. A poem's later couplets
+    follow the earlier ones.
+    """
     try:
         text = _COLOUR.sub("", path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

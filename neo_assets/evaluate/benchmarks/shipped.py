@@ -1,7 +1,9 @@
-"""Tasks that lm-eval ships, on data sets that lie here under their hub names; copied into the store, so that a score stays repeatable.
+"""Tasks that lm-eval ships, on data sets that lie here under their hub names; copied into the store, so that a score
+stays repeatable.
 
-Nothing of lm-eval is imported: definitions load where only its files are needed. Which files define a task is found by its name, and their
-digest is part of the task's identity, so an edited or updated definition makes the task another one.
+Nothing of lm-eval is imported: definitions load where only its files are needed. Which files define a task is found by
+its name, and their digest is part of the task's identity, so an edited or updated definition makes the task another
+one.
 """
 
 from __future__ import annotations
@@ -51,7 +53,11 @@ def definition(task: str, question_fields: list[str]) -> Shipped:
     if task not in known or not task:
         raise BadInput(f"lm-eval has no task or group called '{task}'; `lm-eval ls tasks` lists them")
     folder = known[""] / known[task]
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".yaml", ".py", "") and "__pycache__" not in p.parts)
+    files = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix in (".yaml", ".py", "") and "__pycache__" not in p.parts
+    )
     return Shipped(
         task=task,
         definition=digest_json([[p.relative_to(folder).as_posix(), digest_file(p)] for p in files]),
@@ -61,11 +67,15 @@ def definition(task: str, question_fields: list[str]) -> Shipped:
 
 
 def build(name: str, benchmark: Harness, data: Path, out: Workspace) -> Built:
-    """Copies the data sets and names the task. Raises BadInput for data without any text in the columns the recipe names."""
+    """Copies the data sets and names the task. Raises BadInput for data without any text in the columns the recipe
+    names.
+    """
     folder = out.path / name
     shutil.rmtree(folder, ignore_errors=True)
     for dataset in benchmark.datasets:
-        shutil.copytree(data / dataset, folder / dataset, ignore=shutil.ignore_patterns(".git", ".cache", ".huggingface"))
+        shutil.copytree(
+            data / dataset, folder / dataset, ignore=shutil.ignore_patterns(".git", ".cache", ".huggingface")
+        )
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     task = Task(
         name=name,
@@ -83,7 +93,10 @@ def build(name: str, benchmark: Harness, data: Path, out: Workspace) -> Built:
     )
     searched = [s for file in files for s in _questions(file, benchmark.question_fields)]
     if not searched:
-        raise BadInput(f"benchmark '{name}': no file of {', '.join(benchmark.datasets)} in {data} has text in a column called {' or '.join(benchmark.question_fields)}")
+        raise BadInput(
+            f"benchmark '{name}': no file of {', '.join(benchmark.datasets)} in {data} has text in a column called"
+            f" {' or '.join(benchmark.question_fields)}"
+        )
     return Built(task, searched)
 
 

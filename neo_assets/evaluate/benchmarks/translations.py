@@ -1,4 +1,5 @@
-"""Which of four is the translation? Graded Chinese sentences and their English translations, from the package hsk-sentences-audio (CC-BY-SA-4.0).
+"""Which of four is the translation? Graded Chinese sentences and their English translations, from the package
+hsk-sentences-audio (CC-BY-SA-4.0).
 
 Wrong choices are other sentences of the set, the nearest in length, so that length alone tells nothing.
 """
@@ -23,12 +24,24 @@ PROMPTS = {"zh": ("英文：{source}\n中文：", ""), "en": ("Chinese: {source}
 def build(name: str, benchmark: Translation, data: Path, out: Workspace) -> Built:
     """Raises BadInput for a file of another form."""
     try:
-        pairs = sorted({(str(r["id"]), str(r["translation"]["en"]).strip(), str(r["chinese"]).strip()) for r in json.loads(data.read_text(encoding="utf-8"))})
+        pairs = sorted(
+            {
+                (str(r["id"]), str(r["translation"]["en"]).strip(), str(r["chinese"]).strip())
+                for r in json.loads(data.read_text(encoding="utf-8"))
+            }
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{data}: not the sentences of hsk-sentences-audio ({type(error).__name__}: {error})") from error
     if benchmark.into not in PROMPTS:
-        raise BadInput(f"benchmark '{name}': there are prompts for translating into {', '.join(PROMPTS)} only, not '{benchmark.into}'")
-    usable = [(i, en, zh) if benchmark.into == "zh" else (i, zh, en) for i, en, zh in pairs if en and len(zh) >= benchmark.min_chars]
+        raise BadInput(
+            f"benchmark '{name}': there are prompts for translating into {', '.join(PROMPTS)} only, not"
+            f" '{benchmark.into}'"
+        )
+    usable = [
+        (i, en, zh) if benchmark.into == "zh" else (i, zh, en)
+        for i, en, zh in pairs
+        if en and len(zh) >= benchmark.min_chars
+    ]
     targets = by_length(target for _, _, target in usable)
     chosen = sorted(usable, key=lambda p: keyed(benchmark.seed, name, p[0]))[: benchmark.items]
     lines = []
@@ -44,6 +57,9 @@ def build(name: str, benchmark: Translation, data: Path, out: Workspace) -> Buil
         metric="acc_norm",
         prompt=prompt,
         delimiter=delimiter,
-        description=f"Which of {benchmark.choices} is the translation of a graded sentence; the wrong ones are other sentences, nearest in length.",
+        description=(
+            f"Which of {benchmark.choices} is the translation of a graded sentence; the wrong ones are other sentences,"
+            " nearest in length."
+        ),
     )
     return Built(task, [(sentence, source, target) for sentence, source, target in chosen])
