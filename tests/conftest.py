@@ -20,6 +20,7 @@ COSTLY = ("slurm", "postgres")
 """Servers that one process of a run starts for all tests that ask for them."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests run in two processes (`make test`), file by file: most wait for programs they have started. The factory's,
     which share one, come first.
