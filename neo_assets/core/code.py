@@ -77,7 +77,11 @@ def read_module(name: str, root: Path, read: Callable[[bytes, str], Text] = read
     if file is None:
         raise ModuleNotFoundError(f"no source file for {name} under {root}")
     written = file.stat().st_mtime_ns
-    text = read(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
+    try:
+        text = read(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
+    except SyntaxError as error:
+        error.filename = str(file)
+        raise
     ours = tuple(n for n in text.named if _is_ours(n, name) and module_file(n, root) is not None)
     foreign = {n.split(".")[0] for n in text.named if not _is_ours(n, name)} - sys.stdlib_module_names
     data = tuple(

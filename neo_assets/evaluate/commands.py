@@ -223,6 +223,10 @@ def scores(
     ]
     if run is not None and not rows:
         there = sorted(set(table.column("run").to_pylist()))
+        if run in there and wanted is None:
+            raise BadInput(
+                f"there is no score of a run '{run}' of recipe '{recipe.name}'; those there are, are others'"
+            )
         if run in there:
             raise BadInput(f"'{run}' has no score of a task of {', '.join(suite or [])}; `neo eval` makes some")
         at = " A run without its step is asked for here." if "@" in run else ""

@@ -9,6 +9,7 @@ the file and it is made again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neo_assets.core import records
-from neo_assets.core.errors import BadInput, DamagedArtifact
+from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.store import MANIFEST, PARTIAL, Store
+from neo_assets.core.store import PARTIAL, Store, read_manifest
 from training.spec import checkpoint_name
 
 EVAL_SCORES = "eval_scores"
@@ -75,7 +76,8 @@ def read_scores(store: Store, checkpoints: Mapping[str, set[str]] | None = None)
             pc.invert(pc.is_in(table.column("fingerprint"), value_set=pa.array(sorted(gone), pa.string())))
         )
     if new or gone:
-        records.write_table(table, store.root / FILE)
+        with contextlib.suppress(OSError):  # somebody who may only read
+            records.write_table(table, store.root / FILE)
     if checkpoints is not None:
         wanted = pa.array(
             sorted({f"{run}@{name}" for run, names in checkpoints.items() for name in names}), pa.string()
@@ -152,19 +154,15 @@ def _folders(store: Store) -> dict[str, str]:
 def _rows(store: Store, run: str, fingerprint: str) -> list[dict[str, object]]:
     folder = store.root / EVAL_SCORES / run / fingerprint
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(folder)
     except FileNotFoundError:
         return []
-    except ValueError as error:
-        raise DamagedArtifact(
-            f"{folder / MANIFEST} is not a readable manifest. Move {folder} away; the task is then asked again."
-        ) from error
-    config = manifest["made_from"]["config"]
-    common = {"fingerprint": fingerprint, "attempt": config["attempt"], "made_at": manifest["created_at"]}
+    attempt, made_at = manifest.made_from.config["attempt"], manifest.created_at
+    common: dict[str, object] = {"fingerprint": fingerprint, "attempt": attempt, "made_at": made_at}
     out = []
-    for row in manifest["tables"].get("scores", []):
+    for row in manifest.tables.get("scores", []):
         out.append(row | common | {"samples": f"{EVAL_SCORES}/{run}/{fingerprint}/{row['task']}.items.jsonl"})
-    for row in manifest["tables"].get("samples", []):
+    for row in manifest.tables.get("samples", []):
         out.append(row | common | {"task": "samples", "samples": f"{EVAL_SCORES}/{run}/{fingerprint}/samples.json"})
     return out
 

@@ -6,7 +6,6 @@ A note is a line in ``asked/‹recipe›/‹run›.txt``. A job that no recipe h
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,28 +24,24 @@ def note_asked(store: Store, recipe: str, run: str, fingerprint: str) -> None:
         stream.write(fingerprint + "\n")
 
 
-def own_runs(store: Store, recipe: str, run: str) -> list[str]:
-    """Fingerprints of a run that a recipe has built or asked for; the one it asked for last comes last."""
+def asked_runs(store: Store, recipe: str, run: str) -> list[str]:
+    """Fingerprints of a run that a recipe has asked for, the latest last."""
     noted = _noted(store, recipe, run)
-    pointer = store.head_pointer(recipe, f"pretraining/{run}")
-    built = [pointer[1]] if pointer and pointer[1] not in noted else []
-    return built + [f for i, f in enumerate(noted) if f not in noted[i + 1 :]]
+    return [f for i, f in enumerate(noted) if f not in noted[i + 1 :]]
 
 
 def not_anothers(store: Store, recipe: str, run: str) -> Callable[[str], bool]:
     """Whether a run's fingerprint, or its first letters, is this recipe's: it has asked for it, or nobody has."""
-    mine = own_runs(store, recipe, run)
+    mine = _own(store, recipe, run)
     known = {path.name for path in (store.root / ASKED).glob("*")} | set(store.recipes())
-    others = {f for other in known - {recipe} for f in own_runs(store, other, run)} - set(mine)
+    others = {f for other in known - {recipe} for f in _own(store, other, run)} - mine
     return lambda letters: not any(f.startswith(letters) for f in others) or any(f.startswith(letters) for f in mine)
 
 
-def forget(store: Store, recipe: str) -> None:
-    """Remove a recipe's notes."""
-    for file in (store.root / ASKED / recipe).glob("*"):
-        file.unlink()
-    with contextlib.suppress(OSError):
-        (store.root / ASKED / recipe).rmdir()
+def _own(store: Store, recipe: str, run: str) -> set[str]:
+    """What a recipe has asked for, and what its build holds: that of an older store was not noted."""
+    pointer = store.head_pointer(recipe, f"pretraining/{run}")
+    return {*_noted(store, recipe, run), *([pointer[1]] if pointer else [])}
 
 
 def _file(store: Store, recipe: str, run: str) -> Path:

@@ -11,6 +11,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import Declared, artifact, key
+from neo_assets.pretrain.asked import note_asked
 from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, from_scratch, pretrain
 from neo_assets.pretrain.partitions import Announcer, partitions
 from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
@@ -88,6 +89,7 @@ def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefini
         )
 
     def announce_all(context: dg.AssetExecutionContext, store: Store, made: Artifact) -> None:
+        note_asked(store, recipe.name, name, made.fingerprint)  # made now, or found
         announcer = Announcer.of(context, store, name)
         for folder in checkpoint_folders(store, name, recipe.runs[name], made.fingerprint):
             announcer.announce(folder.name)

@@ -16,12 +16,12 @@ from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import ALIVE, JobFolder, JobState, age, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.store import Store
+from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.core.usage import usage
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.pretrain import run_commands
-from neo_assets.pretrain.asked import not_anothers, own_runs
+from neo_assets.pretrain.asked import asked_runs, not_anothers, note_asked
 from neo_assets.pretrain.job import job_spec, refuse_another_model
 from neo_assets.pretrain.plan import estimate, launch_command
 from neo_assets.pretrain.watch import watch_job
@@ -50,7 +50,7 @@ def _find(compute: Compute, job: str) -> JobFolder:
     recipe, store = load(), Store(compute.root)
     if job not in recipe.runs:
         return compute.find(job)
-    mine, asked = not_anothers(store, recipe.name, job), own_runs(store, recipe.name, job)
+    mine, asked = not_anothers(store, recipe.name, job), asked_runs(store, recipe.name, job)
     there = {
         folder.fingerprint: folder
         for folder in job_folders(store.root)
@@ -61,13 +61,12 @@ def _find(compute: Compute, job: str) -> JobFolder:
         next(reversed(there.values()), None),
     )
     if found is None:
+        if not asked:
+            raise MissingUpstream(f"recipe '{recipe.name}' has not started run '{job}'")
+        kept = store.folder(f"pretraining/{job}", asked[-1])
         raise MissingUpstream(
-            f"recipe '{recipe.name}' has not started run '{job}'"
-            if not asked
-            else (
-                f"the job of run '{job}' is not in the store any more; what it made and its log are in"
-                f" {store.folder(f'pretraining/{job}', asked[-1])}"
-            )
+            f"the job of run '{job}' is not in the store any more"
+            + (f"; what it made and its log are in {kept}" if (kept / MANIFEST).is_file() else "")
         )
     return found
 
@@ -281,6 +280,7 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
         entry = declared(recipe)[f"pretraining/{name}"]
         inputs = {read: store.head(recipe.name, read) for read in entry.reads}
         spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)  # type: ignore[arg-type]
+        note_asked(store, recipe.name, name, spec.work_fingerprint)
         folder = compute.folder(spec.work_fingerprint)
         folder.write_spec(spec)
         folder.freeze()

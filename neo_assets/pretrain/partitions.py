@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from neo_assets.core.jobs import Message
-from neo_assets.core.store import Manifest, Store
+from neo_assets.core.store import Manifest, Store, read_manifest
 from neo_assets.declare import key, scalar
 from resources.console import progress_of
 
@@ -50,7 +50,7 @@ class Announcer:
         if name in self.known:
             return
         folder = self.store.root / "checkpoint" / self.run_name / name
-        manifest = Manifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_manifest(folder)
         self.instance.add_dynamic_partitions(self.dynamic, [name])
         self.emit(
             dg.AssetMaterialization(

@@ -92,19 +92,18 @@ def beside_weights(run: Run, parameters: int) -> tuple[int, int, int]:
     """Bytes of gradients, of the optimizer's state, and of what is gathered for a reduction, as DeepSpeed holds them
     (tests/pretrain/test_memory.py counts them).
 
-    Gradients are added up in fp32. ZeRO updates fp32 weights of its own, whatever the model's are. Stage 1 under bf16
-    keeps a micro-batch's own gradients beside the sum, and reduces the sum where it lies if one bucket cannot hold it.
+    Gradients are added up in fp32. ZeRO updates fp32 weights of its own, whatever the model's are. What is reduced is
+    copied out of its bucket. Stage 1 under bf16 keeps a micro-batch's own gradients beside the sum; the sum, put
+    together first where one bucket holds it, is reduced as bf16.
     """
     bf16, share, bucket = run.precision == "bf16", run.data_parallel, min(BUCKET, parameters)
+    width = 2 if bf16 else 4
     if run.zero_stage == 0:
         return parameters * 4, parameters * 8, bucket * 4
-    if run.zero_stage == 1 and bf16:
-        return parameters * 6, parameters * 12 // share, parameters * 4 if parameters <= BUCKET else 0
-    return (
-        parameters * 4 // (share if run.zero_stage >= 2 else 1),
-        parameters * 12 // share,
-        bucket * (2 if bf16 else 4),
-    )
+    if run.zero_stage == 1:
+        copied = parameters * (6 if parameters <= BUCKET else 2) if bf16 else bucket * 4
+        return parameters * (6 if bf16 else 4), parameters * 12 // share, copied
+    return parameters * 4 // share, parameters * 12 // share, bucket * width * 2
 
 
 def on_gpus(run: Run) -> bool:

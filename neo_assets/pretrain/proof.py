@@ -17,7 +17,7 @@ from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
-from neo_assets.core.store import MANIFEST, Row, Store, read_manifest
+from neo_assets.core.store import Row, Store, read_manifest
 from neo_assets.pretrain.job import Jobs
 from neo_assets.pretrain.plan import PROGRAM
 from neo_assets.pretrain.runs import FoundRun
@@ -62,7 +62,8 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     )
     origins = manifest.made_from
     same = {"code": origins.code == certificate.code, "libraries": origins.libraries == certificate.versions}
-    same["run"] = origins.inputs[f"pretraining/{run.name}"].digest == run.config.run_fingerprint
+    made_by = origins.inputs.get(f"pretraining/{run.name}")
+    same["run"] = made_by is not None and made_by.digest == run.config.run_fingerprint
     differing = [name for name, holds in same.items() if not holds]
     claims.append(
         Claim(
@@ -138,18 +139,21 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     if certificate.origin:
         start = _digest_of_start(run)
         told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + (
-            "" if start else f"; {run.start()} is not there"
+            "" if start else f"; {run.start()} is not there, or damaged"
         )
         claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
     return claims
 
 
 def _digest_of_start(run: FoundRun) -> str | None:
-    """Digest of what a run started from, as it lies there now; None where it is gone."""
+    """Digest of what a run started from, as it lies there now; None where it is gone or cannot be read."""
     folder = run.start()
     if run.config.start and run.config.start.foreign:
         return content_digest(folder) if folder.is_dir() else None
-    return read_manifest(folder).digest if (folder / MANIFEST).is_file() else None
+    try:
+        return read_manifest(folder).digest
+    except (FileNotFoundError, DamagedArtifact):
+        return None
 
 
 # ------------------------------------------------------------------ proving

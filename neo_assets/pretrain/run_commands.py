@@ -255,7 +255,7 @@ def rehearse_run(
         )
     rows, told = rehearse(recipe, run, store, lambda root: open_compute(settings, root), chosen, gpu)
     held = all(row["holds"] for row in rows)
-    untried = not_tried(recipe.runs[run], gpu, recipe.compute.backend if recipe.compute.backend != "local" else None)
+    untried = not_tried(recipe.runs[run], gpu, recipe.compute.backend if moved else None)
     show([{**row, "differs": [*moved, *told], "not_tried": untried} for row in rows] if as_json else rows, as_json)
     if not as_json:
         print(

@@ -11,7 +11,7 @@ from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
-from neo_assets.pretrain.asked import not_anothers
+from neo_assets.pretrain.asked import asked_runs, not_anothers
 from training.ledger import RunLedger
 from training.spec import PretrainConfig
 
@@ -59,8 +59,8 @@ class FoundRun:
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
-    """The run as this recipe's build has it: the finished one, or else the newest job of that name that no other recipe
-    asked for.
+    """The run as this recipe's build has it: the finished one, or else the job of that name that the recipe asked for
+    last; of an older store, where that was not noted, the newest that no other recipe asked for.
 
     Raises:
         BadInput: the recipe has no such run.
@@ -78,20 +78,18 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
         if finished is not None:
             return finished
     mine = not_anothers(store, recipe.name, name)
-    newest = next(
-        (
-            found
-            for file in reversed(_specs(store, f"pretraining/{name}"))
-            if (found := _read(file, store)) and mine(found.spec.work_fingerprint)
-        ),
-        None,
-    )
-    if newest is None:
+    there = {
+        found.spec.work_fingerprint: found
+        for file in _specs(store, f"pretraining/{name}")
+        if (found := _read(file, store)) and mine(found.spec.work_fingerprint)
+    }
+    asked = [there[f] for f in asked_runs(store, recipe.name, name) if f in there]
+    if not there:
         raise MissingUpstream(
             f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job"
             " 'pretrain'."
         )
-    return newest
+    return (asked or list(there.values()))[-1]
 
 
 def run_of(store: Store, run: str, fingerprint: str) -> FoundRun:

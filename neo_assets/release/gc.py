@@ -25,7 +25,7 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import RECIPES
 from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Store
 from neo_assets.core.terminal import JSON, counted, show
-from neo_assets.pretrain.asked import forget
+from neo_assets.pretrain.asked import note_asked
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
@@ -95,8 +95,7 @@ def gc(
         )
     if remove:
         for name in without:
-            store.remove(store.root / "builds" / name)
-            forget(store, name)
+            _forget(store, name)
     if as_json:
         show(rows, as_json)
         return
@@ -120,17 +119,33 @@ def gc(
         print(f"\n{line}")
     if rows:
         total = sum(int(str(r["bytes"])) for r in rows)
+        again = [
+            "--remove",
+            *(f"--forget {name}" for name in without),
+            *([f"--grace {grace:g}"] * (grace != GRACE_HOURS)),
+        ]
         print(
             f"\n{total:,} bytes in {counted(len(rows), 'folder or file')}"
-            + (" removed" if remove else "; `neo gc --remove` removes them")
+            + (" removed" if remove else f"; `neo gc {' '.join(again)}` removes them")
         )
 
 
 def older_than(items: list[Collectable], grace_s: float) -> tuple[list[Collectable], list[Collectable]]:
     """(what was made or found again longer ago than the grace, the others)."""
     now = time.time()
-    young = [item for item in items if now - _age_of(item.path) <= grace_s]
-    return [item for item in items if item not in young], young
+    old: list[Collectable] = []
+    young: list[Collectable] = []
+    for item in items:
+        (old if now - _age_of(item.path) > grace_s else young).append(item)
+    return old, young
+
+
+def _forget(store: Store, recipe: str) -> None:
+    """Remove a recipe's build. Its runs stay noted as its own: nobody else's commands shall mean them."""
+    for name, (_, fingerprint) in store.heads(recipe).items():
+        if name.startswith("pretraining/"):
+            note_asked(store, recipe, name.removeprefix("pretraining/"), fingerprint)
+    store.remove(store.root / "builds" / recipe)
 
 
 def _left_alone(young: list[Collectable], grace: float) -> list[str]:

@@ -23,6 +23,9 @@ WORD, LETTER, DIGIT, SPACE = 1, 2, 4, 8
 PUNCTUATION, UPPER, LOWER, IDEOGRAPH = 16, 32, 64, 128
 BULLET, SENTENCE_END, SEMICOLON, CLOSER = 256, 512, 1024, 2048
 
+COMPATIBLE = range(0x2F800, 0x2FA20)
+"""The ideographs above the first two planes that are others' doubles."""
+
 BULLETS = "•●○■□▪▫※·➢‣▶◀◦–"
 _ENDS = "!?。！？…｡"
 _SEMICOLONS = ";；"
@@ -44,14 +47,14 @@ def character_table() -> CharacterTable:
     """The table of this Python's Unicode version (see ``unicodedata.unidata_version``); takes about 0.2 s once."""
     flags = np.zeros(LIMIT, dtype=np.uint16)
     fold = np.arange(LIMIT, dtype=np.uint32)
-    for code in range(0x20000):
+    for code in (*range(0x20000), *COMPATIBLE):
         if 0x3400 <= code < 0x4DC0 or 0x4E00 <= code < 0xA000 or 0xAC00 <= code < 0xD7A4 or 0xD800 <= code < 0xF900:
             continue  # set by range below, or no characters at all
         character = chr(code)
         category = unicodedata.category(character)
         if category == "Cn" or category == "Co":
             continue
-        flags[code] = _flags(character, category)
+        flags[code] = _flags(character, category)  # of an ideograph, set by range below
         compatible = unicodedata.normalize("NFKC", character)
         lowered = (compatible if len(compatible) == 1 else character).lower()
         if len(lowered) == 1:

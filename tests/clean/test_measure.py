@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neo_assets.clean.measure import SIGNALS, lists, measure
 from neo_assets.core.errors import BadInput
+from neo_assets.text.characters import LIMIT, WORD, character_table
 from neo_assets.text.tokens import token_hashes
 from tests.clean import reference
 
@@ -123,8 +124,19 @@ def test_a_document_is_measured_alike_alone_and_among_others(texts: list[str]) -
             assert together[name][i] == alone[name][0] == sliced[name][i]
 
 
+def test_every_character_is_folded_and_is_a_letter_of_words_as_defined() -> None:
+    table = character_table()
+    for code in range(LIMIT):
+        if 0xD800 <= code < 0xE000:
+            continue  # no characters
+        character = chr(code)
+        assert chr(table.fold[code]) == reference.folded(character), hex(code)
+        assert bool(table.flags[code] & WORD) == reference.is_word(character), hex(code)
+
+
 @given(texts=st.lists(TEXT.filter(storable), min_size=1, max_size=4))
 @settings(max_examples=300, deadline=None)
+@example(texts=["\U0002f800"])  # an ideograph that is another's double, above the first two planes
 def test_the_quick_tokeniser_gives_the_tokens_of_the_definition(texts: list[str]) -> None:
     words = {reference.folded(t)[a:b] for t in texts for a, b in reference.tokens(t)}
     known = dict(zip(words, (int(h[0]) for h in token_hashes(list(words))), strict=True))

@@ -6,12 +6,14 @@ torchrun --nproc-per-node=2 -m tests.pretrain.held ‹stage› ‹precision›
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.comm.torch import TorchBackend
 
 from tests.pretrain.test_memory import ROWS, built, run_of
 from training.attention import model_inputs
@@ -44,46 +46,74 @@ def optimizers(engine: DeepSpeedEngine) -> Held:
     return held([*masters, *(t for state in inner.state.values() for t in state.values())])
 
 
-def buckets(engine: DeepSpeedEngine) -> Held:
-    """Where gradients are gathered for a reduction, by the stages that have a place for it."""
-    found = getattr(engine.optimizer, "ipg_buckets", {}).values()
-    return held(t for bucket in found for t in (bucket.buffer if isinstance(bucket.buffer, list) else [bucket.buffer]))
+REDUCTIONS = ("all_reduce", "reduce", "reduce_scatter_tensor", "reduce_scatter_fn")
+
+
+@contextlib.contextmanager
+def looking(look: Callable[[], None]) -> Iterator[None]:
+    """Look at every reduction between ranks, while what it works on is held."""
+    real = {name: getattr(TorchBackend, name) for name in REDUCTIONS if hasattr(TorchBackend, name)}
+
+    def looked(name: str) -> Callable[..., object]:
+        def reduction(*given: object, **named: object) -> object:
+            look()
+            return real[name](*given, **named)
+
+        return reduction
+
+    for name in real:
+        setattr(TorchBackend, name, looked(name))
+    try:
+        yield
+    finally:
+        for name, method in real.items():
+            setattr(TorchBackend, name, method)
 
 
 def measured(stage: int, precision: str, world: int, device: torch.device) -> dict[str, int]:
     run = run_of(precision, "selective", zero_stage=stage, ranks_per_node=world, micro_batch=1, global_batch=2 * world)
-    before = alive()
+    gc.collect()
+    others = [
+        t for t in gc.get_objects() if isinstance(t, torch.Tensor)
+    ]  # held, so that no new tensor gets their place
+    before = held(others)
     model = built(run)
     recompute(model, run.recompute)
     engine = build_engine(model, run)
     weights = held(t for p in engine.module.parameters() for t in (p.detach(), getattr(p, "ds_tensor", None)))
     ids = torch.randint(ROWS, (1, LENGTH))
-    gathered: list[int] = []
-    flatten = engine.flatten
+    most = optimizer = gradients = 0
 
-    def gather(tensors: list[torch.Tensor]) -> torch.Tensor:
-        """What the other stages do when a reduction comes."""
-        flat = flatten(tensors)
-        gathered.append(0 if flat.data_ptr() == tensors[0].data_ptr() else flat.nbytes)
-        return flat
+    def beside() -> int:
+        """Bytes of all that is there now, but for weights and the optimizer's state."""
+        # Stage 3 leaves matrices below 100,000 numbers in one piece; a real model has none.
+        whole = held(p.detach() for p in engine.module.parameters())
+        known = before | weights | whole | optimizers(engine)
+        return sum(size for place, size in alive().items() if place not in known)
 
-    engine.flatten = gather
-    # The embedding's gradient is the last to come.
-    next(iter(engine.module.parameters())).register_hook(lambda _: gathered.append(sum(buckets(engine).values())))
-    optimizer = gradients = 0
-    for _ in range(2 * run.accumulation):
-        loss = engine(**model_inputs("sdpa", ids, torch.arange(LENGTH).expand(1, LENGTH), device)).logits.float().mean()
-        engine.backward(loss)
-        del loss
-        whole = held(
-            p.detach() for p in engine.module.parameters()
-        )  # stage 3 leaves matrices below 100,000 numbers in one piece; a real model has none
-        known = before | weights | whole | (moments := optimizers(engine)) | buckets(engine)
-        optimizer = max(optimizer, sum(size for place, size in moments.items() if place not in weights))
-        gradients = max(gradients, sum(size for place, size in alive().items() if place not in known))
-        set_rate(engine, 1e-4)
-        engine.step()
-    return {"weights": sum(weights.values()), "gradients": gradients, "optimizer": optimizer, "buckets": max(gathered)}
+    def look() -> None:
+        nonlocal most
+        most = max(most, beside())
+
+    with looking(look):
+        for _ in range(2 * run.accumulation):
+            inputs = model_inputs("sdpa", ids, torch.arange(LENGTH).expand(1, LENGTH), device)
+            loss = engine(**inputs).logits.float().mean()
+            engine.backward(loss)
+            del loss
+            # Buckets may outlive the pass that filled them.
+            found = (b.buffer for b in getattr(engine.optimizer, "ipg_buckets", {}).values())
+            standing = held(t for buffer in found for t in (buffer if isinstance(buffer, list) else [buffer]))
+            optimizer = max(optimizer, sum(n for place, n in optimizers(engine).items() if place not in weights))
+            gradients = max(gradients, beside() - sum(standing.values()))
+            set_rate(engine, 1e-4)
+            engine.step()
+    return {
+        "weights": sum(weights.values()),
+        "optimizer": optimizer,
+        "gradients": gradients,
+        "gradients and buckets": most,
+    }
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -13,9 +14,10 @@ from neo_assets.cli import app
 from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import JobFolder
 from neo_assets.core.recipe import load
-from neo_assets.core.store import Store
-from neo_assets.pretrain.asked import not_anothers, note_asked, own_runs
+from neo_assets.core.store import MadeFrom, Outcome, Store
+from neo_assets.pretrain.asked import asked_runs, not_anothers, note_asked
 from neo_assets.pretrain.runs import find_run
+from neo_assets.release.commands import scores
 from tests.training.runs import small_job, write_shards
 
 MINE, THEIRS, NOBODYS = "a" * 32, "b" * 32, "c" * 32
@@ -78,7 +80,7 @@ def test_the_job_asked_for_last_is_meant_even_where_an_older_one_is_younger(stor
     job(store, THEIRS, 100)
     for fingerprint in (THEIRS, MINE, THEIRS):
         note_asked(store, "ci", "main", fingerprint)
-    assert own_runs(store, "ci", "main") == [MINE, THEIRS]
+    assert asked_runs(store, "ci", "main") == [MINE, THEIRS]
     assert neo("logs", "main") == "log of b\n"
 
 
@@ -91,3 +93,46 @@ def test_a_run_that_two_recipes_asked_for_is_of_both(store: Store) -> None:
 def test_a_job_that_is_gone_is_not_called_never_started(store: Store) -> None:
     note_asked(store, "ci", "main", MINE)
     assert "the job of run 'main' is not in the store any more" in neo("watch", "main")
+    assert "what it made" not in neo("watch", "main")
+
+
+def test_a_newer_job_that_nobody_noted_does_not_stand_before_the_recipes_own(store: Store) -> None:
+    job(store, MINE, 100)
+    job(store, NOBODYS, 1)
+    note_asked(store, "ci", "main", MINE)
+    assert neo("logs", "main") == "log of a\n"
+    assert find_run(store, load("ci"), "main").spec.work_fingerprint == MINE
+
+
+def test_in_a_store_without_notes_the_newest_job_is_meant_though_an_older_one_is_built(store: Store) -> None:
+    job(store, MINE, 100)
+    job(store, NOBODYS, 1)
+    store.set_head("ci", "pretraining/main", "pretraining/main", MINE)
+    assert neo("logs", "main") == "log of c\n"
+
+
+def score(store: Store, run: str, value: float) -> Path:
+    """A score of step 10 of a run called `main`."""
+    name = f"0000010-{run[:8]}"
+    row = {"run": "main", "step": 10, "tokens": 1, "checkpoint": name, "task": "t", "metric": "acc", "value": value}
+    row |= {"main": True, "n": 4, "shots": 0, "identity": "i", "lang": "en", "chance": 0.25, "higher_is_better": True}
+    made_from = MadeFrom(config={"attempt": 1, "checkpoint": name}, code={}, libraries={}, inputs={})
+    return store.build("eval_scores/main", made_from, lambda out: Outcome(digest=name, tables={"scores": [row]}))[
+        0
+    ].path
+
+
+def test_scores_and_what_is_verified_are_the_recipes_own(store: Store) -> None:
+    mine, theirs = score(store, MINE, 0.5), score(store, THEIRS, 0.9)
+    note_asked(store, "ci", "main", MINE)
+    note_asked(store, "somebody elses", "main", THEIRS)
+    assert [row["value"] for row in json.loads(neo("scores", "--json"))] == [0.5]
+    assert [folder for _, folder in scores(store, load("ci"))] == [mine] != [theirs]
+    note_asked(store, "somebody elses", "main", MINE)
+    assert [row["value"] for row in json.loads(neo("scores", "--json"))] == [0.5]  # asked for by both
+
+
+def test_a_run_of_which_only_others_have_scores_is_told(store: Store) -> None:
+    score(store, THEIRS, 0.9)
+    note_asked(store, "somebody elses", "main", THEIRS)
+    assert "no score of a run 'main' of recipe 'ci'" in neo("scores", "main")

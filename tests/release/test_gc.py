@@ -16,7 +16,7 @@ from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import ALIVE, Attempt, JobFolder, JobSpec, JobState
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MANIFEST, PARTIAL, Artifact, InputRef, MadeFrom, Manifest, Outcome, Store, input_refs
-from neo_assets.pretrain.asked import note_asked, own_runs
+from neo_assets.pretrain.asked import asked_runs, not_anothers, note_asked
 from neo_assets.release.gc import collectable, older_than
 from resources.compute.local import LocalCompute
 from training.spec import checkpoint_name
@@ -251,6 +251,7 @@ def test_the_build_of_a_recipe_that_is_gone_is_named_and_can_be_let_go(
     store.set_head("ci", "matrix", "matrix", mine.fingerprint)
     store.set_head("gone", "matrix", "matrix", theirs.fingerprint)
     note_asked(store, "gone", "main", RUN)
+    store.set_head("gone", "pretraining/main", "pretraining/main", PARENT)
     printed = CliRunner().invoke(app, ["gc"]).output
     assert (
         "builds of recipes that are not in recipes/ are kept, too: gone; `neo gc --forget gone` lets go of one"
@@ -259,7 +260,10 @@ def test_the_build_of_a_recipe_that_is_gone_is_named_and_can_be_let_go(
     done = CliRunner().invoke(app, ["gc", "--forget", "gone", "--grace", "0", "--remove"])
     assert done.exit_code == 0, done.output
     assert not theirs.path.exists() and mine.path.exists()
-    assert store.recipes() == ["ci"] and own_runs(store, "gone", "main") == []
+    assert store.recipes() == ["ci"]
+    # What it trained stays its own: nobody else's `main` shall mean it.
+    assert asked_runs(store, "gone", "main") == [RUN, PARENT]
+    assert not any(not_anothers(store, "ci", "main")(fingerprint) for fingerprint in (RUN, PARENT))
     for name, why in (("gone", "the store has no build of it; it has: ci"), ("ci", "that is the recipe in use")):
         refused = CliRunner().invoke(app, ["gc", "--forget", name])
         assert refused.exit_code != 0 and why in str(refused.exception)
