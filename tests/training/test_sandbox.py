@@ -39,12 +39,24 @@ def no_process_survives() -> Iterator[None]:
 
 
 def pid_namespaces() -> set[str]:
+    """Namespaces of all processes but those that another process of the suite has started, beside this one."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            found.add(str((process / "ns/pid").readlink()))
+            if os.getppid() not in ancestors(int(process.name)):
+                found.add(str((process / "ns/pid").readlink()))
         except OSError:
             continue
+    return found
+
+
+def ancestors(pid: int) -> list[int]:
+    """Parents of a process, the nearest first, up to this one; whoever lost its parent has only the first of all."""
+    found: list[int] = []
+    while pid > 1 and pid != os.getpid():
+        status = Path(f"/proc/{pid}/status").read_text()
+        pid = int(status.partition("PPid:")[2].split()[0])
+        found.append(pid)
     return found
 
 
