@@ -23,7 +23,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.reach import Place, needed, needed_by, ungathered, unreadable_jobs
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import RECIPES
-from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Store
+from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Row, Store
 from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.pretrain.asked import note_asked
 from resources.compute import open_compute
@@ -68,21 +68,13 @@ def gc(
     """
     recipe, store = load(), Store(store_root())
     without = forgotten or []
-    if unknown := [name for name in without if name == recipe.name or name not in store.recipes()]:
-        raise NeoError(
-            f"--forget {unknown[0]}: "
-            + (
-                "that is the recipe in use"
-                if unknown[0] == recipe.name
-                else f"the store has no build of it; it has: {', '.join(store.recipes())}"
-            )
-        )
+    _refuse_to_forget(store, recipe, without)
     compute = open_compute(recipe.compute, store.root)
     everything, doubts, kept = collectable(store, recipe, compute, without)
     if remove and doubts:
         raise NeoError(f"nothing was removed, because not everything can be judged: {'; '.join(doubts)}")
     found, young = older_than(everything, grace * 3600)
-    rows = []
+    rows: list[Row] = []
     for item in found:
         size = item.size()
         rows.append(
@@ -99,17 +91,7 @@ def gc(
     if as_json:
         show(rows, as_json)
         return
-    locks = [r for r in rows if r["asset"] == LOCK]
-    shown = [r for r in rows if r["asset"] != LOCK] + (
-        [locks[0] | {"fingerprint": f"{len(locks)} files", "bytes": sum(int(str(r["bytes"])) for r in locks)}]
-        if locks
-        else []
-    )
-    show(
-        shown if remove else [{n: v for n, v in r.items() if n != "removed"} for r in shown],
-        False,
-        empty="nothing to remove: everything else is needed by a build or a job",
-    )
+    _tell(rows, remove)
     for line in [
         *(f"not judged: {doubt}" for doubt in doubts),
         *kept,
@@ -119,15 +101,33 @@ def gc(
         print(f"\n{line}")
     if rows:
         total = sum(int(str(r["bytes"])) for r in rows)
-        again = [
-            "--remove",
-            *(f"--forget {name}" for name in without),
-            *([f"--grace {grace:g}"] * (grace != GRACE_HOURS)),
-        ]
+        again = ["--remove", *(f"--forget {name}" for name in without)]
+        again += [f"--grace {grace:g}"] if grace != GRACE_HOURS else []
         print(
             f"\n{total:,} bytes in {counted(len(rows), 'folder or file')}"
             + (" removed" if remove else f"; `neo gc {' '.join(again)}` removes them")
         )
+
+
+def _refuse_to_forget(store: Store, recipe: Recipe, names: Collection[str]) -> None:
+    """Raises NeoError for the recipe in use, and for one that the store has no build of."""
+    for name in names:
+        if name == recipe.name:
+            raise NeoError(f"--forget {name}: that is the recipe in use")
+        if name not in store.recipes():
+            raise NeoError(f"--forget {name}: the store has no build of it; it has: {', '.join(store.recipes())}")
+
+
+def _tell(rows: list[Row], remove: bool) -> None:
+    """The table for a person: locks in one line."""
+    locks = [r for r in rows if r["asset"] == LOCK]
+    shown = [r for r in rows if r["asset"] != LOCK]
+    if locks:
+        size = sum(int(str(r["bytes"])) for r in locks)
+        shown.append(locks[0] | {"fingerprint": f"{len(locks)} files", "bytes": size})
+    columns = [n for n in ("asset", "fingerprint", "bytes", "removed") if remove or n != "removed"]
+    empty = "nothing to remove: everything else is needed by a build or a job"
+    show([{n: r[n] for n in columns} for r in shown], False, empty=empty)
 
 
 def older_than(items: list[Collectable], grace_s: float) -> tuple[list[Collectable], list[Collectable]]:
