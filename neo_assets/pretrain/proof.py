@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
@@ -25,6 +26,9 @@ from training.foreign import content_digest
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start, checkpoint_name
 from training.streams import stream_facts
+
+if TYPE_CHECKING:
+    from training.certificate import Certificate
 
 PROOFS = "proofs"
 """Folder of the store that keeps what was proved, when and on which machine."""
@@ -117,16 +121,28 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
         )
     )
 
+    claims += _data_claims(run, step, certificate, start_tokens)
+    if certificate.origin:
+        start = _digest_of_start(run)
+        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + (
+            "" if start else f"; {run.start()} is not there, or damaged"
+        )
+        claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
+    return claims
+
+
+def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_tokens: int) -> list[Claim]:
+    """What a certificate says of the data: which stream, how far in it, how many tokens were trained on."""
     stream, order = (ledger := run.ledger()).stream, ledger.order
     facts = stream_facts(run.shards)
     files = digest_json({n: digest_file(run.shards / n) for n in ("tokens.bin", "offsets.npy")})
-    claims.append(
+    claims = [
         Claim(
             "the token stream is the one it was trained on",
             facts["digest"] == files == certificate.stream,
             certificate.stream,
         )
-    )
+    ]
     places = (step - certificate.first_step) * run.config.run.global_batch
     at = int(order.samples_at(places))
     claims.append(Claim("the next sample follows from the step", at == certificate.next_sample, f"sample {at:,}"))
@@ -136,12 +152,6 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     claims.append(
         Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}")
     )
-    if certificate.origin:
-        start = _digest_of_start(run)
-        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + (
-            "" if start else f"; {run.start()} is not there, or damaged"
-        )
-        claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
     return claims
 
 
