@@ -16,7 +16,7 @@ from benchmarks.common import best, megabytes, row, texts
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
-from neo_assets.quality.decontaminate import build_index, overlaps
+from neo_assets.quality.decontaminated import build_index, overlaps
 from neo_assets.text.searched import read_searched
 
 

@@ -14,8 +14,8 @@ import xxhash
 
 from benchmarks.common import best, edited, megabytes, row, texts
 from neo_assets.core.recipe.data import SimilarLineDedup
-from neo_assets.dedup import line_kernels, lines, substring, substring_kernels
-from neo_assets.text import kernels as text_kernels
+from neo_assets.dedup import line_dedup, line_kernels, substring_dedup, substring_kernels
+from neo_assets.text import text_kernels
 from neo_assets.text.tokens import buffers, string_array
 
 TARGET_MB = 50
@@ -43,8 +43,8 @@ def main() -> None:
 
         def cut() -> float:
             marks = np.zeros(len(held.data) // 8 + 1, np.uint8)  # noqa: B023
-            found = substring.windows(held.data, held.offsets, 50, 1, 0, 0)  # noqa: B023
-            repeats = substring.mark([found], marks)
+            found = substring_dedup.windows(held.data, held.offsets, 50, 1, 0, 0)  # noqa: B023
+            repeats = substring_dedup.mark([found], marks)
             out, offsets, removed = (
                 np.empty(len(held.data), np.uint8),  # noqa: B023
                 np.zeros(len(some) + 1, np.int64),  # noqa: B023
@@ -58,7 +58,7 @@ def main() -> None:
         row(f"substring, windows of 50 characters ({repeated:.0%} repeated)", mb, seconds, len(some))
 
         def hashed() -> float:
-            hashes, _ = lines.paragraph_hashes(held, 0)  # noqa: B023
+            hashes, _ = line_dedup.paragraph_hashes(held, 0)  # noqa: B023
             bits = text_kernels.table_bits(len(hashes) + 1)
             seen = np.empty(len(hashes), np.bool_)
             line_kernels.seen_before(hashes, np.zeros(1 << bits, np.uint64), bits, seen)
@@ -80,7 +80,7 @@ def main() -> None:
         row(f"paragraphs, hashed and looked up ({share:.0%} repeated)", mb, ours, len(some), theirs)
         row("xxh3 and a Python set", mb, theirs, len(some))
         settings = SimilarLineDedup(kind="similar_line", max_distance=0.1, exact_below=15, min_chars=20)
-        seconds, _ = best(lambda: lines.without_similar_lines(held, settings), passes=1)  # noqa: B023
+        seconds, _ = best(lambda: line_dedup.without_similar_lines(held, settings), passes=1)  # noqa: B023
         row("similar lines within documents", mb, seconds, len(some))
 
 

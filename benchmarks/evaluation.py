@@ -28,7 +28,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.evaluation import Benchmark, Harness, Translation
 from neo_assets.core.store import Store, Workspace
-from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_benchmarks
+from neo_assets.tasks.benchmark_items import benchmark_items_input, collect_benchmarks
 from tests.training.hub_data import write_hub_folder
 from training.tasks import lm_eval_config, lm_eval_record, read_tasks
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from benchmarks.common import best, megabytes, row, texts
 from neo_assets.core.recipe import load
-from neo_assets.quality.pii import _ID_CHECK, _ID_WEIGHTS, _WORTH_A_LOOK, masked
+from neo_assets.quality.pii_masked import _ID_CHECK, _ID_WEIGHTS, _WORTH_A_LOOK, masked
 
 FULL = {ord(c): ord(c) + 0xFEE0 for c in "0123456789@.-+abcdefghijklmnopqrstuvwxyzX"}
 

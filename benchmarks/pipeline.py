@@ -17,7 +17,7 @@ import selectolax.lexbor
 import trafilatura
 from resiliparse.extract.html2text import extract_plain_text
 
-from neo_assets.build import declared
+from neo_assets.build import stages
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
@@ -33,7 +33,7 @@ def body_text(html: str) -> str:
 
 def main() -> None:
     recipe = load("laptop")
-    store, entries = Store(store_root()), declared(recipe)
+    store, entries = Store(store_root()), stages(recipe)
     files = sorted(p for p in demo_folder().rglob("*.html") if any(part in p.parts for part in ("en-US", "zh-CN")))
     pages = [p.read_text(errors="replace") for p in random.Random(1).sample(files, SAMPLE)]
     size = sum(len(p.encode()) for p in pages) / 1e6
@@ -66,7 +66,7 @@ def main() -> None:
                 Store(Path(scratch)).build(
                     name,
                     entry.made_from(inputs),
-                    lambda out, entry=entry, inputs=inputs: entry.stage(entry.config, inputs, out),
+                    lambda out, entry=entry, inputs=inputs: entry.run(entry.config, inputs, out),
                 )  # type: ignore[misc]
                 told[name.split("/")[0]] = told.get(name.split("/")[0], 0.0) + time.process_time() - begin
         if turn == "measured":

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.common import edited, texts
-from neo_assets.build import declared
+from neo_assets.build import stages
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe import Recipe, load
@@ -82,11 +82,11 @@ def recipe() -> Recipe:
 
 def run_step(root: Path, name: str) -> None:
     """One artifact in this process; prints its seconds and peak memory (its own and its workers')."""
-    store, entry = Store(root), declared(recipe())[name]
+    store, entry = Store(root), stages(recipe())[name]
     inputs = {n: store.head("scale", n) for n in entry.reads}
     begin = time.monotonic()
     made, _ = store.build(
-        name, entry.made_from(inputs), lambda out: entry.stage(entry.config, inputs, out), workers=WORKERS
+        name, entry.made_from(inputs), lambda out: entry.run(entry.config, inputs, out), workers=WORKERS
     )
     seconds = time.monotonic() - begin
     store.set_head("scale", name, name, made.fingerprint)

@@ -21,7 +21,7 @@ from statistics import median
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from neo_assets.evaluate.page import Comparator, Gate, Generation, ScorePage, ScoreRow, write_page
+from neo_assets.scores.score_page import Comparator, Gate, Generation, ScorePage, ScoreRow, write_page
 
 PROMPTS = [
     ("en", "The crawler fetched a page and"),

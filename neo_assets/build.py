@@ -1,42 +1,93 @@
-"""From a recipe to Dagster's Definitions: all groups in the order of the story, and the jobs, sensors and schedules
-over them.
+"""From a recipe to Dagster's Definitions: every room's stages in the order of the story, and the jobs, sensors and
+schedules over them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 
 from neo_assets.asking import dead_runs
+from neo_assets.clean import assets as clean
 from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
-from neo_assets.declare import Declared, key, label
+from neo_assets.core.stage import Stage, steps
+from neo_assets.corpus import assets as corpus
+from neo_assets.crawl import assets as crawl
+from neo_assets.declare import asset_of, key, label
+from neo_assets.evaluate import assets as evaluate
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
-from neo_assets.pretrain.sensors import watcher
-from neo_assets.release import assets as release
+from neo_assets.evaluate.by_checkpoint import by_checkpoint
+from neo_assets.extract import assets as extract
+from neo_assets.pretrain import assets as pretrain
+from neo_assets.quality import assets as quality
+from neo_assets.report import assets as report
+from neo_assets.runs.sensors import watcher
+from neo_assets.scores import assets as scores
+from neo_assets.tasks import assets as tasks
+from neo_assets.tokenizer import assets as tokenizer
 from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
 
-GROUPS = (*release.STORY, release)
+STORY = (tasks, crawl, extract, clean, quality, corpus, tokenizer, pretrain, evaluate, scores)
+"""Rooms that tell their stages in ``assets.py``, before the report, which reads all of them."""
+ROOMS = (
+    "tasks",
+    "crawl",
+    "extract",
+    "clean",
+    "dedup",
+    "quality",
+    "corpus",
+    "tokenizer",
+    "pretrain",
+    "evaluate",
+    "scores",
+    "report",
+)
+"""Rooms with artifacts in the order of the story: the groups of the asset graph, numbered so that lists follow it."""
 BY_STEP = ("checkpoint", "hf_model", "eval_scores")
-DATA_GROUPS = ("crawl", "extract", "clean", "dedup", "quality", "corpus")
+DATA_ROOMS = ("tasks", "crawl", "extract", "clean", "dedup", "quality", "corpus")
 
 
-def declared(recipe: Recipe) -> dict[str, Declared]:
-    """What every unpartitioned artifact of a recipe is made from, in the order of the story."""
-    entries = {name: entry for group in GROUPS for name, entry in group.declared(recipe).items()}
+def stages(recipe: Recipe) -> dict[str, Stage[Any]]:
+    """Every unpartitioned artifact of a recipe by its name, each after what it reads."""
+    told = [replace(stage, room=_name(room)) for room in STORY for stage in room.stages(recipe)]
+    told = _each_after_what_it_reads([*told, *steps(recipe)], recipe)
+    told += [replace(stage, room=_name(report)) for stage in report.stages(recipe, told)]
     known: dict[str, str] = {}
-    for name in entries:
-        if (other := known.setdefault(label(name), name)) != name:
+    for stage in told:
+        if (other := known.setdefault(label(stage.name), stage.name)) != stage.name:
             raise BadInput(
-                f"recipe '{recipe.name}': {other} and {name} would both be called {label(name)} in Dagster; rename a"
-                " source or run"
+                f"recipe '{recipe.name}': {other} and {stage.name} would both be called {label(stage.name)} in Dagster;"
+                " rename a source or run"
             )
-    return entries
+    return {stage.name: stage for stage in told}
 
 
-def artifact_named(text: str, entries: Mapping[str, Declared], recipe: Recipe) -> str:
+def _name(room: object) -> str:
+    return str(getattr(room, "__name__", "")).split(".")[1]
+
+
+def _each_after_what_it_reads(told: Iterable[Stage[Any]], recipe: Recipe) -> list[Stage[Any]]:
+    """The stages in the order of the rooms, put off until what they read has come."""
+    waiting = sorted(told, key=lambda stage: ROOMS.index(stage.room))
+    names = {stage.name for stage in waiting}
+    out: dict[str, Stage[Any]] = {}
+    while waiting:
+        ready = next((s for s in waiting if all(r in out for r in (*s.reads, *s.after) if r in names)), None)
+        if ready is None:
+            circle = ", ".join(stage.name for stage in waiting)
+            raise BadInput(f"recipe '{recipe.name}': stages read each other in a circle, or nothing makes it: {circle}")
+        out[ready.name] = ready
+        waiting.remove(ready)
+    return list(out.values())
+
+
+def artifact_named(text: str, entries: Mapping[str, Stage[Any]], recipe: Recipe) -> str:
     """The artifact a person means by ``clean_docs/en``, or by Dagster's ``clean_docs_en``."""
     for name in entries:
         if text in (name, label(name)):
@@ -51,54 +102,45 @@ def artifact_named(text: str, entries: Mapping[str, Declared], recipe: Recipe) -
     )
 
 
+def group(room: str) -> str:
+    """A room's group in the asset graph: '05_dedup'."""
+    return f"{ROOMS.index(room) + 1:02}_{room}"
+
+
 def build_definitions(recipe: Recipe) -> dg.Definitions:
     """Everything Dagster shows and runs for one recipe."""
-    assets = [asset for group in GROUPS for asset in group.assets(recipe)]
-    by_step = (
-        dg.AssetSelection.assets(
-            *(
-                asset.key
-                for asset in assets
-                if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None
-            )
-        )
-        if recipe.runs
-        else dg.AssetSelection.assets()
-    )
-    external = dg.AssetSelection.assets(*(asset.key for asset in assets if isinstance(asset, dg.AssetSpec)))
-    runs = [key(f"{stage}/{name}") for name in recipe.runs for stage in ("run_plan", "pretraining")]
-    shared = ("benchmark_items", "heldout_tasks", "contamination", "score_matrix", "comparison")
-    evaluations = dg.AssetSelection.assets(
-        *(key(f"evaluation/{name}") for name in recipe.runs), *(key(name) for name in shared)
-    )
+    told = stages(recipe)
+    made = [asset_of(stage, recipe, group(stage.room)) for stage in told.values()]
+    by_step = list(by_checkpoint(recipe, exported_in=group("evaluate"), scored_in=group("evaluate")))
+    external = list(pretrain.checkpoints(recipe, group("pretrain")))
     reevaluate = dg.define_asset_job(
         "reevaluate",
-        evaluations,
+        _those_in(told, "tasks", "evaluate", "scores"),
         description="Scores whatever has no score under today's tasks; scheduled.",
         config=CONSOLE,
     )
     jobs = [
         dg.define_asset_job(
             "factory",
-            dg.AssetSelection.all() - by_step - external,
+            dg.AssetSelection.assets(*(key(name) for name in told)),
             description="Everything the recipe asks for, from raw crawl to report. What exists is reused.",
             config=CONSOLE,
         ),
         dg.define_asset_job(
             "crawl_and_clean",
-            dg.AssetSelection.groups(*DATA_GROUPS),
+            _those_in(told, *DATA_ROOMS),
             description="From raw crawl to the mixture.",
             config=CONSOLE,
         ),
         dg.define_asset_job(
             "pretrain",
-            dg.AssetSelection.assets(*runs),
+            _those_in(told, "pretrain"),
             description="Plan and train every run, on token shards that exist.",
             config=CONSOLE,
         ),
         dg.define_asset_job(
             "evaluate",
-            evaluations,
+            _those_in(told, "tasks", "evaluate", "scores"),
             description=(
                 "Export and score every due checkpoint that has no score under today's tasks, gather all scores, and"
                 " judge the last checkpoints: fails if a blocking gate refuses."
@@ -108,11 +150,15 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         reevaluate,
     ]
     return dg.Definitions(
-        assets=assets,
+        assets=[*made, *external, *by_step],
         jobs=jobs,
-        sensors=[*evaluation_sensors(recipe), watcher(recipe, declared(recipe)), dead_runs],
+        sensors=[*evaluation_sensors(recipe), watcher(recipe, told), dead_runs],
         schedules=[evaluation_schedule(recipe, reevaluate)],
         resources=resources(recipe),
         executor=dg.in_process_executor,
         loggers={"console": terse_console},
     )
+
+
+def _those_in(told: Mapping[str, Stage[Any]], *rooms: str) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(key(name) for name, stage in told.items() if stage.room in rooms))

@@ -15,8 +15,10 @@ from neo_assets.core.errors import NeoError
 from neo_assets.corpus import commands as corpus
 from neo_assets.crawl import commands as crawl
 from neo_assets.evaluate import commands as evaluate
-from neo_assets.pretrain import commands as pretrain
-from neo_assets.release import commands as release
+from neo_assets.house import commands as house
+from neo_assets.runs import commands as runs
+from neo_assets.scores import commands as scores
+from neo_assets.tasks import commands as tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="NeoFoundry: what exists, why, and what runs.",
 )
-for stage in (crawl, clean, corpus, pretrain, evaluate, release):
-    stage.register(app)
+for room in (crawl, clean, corpus, runs, tasks, evaluate, scores, house):
+    room.register(app)
 
 
 def main() -> None:

@@ -1,31 +1,31 @@
-"""The shared Dagster glue: keys, and the one way an asset is declared, resolved, called and reported.
+"""The shared Dagster glue: keys, and the one way a stage becomes an asset: resolved, made or found, reported.
 
-A stage is a plain function ``(config, inputs, workspace) -> Outcome``. :func:`artifact` turns it into an asset: its
-docstring is the description, its config, code and libraries are the ``code_version``, its reads are the edges. The body
-looks up what this recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures
-and checks.
+A stage (``core/stage.py``) says what it is; :func:`asset_of` turns that into an asset: its function's docstring is the
+description, its config, code and libraries are the ``code_version``, its reads are the edges. The body looks up what
+this recipe's build used last for every input, finds or makes the artifact, and reports numbers, pictures and checks.
 """
 
 import base64
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.metadata import CodeReferencesMetadataValue, LocalFileCodeReference
 from pydantic import BaseModel
 
-from neo_assets.core.code import code_of, code_reachable_from, libraries_reachable_from
 from neo_assets.core.errors import NeoError
-from neo_assets.core.fingerprint import code_version
 from neo_assets.core.frozen import refuse_what_was_edited
-from neo_assets.core.recipe import Recipe, identity
-from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Row, Scalar, Store, Workspace, input_refs
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.stage import Stage
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
+from resources.compute.base import Compute
 from resources.console import progress_of
+from resources.ledger import Ledger
 
-Stage = Callable[[Any, Mapping[str, Artifact], Workspace], Outcome]
+C = TypeVar("C", bound=BaseModel)
 PICTURE_BYTES = 200_000
 """Larger pictures are left in the store instead of being copied into every event."""
 
@@ -43,131 +43,111 @@ def label(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What an asset is made from, as far as it is known when definitions load."""
+class Making:
+    """Where and with what an artifact is being made: the recipe's build, its inputs, and the resources it named."""
 
-    name: str
-    stage: Callable[..., Outcome]
-    config: BaseModel
-    reads: Sequence[str] = ()
-    parts: Mapping[str, str] = field(default_factory=dict)  # input name -> the part of it that counts
-    programs: Sequence[str] = ()
-    found: Sequence[str] = ()  # fields of the config that are filled in when it is made
+    context: dg.AssetExecutionContext
+    recipe: Recipe
+    store: Store
+    inputs: Mapping[str, Artifact]
 
     @property
-    def code(self) -> dict[str, str]:
-        # A job's artifact is made by the program; a change in the code that watches it must not cost a training run.
-        return (
-            {**code_reachable_from(self.programs), "stage": self.name.split("/")[0]}
-            if self.programs
-            else code_of(self.stage)
-        )
+    def compute(self) -> Compute:
+        compute: Compute = self.context.resources.compute.open()
+        return compute
 
     @property
-    def libraries(self) -> dict[str, str]:
-        return libraries_reachable_from(self.programs or [self.stage.__module__])
+    def ledger(self) -> Ledger:
+        ledger: Ledger = self.context.resources.ledger.open()
+        return ledger
 
-    @property
-    def version(self) -> str:
-        return code_version(identity(self.config), self.code, self.libraries)
-
-    def expected(self, made: MadeFrom, inputs: Mapping[str, Artifact]) -> MadeFrom:
-        """What ``made`` would be made from now, if what is only found while making it were as it was then."""
-        now = self.made_from(inputs)
-        return now.model_copy(
-            update={"config": now.config | {name: made.config[name] for name in self.found if name in made.config}}
-        )
-
-    def made_from(self, inputs: Mapping[str, Artifact]) -> MadeFrom:
-        return MadeFrom(
-            config=identity(self.config),
-            code=self.code,
-            libraries=self.libraries,
-            inputs=input_refs(inputs, self.parts),
-        )
+    def log(self, line: str) -> None:
+        self.context.log.info(line)
 
 
-def artifact(
-    recipe: Recipe,
-    group: str,
-    declared: Declared,
-    *,
-    checks: Sequence[str],
-    warns: Collection[str] = (),
-    kinds: Sequence[str],
-    deps: Sequence[str] = (),
-    call: (
-        Callable[[dg.AssetExecutionContext, Store, MadeFrom, Mapping[str, Artifact], Workspace], Outcome] | None
-    ) = None,
-    after: Callable[[dg.AssetExecutionContext, Store, Artifact], None] | None = None,
-    refine: Callable[[dg.AssetExecutionContext, Store, Mapping[str, Artifact]], BaseModel] | None = None,
-    required_resources: Sequence[str] = (),
-    pool: str | None = None,
-) -> dg.AssetsDefinition:
-    """Declare one unpartitioned artifact.
+@dataclass(frozen=True)
+class AttendedStage(Stage[C], Generic[C]):
+    """A stage that needs more than its inputs while it is made: a job, the store, what only this Dagster run knows.
 
-    ``checks`` are the names of the checks its stage returns, all judged in the same step; ``warns`` those of them that
-    stop nothing. ``call`` replaces the plain call of the stage where it needs more than inputs (a job); ``after`` runs
-    once the artifact is there, made or found; ``refine`` gives the config where it depends on what this Dagster run
-    asks for. ``deps`` are further edges that the stage does not read through the store. ``pool`` names the concurrency
-    pool that an instance may limit; without a limit it means nothing.
+    Each of the three is the plain thing here; a stage overrides what it does otherwise.
     """
 
+    def settled(self, at: Making) -> C:
+        """The config with what is only known when the artifact is made (the fields named in ``found``)."""
+        return self.config
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        """Make the artifact of this stage, whose config is settled."""
+        return self.run(self.config, at.inputs, out)
+
+    def made(self, at: Making, artifact: Artifact) -> None:
+        """Called when the artifact is there, made now or found."""
+
+
+def asset_of(stage: Stage[Any], recipe: Recipe, group: str) -> dg.AssetsDefinition:
+    """The asset of one unpartitioned artifact; its checks are all judged in the same step."""
+
     @dg.multi_asset(
-        name=label(declared.name),
+        name=label(stage.name),
         specs=[
             dg.AssetSpec(
-                key(declared.name),
-                deps=[key(n) for n in (*declared.reads, *deps)],
+                key(stage.name),
+                deps=[key(n) for n in (*stage.reads, *stage.after)],
                 group_name=group,
-                description=description(declared.stage),
-                code_version=declared.version,
-                kinds=set(kinds),
+                description=description(stage.run),
+                code_version=stage.version,
+                kinds=set(stage.kinds),
                 owners=[recipe.owner],
-                metadata=code_reference(declared.stage),
+                metadata=code_reference(stage.run),
             )
         ],
         check_specs=[
-            dg.AssetCheckSpec(c, asset=key(declared.name), blocking=c not in warns, description=check_description(c))
-            for c in checks
+            dg.AssetCheckSpec(c.name, asset=key(stage.name), blocking=c.blocking, description=c.says)
+            for c in stage.claims
         ],
-        required_resource_keys={"store", *required_resources},
-        pool=pool,
+        required_resource_keys={"store", *stage.resources},
+        pool=stage.pool,
     )
     def body(context: dg.AssetExecutionContext) -> Any:
         store: Store = context.resources.store.open()
         guard_instance(context, recipe)
-        inputs = {name: store.head(recipe.name, name) for name in declared.reads}
-        entry = replace(declared, config=refine(context, store, inputs)) if refine else declared
-        made_from = entry.made_from(inputs)
-
-        def work(out: Workspace) -> Outcome:
-            if call:
-                return call(context, store, made_from, inputs, out)
-            outcome = entry.stage(entry.config, inputs, out)
-            refuse_what_was_edited(made_from.code)
-            return outcome
-
-        made, reused = store.build(
-            declared.name, made_from, work, context.log.info, recipe.compute.workers, progress_of(context)
-        )
-        store.set_head(recipe.name, declared.name, declared.name, made.fingerprint)
-        if after:
-            after(context, store, made)
+        at = Making(context, recipe, store, {name: store.head(recipe.name, name) for name in stage.reads})
+        made, reused = build(stage, at)
         context.log.info(summary(made, reused))
         for check in made.verdict:
             if not check.passed:
                 (context.log.error if check.blocking else context.log.warning)(
                     f"{check.name} {'refuses' if check.blocking else 'warns'}: {check.detail}"
                 )
+        claimed = {claim.name for claim in stage.claims}
         yield dg.MaterializeResult(
-            asset_key=key(declared.name),
+            asset_key=key(stage.name),
             metadata=metadata(made, reused),
             data_version=dg.DataVersion(made.manifest.digest),
-            check_results=[check_result(declared.name, c) for c in made.verdict if c.name in checks],
+            check_results=[check_result(stage.name, c) for c in made.verdict if c.name in claimed],
         )
 
     return body
+
+
+def build(stage: Stage[Any], at: Making) -> tuple[Artifact, bool]:
+    """Find or make a stage's artifact and note it in the recipe's build; whether it was found."""
+    attended = replace(stage, config=stage.settled(at)) if isinstance(stage, AttendedStage) else None
+    entry = attended or stage
+    made_from = entry.made_from(at.inputs)
+
+    def work(out: Workspace) -> Outcome:
+        outcome = attended.make(at, out) if attended else entry.run(entry.config, at.inputs, out)
+        if not entry.programs:  # a job's programs are held to their code by the job
+            refuse_what_was_edited(made_from.code)
+        return outcome
+
+    workers, progress = at.recipe.compute.workers, progress_of(at.context)
+    made, reused = at.store.build(entry.name, made_from, work, at.log, workers, progress)
+    at.store.set_head(at.recipe.name, entry.name, entry.name, made.fingerprint)
+    if attended is not None:
+        attended.made(at, made)
+    return made, reused
 
 
 def guard_instance(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
@@ -188,67 +168,6 @@ def guard_instance(context: dg.AssetExecutionContext, recipe: Recipe) -> None:
 
 
 # ------------------------------------------------------------------ what people see
-
-
-CHECKS = {
-    "rows_balance": "Every document that came in was kept or dropped, with a verdict.",
-    "language_not_empty": "Something is left in every language.",
-    "not_empty": "Something was fetched.",
-    "something_recalled": "The classifier recalls at least one document (a warning).",
-    "no_item_left": (
-        "No evaluation item stands verbatim in any document that is left, by a search of all of them; nothing is made"
-        " from an artifact that fails this."
-    ),
-    "terms_quoted": (
-        "The full terms of the source's licence are in the catalogue (a warning where only its name is known)."
-    ),
-    "every_language_served": "Every language the mixture asks for has documents.",
-    "lossless": "decode(encode(text)) is the text, for English, Chinese, code and odd white space.",
-    "same_ids": "The Hugging Face tokenizer gives the ids that SentencePiece gives.",
-    "every_document_ends": "Every document of the stream is followed by the end-of-document token.",
-    "parameters_agree": "The formula that plans and the model that trains have the same number of parameters.",
-    "one_sequence_at_least": "The stream is longer than one training sequence.",
-    "loss_finite": "No step's loss was infinite or not a number.",
-    "loss_falls": (
-        "The loss is lower over the last tenth of the steps than over the first (a warning where the run did not start"
-        " from scratch)."
-    ),
-    "every_step_recorded": "Each step has its row in the metrics.",
-    "logits_match": "The exported model's logits are those of the checkpoint.",
-    "every_due_checkpoint_scored": "Every checkpoint the recipe wants evaluated has its scores.",
-    "repeats_agree": "A repeated evaluation gave the same scores (a warning).",
-    "searched": "The training text was searched for evaluation items (a warning where no language says how).",
-    "scores_there": "There are scores to be gathered (a warning).",
-    "no_regression": (
-        "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking"
-        " where the recipe says so)."
-    ),
-    "languages_in_step": (
-        "The gap between English and Chinese has not widened beyond the recipe's bound (blocking where the recipe says"
-        " so)."
-    ),
-    "no_contamination": "No score rests on items that stand in the training text (blocking where the recipe says so).",
-    "guessing_is_chance": (
-        "Without training a model scores what guessing does, so that no task's items give something away (blocking"
-        " where the recipe says so)."
-    ),
-    "sane": (
-        "Scores are better than guessing and than without training, questions fit the model, and what is written does"
-        " not repeat itself (blocking where the recipe says so)."
-    ),
-    "self_contained": "The report needs nothing outside its own file.",
-}
-"""What a check claims, as the UI shows it."""
-
-
-def check_description(name: str) -> str:
-    if name in CHECKS:
-        return CHECKS[name]
-    kind, _, lang = name.partition("_items_")
-    return {
-        "has": f"There are held-out items in '{lang}'.",
-        "enough": f"There are as many items in '{lang}' as the recipe asks for (a warning).",
-    }[kind]
 
 
 def description(stage: Callable[..., object]) -> str:

@@ -4,53 +4,42 @@ is locked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-import duckdb
-
-from neo_assets.core.store import Row, Store
-
-_ORDER = (
-    "raw_crawl",
-    "page_text",
-    "documents",
-    "signals",
-    "clean_docs",
-    "exact_dedup",
-    "near_dedup",
-    "line_dedup",
-    "substring_dedup",
-    "pii_masked",
-    "decontaminated",
-    "hq_recall",
-    "matrix",
-    "heldout",
-    "train_pool",
-    "mixture",
-)
+from neo_assets.core.store import Artifact, Row, Store
 
 
-def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, tuple[str, str]]:
+def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, Artifact]:
     """Artifacts of a build whose inputs, and theirs, are those that the build holds now (equal content is the same
-    input).
+    input), in the order in which they are made of each other.
     """
     heads = {name: pointer for name, pointer in store.heads(recipe).items() if "@" not in name and makes(name)}
-    manifests = {name: made.manifest for name, pointer in heads.items() if (made := store.find(*pointer))}
-    known: dict[str, bool] = {}
+    found = {name: made for name, pointer in heads.items() if (made := store.find(*pointer))}
+    inputs = {name: made.manifest.made_from.inputs for name, made in found.items()}
 
     def current(name: str) -> bool:
-        if name not in known:
-            known[name] = True  # there are no cycles; this only keeps a damaged store from one
-            manifest = manifests[name]
-            read = {i: ref.digest for i, ref in manifest.made_from.inputs.items() if i in heads or not makes(i)}
-            known[name] = all(
-                i in manifests and digest in (manifests[i].digest, *manifests[i].parts.values()) and current(i)
-                for i, digest in read.items()
-            )
-        return known[name]
+        read = {i: ref.digest for i, ref in inputs[name].items() if i in heads or not makes(i)}
+        return all(
+            i in found
+            and digest in (found[i].manifest.digest, *found[i].manifest.parts.values())
+            and whether.setdefault(i, False)
+            for i, digest in read.items()
+        )
 
-    return {name: pointer for name, pointer in heads.items() if name in manifests and current(name)}
+    whether: dict[str, bool] = {}
+    for name in in_order({name: list(read) for name, read in inputs.items()}):
+        whether[name] = current(name)
+    return {name: found[name] for name, held in whether.items() if held}
+
+
+def in_order(reads: Mapping[str, Sequence[str]]) -> list[str]:
+    """Names so that each comes after those it reads, and otherwise by how many steps lead to it. Raises CycleError."""
+    depth: dict[str, int] = {}
+    for name in TopologicalSorter(reads).static_order():
+        depth[name] = 1 + max((depth.get(before, 0) for before in reads.get(name, ())), default=0)
+    return sorted(reads, key=lambda name: (depth[name], name))
 
 
 class Ledger:
@@ -64,22 +53,24 @@ class Ledger:
         So are artifacts made from others than the build now holds, after a run that failed half way: their verdicts are
         of another corpus.
         """
+        import duckdb
+
         self.connection = duckdb.connect()
         verdicts, fetched = [], []
-        for key, fingerprint in _current(store, recipe, makes).values():
-            folder = store.folder(key, fingerprint)
-            whole = folder / "verdicts.parquet"
-            verdicts += [whole] if whole.is_file() else sorted((folder / "verdicts").glob("*.parquet"))
-            if key.startswith("raw_crawl/"):
-                fetched += sorted((folder / "log").glob("*.parquet"))
+        found = _current(store, recipe, makes)
+        for name, made in found.items():
+            whole = made.path / "verdicts.parquet"
+            verdicts += [whole] if whole.is_file() else sorted((made.path / "verdicts").glob("*.parquet"))
+            if name.startswith("raw_crawl/"):
+                fetched += sorted((made.path / "log").glob("*.parquet"))
         self._view(
             "verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail"
         )
         self._view("fetched", fetched, "url, doc_id, outcome, reason, status")
-        position = " ".join(f"when '{stage}' then {i}" for i, stage in enumerate(_ORDER))
+        position = " ".join(f"when '{stage}' then {i}" for i, stage in enumerate(found))
         self.connection.execute(
             "create view verdicts as select * replace (if(source = '', split_part(stage, '/', 2), source) as source), "
-            f"case split_part(stage, '/', 1) {position} else 99 end as place from verdicts_as_written"
+            f"{f'case stage {position} end' if found else '0'} as place from verdicts_as_written"
         )
 
     def _view(self, name: str, files: Sequence[Path], columns: str) -> None:

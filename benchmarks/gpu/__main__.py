@@ -157,7 +157,7 @@ def exactness(device: torch.device, quick: bool) -> Iterator[Row]:
     from neo_assets.core.recipe import load
     from neo_assets.core.recipe.run import Run
     from neo_assets.core.store import Store
-    from neo_assets.pretrain.rehearse import job_of, write_made_up_stream
+    from neo_assets.runs.rehearse import job_of, write_made_up_stream
     from resources.compute.local import LocalCompute
     from training.certificate import read_certificate
     from training.spec import checkpoint_name

@@ -1,44 +1,46 @@
-"""The clean group: `signals` by source, `clean_docs` by language."""
+"""The clean room: `signals` by source, `clean_docs` by language. Steps after the rules are files of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import dagster as dg
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from neo_assets.clean.clean_docs import clean_chinese, clean_english
 from neo_assets.clean.lists import ListInput, list_input, url_list_input
 from neo_assets.clean.redpajama import redpajama_input
 from neo_assets.clean.signals import LanguageSignals, SignalsInput, measure_signals
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.stage import LANGUAGE_NOT_EMPTY, ROWS_BALANCE, Stage
 from neo_assets.core.store import Outcome
-from neo_assets.declare import Declared, artifact
 
-GROUP = "clean"
-STAGES: dict[str, Callable[..., Outcome]] = {"en": clean_english, "zh": clean_chinese}
+RULES: dict[str, Callable[..., Outcome]] = {"en": clean_english, "zh": clean_chinese}
+"""The function that applies a language's rules; its thresholds are the recipe's section `clean.‹lang›`."""
 
 
-def declared(recipe: Recipe) -> dict[str, Declared]:
-    out: dict[str, Declared] = {}
-    languages, urls = (
-        {lang: _signals_of(recipe, lang) for lang in recipe.languages},
-        url_list_input(recipe.clean.blocked_urls),
-    )
-    others = redpajama_input(recipe.clean.redpajama_signals)
+def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
+    languages = {lang: _signals_of(recipe, lang) for lang in recipe.languages}
+    urls, others = url_list_input(recipe.clean.blocked_urls), redpajama_input(recipe.clean.redpajama_signals)
     for name in recipe.sources:
-        config = SignalsInput(source=name, languages=languages, blocked_urls=urls, redpajama=others)
-        out[f"signals/{name}"] = Declared(f"signals/{name}", measure_signals, config, reads=[f"documents/{name}"])
+        yield Stage(
+            f"signals/{name}",
+            measure_signals,
+            SignalsInput(source=name, languages=languages, blocked_urls=urls, redpajama=others),
+            reads=[f"documents/{name}"],
+            claims=[ROWS_BALANCE],
+            label="in a listed language",
+        )
     for lang in recipe.languages:
         reads = [f"{stage}/{name}" for name in recipe.sources for stage in ("documents", "signals")]
-        # Only this language's part of an input counts: new Chinese pages do not touch English artifacts.
-        out[f"clean_docs/{lang}"] = Declared(
+        yield Stage(
             f"clean_docs/{lang}",
-            STAGES[lang],
+            RULES[lang],
             getattr(recipe.clean, lang),
             reads=reads,
+            # Only this language's part of an input counts: new Chinese pages do not touch English artifacts.
             parts=dict.fromkeys(reads, lang),
+            claims=[ROWS_BALANCE, LANGUAGE_NOT_EMPTY],
+            label="pass the rules",
         )
-    return out
 
 
 def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
@@ -58,16 +60,3 @@ def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
         segment_words=words,
         faithful_to_release=zh.faithful_to_release,
     )
-
-
-def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
-    return [
-        artifact(
-            recipe,
-            GROUP,
-            entry,
-            checks=["rows_balance"] if name.startswith("signals/") else ["rows_balance", "language_not_empty"],
-            kinds=["parquet"],
-        )
-        for name, entry in declared(recipe).items()
-    ]

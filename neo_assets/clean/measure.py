@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from neo_assets.clean import kernels
+from neo_assets.clean import signal_kernels as kernels
 from neo_assets.text.characters import character_table
-from neo_assets.text.kernels import COUNTS
+from neo_assets.text.text_kernels import COUNTS
 from neo_assets.text.tokens import HashList, buffers, phrase_list, token_hashes, word_list
 
 Column = npt.NDArray[np.float64]

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.fingerprint import ROOT, digest_file
+from neo_assets.core.moved import counted_name, counted_place
 from neo_assets.core.syntax import Text, read_text, remembered_text
 
 COUNTED_PACKAGES = ("neo_assets", "training", "resources")
@@ -41,6 +42,7 @@ class Module:
     name: str
     file: Path
     digest: str  # of the syntax tree
+    counted: str  # of the tree as it counts in an artifact's identity (``syntax.py``)
     ours: tuple[str, ...]  # modules of ours that it imports
     foreign: tuple[str, ...]  # top-level names of others that it imports or looks for
     data: tuple[tuple[str, str], ...]  # files of ours, not Python, that it reads: path below the root, digest
@@ -87,7 +89,9 @@ def read_module(name: str, root: Path, read: Callable[[bytes, str], Text] = read
     data = tuple(
         (place.relative_to(root).as_posix(), digest_file(place)) for place in _data_files(text.beside, file.parent)
     )
-    return Module(name, file, text.digest, ours, tuple(sorted(foreign)), data, written, name in sys.modules)
+    return Module(
+        name, file, text.digest, text.counted, ours, tuple(sorted(foreign)), data, written, name in sys.modules
+    )
 
 
 def edited_before_import(name: str) -> bool:
@@ -139,13 +143,23 @@ def digests(modules: Iterable[Module]) -> dict[str, str]:
 
 
 def code_reachable_from(roots: Iterable[str]) -> dict[str, str]:
-    """Digest of every module (and file read) that counts in the fingerprint of what the modules in ``roots`` make."""
-    return digests(m for m in reachable(*sorted(roots)).values() if counts(m.name))
+    """Digest of every module (and file read) that counts in the fingerprint of what the modules in ``roots`` make, by
+    the name it is counted under (``moved.py``).
+    """
+    modules = [m for m in reachable(*sorted(roots)).values() if counts(m.name)]
+    found = [(counted_name(m.name), m.name, m.counted) for m in modules]
+    found += [(counted_place(place), place, digest) for m in modules for place, digest in m.data]
+    out: dict[str, str] = {}
+    for counted, today, digest in sorted(found, key=lambda entry: entry[0] != entry[1]):
+        # A name that another has by now, who says something else: both count, each under its own.
+        out[counted if out.get(counted, digest) == digest else today] = digest
+    return out
 
 
 def code_of(function: Callable[..., object]) -> dict[str, str]:
     """Code behind a stage function: the modules it can reach, and its own name, since a module may hold two stages."""
-    return {**code_reachable_from([function.__module__]), "stage": f"{function.__module__}.{function.__qualname__}"}
+    stage = f"{counted_name(function.__module__)}.{function.__qualname__}"
+    return {**code_reachable_from([function.__module__]), "stage": stage}
 
 
 def libraries_reachable_from(roots: Iterable[str]) -> dict[str, str]:

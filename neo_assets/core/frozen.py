@@ -29,6 +29,7 @@ from neo_assets.core.code import (
 )
 from neo_assets.core.errors import ChangedCode
 from neo_assets.core.fingerprint import ROOT, digest_file
+from neo_assets.core.moved import names_today
 from neo_assets.core.records import aside_of
 
 LAUNCH = "neo_assets.core.launch"
@@ -171,7 +172,8 @@ def refuse_what_was_edited(code: Iterable[str]) -> None:
     """
     wrong = [
         f"{name} was edited"
-        for name in code
+        for counted in code
+        for name in names_today(counted)
         if "/" not in name and name in sys.modules and name != "stage" and edited_before_import(name)
     ]
     if wrong:

@@ -18,10 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.fingerprint import digest_bytes, digest_json
+from neo_assets.core.moved import with_counted_imports
 from neo_assets.core.remembered import keep, recall
 
 _IMPORTERS = ("find_spec", "import_module", "_installed")
 """Functions that import, or look for, what a string names."""
+
+
+_TELLING = ("Step", "Claim")
+"""Classes whose objects say something to people about a stage (``stage.py``)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Text:
     """What a module's text says."""
 
     digest: str  # of the syntax tree without docstrings
+    counted: str  # the same without what STEP says of the stage, and as if no module that it imports had been moved
     named: tuple[
         str, ...
     ]  # full names that it imports or looks for when it runs; what only a type checker sees is left out
@@ -39,24 +45,31 @@ def read_text(source: bytes, package: str) -> Text:
     """Read a module that lies in ``package``, from its syntax tree. Raises SyntaxError."""
     tree = ast.parse(source.decode("utf-8"))
     named, beside = sorted(set(_imported(tree, package))), sorted(set(_names_of_files(tree)))
-    return Text(digest_bytes(ast.dump(_without_docstrings(tree)).encode()), tuple(named), tuple(beside))
+    tree = _without_docstrings(tree)
+    digest = counted = digest_bytes(ast.dump(tree).encode())
+    if _drop_what_is_told(tree) | with_counted_imports(tree):
+        counted = digest_bytes(ast.dump(tree).encode())
+    return Text(digest, counted, tuple(named), tuple(beside))
 
 
 def remembered_text(source: bytes, package: str) -> Text:
     """:func:`read_text`, of which a store remembers what it gave."""
     identity = digest_json(["text", _method(), package, digest_bytes(source)])
     if (known := recall(identity)) is not None:
-        digest, named, beside = json.loads(known)
-        return Text(digest, tuple(named), tuple(beside))
+        digest, counted, named, beside = json.loads(known)
+        return Text(digest, counted, tuple(named), tuple(beside))
     text = read_text(source, package)
-    keep(identity, json.dumps([text.digest, text.named, text.beside]))
+    keep(identity, json.dumps([text.digest, text.counted, text.named, text.beside]))
     return text
 
 
 @functools.cache
 def _method() -> str:
-    """What else decides what a text says: this module, and the version of Python whose trees it reads."""
-    return digest_json([sys.version, digest_bytes(Path(__file__).read_bytes())])
+    """What else decides what a text says: this module, the modules that were moved, and the version of Python whose
+    trees it reads.
+    """
+    here = Path(__file__)
+    return digest_json([sys.version, *(digest_bytes(f.read_bytes()) for f in (here, here.with_name("moved.py")))])
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
@@ -99,6 +112,25 @@ def _names_of_files(tree: ast.Module) -> Iterator[str]:
     if any(isinstance(node, ast.Name) and node.id == "__file__" for node in nodes):
         strings = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
         yield from (string for string in strings if re.fullmatch(r"[\w][\w./-]*", string))
+
+
+def _drop_what_is_told(tree: ast.Module) -> bool:
+    """Take out what a module says of its stage to people (``STEP``, and claims): a claim in better words makes nothing
+    stale. What it says of code, settings and inputs is in the identity by itself.
+    """
+    kept = [s for s in tree.body if not _tells(s)]
+    told = len(kept) < len(tree.body)
+    tree.body = kept or [ast.Pass()]
+    return told
+
+
+def _tells(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Assign)
+        and isinstance(statement.value, ast.Call)
+        and isinstance(statement.value.func, ast.Name)
+        and statement.value.func.id in _TELLING
+    )
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

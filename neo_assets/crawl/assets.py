@@ -1,62 +1,57 @@
-"""The crawl group: `sources`, `benchmark_items`, `raw_crawl`."""
+"""The crawl room: `sources`, `raw_crawl`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import dagster as dg
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.data import Source
-from neo_assets.core.store import Artifact, Outcome, Store
+from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.core.store import Outcome
 from neo_assets.crawl.catalogue import SourceInput, describe_source, read_source_input, source_input
 from neo_assets.crawl.crawler import crawl_source
 from neo_assets.crawl.documents_source import read_documents_source
 from neo_assets.crawl.warc_source import read_warc_source
-from neo_assets.declare import Declared, artifact
-from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_benchmarks
+from neo_assets.declare import AttendedStage, Making
 
-GROUP = "crawl"
+READERS: dict[str, Callable[..., Outcome]] = {
+    "crawl": crawl_source,
+    "html_folder": crawl_source,
+    "warc": read_warc_source,
+    "documents": read_documents_source,
+}
+"""The function that fetches a source, by its kind."""
+NOT_EMPTY = Claim("not_empty", "Something was fetched.")
+TERMS_QUOTED = Claim(
+    "terms_quoted",
+    "The full terms of the source's licence are in the catalogue (a warning where only its name is known).",
+    blocking=False,
+)
 
 
-def reader(source: Source) -> Callable[..., Outcome]:
-    """The stage function that fetches a source of this kind."""
-    if source.kind in ("crawl", "html_folder"):
-        return crawl_source
-    return read_warc_source if source.kind == "warc" else read_documents_source
+@dataclass(frozen=True)
+class Catalogue(AttendedStage[SourceInput]):
+    """What is too large to be read when definitions load is read when the catalogue is made."""
+
+    def settled(self, at: Making) -> SourceInput:
+        return read_source_input(self.config.source)
 
 
-def declared(recipe: Recipe) -> dict[str, Declared]:
-    out = {
-        "benchmark_items": Declared(
-            "benchmark_items", collect_benchmarks, benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
-        )
-    }
+def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     for name, source in recipe.sources.items():
-        out[f"sources/{name}"] = Declared(f"sources/{name}", describe_source, source_input(source))
-        out[f"raw_crawl/{name}"] = Declared(f"raw_crawl/{name}", reader(source), source, reads=[f"sources/{name}"])
-    return out
+        yield Catalogue(f"sources/{name}", describe_source, source_input(source), kinds=["json"], claims=[TERMS_QUOTED])
+        yield _raw_crawl(name, source)
 
 
-def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
-    entries = declared(recipe)
-    out = [artifact(recipe, GROUP, entries["benchmark_items"], checks=[], kinds=["json"])]
-    for name, source in recipe.sources.items():
-        out.append(_catalogue(recipe, source, entries[f"sources/{name}"]))
-        out.append(
-            artifact(
-                recipe,
-                GROUP,
-                entries[f"raw_crawl/{name}"],
-                checks=["rows_balance", "not_empty"],
-                kinds=["html" if source.kind != "documents" else "parquet"],
-            )
-        )
-    return out
-
-
-def _catalogue(recipe: Recipe, source: Source, entry: Declared) -> dg.AssetsDefinition:
-    def read(context: dg.AssetExecutionContext, store: Store, inputs: Mapping[str, Artifact]) -> SourceInput:
-        return read_source_input(source)  # what was too large to be read when definitions were loaded
-
-    return artifact(recipe, GROUP, entry, checks=["terms_quoted"], warns=["terms_quoted"], kinds=["json"], refine=read)
+def _raw_crawl(name: str, source: Source) -> Stage[Source]:
+    return Stage(
+        f"raw_crawl/{name}",
+        READERS[source.kind],
+        source,
+        reads=[f"sources/{name}"],
+        kinds=["html" if source.kind != "documents" else "parquet"],
+        claims=[ROWS_BALANCE, NOT_EMPTY],
+        label="fetched",
+    )

@@ -21,7 +21,10 @@ from neo_assets.core.records import document_id, read_table
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.catalogue import html_folder, refuse_changed_files
 from neo_assets.crawl.fetch import Fetched, Fetcher, user_agent
-from neo_assets.crawl.fetch_log import (
+from neo_assets.crawl.frontier import Frontier
+from neo_assets.crawl.robots import Robots
+from neo_assets.crawl.site import folder_site, serving
+from neo_assets.web.fetch_log import (
     FETCHED,
     REDIRECT,
     LogRow,
@@ -32,11 +35,8 @@ from neo_assets.crawl.fetch_log import (
     stage_key,
     storable,
 )
-from neo_assets.crawl.frontier import Frontier
-from neo_assets.crawl.links import BadUrl, Links, canonical, origin_of, page_links
-from neo_assets.crawl.robots import Robots
-from neo_assets.crawl.site import folder_site, serving
-from neo_assets.crawl.warc_files import Response, SegmentWriter, read_segment
+from neo_assets.web.links import BadUrl, Links, canonical, origin_of, page_links
+from neo_assets.web.warc_files import Response, SegmentWriter, read_segment
 
 SEGMENT_URLS = 500
 """URLs in a segment; what a kill can cost, and how finely extraction is cut. Changes no result."""

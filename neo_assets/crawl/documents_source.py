@@ -24,7 +24,7 @@ from neo_assets.core.records import document_id, write_table
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.catalogue import input_files, refuse_changed_files
-from neo_assets.crawl.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
 
 ROW = pa.schema(
     [

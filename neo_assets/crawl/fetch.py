@@ -27,8 +27,8 @@ from resiliparse.parse.encoding import detect_mime
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from neo_assets.core.recipe.data import Politeness
-from neo_assets.crawl.fetch_log import FETCHED, REDIRECT, now
-from neo_assets.crawl.links import host_of
+from neo_assets.web.fetch_log import FETCHED, REDIRECT, now
+from neo_assets.web.links import host_of
 
 AGENT = "NeoFoundry"
 LONGEST_WAIT_S = 120.0

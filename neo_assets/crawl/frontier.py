@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-from neo_assets.crawl.links import is_allowed
+from neo_assets.web.links import is_allowed
 
 
 class Frontier:

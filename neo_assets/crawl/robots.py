@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from protego import Protego
 
 from neo_assets.crawl.fetch import AGENT, Fetched, Fetcher
-from neo_assets.crawl.fetch_log import FETCHED, REDIRECT
-from neo_assets.crawl.links import SITEMAP_BYTES, BadUrl, canonical, host_of, is_allowed, origin_of, sitemap_entries
+from neo_assets.web.fetch_log import FETCHED, REDIRECT
+from neo_assets.web.links import SITEMAP_BYTES, BadUrl, canonical, host_of, is_allowed, origin_of, sitemap_entries
 
 ROBOTS_BYTES = 512_000
 """A robots.txt is read this far (RFC 9309 asks for at least 500 KiB)."""

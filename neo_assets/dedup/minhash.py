@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from neo_assets.core.recipe.data import NearDedup
-from neo_assets.dedup import kernels
-from neo_assets.text import kernels as text_kernels
+from neo_assets.dedup import minhash_kernels as kernels
+from neo_assets.text import text_kernels
 from neo_assets.text.characters import character_table
 from neo_assets.text.tokens import buffers
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from neo_assets.core.compiled import kernel
-from neo_assets.text.kernels import decode, mix
+from neo_assets.text.text_kernels import decode, mix
 
 _BASE, _PRIME = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _ONE, _ZERO, _S56 = np.uint64(1), np.uint64(0), np.uint64(56)

@@ -19,7 +19,7 @@ from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Decontamination
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from neo_assets.quality.decontaminate import Index, build_index, held_items
+from neo_assets.quality.decontaminated import Index, build_index, held_items
 from neo_assets.text.searched import FLAGGED, Item, read_searched
 from training.tasks import Task, read_tasks
 

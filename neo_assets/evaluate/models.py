@@ -16,9 +16,9 @@ from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.evaluate.score import Subject
-from neo_assets.pretrain.export import PROGRAM, ExportInput, export_model
-from neo_assets.pretrain.job import Jobs
-from neo_assets.pretrain.plan import ids
+from neo_assets.runs.export import PROGRAM, ExportInput, export_model
+from neo_assets.runs.job import Jobs
+from neo_assets.runs.plan import ids
 
 ELSEWHERE = "model"
 """First part of the name that stands for the run of a model from elsewhere."""

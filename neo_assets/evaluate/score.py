@@ -26,8 +26,8 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import First
 from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, Store, Workspace
-from neo_assets.pretrain.export import run_to_end
-from neo_assets.pretrain.job import Jobs
+from neo_assets.runs.export import run_to_end
+from neo_assets.runs.job import Jobs
 from training.tasks import Absent, Task, limited, read_absent, read_tasks, task_identity
 
 SAMPLES = "samples"

@@ -31,9 +31,9 @@ from neo_assets.core.records import (
 )
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from neo_assets.crawl.fetch_log import stage_key
 from neo_assets.extract.language import identify
 from neo_assets.extract.repair import repaired
+from neo_assets.web.fetch_log import stage_key
 
 
 class DocumentsInput(Section):

@@ -31,9 +31,9 @@ from neo_assets.core.records import (
 )
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from neo_assets.crawl.encoding import decode_html
-from neo_assets.crawl.fetch_log import stage_key, storable
-from neo_assets.crawl.warc_files import Response, read_segment
+from neo_assets.web.encoding import decode_html
+from neo_assets.web.fetch_log import stage_key, storable
+from neo_assets.web.warc_files import Response, read_segment
 
 PAGE_TEXT = pa.schema(
     [

@@ -1,113 +1,104 @@
-"""The pretrain group: `run_plan`, `pretraining`, `checkpoint` and `hf_model`, by run."""
+"""The pretrain room: `run_plan`, `pretraining` and `checkpoint`, by run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.remembered import remembered_digest
-from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
-from neo_assets.declare import Declared, artifact, key
-from neo_assets.pretrain.asked import note_asked
-from neo_assets.pretrain.job import PretrainInput, checkpoint_folders, from_scratch, pretrain
-from neo_assets.pretrain.partitions import Announcer, partitions
-from neo_assets.pretrain.plan import PROGRAM, PlanInput, plan_run
+from neo_assets.core.stage import Claim, Stage
+from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.declare import AttendedStage, Making, key
+from neo_assets.runs.asked import note_asked
+from neo_assets.runs.job import PretrainInput, checkpoint_folders, from_scratch, pretrain
+from neo_assets.runs.partitions import Announcer, partitions
+from neo_assets.runs.plan import PROGRAM, PlanInput, plan_run
 from training.foreign import content_digest
 
-GROUP = "pretrain"
+POOL = "training"
+PARAMETERS_AGREE = Claim(
+    "parameters_agree", "The formula that plans and the model that trains have the same number of parameters."
+)
+ONE_SEQUENCE = Claim("one_sequence_at_least", "The stream is longer than one training sequence.")
+LOSS_FINITE = Claim("loss_finite", "No step's loss was infinite or not a number.")
+LOSS_FALLS = Claim(
+    "loss_falls",
+    "The loss is lower over the last tenth of the steps than over the first (a warning where the run did not start from"
+    " scratch).",
+)
+EVERY_STEP_RECORDED = Claim("every_step_recorded", "Each step has its row in the metrics.")
 
 
-def declared(recipe: Recipe) -> dict[str, Declared]:
-    out: dict[str, Declared] = {}
-    for name, run in recipe.runs.items():
-        shards = f"token_shards/{run.phase}"
-        out[f"run_plan/{name}"] = Declared(
-            f"run_plan/{name}", plan_run, PlanInput(name=name, run=run, tokenizer=recipe.tokenizer), reads=[shards]
-        )
-        # The plan is made first, so that people see it before hours are spent, but it changes nothing about the run.
-        imported = content_digest(Path(run.from_model), remembered_digest) if run.from_model else None
-        config = PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported)
-        parent = recipe.parent_of(name)
-        reads = [shards, f"pretraining/{parent}"] if parent else [shards]
-        out[f"pretraining/{name}"] = Declared(f"pretraining/{name}", pretrain, config, reads=reads, programs=[PROGRAM])
-    return out
+@dataclass(frozen=True)
+class TrainingJob(AttendedStage[PretrainInput]):
+    """`pretraining/‹run›`: followed while it runs; its checkpoints are announced as they are saved."""
 
-
-def assets(recipe: Recipe) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    entries = declared(recipe)
-    out: list[dg.AssetsDefinition | dg.AssetSpec] = []
-    for name in recipe.runs:
-        out.append(
-            artifact(
-                recipe,
-                GROUP,
-                entries[f"run_plan/{name}"],
-                checks=["parameters_agree", "one_sequence_at_least"],
-                kinds=["json"],
-            )
-        )
-        out.append(_training_job(recipe, name, entries[f"pretraining/{name}"]))
-        out.append(
-            dg.AssetSpec(
-                key(f"checkpoint/{name}"),
-                deps=[key(f"pretraining/{name}")],
-                group_name=GROUP,
-                description=(
-                    f"Checkpoints of run `{name}`, one partition each: weights, optimizer, data cursor, random states"
-                    " and a certificate. They appear while training runs, saved by the job itself."
-                ),
-                owners=[recipe.owner],
-                kinds={"pytorch"},
-                partitions_def=partitions(name),
-            )
-        )
-    return out
-
-
-def _training_job(recipe: Recipe, name: str, entry: Declared) -> dg.AssetsDefinition:
-    def call(
-        context: dg.AssetExecutionContext,
-        store: Store,
-        made_from: MadeFrom,
-        inputs: Mapping[str, Artifact],
-        out: Workspace,
-    ) -> Outcome:
-        announcer = Announcer.of(context, store, name)
-        jobs = context.resources.compute.open()
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        announcer = Announcer.of(at.context, at.store, self.config.name)
         return pretrain(
-            entry.config,  # type: ignore[arg-type]
-            inputs,
+            self.config,
+            at.inputs,
             out,
-            recipe=recipe.name,
-            made_from=made_from,
-            store=store,
-            jobs=jobs,
+            recipe=at.recipe.name,
+            made_from=self.made_from(at.inputs),
+            store=at.store,
+            jobs=at.compute,
             report=announcer.handle,
         )
 
-    def announce_all(context: dg.AssetExecutionContext, store: Store, made: Artifact) -> None:
-        note_asked(store, recipe.name, name, made.fingerprint)  # made now, or found
-        announcer = Announcer.of(context, store, name)
-        for folder in checkpoint_folders(store, name, recipe.runs[name], made.fingerprint):
+    def made(self, at: Making, artifact: Artifact) -> None:
+        run = self.config.name
+        note_asked(at.store, at.recipe.name, run, artifact.fingerprint)
+        announcer = Announcer.of(at.context, at.store, run)
+        for folder in checkpoint_folders(at.store, run, self.config.run, artifact.fingerprint):
             announcer.announce(folder.name)
 
-    checks = ["every_step_recorded", "loss_finite", "loss_falls"]
-    warns = [] if from_scratch(recipe.runs[name]) else ["loss_falls"]
-    parent = recipe.runs[name].parent
-    deps = [f"run_plan/{name}", *([f"checkpoint/{parent.run}"] if parent and parent.run != name else [])]
-    return artifact(
-        recipe,
-        GROUP,
-        entry,
-        checks=checks,
-        warns=warns,
-        kinds=["pytorch"],
-        deps=deps,
-        call=call,
-        after=announce_all,
-        required_resources=["compute"],
-        pool="training",
-    )
+
+def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
+    for name, run in recipe.runs.items():
+        shards, parent = f"token_shards/{run.phase}", recipe.parent_of(name)
+        yield Stage(
+            f"run_plan/{name}",
+            plan_run,
+            PlanInput(name=name, run=run, tokenizer=recipe.tokenizer),
+            reads=[shards],
+            kinds=["json"],
+            claims=[PARAMETERS_AGREE, ONE_SEQUENCE],
+        )
+        imported = content_digest(Path(run.from_model), remembered_digest) if run.from_model else None
+        branched = [f"checkpoint/{run.parent.run}"] if run.parent and run.parent.run != name else []
+        yield TrainingJob(
+            f"pretraining/{name}",
+            pretrain,
+            PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported),
+            reads=[shards, f"pretraining/{parent}"] if parent else [shards],
+            kinds=["pytorch"],
+            claims=[EVERY_STEP_RECORDED, LOSS_FINITE, LOSS_FALLS.only_warns(not from_scratch(run))],
+            programs=[PROGRAM],
+            # The plan is made first, so that people see it before hours are spent, but it changes nothing of the run.
+            after=[f"run_plan/{name}", *branched],
+            resources=["compute"],
+            pool=POOL,
+        )
+
+
+def checkpoints(recipe: Recipe, group: str) -> Iterator[dg.AssetSpec]:
+    """`checkpoint/‹run›`, by step: no asset that is run, but one that its training job fills."""
+    for name in recipe.runs:
+        yield dg.AssetSpec(
+            key(f"checkpoint/{name}"),
+            deps=[key(f"pretraining/{name}")],
+            group_name=group,
+            description=(
+                f"Checkpoints of run `{name}`, one partition each: weights, optimizer, data cursor, random states and a"
+                " certificate. They appear while training runs, saved by the job itself."
+            ),
+            owners=[recipe.owner],
+            kinds={"pytorch"},
+            partitions_def=partitions(name),
+        )

@@ -29,17 +29,13 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import HighQuality
+from neo_assets.core.stage import StepInput
 from neo_assets.core.steps import VERDICTS, Decision, verdict_columns, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 GOOD, OTHER = "__label__1", "__label__0"
 _IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 _SCORED_AT_ONCE = 2000
-
-
-class ClassifierInput(Section):
-    lang: str
-    settings: HighQuality
 
 
 class RecallInput(Section):
@@ -128,7 +124,7 @@ def probabilities(model: Any, lines: Sequence[str]) -> npt.NDArray[np.float64]:
     return out
 
 
-def train_classifier(config: ClassifierInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+def train_classifier(config: StepInput[HighQuality], inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The classifier of the last round, with what each round learnt from and which places joined the seeds.
 
     Accuracy is on documents kept out of training, by their seed labels: it says how well the seeds are told from the

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from neo_assets.core.errors import BadInput
-from neo_assets.text import kernels
+from neo_assets.text import text_kernels as kernels
 from neo_assets.text.characters import character_table
 
 

@@ -1,46 +1,49 @@
-"""The tokenizer group: `tokenizer`, `fertility`, `token_shards` by phase."""
+"""The tokenizer room: `tokenizer`, `fertility`, `token_shards` by phase."""
 
 from __future__ import annotations
 
-import dagster as dg
+from collections.abc import Iterator
+from typing import Any
 
 from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.recipe import Recipe
-from neo_assets.declare import Declared, artifact
+from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
 from neo_assets.tokenizer.stream import FertilityInput, StreamInput, measure_fertility, write_stream
 from neo_assets.tokenizer.train import TokenizerInput, model_file, train_tokenizer
 
-GROUP = "tokenizer"
+LOSSLESS = Claim("lossless", "decode(encode(text)) is the text, for English, Chinese, code and odd white space.")
+SAME_IDS = Claim("same_ids", "The Hugging Face tokenizer gives the ids that SentencePiece gives.")
+EVERY_DOCUMENT_ENDS = Claim(
+    "every_document_ends", "Every document of the stream is followed by the end-of-document token."
+)
 FERTILITY_SAMPLE = 500
 """Documents a language and source that fertility is measured on; enough for three digits."""
 
 
-def declared(recipe: Recipe) -> dict[str, Declared]:
-    imported = digest_file(model_file(recipe.tokenizer)) if recipe.tokenizer.from_model else None
-    trained = TokenizerInput(languages=recipe.languages, tokenizer=recipe.tokenizer, imported=imported)
-    out = {
-        "tokenizer": Declared("tokenizer", train_tokenizer, trained, reads=["train_pool"]),
-        "fertility": Declared(
-            "fertility",
-            measure_fertility,
-            FertilityInput(sample_documents=FERTILITY_SAMPLE),
-            reads=["tokenizer", "train_pool"],
-        ),
-    }
+def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
+    settings = recipe.tokenizer
+    imported = digest_file(model_file(settings)) if settings.from_model else None
+    yield Stage(
+        "tokenizer",
+        train_tokenizer,
+        TokenizerInput(languages=recipe.languages, tokenizer=settings, imported=imported),
+        reads=["train_pool"],
+        kinds=["huggingface"],
+        claims=[SAME_IDS, LOSSLESS.only_warns(not settings.must_be_lossless)],
+    )
+    yield Stage(
+        "fertility",
+        measure_fertility,
+        FertilityInput(sample_documents=FERTILITY_SAMPLE),
+        reads=["tokenizer", "train_pool"],
+        kinds=["json"],
+    )
     for phase in recipe.mixture:
-        config = StreamInput(phase=phase, tokenizer=recipe.tokenizer)
-        out[f"token_shards/{phase}"] = Declared(
-            f"token_shards/{phase}", write_stream, config, reads=[f"mixture/{phase}", "tokenizer", "train_pool"]
+        yield Stage(
+            f"token_shards/{phase}",
+            write_stream,
+            StreamInput(phase=phase, tokenizer=settings),
+            reads=[f"mixture/{phase}", "tokenizer", "train_pool"],
+            kinds=["numpy"],
+            claims=[ROWS_BALANCE, EVERY_DOCUMENT_ENDS],
         )
-    return out
-
-
-def assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
-    checks = {"tokenizer": ["same_ids", "lossless"], "token_shards": ["rows_balance", "every_document_ends"]}
-    kinds = {"tokenizer": ["huggingface"], "fertility": ["json"], "token_shards": ["numpy"]}
-    warns = [] if recipe.tokenizer.must_be_lossless else ["lossless"]
-    return [
-        artifact(recipe, GROUP, entry, checks=checks.get(stage, []), warns=warns, kinds=kinds[stage])
-        for name, entry in declared(recipe).items()
-        if (stage := name.split("/")[0])
-    ]

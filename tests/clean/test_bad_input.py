@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neo_assets.build import declared
+from neo_assets.build import stages
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.data import DocumentsSource
 from neo_assets.core.store import Store
@@ -27,14 +27,14 @@ def build(tmp_path: Path, paths: list[str]) -> tuple[Store, Recipe]:
         {"kind": "documents", "paths": paths, "licence": "CC0-1.0", "snapshot": "1"}
     )
     recipe = base.model_copy(update={"sources": {"mine": source}, "languages": ["en"], "documents": documents})
-    store, entries = Store(tmp_path / "store"), declared(recipe)
+    store, entries = Store(tmp_path / "store"), stages(recipe)
     for name in ("sources/mine", "raw_crawl/mine", "documents/mine", "signals/mine", "clean_docs/en"):
         entry = entries[name]
         inputs = {n: store.head(recipe.name, n) for n in entry.reads}
         made, _ = store.build(
             name,
             entry.made_from(inputs),
-            lambda out, entry=entry, inputs=inputs: entry.stage(entry.config, inputs, out),
+            lambda out, entry=entry, inputs=inputs: entry.run(entry.config, inputs, out),
         )  # type: ignore[misc]
         store.set_head(recipe.name, name, name, made.fingerprint)
         assert all(c.passed for c in made.verdict if c.blocking), (name, made.verdict)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from neo_assets.clean.assets import declared
+from neo_assets.build import stages
 from neo_assets.clean.clean_docs import clean_english
 from neo_assets.clean.signals import SignalsInput, measure_signals, names
 from neo_assets.core import layout, records
@@ -19,7 +19,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from tests.corpora import PROSE, document, keepable, texts_of, verdicts_of
 
-CONFIG = declared(load("laptop"))["signals/handbook"].config
+CONFIG = stages(load("laptop"))["signals/handbook"].config
 SECTION = load("laptop").clean.en
 
 

@@ -15,7 +15,7 @@ from neo_assets.core.records import remove_leftovers
 from neo_assets.core.store import Artifact, MadeFrom, Manifest, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.catalogue import read_source_input
 from neo_assets.crawl.crawler import crawl_source
-from neo_assets.crawl.fetch_log import LogRow, read_log
+from neo_assets.web.fetch_log import LogRow, read_log
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

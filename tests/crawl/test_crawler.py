@@ -13,7 +13,7 @@ from sites import Answer, crawl, crawl_config, html, raw, redirect, send, servin
 from neo_assets.core.recipe.data import HtmlFolderSource, Politeness
 from neo_assets.core.records import VERDICT, document_id, read_table, rows
 from neo_assets.crawl import crawler
-from neo_assets.crawl.warc_files import read_segment
+from neo_assets.web.warc_files import read_segment
 
 CHINESE = "这是一个用来测试编码的页面，里面有许多汉字。" * 5
 

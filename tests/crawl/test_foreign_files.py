@@ -17,9 +17,9 @@ from neo_assets.core.recipe.data import DocumentsSource, WarcSource
 from neo_assets.core.records import read_table, rows
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.crawl.documents_source import read_documents_source
-from neo_assets.crawl.fetch_log import LogRow, read_log
-from neo_assets.crawl.warc_files import read_segment
 from neo_assets.crawl.warc_source import read_warc_source
+from neo_assets.web.fetch_log import LogRow, read_log
+from neo_assets.web.warc_files import read_segment
 
 
 def record(url: str, http: bytes) -> WarcRecord:

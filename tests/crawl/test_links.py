@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from neo_assets.crawl.encoding import decode_html
 from neo_assets.crawl.fetch import is_loopback
-from neo_assets.crawl.links import BadUrl, canonical, is_allowed, page_links, sitemap_entries
+from neo_assets.web.encoding import decode_html
+from neo_assets.web.links import BadUrl, canonical, is_allowed, page_links, sitemap_entries
 
 CHINESE = "<p>这是一个用来测试编码的页面，里面有许多汉字。</p>" * 3
 

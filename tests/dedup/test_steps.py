@@ -13,18 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neo_assets.core.recipe.data import NearDedup, ParagraphDedup, SimilarLineDedup, SubstringDedup
+from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.dedup import substring
-from neo_assets.dedup.exact import ExactDedupInput, drop_exact_duplicates
-from neo_assets.dedup.lines import (
-    ParagraphDedupInput,
-    SimilarLineDedupInput,
+from neo_assets.dedup import substring_dedup
+from neo_assets.dedup.exact_dedup import drop_exact_duplicates
+from neo_assets.dedup.line_dedup import (
     drop_repeated_paragraphs,
     drop_similar_lines,
     without_similar_lines,
 )
-from neo_assets.dedup.near import NearDedupInput, drop_near_duplicates
-from neo_assets.dedup.substring import SubstringDedupInput, cut_repeated_substrings
+from neo_assets.dedup.near_dedup import drop_near_duplicates
+from neo_assets.dedup.substring_dedup import cut_repeated_substrings
 from neo_assets.text.tokens import buffers
 from tests.corpora import document, left_by_a_step, sentence, text, texts_of, verdicts_of
 
@@ -32,12 +31,12 @@ Step = Callable[[Artifact, Workspace], Outcome]
 
 
 def exact(before: Artifact, out: Workspace) -> Outcome:
-    return drop_exact_duplicates(ExactDedupInput(lang="en"), {"before": before}, out)
+    return drop_exact_duplicates(StepInput(lang="en", settings=None), {"before": before}, out)
 
 
 def near(before: Artifact, out: Workspace) -> Outcome:
     return drop_near_duplicates(
-        NearDedupInput(lang="en", settings=NearDedup(bands=9, rows=13, shingle=13, unit="character", seed=1)),
+        StepInput(lang="en", settings=NearDedup(bands=9, rows=13, shingle=13, unit="character", seed=1)),
         {"before": before},
         out,
     )
@@ -45,9 +44,7 @@ def near(before: Artifact, out: Workspace) -> Outcome:
 
 def paragraphs(before: Artifact, out: Workspace, minimum: int = 0) -> Outcome:
     return drop_repeated_paragraphs(
-        ParagraphDedupInput(
-            lang="en", settings=ParagraphDedup(kind="paragraph", min_paragraph_bytes=minimum, min_chars=20)
-        ),
+        StepInput(lang="en", settings=ParagraphDedup(kind="paragraph", min_paragraph_bytes=minimum, min_chars=20)),
         {"before": before},
         out,
     )
@@ -55,7 +52,7 @@ def paragraphs(before: Artifact, out: Workspace, minimum: int = 0) -> Outcome:
 
 def substrings(before: Artifact, out: Workspace) -> Outcome:
     return cut_repeated_substrings(
-        SubstringDedupInput(lang="en", settings=SubstringDedup(length=50, min_chars=20)), {"before": before}, out
+        StepInput(lang="en", settings=SubstringDedup(length=50, min_chars=20)), {"before": before}, out
     )
 
 
@@ -63,7 +60,7 @@ SIMILAR = SimilarLineDedup(kind="similar_line", max_distance=0.1, exact_below=15
 
 
 def similar(before: Artifact, out: Workspace) -> Outcome:
-    return drop_similar_lines(SimilarLineDedupInput(lang="zh", settings=SIMILAR), {"before": before}, out)
+    return drop_similar_lines(StepInput(lang="zh", settings=SIMILAR), {"before": before}, out)
 
 
 STEPS = [exact, near, paragraphs, substrings, similar]
@@ -233,9 +230,9 @@ def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, 
     marks = np.zeros(total // 8 + 1, np.uint8)
     held = [buffers(pa.array(part, pa.string())) for part in shards]
     for index in range(passes):
-        substring.mark(
+        substring_dedup.mark(
             [
-                substring.windows(h.data, h.offsets, length, passes, index, first)
+                substring_dedup.windows(h.data, h.offsets, length, passes, index, first)
                 for h, first in zip(held, firsts, strict=False)
             ],
             marks,
@@ -255,7 +252,7 @@ def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, 
 
 def test_many_passes_find_what_one_pass_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, _ = run(substrings, tmp_path, corpus())
-    monkeypatch.setattr(substring, "PASS_WINDOWS", 5000)
+    monkeypatch.setattr(substring_dedup, "PASS_WINDOWS", 5000)
     many, _ = run(substrings, tmp_path / "many", corpus(), shards=3)
     assert one.digest == many.digest
     assert (one.numbers["edited"] or 0) > 5

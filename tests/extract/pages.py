@@ -9,8 +9,8 @@ from neo_assets.core.recipe.data import Documents
 from neo_assets.core.records import document_id
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.documents_source import ROW
-from neo_assets.crawl.warc_files import Response, SegmentWriter
 from neo_assets.extract.documents import DocumentsInput, make_documents
+from neo_assets.web.warc_files import Response, SegmentWriter
 
 MOMENT = "2024-05-30T00:00:00Z"
 DOCUMENTS = Documents(max_text_bytes=1_000_000, min_lang_chars=20, han_share_zh=0.3, kana_share_ja=0.05)

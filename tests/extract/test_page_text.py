@@ -9,9 +9,9 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import Extract
 from neo_assets.core.records import read_table, rows
 from neo_assets.core.store import Artifact, Workspace
-from neo_assets.crawl.warc_files import read_segment
 from neo_assets.extract import page_text
 from neo_assets.extract.page_text import extract_pages
+from neo_assets.web.warc_files import read_segment
 
 CHINESE = "这是一个用来测试编码的页面，里面有许多汉字，读起来并不费力。" * 6
 ENGLISH = "The quick brown fox jumps over the lazy dog and then has a long rest in the shade. " * 5

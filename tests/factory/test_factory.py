@@ -141,14 +141,14 @@ def test_copies_name_the_page_that_stayed(first_run: subprocess.CompletedProcess
 def test_an_english_threshold_touches_no_chinese_artifact(
     first_run: subprocess.CompletedProcess[str], environment: Factory
 ) -> None:
-    from neo_assets.build import declared
+    from neo_assets.build import stages
 
     recipe = load("ci")
     assert recipe.clean.en is not None
     changed = recipe.model_copy(
         update={"clean": recipe.clean.model_copy(update={"en": recipe.clean.en.model_copy(update={"min_words": 60})})}
     )
-    before, after = declared(recipe), declared(changed)
+    before, after = stages(recipe), stages(changed)
     assert [name for name in before if before[name].version != after[name].version] == [
         "clean_docs/en",
         "factory_report",
@@ -158,12 +158,12 @@ def test_an_english_threshold_touches_no_chinese_artifact(
 def test_a_new_snapshot_touches_only_its_source(
     first_run: subprocess.CompletedProcess[str], environment: Factory
 ) -> None:
-    from neo_assets.build import declared
+    from neo_assets.build import stages
 
     recipe = load("ci")
     source = recipe.sources["help_zh"].model_copy(update={"snapshot": "later"})
     changed = recipe.model_copy(update={"sources": {**recipe.sources, "help_zh": source}})
-    before, after = declared(recipe), declared(changed)
+    before, after = stages(recipe), stages(changed)
     assert [name for name in before if before[name].version != after[name].version] == [
         "sources/help_zh",
         "raw_crawl/help_zh",
@@ -273,9 +273,9 @@ def test_the_graph_has_no_cycle_and_external_assets_come_with_their_producers(en
 
 @pytest.mark.parametrize("name", ["ci", "laptop", "manuals", "neo-7b"])
 def test_the_report_reads_every_other_artifact(name: str, environment: Factory) -> None:
-    from neo_assets.build import declared
+    from neo_assets.build import stages
 
-    entries = declared(load(name))
+    entries = stages(load(name))
     assert set(entries["factory_report"].reads) == set(entries) - {"factory_report"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
-from neo_assets.evaluate.benchmark_items import current_benchmarks
+from neo_assets.tasks.benchmark_items import current_benchmarks
 from tests.factory.conftest import Factory
 
 ALONE = ["unshare", "--map-root-user", "--net"]

@@ -15,12 +15,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from neo_assets.build import build_definitions, declared
+from neo_assets.build import build_definitions, stages
 from neo_assets.core.jobs import JobFolder, JobState
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
-from neo_assets.pretrain.job import job_spec
+from neo_assets.runs.job import job_spec
 from resources.compute.local import LocalCompute
 from resources.dagster_resources import resources
 from tests.factory.conftest import ROOT, Factory
@@ -58,7 +58,7 @@ def test_what_a_job_does_with_nobody_attached_reaches_the_event_log(
         if name.startswith(("NEO_", "DAGSTER_")):
             monkeypatch.setenv(name, value)
     recipe, store = load(), Store(factory.folder / "store")
-    entry, compute = declared(recipe)["pretraining/main"], LocalCompute(factory.folder / "store")
+    entry, compute = stages(recipe)["pretraining/main"], LocalCompute(factory.folder / "store")
     inputs = {name: store.head(recipe.name, name) for name in entry.reads}
     # As a submitter that died right after its submission.
     folder = compute.submit(job_spec(entry.config, entry.made_from(inputs), inputs, store))  # type: ignore[arg-type]

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from neo_assets.core.recipe import load
+from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
-from neo_assets.quality import decontaminate
-from neo_assets.quality.decontaminate import DecontaminationInput, build_index, drop_contaminated, overlaps
+from neo_assets.quality import decontaminated
+from neo_assets.quality.decontaminated import build_index, drop_contaminated, overlaps
 from neo_assets.text.searched import read_searched, write_searched
 from tests.corpora import document, left_by_a_step, text, texts_of, verdicts_of
 
@@ -69,7 +70,7 @@ def run(folder: Path, lang: str, documents: list[dict[str, object]]) -> tuple[Ou
     out = Workspace(folder / "out")
     out.path.mkdir()
     inputs = {"before": left_by_a_step(folder / "store", documents), "benchmark_items": benchmark(folder / "store")}
-    return drop_contaminated(DecontaminationInput(lang=lang, settings=RECIPE.decontaminated[lang]), inputs, out), out
+    return drop_contaminated(StepInput(lang=lang, settings=RECIPE.decontaminated[lang]), inputs, out), out
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -141,7 +142,7 @@ def test_a_benchmarks_own_phrasing_counts_for_no_item() -> None:
 
 def test_the_gate_looks_at_every_document_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looked at the first 20,000 by id and spoke of all."""
-    monkeypatch.setattr(decontaminate, "overlaps", lambda texts, index: [(0.0, "")] * len(texts))
+    monkeypatch.setattr(decontaminated, "overlaps", lambda texts, index: [(0.0, "")] * len(texts))
     documents = [document(f"Nothing to see here, number {i}.", name=f"clean{i}") for i in range(20_500)]
     last = max(documents, key=lambda d: str(d["doc_id"]))
     last["text"] = f"Planted. {ENGLISH[1][0].upper()} Yes."
@@ -151,7 +152,7 @@ def test_the_gate_looks_at_every_document_that_is_left(tmp_path: Path, monkeypat
 
 
 def test_the_gate_refuses_what_the_search_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decontaminate, "overlaps", lambda texts, index: [(0.0, "")] * len(texts))
+    monkeypatch.setattr(decontaminated, "overlaps", lambda texts, index: [(0.0, "")] * len(texts))
     outcome, _ = run(tmp_path, "en", [document(f"Planted. {ENGLISH[0][0].upper()} Yes.", name="planted")])
     gate = next(c for c in outcome.checks if c.name == "no_item_left")
     assert not gate.passed and gate.blocking and "en/en-0 in" in gate.detail

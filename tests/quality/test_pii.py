@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neo_assets.core.recipe import load
+from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Workspace
-from neo_assets.quality.pii import PiiInput, mask_personal_data, masked
+from neo_assets.quality.pii_masked import mask_personal_data, masked
 from tests.corpora import document, left_by_a_step, texts_of, verdicts_of
 
 SETTINGS = load("laptop").pii_masked["en"]
@@ -79,7 +80,7 @@ def test_an_edit_has_a_verdict_that_does_not_repeat_what_was_masked(tmp_path: Pa
     out = Workspace(tmp_path / "out")
     out.path.mkdir()
     outcome = mask_personal_data(
-        PiiInput(lang="en", settings=SETTINGS), {"before": left_by_a_step(tmp_path / "store", documents)}, out
+        StepInput(lang="en", settings=SETTINGS), {"before": left_by_a_step(tmp_path / "store", documents)}, out
     )
     told = verdicts_of(out)
     edit = told[str(documents[0]["doc_id"])]

@@ -12,11 +12,11 @@ import pytest
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import HighQuality
+from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from neo_assets.quality.recall import (
     GOOD,
     OTHER,
-    ClassifierInput,
     RecallInput,
     line_of,
     place_of,
@@ -92,7 +92,7 @@ def classifier(folder: Path, settings: HighQuality = SETTINGS) -> tuple[Artifact
     made, _ = Store(folder).build(
         "hq_classifier/en",
         made_from,
-        lambda out: train_classifier(ClassifierInput(lang="en", settings=settings), {"x": cleaned}, out),
+        lambda out: train_classifier(StepInput(lang="en", settings=settings), {"x": cleaned}, out),
     )
     return cleaned, made
 

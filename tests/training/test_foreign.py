@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from neo_assets.build import declared
+from neo_assets.build import stages
 from neo_assets.core.errors import BadInput, JobFailed
 from neo_assets.core.recipe import load
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Store
-from neo_assets.pretrain.job import PretrainInput, find_start
+from neo_assets.runs.job import PretrainInput, find_start
 from resources.compute.local import LocalCompute
 from tests.training.runs import ROWS, checkpoint, small_job, small_run, write_shards
 from training.foreign import content_digest, shape_differences, weight_files
@@ -108,7 +108,7 @@ def test_a_folders_identity_is_its_content(folder: Path, tmp_path: Path) -> None
 
     def version(place: Path) -> str:
         run = small_run(from_model=str(place))
-        return declared(recipe.model_copy(update={"runs": {"main": run}}))["pretraining/main"].version
+        return stages(recipe.model_copy(update={"runs": {"main": run}}))["pretraining/main"].version
 
     assert version(copy) == version(folder)
     weights = bytearray((copy / "model.safetensors").read_bytes())

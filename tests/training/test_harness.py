@@ -19,7 +19,7 @@ import yaml
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.evaluation import Arithmetic, Benchmark, Code, Harness, Poems, Translation
 from neo_assets.core.store import Workspace
-from neo_assets.evaluate.benchmark_items import benchmark_items_input, collect_benchmarks
+from neo_assets.tasks.benchmark_items import benchmark_items_input, collect_benchmarks
 from tests.training.folders import SHAPE, identities, run_program, save_model, write_spec
 from tests.training.hub_data import write_hub_folder
 from training.document_start import DOCUMENT_START

@@ -14,8 +14,8 @@ import torch
 from neo_assets.core.errors import BadInput, DamagedArtifact
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.store import Manifest, Store
-from neo_assets.pretrain.proof import last_proof, prove, verify_checkpoint
-from neo_assets.pretrain.runs import FoundRun, lineage
+from neo_assets.runs.found_runs import FoundRun, lineage
+from neo_assets.runs.proof import last_proof, prove, verify_checkpoint
 from resources.compute.local import LocalCompute
 from tests.training.runs import EVERY, STEPS, checkpoint, outcome, small_job, write_shards
 from training.spec import PretrainConfig, Start

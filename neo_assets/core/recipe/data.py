@@ -271,11 +271,6 @@ class Clean(Section):
     zh: CleanChinese | None = None
 
 
-Step = Literal[
-    "clean_docs", "exact_dedup", "near_dedup", "line_dedup", "substring_dedup", "pii_masked", "decontaminated"
-]
-
-
 class NearDedup(Section):
     """MinHash LSH; two documents are linked when any band of their signatures agrees."""
 

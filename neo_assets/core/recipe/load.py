@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -30,12 +29,12 @@ from neo_assets.core.recipe.data import (
     PersonalData,
     Source,
     Split,
-    Step,
     SubstringDedup,
 )
 from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
 
@@ -81,8 +80,14 @@ class Recipe(Section):
     extract: Extract
     documents: Documents
     clean: Clean
-    steps: Named[list[Step]] = Field(
-        description="by language: the cleaning steps in order, from the rules on; each reads what the one before left"
+    steps: Named[list[str]] = Field(
+        description=(
+            "by language: the cleaning steps in order, from the rules on; each reads what the one before left. A step"
+            " that is a file of its own has its settings in its line: `{my_step: {min_letters: 3}}`"
+        )
+    )
+    step_settings: dict[str, dict[str, object]] = Field(
+        default_factory=dict, description="by language and step: filled in from the lines of `steps`"
     )
     near_dedup: Named[NearDedup]
     line_dedup: Named[LineDedup] = Field(default_factory=dict)
@@ -100,18 +105,27 @@ class Recipe(Section):
     evaluation: Evaluation
     compute: Compute
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lines_of_steps(cls, content: object) -> object:
+        if not isinstance(content, dict) or "steps" not in content:
+            return content
+        names, given = told_in_lines(content["steps"])
+        return {**content, "steps": names, **({"step_settings": given} if given else {})}
+
     @model_validator(mode="after")
     def _names_agree(self) -> Recipe:
         for lang in self.languages:
             if getattr(self.clean, lang, None) is None:
                 raise ValueError(f"language '{lang}' is listed, but clean.{lang} is not there")
             steps = self.steps.get(lang, [])
-            if steps[:1] != ["clean_docs"] or len(set(steps)) < len(steps):
-                raise ValueError(f"steps.{lang} must begin with clean_docs and name each step once; it is {steps}")
-            for step in steps:
-                settings = getattr(self, step, {})
-                if step != "clean_docs" and step != "exact_dedup" and lang not in settings:
+            if steps[:1] != [FIRST] or len(set(steps)) < len(steps):
+                raise ValueError(f"steps.{lang} must begin with {FIRST} and name each step once; it is {steps}")
+            for place, step in enumerate(steps):
+                if step in SHIPPED and step not in WITHOUT_SETTINGS and lang not in getattr(self, step):
                     raise ValueError(f"steps.{lang} names {step}, but {step}.{lang} is not there")
+                if step not in SHIPPED or step in self.step_settings.get(lang, {}):
+                    check_line(lang, place, step, self.step_settings.get(lang, {}).get(step))
         for phase, mixture in self.mixture.items():
             for lang in sorted(set(mixture.recalled_rounds) - set(self.high_quality)):
                 raise ValueError(
@@ -188,7 +202,12 @@ class Recipe(Section):
                 out[name] = None if isinstance(entry, str) else entry
         return out
 
-    def before(self, step: Step, lang: str) -> str:
+    def settings_of(self, step: str, lang: str) -> object:
+        """What the recipe says of a cleaning step of a language: its section, or what its line gives."""
+        section = getattr(self, step, None) if step in SHIPPED else self.step_settings.get(lang, {})
+        return section.get(lang if step in SHIPPED else step) if isinstance(section, dict) else None
+
+    def before(self, step: str, lang: str) -> str:
         """The artifact that a cleaning step of a language reads."""
         steps = self.steps[lang]
         return f"{steps[steps.index(step) - 1]}/{lang}"
@@ -196,9 +215,7 @@ class Recipe(Section):
     def makes(self, name: str) -> bool:
         """Whether a cleaning artifact (``step/language``) is one of this recipe's; other names are not judged."""
         step, _, lang = name.partition("/")
-        if step not in get_args(Step):
-            return True
-        return lang in self.languages and step in self.steps[lang]
+        return module_of_step(step) is None or (lang in self.languages and step in self.steps[lang])
 
     def cleaned(self, lang: str) -> str:
         """The artifact that a language's last cleaning step makes."""
@@ -248,6 +265,9 @@ def json_schema() -> dict[str, object]:
         "description": "a recipe beside this file whose values are taken over",
     }
     schema.pop("required", None)
+    schema["properties"].pop("step_settings")
+    for lines in schema["properties"]["steps"]["patternProperties"].values():
+        lines["items"] = {"anyOf": [lines["items"], {"type": "object"}]}
     run = schema["$defs"]["Run"]
     run["properties"]["like"] = {"type": "string", "description": "a run of this recipe whose values are taken over"}
     run.pop("required", None)

@@ -1,0 +1,74 @@
+"""The recipe's lines of cleaning steps: ``steps: {en: [clean_docs, near_dedup, {my_step: {min_letters: 3}}]}``.
+
+A shipped step's settings are a section of the recipe, by language; those of a step that is a file of its own stand in
+its line. A line is checked when the recipe is loaded, which is when such a step's file is imported; shipped ones are
+not, so that a recipe loads without the libraries that cleaning needs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from neo_assets.core.errors import did_you_mean
+from neo_assets.core.recipe.base import Section
+
+CLEANING_ROOMS = ("clean", "dedup", "quality")
+"""Rooms that a step's file may lie in."""
+_PACKAGE = Path(__file__).resolve().parents[2]
+FIRST = "clean_docs"
+SHIPPED = (FIRST, "exact_dedup", "near_dedup", "line_dedup", "substring_dedup", "pii_masked", "decontaminated")
+"""Steps whose settings have a section in the recipe."""
+WITHOUT_SETTINGS = (FIRST, "exact_dedup")
+
+
+@functools.cache
+def module_of_step(name: str) -> str | None:
+    """The module that tells a step (``clean_docs`` is told by its room); None where no file of that name has a
+    ``STEP``.
+    """
+    for room in CLEANING_ROOMS:
+        file = _PACKAGE / room / f"{name}.py"
+        if file.is_file() and (name == FIRST or "\nSTEP = " in file.read_text(encoding="utf-8")):
+            return f"neo_assets.{room}.{name}"
+    return None
+
+
+def told_in_lines(steps: object) -> tuple[object, dict[str, dict[str, object]]]:
+    """Steps by language as names alone, and the settings given in their lines, by language and step."""
+    if not isinstance(steps, dict):
+        return steps, {}
+    names: dict[object, object] = {}
+    given: dict[str, dict[str, object]] = {}
+    for lang, lines in steps.items():
+        names[lang] = lines
+        if isinstance(lines, list):
+            names[lang] = [next(iter(line)) if isinstance(line, dict) and len(line) == 1 else line for line in lines]
+            found = {str(k): v for line in lines if isinstance(line, dict) and len(line) == 1 for k, v in line.items()}
+            given |= {str(lang): found} if found else {}
+    return names, given
+
+
+def check_line(lang: str, place: int, name: str, given: object) -> None:
+    """Raises ValueError, with the place in the recipe, for what is no step and for settings that it does not take."""
+    where = f"steps.{lang}[{place}]"
+    module = module_of_step(name)
+    if module is None:
+        raise ValueError(
+            f"{where} names {name!r}.{did_you_mean(name, SHIPPED)} Steps are {', '.join(SHIPPED)}, or a file"
+            f" {name}.py with a STEP in neo_assets/{', '.join(CLEANING_ROOMS)}"
+        )
+    settings: type[Section] | None = None if name == FIRST else importlib.import_module(module).STEP.settings
+    if settings is None:
+        if given:
+            raise ValueError(f"{where}.{name} takes no settings in its line")
+        return
+    try:
+        settings.model_validate(given or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (f"{where}.{name}", *first["loc"]))
+        raise ValueError(f"{field}: {first['msg']}") from None

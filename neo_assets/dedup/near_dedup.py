@@ -1,0 +1,87 @@
+"""``near_dedup/‹lang›``: one document per cluster of near duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from neo_assets.core import records
+from neo_assets.core.recipe.data import NearDedup
+from neo_assets.core.shards import run_shards, total_bytes
+from neo_assets.core.stage import Step, StepInput
+from neo_assets.core.steps import Decision, run_step
+from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.dedup.clusters import Candidates, drop_losers, write_choices
+from neo_assets.dedup.minhash import agreements, clusters, midpoint, signatures
+
+
+def drop_near_duplicates(config: StepInput[NearDedup], inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+    """One document of every cluster of near duplicates (MinHash LSH, connected components).
+
+    Of a cluster the document most surely in its language stays, of those the longest, of those the smallest id; the
+    others name it as their twin, with the estimated Jaccard similarity. Every survivor carries its cluster's id, which
+    later keeps held-out and training text apart. Memory grows by about 100 bytes a document of the language; signatures
+    lie on disk.
+    """
+    settings = config.settings
+    (before,) = inputs.values()
+    shards = before.files(records.PART)
+    scratch = out.path / ".logs"
+    run_shards(
+        partial(_sign_shard, settings, scratch / "signatures"),
+        shards,
+        workers=out.workers,
+        scratch=scratch,
+        input_bytes=total_bytes(shards),
+    )
+    candidates = Candidates.read(shards)
+    files = [_signature_file(scratch / "signatures", path) for path in shards]
+    out.log(f"{sum(candidates.sizes):,} signatures; {settings.bands} bands of {settings.rows}")
+    cluster = clusters(files, candidates.sizes, settings.bands, settings.rows)
+    keepers = candidates.keepers(cluster)
+    losers = np.flatnonzero(keepers != np.arange(len(keepers)))
+    similarity = np.ones(len(keepers))
+    if len(losers):
+        similarity[losers] = agreements(files, candidates.sizes, losers, keepers[losers])
+    write_choices(scratch / "choices", shards, candidates, keepers, np.round(similarity, 4))
+    threshold = round(midpoint(settings.bands, settings.rows), 4)
+    outcome = run_step(
+        f"near_dedup/{config.lang}",
+        shards,
+        partial(_decide, threshold, scratch / "choices"),
+        out,
+        expected=before.manifest.rows_kept or 0,
+    )
+    sizes = np.bincount(cluster) if len(cluster) else np.zeros(1, np.int64)
+    outcome.numbers |= {
+        "clusters": int((sizes > 0).sum()),
+        "largest_cluster": int(sizes.max()),
+        "lsh_midpoint": threshold,
+        "duplicate_share": round(len(losers) / max(1, len(keepers)), 4),
+    }
+    return outcome
+
+
+def _decide(threshold: float, choices: Path, documents: pa.Table, shard: Path) -> Decision:
+    decision = drop_losers("near_duplicate", threshold, choices, documents, shard)
+    decision.columns["cluster_id"] = documents.column("doc_id")
+    return decision
+
+
+def _signature_file(folder: Path, shard: Path) -> Path:
+    return folder / f"{shard.stem}.npy"
+
+
+def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
+    target = _signature_file(folder, shard)
+    if not target.is_file():
+        records.write_array(
+            signatures(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"), settings), target
+        )
+
+
+STEP = Step("no near duplicate", drop_near_duplicates)

@@ -1,0 +1,311 @@
+"""``pretraining/‹run›``: the training job, and what is left of it when it has ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from neo_assets.core import records
+from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.frozen import claimed
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
+from neo_assets.core.recipe.base import Section, identity
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.recipe.run import Run
+from neo_assets.core.remembered import remembered_digest
+from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
+from neo_assets.core.usage import usage
+from neo_assets.runs.asked import note_asked
+from neo_assets.runs.plan import PROGRAM, estimate, ids, save_svg
+from training.foreign import content_digest, shape_differences, weight_files
+from training.recorder import kept
+from training.spec import PretrainConfig, Start, checkpoint_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAST_SHARE = 10
+"""The loss over the last and the first tenth of the steps are compared."""
+
+
+class Jobs(Protocol):
+    """The part of a compute backend that a stage uses."""
+
+    def submit(self, spec: JobSpec) -> JobFolder: ...
+    def poll(self, folder: JobFolder) -> JobState: ...
+    def follow(self, folder: JobFolder) -> Iterator[Message]: ...
+
+
+class PretrainInput(Section):
+    name: str
+    run: Run
+    tokenizer: Tokenizer
+    imported: str | None = None  # digest of the model folder it starts from
+
+
+def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Artifact], store: Store) -> JobSpec:
+    """The whole input of the training job."""
+    run, fingerprint = config.run, made_from.fingerprint
+    settings = PretrainConfig(
+        run_name=config.name,
+        run_fingerprint=fingerprint,
+        run=run,
+        vocab_rows=run.model.vocab_rows(ids(config.tokenizer)),
+        start=find_start(config, inputs, store),
+    )
+    return JobSpec(
+        work_fingerprint=fingerprint,
+        title=f"pretraining/{config.name}",
+        program=PROGRAM,
+        **claimed(PROGRAM),
+        nodes=run.nodes,
+        ranks_per_node=run.ranks_per_node,
+        threads_per_rank=run.threads_per_rank,
+        max_attempts=run.max_attempts,
+        config=settings.model_dump(),
+        inputs={"token_shards": store.relative(inputs[f"token_shards/{run.phase}"].path)},
+        out=f"checkpoint/{config.name}",
+        makes=[f"pretraining/{config.name}/{fingerprint}"],
+    )
+
+
+def refuse_another_model(name: str, run: Run, tokenizer: Tokenizer) -> None:
+    """Raises BadInput where the folder that a run starts from is not there, or holds another model
+    than the recipe's.
+    """
+    folder = Path(str(run.from_model))
+    weight_files(folder)
+    if wrong := shape_differences(folder, run.model, run.model.vocab_rows(ids(tokenizer))):
+        raise BadInput(f"runs.{name}.from_model: {folder} is not this recipe's model: {'; '.join(wrong)}")
+
+
+def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Store) -> Start | None:
+    """The checkpoint that the run's parent names, or the model folder it starts from.
+
+    Raises:
+        NeoError: the checkpoint is not in the store; says which are.
+        BadInput: the folder holds another model than the recipe's.
+    """
+    parent = config.run.parent
+    if config.run.from_model is not None:
+        folder = Path(config.run.from_model)
+        refuse_another_model(config.name, config.run, config.tokenizer)
+        return Start(
+            folder=str(folder.resolve()),
+            digest=content_digest(folder, remembered_digest),
+            step=0,
+            next_sample=0,
+            take="weights",
+            foreign=True,
+        )
+    if parent is None:
+        return None
+    made = inputs.get(f"pretraining/{parent.run}")
+    fingerprint = parent.fingerprint or (made.fingerprint if made else "")
+    step = parent.step if parent.step is not None else int(str(made.manifest.numbers["last_step"])) if made else 0
+    key = f"checkpoint/{parent.run}"
+    folder = store.root / key / checkpoint_name(step, fingerprint)
+    if not (folder / MANIFEST).is_file():
+        there = sorted(p.parent.name for p in (store.root / key).glob(f"[0-9]*/{MANIFEST}"))
+        raise NeoError(
+            f"runs.{config.name} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store;"
+            f" there are: {', '.join(there) or 'none'}"
+        )
+    checkpoint = store.require(key, folder.name)
+    certificate = json.loads(checkpoint.file("certificate.json").read_text(encoding="utf-8"))
+    return Start(
+        folder=store.relative(folder),
+        digest=checkpoint.manifest.digest,
+        step=step,
+        next_sample=certificate["next_sample"],
+        take=parent.take,
+    )
+
+
+def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
+    """Stop when the same run, but for its code, is half done: starting anew would throw its steps away unasked.
+
+    Raises:
+        NeoError: names the unfinished job and what can be done.
+    """
+    for folder in unfinished(spec.title, store, jobs):
+        if folder.fingerprint != spec.work_fingerprint and _but_for_code(folder.spec()) == _but_for_code(spec):
+            name = spec.title.partition("/")[2]
+            raise NeoError(
+                f"{spec.title}: job {folder.fingerprint[:12]} of this same run is unfinished ({jobs.poll(folder)}) and"
+                f" was started by other code. `neo continue {name}` goes on from its last checkpoint under this code,"
+                " as a recorded branch. Or check out the code it was started with and let it finish, or give its steps"
+                f" up with `neo cancel --abandon {folder.fingerprint[:12]}` and materialize again."
+            )
+
+
+def unfinished(title: str, store: Store, jobs: Jobs) -> list[JobFolder]:
+    """Jobs with this title that have not succeeded and were not given up, newest last."""
+    return [
+        f
+        for f in job_folders(store.root)
+        if f.title == title and not (f.path / "abandoned").exists() and jobs.poll(f) is not JobState.SUCCEEDED
+    ]
+
+
+def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
+    """What a run is, its code and where it lies aside; None for a specification of an older form."""
+    try:
+        config = PretrainConfig.model_validate(spec.config)
+    except ValidationError:
+        return None
+    return {
+        "run": identity(config.run),
+        "rows": config.vocab_rows,
+        "start": config.start and config.start.digest,
+        "inputs": spec.inputs,
+    }
+
+
+def pretrain(
+    config: PretrainInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    recipe: str,
+    made_from: MadeFrom,
+    store: Store,
+    jobs: Jobs,
+    report: Callable[[Message], None],
+) -> Outcome:
+    """The training job of one run: torchrun and DeepSpeed, in a process of its own that outlives the Dagster run.
+
+    Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint.
+    Checkpoints appear as partitions of `checkpoint` while training runs. What stays here is the job's specification,
+    its log and the loss curve.
+    """
+    spec = job_spec(config, made_from, inputs, store)
+    refuse_silent_restart(spec, store, jobs)
+    note_asked(store, recipe, config.name, spec.work_fingerprint)
+    folder = jobs.submit(spec)
+    out.log(
+        f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel"
+        f" {folder.fingerprint[:12]}` stops it; it goes on without this Dagster run"
+    )
+    for message in jobs.follow(folder):
+        report(message)
+    return collect(config, made_from.fingerprint, folder, store, out)
+
+
+def checkpoint_folders(store: Store, run_name: str, run: Run, run_fingerprint: str) -> list[Path]:
+    """Folders of all checkpoints this run must have, in step order. Raises NeoError for one that is not there."""
+    folders = [
+        store.root / "checkpoint" / run_name / checkpoint_name(step, run_fingerprint) for step in run.checkpoint_steps()
+    ]
+    for folder in folders:
+        if not (folder / "manifest.json").is_file():
+            raise NeoError(f"pretraining/{run_name} has ended, but checkpoint {folder.name} is not in the store")
+    return folders
+
+
+def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: Store, out: Workspace) -> Outcome:
+    """Gather the run's metrics from its checkpoints, draw the loss, and judge it."""
+    folders = checkpoint_folders(store, config.name, config.run, fingerprint)
+    metrics = pa.concat_tables([records.read_table(f / "metrics.parquet") for f in folders])
+    out.write("metrics.parquet", metrics)
+    out.write_text("spec.json", folder.spec().model_dump_json(indent=1))
+    out.write_text("log.txt", folder.log_file.read_text(encoding="utf-8", errors="replace"))
+    out.write_text("config.json", json.dumps(identity(config), indent=1))
+    losses = [float(v) for v in metrics.column("loss").to_pylist()]
+    _draw_loss(metrics, out.path / "loss.svg")
+    tenth = max(1, len(losses) // LAST_SHARE)
+    first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
+    rates = sorted(float(v) for v in metrics.column("tokens_per_s").to_pylist())
+    finite = all(math.isfinite(v) for v in losses)
+    last_checkpoint = store.require(f"checkpoint/{config.name}", folders[-1].name)
+    troubles = [t.model_dump() for t in kept(folder.path)]
+    out.write_text("trouble.json", json.dumps(troubles, ensure_ascii=False, indent=1))
+    return Outcome(
+        digest=last_checkpoint.manifest.digest,
+        numbers={
+            "last_step": config.run.steps,
+            "steps": len(losses),
+            "first_tenth_loss": round(first, 4),
+            "last_tenth_loss": round(last, 4),
+            "trained_tokens": int(metrics.column("tokens").to_pylist()[-1]),
+            "median_tokens_per_s": round(rates[len(rates) // 2], 1),
+            "checkpoints": len(folders),
+            "attempts": len(folder.attempts()),
+            "troubled_steps": len(troubles),
+            "job": folder.fingerprint,
+        },
+        tables={
+            "plan and outcome": plan_and_outcome(config, folder, folders, metrics),
+            "troubled steps": [
+                {n: t[n] for n in ("step", "kind", "value", "median")} | {"documents": len(t["documents"])}
+                for t in troubles
+            ],
+        },
+        pictures={"loss": "loss.svg"},
+        checks=[
+            Check(
+                name="every_step_recorded",
+                passed=metrics.column("step").to_pylist()
+                == list(range(config.run.first_step + 1, config.run.steps + 1)),
+                detail=f"{len(losses)} of {config.run.steps - config.run.first_step} steps",
+            ),
+            Check(
+                name="loss_finite",
+                passed=finite,
+                detail=f"{sum(not math.isfinite(v) for v in losses)} steps with a loss that is no number",
+            ),
+            # A run that starts from weights may begin at its lowest loss: there, this is a remark.
+            Check(
+                name="loss_falls",
+                passed=last < first,
+                detail=f"mean loss {first:.4f} over the first tenth of steps, {last:.4f} over the last",
+                blocking=from_scratch(config.run),
+            ),
+        ],
+    )
+
+
+def from_scratch(run: Run) -> bool:
+    return run.parent is None and run.from_model is None
+
+
+def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Path], metrics: pa.Table) -> list[Row]:
+    """What was planned before the run, and what came of it."""
+    planned, used = estimate(config.run, config.tokenizer), usage(folder)
+    size = sum(f.stat().st_size for checkpoint in folders for f in checkpoint.rglob("*") if f.is_file())
+    tokens = int(metrics.column("tokens").to_pylist()[-1]) - int(
+        json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"]
+    )
+    rate = next(value for name, value in planned.items() if name.startswith("tokens/s a rank"))
+    energy = f"{used.joules / 3.6e6:.4g} kWh ({used.measured_by})" if used.joules is not None else used.measured_by
+    rows: list[tuple[str, object, object]] = [
+        ("tokens", planned["tokens"], tokens),
+        ("hours", planned["hours"], round(used.seconds / 3600, 4)),
+        ("rank-hours", round(float(str(planned["hours"])) * config.run.ranks, 4), round(used.rank_hours, 4)),
+        ("tokens/s a rank", rate, round(tokens / max(used.seconds, 1e-9) / config.run.ranks, 1)),
+        ("bytes of checkpoints", planned["bytes of checkpoints"], size),
+        ("energy", "not planned", energy),
+    ]
+    return [{"": name, "planned": _worded(plan), "outcome": _worded(outcome)} for name, plan, outcome in rows]
+
+
+def _worded(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def _draw_loss(metrics: pa.Table, target: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(metrics.column("step").to_pylist(), metrics.column("loss").to_pylist(), linewidth=1)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, nats a token")
+    axes.grid(alpha=0.3)
+    save_svg(figure, target)

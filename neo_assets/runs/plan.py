@@ -1,0 +1,258 @@
+"""``run_plan/‹run›``: what a run will cost and how its learning rate goes, before any GPU hour is spent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.frozen import LAUNCH
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.model import Compute, Tokenizer
+from neo_assets.core.recipe.run import Run
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from training.schedule import learning_rate
+from training.sizes import BUCKET, CHUNK
+
+TOKENS_PER_S_PER_GPU = {7_793_716_224: 7_200}
+"""Measured rates: MAP-Neo 7B on an H800 (paper, section 9)."""
+
+ASSUMED_FLOPS = {"cpu": 1e11, "gpu": 337e12}
+"""Sustained FLOP/s a rank assumed where no rate was measured: a slow CPU core in bf16, and the paper's H800 (34 % of
+dense bf16).
+"""
+
+GIB = 1 << 30
+PROGRAM = "training.pretrain"
+
+
+class PlanInput(Section):
+    name: str
+    run: Run
+    tokenizer: Tokenizer
+
+
+def ids(tokenizer: Tokenizer) -> int:
+    """Token ids of a tokenizer: its pieces and the special tokens after them."""
+    return tokenizer.vocab_size + len(tokenizer.special_tokens)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a rank holds, by component (ZeRO, arXiv 1910.02054, section 3; bf16 with fp32 masters and accumulation, or
+    all fp32).
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    buckets: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.buckets + self.activations + self.logits
+
+
+def memory(run: Run, rows: int) -> Memory:
+    """What a rank needs at the end of a forward pass; activations are those a Llama block keeps for its backward pass.
+
+    Activations of a block, in values a token, as transformers' Llama keeps them (tests/runs/test_memory.py counts
+    them): of each norm its input, the normed input and its output (under bf16 the input in fp32); queries, keys, values
+    and the output of attention, whose kernels hold no attention matrix; of the SwiGLU the gate before and after its
+    activation, the other branch, and the product. What is recomputed is kept for one block at a time. The loss is
+    computed chunk by chunk: its logits are one chunk's.
+    """
+    model, share = run.model, run.data_parallel
+    parameters = model.parameters(rows)
+    width = 2 if run.precision == "bf16" else 4
+    weights = parameters * width // (share if run.zero_stage == 3 else 1)
+    gradients, optimizer, buckets = beside_weights(run, parameters)
+    tokens = run.micro_batch * run.sequence_length
+    attention = model.head_dim * (2 * model.heads + 2 * model.kv_heads)
+    normed = (4 if run.precision == "bf16" else 3) * model.hidden
+    fed = 4 * model.ffn
+    block = 2 * normed + attention + fed
+    kept = {
+        "none": model.layers * block,
+        "selective": model.layers * (block - fed) + fed,
+        "full": model.layers * model.hidden + block,
+    }[run.recompute]
+    activations = tokens * width * (kept + normed)
+    return Memory(
+        weights, gradients, optimizer, buckets, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2
+    )
+
+
+def beside_weights(run: Run, parameters: int) -> tuple[int, int, int]:
+    """Bytes of gradients, of the optimizer's state, and of what is gathered for a reduction, as DeepSpeed holds them
+    (tests/runs/test_memory.py counts them).
+
+    Gradients are added up in fp32. ZeRO updates fp32 weights of its own, whatever the model's are. What is reduced is
+    copied out of its bucket. Stage 1 under bf16 keeps a micro-batch's own gradients beside the sum; the sum, put
+    together first where one bucket holds it, is reduced as bf16.
+    """
+    bf16, share, bucket = run.precision == "bf16", run.data_parallel, min(BUCKET, parameters)
+    width = 2 if bf16 else 4
+    if run.zero_stage == 0:
+        return parameters * 4, parameters * 8, bucket * 4
+    if run.zero_stage == 1:
+        copied = parameters * (6 if parameters <= BUCKET else 2) if bf16 else bucket * 4
+        return parameters * (6 if bf16 else 4), parameters * 12 // share, copied
+    return parameters * 4 // share, parameters * 12 // share, bucket * width * 2
+
+
+def on_gpus(run: Run) -> bool:
+    """Whether a run is planned for GPUs: nobody starts eight CPU processes for one model."""
+    return run.ranks >= 8
+
+
+def flops(run: Run, rows: int, tokens: int) -> float:
+    """Forward and backward: six a parameter and token (the embedding table is looked up, not multiplied), and
+    attention's own products over the window.
+    """
+    multiplied = run.model.parameters(rows) - rows * run.model.hidden
+    return (
+        6.0 * multiplied * tokens
+        + 6.0 * run.model.layers * run.model.heads * run.model.head_dim * run.sequence_length * tokens
+    )
+
+
+def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> Row:
+    """Everything about a run that follows from the recipe alone."""
+    rows = run.model.vocab_rows(ids(tokenizer))
+    parameters = run.model.parameters(rows)
+    steps = run.steps - run.first_step
+    tokens = steps * run.tokens_per_step
+    held = memory(run, rows)
+    measured = TOKENS_PER_S_PER_GPU.get(parameters)
+    rate = float(measured) if measured else ASSUMED_FLOPS["gpu" if on_gpus(run) else "cpu"] / (flops(run, rows, 1) or 1)
+    hours = tokens / (run.ranks * rate) / 3600
+    checkpoint = parameters * (14 if run.precision == "bf16" else 12)
+    count = len(run.checkpoint_steps())
+    out: Row = {
+        "parameters": parameters,
+        "embedding parameters": 2 * rows * run.model.hidden,
+        "vocabulary rows": rows,
+        "starts from": (
+            f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}"
+            if run.parent
+            else run.from_model or "scratch"
+        ),
+        "tokens a step": run.tokens_per_step,
+        "steps": steps,
+        "tokens": tokens,
+        "nodes": run.nodes,
+        "ranks a node": run.ranks_per_node,
+        "micro-batches a step": run.accumulation,
+        "FLOPs": flops(run, rows, tokens),
+        "FLOPs (6ND)": 6.0 * parameters * tokens,
+        f"{'GPU' if on_gpus(run) else 'rank'}: GiB in all": round(held.total / GIB, 3),
+        **{
+            f"  {name}, GiB": round(getattr(held, name) / GIB, 3)
+            for name in ("weights", "gradients", "optimizer", "buckets", "activations", "logits")
+        },
+        f"tokens/s a rank, {'measured by the paper' if measured else 'assumed'}": round(rate, 1),
+        "hours": round(hours, 3),
+        "days": round(hours / 24, 2),
+        "checkpoints": count,
+        "bytes a checkpoint": checkpoint,
+        "bytes of checkpoints": checkpoint * count,
+    }
+    if compute is not None and compute.gpu_hour_cost is not None:
+        out[f"cost, {compute.currency}"] = round(hours * run.ranks * compute.gpu_hour_cost, 2)
+    return out
+
+
+def instantiated_parameters(run: Run, tokenizer: Tokenizer) -> int:
+    """Parameters of the model itself, built on torch's meta device: no memory, no numbers, the real class."""
+    import torch
+
+    from training.model import TrainedLlama, llama_config
+
+    with torch.device("meta"):
+        return sum(
+            p.numel() for p in TrainedLlama(llama_config(run.model, run.model.vocab_rows(ids(tokenizer)))).parameters()
+        )
+
+
+def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+    """What this run will be: parameters, tokens, FLOPs, hours, storage, and its learning-rate curve, before it is
+    started.
+    """
+    numbers = estimate(config.run, config.tokenizer)
+    stream = inputs[f"token_shards/{config.run.phase}"].manifest.numbers
+    available = int(str(stream["tokens"]))
+    built = instantiated_parameters(config.run, config.tokenizer)
+    numbers["epochs"] = round(int(str(numbers["tokens"])) / max(1, available), 3)
+    draw_schedule(config.run, out.path / "schedule.svg")
+    out.write_text("plan.json", json.dumps(numbers, indent=1))
+    return Outcome(
+        digest=digest_json(numbers),
+        numbers=numbers,
+        pictures={"learning rate": "schedule.svg"},
+        checks=[
+            Check(
+                name="parameters_agree",
+                passed=built == numbers["parameters"],
+                detail=f"{built:,} in the model, {numbers['parameters']:,} by the formula",
+            ),
+            Check(
+                name="one_sequence_at_least",
+                passed=available > config.run.sequence_length,
+                detail=f"{available:,} tokens for sequences of {config.run.sequence_length}",
+            ),
+        ],
+    )
+
+
+def draw_schedule(run: Run, target: Path) -> None:
+    """Learning rate over steps, as SVG."""
+    from matplotlib.figure import Figure
+
+    every = max(1, run.steps // 500)
+    steps = list(range(run.first_step, run.steps, every))
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(steps, [learning_rate(run.schedule, s) for s in steps])
+    axes.set_xlabel("step")
+    axes.set_ylabel("learning rate")
+    axes.grid(alpha=0.3)
+    save_svg(figure, target)
+
+
+def save_svg(figure: object, target: Path) -> None:
+    """Write a figure as SVG without dates or random ids, so that the same figure is the same file."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "neofoundry"}):
+        figure.savefig(target, format="svg", metadata={"Date": None})  # type: ignore[attr-defined]
+
+
+def launch_command(recipe: Recipe, name: str) -> str:
+    """The command that starts a run's job on the recipe's backend, spec file aside."""
+    run, settings = recipe.runs[name], recipe.compute
+    if settings.backend == "local":
+        return f"torchrun --standalone --nproc-per-node={run.ranks_per_node} -m {LAUNCH} spec.json"
+    if settings.backend == "kubernetes":
+        return f"neo plan {name} --manifest | kubectl apply -f -"
+    options = [
+        f"--nodes={run.nodes}",
+        f"--ntasks-per-node={run.ranks_per_node}",
+        f"--cpus-per-task={run.threads_per_rank}",
+        "--requeue",
+        f"--signal=B:USR1@{settings.warn_s}",
+    ]
+    given = {
+        "partition": settings.partition,
+        "account": settings.account,
+        "time": settings.time_limit,
+        "mem": settings.memory,
+        "gpus-per-node": settings.gpus_per_node,
+    }
+    options += [f"--{flag}={value}" for flag, value in given.items() if value is not None]
+    return f"sbatch {' '.join(options)} … srun python -m {LAUNCH} spec.json"

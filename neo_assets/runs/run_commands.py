@@ -1,0 +1,272 @@
+"""`neo saw`, `neo when`: document <-> step. `neo prove`, `neo continue`: what a checkpoint is worth, and how to go on
+from it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
+from neo_assets.core.frozen import claimed
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
+from neo_assets.core.store import Row, Store
+from neo_assets.core.terminal import JSON, counted, program, show
+from neo_assets.runs.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
+from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, step_range
+from neo_assets.runs.plan import PROGRAM
+from neo_assets.runs.proof import Claim, code_differences, last_proof, prove, verify_checkpoint
+from resources.compute import open_compute
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(saw)
+    app.command()(when)
+    app.command("prove")(prove_checkpoint)
+    app.command("continue")(continue_run)
+    app.command("rehearse")(rehearse_run)
+
+
+def saw(
+    steps: Annotated[str, typer.Argument(metavar="RUN@FIRST..LAST", help="steps counted from 1, e.g. main@10..12")],
+    tokens: Annotated[
+        bool,
+        typer.Option(
+            "--tokens", help="which of each document's tokens, sequence by sequence, instead of one row a document"
+        ),
+    ] = False,
+    as_json: bool = JSON,
+) -> None:
+    """The documents that training steps saw, computed from the data order."""
+    import pyarrow as pa
+
+    from resources.ledger import Ledger
+
+    recipe, store = load(), Store(store_root())
+    name, first, last = run_and_steps(steps)
+    run = find_run(store, recipe, name)
+    if last > run.config.last_step:
+        raise BadInput(f"run '{name}' has {run.config.last_step} steps; {last} is after its end")
+    parts = []
+    for part in reversed(lineage(store, run)):
+        ledger = part.ledger()
+        end = min(
+            last,
+            *(p.config.first_step for p in lineage(store, run) if p.config.first_step > ledger.first_step),
+            run.config.last_step,
+        )
+        if max(first, ledger.first_step + 1) <= end:
+            parts.append(ledger.saw(max(first, ledger.first_step + 1), end))
+    table = pa.concat_tables(parts)
+    if not tokens:
+        table = table.append_column("tokens", pa.compute.subtract(table.column("to_token"), table.column("from_token")))
+        table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate(
+            [("tokens", "sum"), ("sequence", "count_distinct"), ("place", "min")]
+        )
+        table = table.rename_columns(["step", "doc_id", "source", "lang", "tokens", "sequences", "place"]).sort_by(
+            [("step", "ascending"), ("place", "ascending"), ("doc_id", "ascending")]
+        )
+        table = table.drop_columns(["place"])
+    urls = Ledger(store, recipe.name).urls_of(table.column("doc_id").unique().to_pylist())
+    rows = [{**row, "url": urls.get(str(row["doc_id"]), "")} for row in table.to_pylist()]
+    show(rows, as_json)
+    if not as_json:
+        print(
+            f"\n{counted(len(set(table.column('doc_id').to_pylist())), 'document')} in steps {first}..{last} of {name}"
+        )
+
+
+def when(
+    page: Annotated[str, typer.Argument(help="URL or doc_id")],
+    run: Annotated[
+        str | None, typer.Option("--run", help="one run of the recipe; all that were started if left out")
+    ] = None,
+    as_json: bool = JSON,
+) -> None:
+    """Every training step that saw a document, and which of its tokens."""
+    from resources.ledger import Ledger
+
+    recipe, store = load(), Store(store_root())
+    ids = Ledger(store, recipe.name).ids_of(page)
+    if not ids:
+        raise BadInput(f"no document '{page}' is known in this recipe's build; `neo fate {page}` tells more")
+    rows: list[Row] = []
+    looked = []
+    for name in [run] if run else list(recipe.runs):
+        try:
+            found = find_run(store, recipe, name)
+        except MissingUpstream:
+            if run:
+                raise
+            continue
+        looked.append(name)
+        # Steps that a branch has from its parent are listed there, unless the branch alone is asked about.
+        rows += _when(found, lineage(store, found) if run else [found], ids)
+    show(rows, as_json, empty=f"no step of {', '.join(looked) or 'any run'} saw it; `neo fate {page}` says why")
+
+
+def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:
+    rows: list[Row] = []
+    end = run.config.last_step
+    for part in parts:
+        for doc_id in ids:
+            for row in part.ledger().when(doc_id, end).to_pylist():
+                where = {name: row[name] for name in ("step", "place", "sequence", "from_token", "to_token")}
+                rows.append(
+                    {"run": run.name, **where, "doc_id": doc_id, "inherited_from": "" if part is run else part.name}
+                )
+        end = part.config.first_step
+    return sorted(rows, key=lambda row: (int(str(row["step"])), int(str(row["place"]))))
+
+
+def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) -> None:
+    """`neo verify RUN@STEP`: recompute what a checkpoint's certificate says. Exits 1 where something does not hold."""
+    name, step = run_and_step(checkpoint)
+    run = find_run(store, recipe, name)
+    at, folder = run.checkpoint(step)
+    claims = verify_checkpoint(run, at, folder)
+    sound = all(c.holds for c in claims)
+    _print_claims(f"checkpoint {folder.name} of run '{name}', step {at}", claims, as_json)
+    if not as_json and sound:
+        if proof := last_proof(store, name, folder.name):
+            print(f"\n{proof}")
+        elif at > run.config.first_step:
+            print(f"\nnot proved yet: `neo prove {name}@{at}` trains to it again and compares every bit")
+    raise typer.Exit(0 if sound else 1)
+
+
+def prove_checkpoint(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@40, main@last")], as_json: bool = JSON
+) -> None:
+    """Train from the checkpoint before to this one and compare every bit. Takes as long as those steps did."""
+    recipe, store = load(), Store(store_root())
+    name, step = run_and_step(checkpoint)
+    run = find_run(store, recipe, name)
+    at, folder = run.checkpoint(step)
+    claims = prove(run, at, folder, store, open_compute(recipe.compute, store.root))
+    held, note = all(c.holds for c in claims[:-1]), claims[-1]
+    _print_claims(f"run '{name}' trained again to step {at}", claims if as_json else claims[:-1], as_json)
+    if not as_json:
+        print(
+            f"\n{'proved: bit for bit what its certificate says' if held else 'NOT reproduced'}; "
+            + ("code, libraries and machine as then" if note.holds else f"differs from then: {note.detail}")
+        )
+    raise typer.Exit(0 if held else 1)
+
+
+def _print_claims(title: str, claims: list[Claim], as_json: bool) -> None:
+    show([c.row() for c in claims], as_json, title=title)
+
+
+def continue_run(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="RUN[@STEP]", help="where to go on from; the run's last checkpoint if no step is named"),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIELD=VALUE]...", help="what differs, e.g. ranks_per_node=1 global_batch=8 steps=200"),
+    ] = None,
+    as_name: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            help="the branch is a run of this name, beside the old one; without it, it takes the old one's place",
+        ),
+    ] = None,
+    without_steps: Annotated[
+        str | None,
+        typer.Option("--without-steps", metavar="FIRST[..LAST]", help="leave out the batches of these steps"),
+    ] = None,
+    because: Annotated[str, typer.Option("--because", help="why, for those who read it later")] = "",
+) -> None:
+    """Go on with a run under today's code, another world size or batch, or without some batches: recorded as a branch
+    beside the recipe.
+    """
+    recipe, store = load(), Store(store_root())
+    name, step = run_and_step(checkpoint)
+    compute = open_compute(recipe.compute, store.root)
+    run = find_run(store, recipe, name)
+    without = step_range(without_steps) if without_steps else None
+    if without and step is None:
+        step = max((s for s in run.checkpoints() if s < without[0]), default=None)
+    at, folder = run.checkpoint(step)
+    refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
+    if not (changes or without or because or code_differences(run.spec.code, claimed(PROGRAM)["code"])):
+        raise BadInput(
+            f"nothing would differ from run '{name}': `neo resume {name}` goes on with it. Name what differs"
+            " (FIELD=VALUE, --without-steps), or say why (--because) where it is the machine"
+        )
+    entry = branch_entry(run, at, changed_fields(changes or []), without, because)
+    written = record_branch(recipe_file(), as_name or name, entry, name if as_name else None, load)
+    made = as_name or name
+    print(f"recorded in {written}: run '{made}' goes on from {folder.name} with everything. Start it:")
+    print(
+        f'  {program("dagster")} asset materialize -m definitions --select \'key:"run_plan_{made}" or'
+        f' key:"pretraining_{made}"\''
+    )
+
+
+def rehearse_run(
+    run: Annotated[str, typer.Argument(help="a run of the recipe")],
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            "--ranks", min=1, help="ranks to start; as many of a node's as this machine has GPUs, or cores, if left out"
+        ),
+    ] = None,
+    as_json: bool = JSON,
+) -> None:
+    """Try a run's own job in minutes, two narrow layers of it: train, kill, resume, verify, export, ask. Exits with 1
+    where something does not hold.
+    """
+    from neo_assets.runs.rehearse import differences, narrowed, not_tried, ranks_here, rehearse
+
+    recipe, store = load(), Store(store_root())
+    if run not in recipe.runs:
+        raise BadInput(
+            f"recipe '{recipe.name}' has no run '{run}'.{did_you_mean(run, recipe.runs)} It has"
+            f" {', '.join(recipe.runs)}."
+        )
+    here, gpu = ranks_here(recipe.runs[run])
+    chosen = ranks or here
+    # The scheduler's own machine where there is one; else this one.
+    settings = (
+        recipe.compute
+        if recipe.compute.backend != "slurm" or shutil.which("sbatch")
+        else recipe.compute.model_copy(update={"backend": "local"})
+    )
+    moved = [] if settings is recipe.compute else [f"compute.backend {recipe.compute.backend} -> local"]
+    if not as_json:
+        print(
+            f"run '{run}' of recipe '{recipe.name}', rehearsed on {counted(chosen, 'rank')} "
+            + ("with GPUs" if gpu else "without a GPU")
+        )
+        print(
+            "as in the recipe but for: "
+            + "; ".join([*moved, *differences(recipe.runs[run], narrowed(recipe.runs[run], chosen, gpu))])
+            + "\n"
+        )
+    rows, told = rehearse(recipe, run, store, lambda root: open_compute(settings, root), chosen, gpu)
+    held = all(row["holds"] for row in rows)
+    untried = not_tried(recipe.runs[run], gpu, recipe.compute.backend if moved else None)
+    show([{**row, "differs": [*moved, *told], "not_tried": untried} for row in rows] if as_json else rows, as_json)
+    if not as_json:
+        print(
+            f"\neverything held. Not tried: {'; '.join(untried)}"
+            if held
+            else f"\nit ended there; what was written: {store.root / 'rehearsals'}"
+        )
+    raise typer.Exit(0 if held else 1)
+
+
+def recipe_file() -> Path:
+    """File of the recipe that is in use."""
+    name = os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
+    return Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"

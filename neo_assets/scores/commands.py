@@ -1,0 +1,164 @@
+"""`neo scores`, `neo compare`: read what models scored, and tell two apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Annotated
+
+import typer
+
+from neo_assets.core.errors import BadInput
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import load
+from neo_assets.core.store import Row, Store
+from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of
+
+
+def register(app: typer.Typer) -> None:
+    for command in (scores, compare):
+        app.command()(command)
+
+
+def scores(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="a run of the recipe, or what `neo eval FOLDER` called a folder; all if left out"),
+    ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; every task if left out"
+        ),
+    ] = None,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history", help="every checkpoint, identity, metric, subset and attempt instead of the newest main scores"
+        ),
+    ] = False,
+    as_json: bool = JSON,
+) -> None:
+    """Scores in the store: the newest of each run and task, or all there ever were. Other recipes' runs of the same
+    names are left out.
+    """
+    from neo_assets.evaluate.index import read_scores
+    from neo_assets.evaluate.models import ELSEWHERE
+    from neo_assets.runs.asked import not_anothers
+
+    recipe, store = load(), Store(store_root())
+    known_suites(recipe, suite)
+    wanted = set(recipe.asked(suite)) if suite else None
+    table = read_scores(store)
+    mine = {name: not_anothers(store, recipe.name, name) for name in recipe.runs}
+    rows: list[Row] = [
+        r
+        for r in table.to_pylist()
+        if r["value"] is not None
+        and (run is None or r["run"] == run)
+        and (wanted is None or r["task"] in wanted)
+        and (r["run"] not in mine or mine[r["run"]](r["checkpoint"].rpartition("-")[2]))
+    ]
+    if run is not None and not rows:
+        there = sorted(set(table.column("run").to_pylist()))
+        if run in there and wanted is None:
+            raise BadInput(
+                f"there is no score of a run '{run}' of recipe '{recipe.name}'; those there are, are others'"
+            )
+        if run in there:
+            raise BadInput(f"'{run}' has no score of a task of {', '.join(suite or [])}; `neo eval` makes some")
+        at = " A run without its step is asked for here." if "@" in run else ""
+        raise BadInput(f"there is no score of '{run}'.{at} There are scores of: {', '.join(there) or 'nothing yet'}")
+    if not history:
+        newest: dict[tuple[str, ...], Row] = {}
+        for row in rows:
+            if row["main"] and row["subset"] is None:
+                # Two models from elsewhere may have folders of one name; checkpoints of a run follow each other.
+                model = (str(row["checkpoint"]),) if str(row["run"]).startswith(f"{ELSEWHERE}.") else ()
+                where = (str(row["run"]), *model, str(row["task"]))
+                order = (int(str(row["step"])), str(row["made_at"]))
+                if where not in newest or order >= (int(str(newest[where]["step"])), str(newest[where]["made_at"])):
+                    newest[where] = row
+        rows = list(newest.values())
+    columns = [
+        "run",
+        "step",
+        "checkpoint",
+        "task",
+        "metric",
+        "value",
+        "stderr",
+        "detectable",
+        "n",
+        "shots",
+        "cut",
+        "chance",
+    ] + (["subset", "attempt", "made_at"] if history else [])
+    show(
+        [{k: r[k] for k in columns} | {"identity": str(r["identity"])[:SHORT]} for r in rows],
+        as_json,
+        empty="no scores yet; `neo eval MODEL` makes some",
+    )
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help=MODEL)],
+    b: Annotated[str, typer.Argument(help=MODEL)],
+    suite: Annotated[list[str] | None, SUITE] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="chance of calling equals different, over all tasks shown")
+    ] = 0.05,
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="exit with 1 if B is worse than A on any task")
+    ] = False,
+    as_json: bool = JSON,
+) -> None:
+    """Two models item by item: what differs by more than chance. Missing scores are made first."""
+    from neo_assets.evaluate.index import read_items
+    from neo_assets.evaluate.score import score_rows
+    from neo_assets.scores.paired import holm, paired
+
+    recipe, store = load(), Store(store_root())
+    known_suites(recipe, suite)
+    mine = scorer_of(recipe, store, suite, quiet=as_json)
+    sides: list[dict[str, Row]] = []
+    for model in (a, b):
+        found, _ = mine.scored(subject_of(model, recipe, store, quiet=as_json))
+        sides.append({str(r["task"]): r for r in score_rows(found, 1) if r["main"] and r["subset"] is None})
+    pairs = []
+    for task, row in sides[0].items():
+        folders = [f"eval_scores/{side[task]['run']}/{side[task]['fingerprint']}/{task}.items.jsonl" for side in sides]
+        pairs.append((row, paired(read_items(store, folders[0]), read_items(store, folders[1]))))
+    rows: list[Row] = []
+    for (row, d), p in zip(pairs, holm([d.p for _, d in pairs]), strict=True):
+        verdict = (
+            "no difference found"
+            if p >= alpha
+            else "B is worse"
+            if d.worse(bool(row["higher_is_better"])) > 0
+            else "B is better"
+        )
+        rows.append(
+            {
+                "task": row["task"],
+                "metric": row["metric"],
+                "A": d.a,
+                "B": d.b,
+                "B-A": d.difference,
+                "from": d.low,
+                "to": d.high,
+                "p": p,
+            }
+            | {"items": d.n, "only A": d.only_a, "only B": d.only_b, "verdict": verdict}
+        )
+    show(rows, as_json)
+    if not as_json:
+        told: dict[str, int] = defaultdict(int)
+        for row in rows:
+            told[str(row["verdict"])] += 1
+        print(
+            f"\nA {a}, B {b}: {', '.join(f'{verdict} on {n}' for verdict, n in told.items())}. Paired by item; p"
+            f" corrected for {counted(len(rows), 'task')} (Holm); from..to: 95 %."
+        )
+    if fail_if_worse and any(row["verdict"] == "B is worse" for row in rows):
+        raise typer.Exit(1)

@@ -1,0 +1,309 @@
+"""Gates: what a run's last evaluated checkpoint must not be.
+
+Each gate says what it looked at and every reason it found. What it could not look at (a reference without scores, a
+task without data) is told too, and lets no blocking gate pass: a gate that was not asked has not answered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neo_assets.core.recipe.evaluation import (
+    ContaminationGate,
+    Gates,
+    GuessingGate,
+    ParityGate,
+    RegressionGate,
+    SanityGate,
+)
+from neo_assets.core.store import Check, Row
+from neo_assets.evaluate.best import better
+from neo_assets.scores.paired import Difference, holm, paired
+
+STANDARD_ERRORS = 2.0
+"""Beyond which a difference between two scores is taken for one."""
+
+NAMES = ("no_regression", "languages_in_step", "no_contamination", "guessing_is_chance", "sane")
+Items = Mapping[str, tuple[float, int]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that a run's last checkpoint is held against, by what it is called; ``rows`` are its main scores by task,
+    without those that are missing.
+    """
+
+    kind: str
+    name: str
+    rows: Mapping[str, Row]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run's last evaluated checkpoint: its main scores by task, its first checkpoint's, its continuations, and what
+    it is held against.
+
+    ``untrained`` are the scores of the weights that all its training began from; None where they came from elsewhere,
+    trained.
+    """
+
+    run: str
+    checkpoint: str
+    rows: Mapping[str, Row]
+    first: Mapping[str, Row]
+    repetition: float | None
+    references: Sequence[Reference]
+    untrained: Mapping[str, Row] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison of the regression gate."""
+
+    run: str
+    task: str
+    against: str
+    difference: Difference
+    higher_is_better: bool
+    p: float  # corrected
+    regressed: bool
+
+
+def judge(
+    gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], clean: Sequence[Row]
+) -> tuple[list[Check], list[Finding]]:
+    """Every gate's verdict, and the comparisons behind the first. ``items`` reads the per-item results of a score;
+    ``clean`` are scores without contaminated items.
+    """
+    regression, findings = _regression(gates.regression, runs, items)
+    return [
+        regression,
+        _parity(gates.parity, runs),
+        _contamination(gates.contamination, runs, clean),
+        _guessing(gates.guessing, runs),
+        _sanity(gates.sanity, runs),
+    ], findings
+
+
+def only_warn(gates: Gates) -> list[str]:
+    """Names of the gates that stop nothing."""
+    blocking = (
+        gates.regression.blocking,
+        gates.parity.blocking,
+        gates.contamination.blocking,
+        gates.guessing.blocking,
+        gates.sanity.blocking,
+    )
+    return [name for name, stops in zip(NAMES, blocking, strict=True) if not stops]
+
+
+def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: str, blocking: bool) -> Check:
+    said = "; ".join([*reasons, *(f"not asked: {u}" for u in dict.fromkeys(unasked))])
+    return Check(name=name, passed=not reasons and not unasked, detail=said or passed, blocking=blocking)
+
+
+def _regression(
+    gate: RegressionGate, runs: Sequence[Judged], items: Callable[[Row], Items]
+) -> tuple[Check, list[Finding]]:
+    findings: list[Finding] = []
+    reasons: list[str] = []
+    unasked: list[str] = []
+    for run in runs:
+        pairs = []
+        seen = set()
+        for reference in run.references:
+            if reference.kind not in gate.against:
+                continue
+            for task, row in sorted(run.rows.items()):
+                other = reference.rows.get(task)
+                if other is None:
+                    unasked.append(f"{reference.kind} {reference.name} has no score of {task} as it is asked today")
+                elif (where := (task, other["run"], other["checkpoint"])) not in seen and where[1:] != (
+                    row["run"],
+                    row["checkpoint"],
+                ):
+                    seen.add(where)  # the best checkpoint is often the parent
+                    pairs.append((task, reference, bool(row["higher_is_better"]), paired(items(other), items(row))))
+        for (task, reference, higher, difference), p in zip(pairs, holm([d.p for *_, d in pairs]), strict=True):
+            regressed = p < gate.alpha and difference.worse(higher) > gate.tolerance
+            findings.append(
+                Finding(run.run, task, f"{reference.kind} {reference.name}", difference, higher, p, regressed)
+            )
+            if regressed:
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} {difference.b:.4f}, {reference.kind} {reference.name}"
+                    f" {difference.a:.4f} (p {p:.2g}, {difference.n} items)"
+                )
+    return (
+        _check(
+            "no_regression",
+            reasons,
+            unasked,
+            f"{len(findings)} comparisons, none worse beyond {gate.tolerance:g} at {gate.alpha:g}",
+            gate.blocking,
+        ),
+        findings,
+    )
+
+
+def _error(*rows: Row) -> float:
+    return math.sqrt(sum(float(str(r["stderr"])) ** 2 for r in rows if r["stderr"] is not None))
+
+
+def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, looked = [], [], 0
+    for run in runs:
+        for english, chinese in gate.pairs:
+            if not {english, chinese} <= run.rows.keys() or not {english, chinese} <= run.first.keys():
+                unasked.append(f"{run.run}: {english} and {chinese} have no scores at its first and last checkpoint")
+                continue
+            looked += 1
+            before, now = (abs(better(side[english]) - better(side[chinese])) for side in (run.first, run.rows))
+            allowed = gate.max_widening + STANDARD_ERRORS * _error(
+                run.rows[english], run.rows[chinese], run.first[english], run.first[chinese]
+            )
+            if now - before > allowed:
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: the gap between {english} and {chinese} went from {before:.4f} to"
+                    f" {now:.4f}, {allowed:.4f} is let pass"
+                )
+    return _check(
+        "languages_in_step",
+        reasons,
+        unasked,
+        f"{looked} gaps, none wider by more than {gate.max_widening:g}",
+        gate.blocking,
+    )
+
+
+def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Sequence[Row]) -> Check:
+    without = {(r["run"], r["checkpoint"], r["task"]): r for r in clean}
+    reasons = []
+    for run in runs:
+        for task, row in sorted(run.rows.items()):
+            part = without.get((run.run, run.checkpoint, task))
+            if part is None:
+                continue
+            share = 1 - int(str(part["n"])) / int(str(row["n"]))
+            if share > gate.max_items:
+                reasons.append(
+                    f"{task}: {share:.1%} of its items stand in the training text, {gate.max_items:.1%} is let pass"
+                )
+            inflation = better(row) - better(part) if part["value"] is not None else math.inf
+            if inflation > gate.max_inflation + STANDARD_ERRORS * _error(row, part):
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} is {float(str(row['value'])):.4f} on all items and"
+                    f" {part['value']} on clean ones"
+                )
+    return _check(
+        "no_contamination",
+        list(dict.fromkeys(reasons)),
+        [],
+        f"{len(clean)} scores told without items found in the training text",
+        gate.blocking,
+    )
+
+
+def _can_be_guessed(row: Row) -> bool:
+    """Whether the score is a share of right answers of which guessing gets some: not bits per byte, nor text that is
+    written.
+    """
+    return bool(row["higher_is_better"]) and row["chance"] is not None and 0 < float(str(row["chance"])) < 1
+
+
+def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
+    """Exact binomial test of untrained scores against chance.
+
+    One random model answers all items, so that what it happens to prefer favours or harms all of them alike. Where
+    nothing tells right choices from wrong ones its answers are guesses all the same, whatever it prefers, and
+    independent from item to item (in a set of ``sets.py``, nearer to chance than that): the test is exact. What it
+    finds may be a preference of this one model; its items still differ in what is preferred. A second random model
+    would ask about the same items and add little; more items add.
+    """
+    from scipy.stats import binomtest  # takes a second to import, and definitions load without it
+
+    untrained = {
+        (str(r["run"]), str(r["checkpoint"]), task): r
+        for run in runs
+        for task, r in sorted((run.untrained or {}).items())
+        if _can_be_guessed(r)
+    }
+    missing = sorted(
+        {
+            task
+            for run in runs
+            if run.untrained is not None
+            for task, row in run.rows.items()
+            if _can_be_guessed(row) and task not in run.untrained
+        }
+    )
+    unasked = (
+        [f"{', '.join(missing)} have no score without training (`neo eval RUN@0`, or 0.0 in evaluate_at)"]
+        if missing
+        else []
+    )
+    reasons = []
+    for (name, checkpoint, task), row in untrained.items():
+        value, chance, n = float(str(row["value"])), float(str(row["chance"])), int(str(row["n"]))
+        p = float(binomtest(round(value * n), n, chance).pvalue)
+        if p < gate.alpha:
+            reasons.append(
+                f"{name} {checkpoint}: without training {task} is {value:.4f} where guessing is {chance:.4g} (p"
+                f" {p:.2g}, {n} items): its items give something away, and scores of it are to be compared with each"
+                " other, not with guessing"
+            )
+    return _check(
+        "guessing_is_chance",
+        reasons,
+        unasked,
+        f"{len(untrained)} scores without training, none away from guessing at {gate.alpha:g}",
+        gate.blocking,
+    )
+
+
+def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, looked = [], [], 0
+    for run in runs:
+        for task in gate.tasks:
+            row = run.rows.get(task)
+            if row is None or row["chance"] is None:
+                unasked.append(f"{run.run}: {task} has no score")
+                continue
+            looked += 1
+            ahead = (better(row) - better(row | {"value": row["chance"]})) / (_error(row) or math.inf)
+            start = (run.untrained or {}).get(task)
+            if ahead <= STANDARD_ERRORS:
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing"
+                    f" ({row['chance']:.4g}): {ahead:.1f} standard errors"
+                )
+            elif (
+                start is not None
+                and start["checkpoint"] != row["checkpoint"]
+                and better(row) - better(start) <= STANDARD_ERRORS * _error(row, start)
+            ):
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than without"
+                    f" training ({float(str(start['value'])):.4f})"
+                )
+        for task, row in sorted(run.rows.items()):
+            cut, requests = int(str(row["cut"] or 0)), int(str(row["requests"] or 0))
+            if requests and cut / requests > gate.max_cut:
+                reasons.append(
+                    f"{run.run} {run.checkpoint}: {cut:,} of {requests:,} requests of {task} are longer than the model"
+                    f" reads and were cut, {gate.max_cut:.1%} is let pass"
+                )
+        if run.repetition is not None and run.repetition > gate.max_repetition:
+            reasons.append(
+                f"{run.run} {run.checkpoint}: {run.repetition:.0%} of what it writes repeats itself,"
+                f" {gate.max_repetition:.0%} is let pass"
+            )
+    return _check(
+        "sane",
+        reasons,
+        unasked,
+        f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors, no task cut short",
+        gate.blocking,
+    )

@@ -1,0 +1,34 @@
+"""The tasks room: `benchmark_items` from outside, `heldout_tasks` made from documents that nobody trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.tasks.benchmark_items import benchmark_items_input, collect_benchmarks
+from neo_assets.tasks.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
+
+
+def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
+    items = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
+    yield Stage("benchmark_items", collect_benchmarks, items, kinds=["json"])
+    yield Stage(
+        "heldout_tasks",
+        make_heldout_tasks,
+        HeldoutTasksInput(tasks=recipe.evaluation.heldout, languages=recipe.languages, split=recipe.heldout),
+        reads=["heldout"],
+        kinds=["json"],
+        claims=[
+            ROWS_BALANCE,
+            *(Claim(f"has_items_{lang}", f"There are held-out items in '{lang}'.") for lang in recipe.languages),
+            *(_enough_items(lang) for lang in recipe.languages),
+        ],
+        divides=True,
+    )
+
+
+def _enough_items(lang: str) -> Claim:
+    said = f"There are as many items in '{lang}' as the recipe asks for (a warning)."
+    return Claim(f"enough_items_{lang}", said, blocking=False)

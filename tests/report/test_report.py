@@ -1,0 +1,460 @@
+"""The report page: everything on it is escaped, names its artifact, and loads nothing; what was not built does not
+break it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from neo_assets.core import records
+from neo_assets.core.records import DROPPED, Verdict
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
+from neo_assets.report.figures import ticks
+from neo_assets.report.page import loads
+from neo_assets.report.report import ReportInput, write_report
+from neo_assets.report.scores import Score, against_chance, with_white_space_shown
+from resources.ledger import Ledger
+
+RECIPE = "tiny"
+LABELS = {
+    "raw_crawl/site": "fetched",
+    "page_text/site": "with main text",
+    "documents/site": "documents",
+    "clean_docs/en": "pass the rules",
+    "clean_docs/zh": "pass the rules",
+}
+CONFIG = ReportInput(name="tiny", description="four documents", examples_per_rule=2, labels=LABELS)
+HOSTILE = "<script>alert('taken over')</script><img src=x onerror=alert(1)> buy now"
+PAGES = {
+    "d1": (
+        "en",
+        "A crawler fetched a page, and waited politely before the next one. " * 3,
+        "http://site.example/one.html",
+    ),
+    "d2": ("en", HOSTILE, 'http://site.example/two.html?a=1&b="><b>x</b>'),
+    "d3": ("zh", "抓取程序取回一个网页，然后礼貌地等待，再取下一个。" * 4, "http://site.example/三.html"),
+    "d4": ("zh", "抓取程序取回一个网页，然后礼貌地等待，再取下一个！" * 4, "javascript:alert(2)"),
+}
+
+
+class Tiny:
+    """A store with hand-made artifacts of a whole factory."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self.inputs: dict[str, Artifact] = {}
+
+    def add(
+        self,
+        key: str,
+        outcome: Outcome,
+        write: Callable[[Workspace], object] = lambda _: None,
+        config: dict[str, object] | None = None,
+    ) -> None:
+        def work(out: Workspace) -> Outcome:
+            write(out)
+            return outcome
+
+        made, _ = self.store.build(key, MadeFrom(config=config or {"key": key}, code={}, libraries={}, inputs={}), work)
+        self.store.set_head(RECIPE, key, key, made.fingerprint)
+        self.inputs[key] = made
+
+    def verdicts(
+        self,
+        key: str,
+        rows: list[Verdict],
+        outcome: Outcome | None = None,
+        write: Callable[[Workspace], object] = lambda _: None,
+    ) -> None:
+        def both(out: Workspace) -> None:
+            out.write("verdicts.parquet", records.verdict_table(rows))
+            write(out)
+
+        dropped = sum(r.verdict == DROPPED for r in rows)
+        outcome = outcome or Outcome(digest=key)
+        outcome.rows_in, outcome.rows_kept, outcome.rows_dropped = len(rows), len(rows) - dropped, dropped
+        outcome.checks = outcome.checks or [Check(name="rows_balance", passed=True, detail="balanced")]
+        self.add(key, outcome, both)
+
+    def data(self) -> None:
+        self.add(
+            "sources/site",
+            Outcome(
+                digest="s",
+                rows_in=1,
+                rows_kept=1,
+                numbers={"kind": "html_folder", "licence": "CC0-1.0", "snapshot": "today"},
+            ),
+        )
+        crawled = Outcome(
+            digest="c",
+            numbers={"pages": 4, "bytes": 4321},
+            tables={
+                "outcomes": [
+                    {"outcome": "fetched", "count": 4, "share": 0.8},
+                    {"outcome": "http_error", "count": 1, "share": 0.2},
+                ]
+            },
+        )
+        lost = Verdict(
+            "gone", "raw_crawl/site", DROPPED, "http_error", detail="http://site.example/404: <i>not found</i>"
+        )
+        self.verdicts("raw_crawl/site", [*(Verdict(d, "raw_crawl/site") for d in PAGES), lost], crawled)
+        for stage in ("page_text", "signals"):
+            self.verdicts(f"{stage}/site", [Verdict(d, f"{stage}/site") for d in PAGES])
+        self.verdicts(
+            "documents/site",
+            [Verdict(d, "documents/site") for d in PAGES],
+            write=lambda out: out.write("part-00000.parquet", documents()),
+        )
+        self.verdicts(
+            "clean_docs/en",
+            [
+                Verdict("d1", "clean_docs/en", source="site"),
+                Verdict("d2", "clean_docs/en", DROPPED, "min_words", 4.0, 50.0, source="site"),
+            ],
+        )
+        self.verdicts("clean_docs/zh", [Verdict(d, "clean_docs/zh", source="site") for d in ("d3", "d4")])
+        for lang, ids in (("en", ["d1"]), ("zh", ["d3", "d4"])):
+            self.verdicts(f"exact_dedup/{lang}", [Verdict(d, f"exact_dedup/{lang}", source="site") for d in ids])
+        by_source: list[dict[str, int | float | str | bool | None]] = [
+            {"language": "en", "source": "site", "documents": 1, "bytes": 200},
+            {"language": "zh", "source": "site", "documents": 1, "bytes": 300},
+        ]
+        self.verdicts("near_dedup/en", [Verdict("d1", "near_dedup/en", source="site")])
+        self.verdicts(
+            "near_dedup/zh",
+            [
+                Verdict("d3", "near_dedup/zh", source="site"),
+                Verdict("d4", "near_dedup/zh", DROPPED, "near_duplicate", 0.93, 0.844, "d3", "site"),
+            ],
+        )
+        self.verdicts(
+            "matrix",
+            [Verdict(d, "matrix", source="site") for d in ("d1", "d3")],
+            Outcome(digest="m", numbers={"documents": 2, "bytes": 500}, tables={"by language and source": by_source}),
+        )
+        self.verdicts(
+            "train_pool",
+            [Verdict(d, "train_pool", source="site") for d in ("d1", "d3")],
+            Outcome(digest="t", numbers={"documents_en": 1, "documents_zh": 1}),
+        )
+        asked: list[dict[str, int | float | str | bool | None]] = [
+            {
+                "language": "en",
+                "source": "site",
+                "rounds asked": 1.5,
+                "rounds got": 2.0,
+                "bytes": 400,
+                "share of bytes": 0.5714,
+            }
+        ]
+        self.verdicts(
+            "mixture/fundamental",
+            [Verdict("d1", "mixture/fundamental", value=2.0, source="site")],
+            Outcome(digest="x", tables={"asked against got": asked}),
+        )
+
+    def model(self, value: float = 0.31) -> None:
+        warned = Check(name="lossless", passed=False, detail="1 of 13 texts do not survive", blocking=False)
+        self.add(
+            "tokenizer",
+            Outcome(digest="k", numbers={"pieces": 300}, checks=[warned]),
+            config={"tokenizer": {"split_digits": True, "special_tokens": ["<EOD>"]}},
+        )
+        self.add("run_plan/main", Outcome(digest="p", numbers={"parameters": 2_100_000, "hours (estimate)": 0.01}))
+        steps = list(range(1, 701))
+        metrics = pa.table(
+            {
+                "step": steps,
+                "loss": [2 + 6 * math.exp(-s / 90) for s in steps],
+                "lr": [s / 700 for s in steps],
+                "tokens": [s * 2048 for s in steps],
+                "tokens_per_s": [9000.0 + s % 7 for s in steps],
+            }
+        )
+        trained = Outcome(
+            digest="r",
+            numbers={
+                "steps": 700,
+                "first_tenth_loss": 7.1,
+                "last_tenth_loss": 2.0,
+                "trained_tokens": 1_433_600,
+                "job": "abc",
+            },
+        )
+        self.add("pretraining/main", trained, lambda out: out.write("metrics.parquet", metrics))
+        scored = [
+            row(step, "cloze_en", 0.25 + (value - 0.25) * step / 700, 0.25, 0.04, True) for step in (0, 350, 700)
+        ] + [row(step, "bits_per_byte_zh", 8 - step / 200, 8.0, 0.1, False) for step in (0, 350, 700)]
+        written = [
+            {"step": s, "checkpoint": "c", "lang": lang, "prompt": prompt, "continuation": text}
+            for s in (0, 700)
+            for lang, prompt, text in (("en", "The crawler", " <b>waits</b>"), ("zh", "抓取程序", "等待。"))
+        ]
+
+        def write(out: Workspace) -> None:
+            out.write_text("scores.json", json.dumps(scored))
+            out.write_text("samples.json", json.dumps(written, ensure_ascii=False))
+
+        self.add("evaluation/main", Outcome(digest="e"), write)
+
+    def page(self, config: ReportInput = CONFIG, recipe_text: str = "name: tiny # <script>\n") -> tuple[str, Outcome]:
+        folder = self.store.root / "page"
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = write_report(
+            config,
+            self.inputs,
+            Workspace(folder),
+            ledger=Ledger(self.store, RECIPE),
+            store=self.store,
+            recipe_text=recipe_text,
+        )
+        return (folder / "report.html").read_text(encoding="utf-8"), outcome
+
+
+def documents() -> pa.Table:
+    rows = [
+        dict.fromkeys(records.DOCUMENT.names, "")
+        | {
+            "doc_id": d,
+            "text": text,
+            "lang": lang,
+            "lang_score": 0.9,
+            "url": url,
+            "source": "site",
+        }
+        for d, (lang, text, url) in PAGES.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=records.DOCUMENT)
+
+
+def row(
+    step: int, task: str, value: float, chance: float, stderr: float, higher: bool, attempt: int = 1
+) -> dict[str, object]:
+    where = {
+        "run": "main",
+        "step": step,
+        "tokens": step * 2048,
+        "checkpoint": f"{step:09d}",
+        "identity": "i",
+        "lang": task[-2:],
+        "fingerprint": "f",
+    }
+    return where | {
+        "task": task,
+        "metric": "acc",
+        "value": value,
+        "stderr": stderr,
+        "n": 100,
+        "chance": chance,
+        "higher_is_better": higher,
+        "attempt": attempt,
+    }
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    made = Tiny(tmp_path / "store")
+    made.data()
+    made.model()
+    return made
+
+
+def test_a_script_in_a_crawled_text_stays_text(tiny: Tiny) -> None:
+    page, outcome = tiny.page()
+    assert "&lt;script&gt;alert(&#39;taken over&#39;)&lt;/script&gt;" in page
+    assert "<script" not in page and "<img" not in page and "<i>not found" not in page and "<b>" not in page
+    assert not loads(page)
+    assert [(c.name, c.passed) for c in outcome.checks] == [("self_contained", True)]
+
+
+def test_a_crawled_javascript_address_is_no_link(tiny: Tiny) -> None:
+    page, _ = tiny.page()
+    assert "javascript:alert(2)" in page
+    assert not re.search(r'href="javascript', page)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>1</script>",
+        '<img src="http://a/b.png">',
+        '<link rel="stylesheet" href="http://a/b.css">',
+        "<style>@import 'http://a/b.css';</style>",
+        "<style>p { background: url(http://a/b.png) }</style>",
+        '<p style="background: url(//a/b.png)">',
+        '<svg><image xlink:href="http://a/b.png"/></svg>',
+        '<svg><use href="http://a/b.svg"/></svg>',
+        '<p onclick="x()">',
+        '<a href="javascript:x()">',
+        '<iframe srcdoc="x">',
+    ],
+)
+def test_whatever_a_browser_would_load_or_run_is_found(html: str) -> None:
+    assert loads(html)
+
+
+def test_links_data_pictures_and_anchors_are_not_loads() -> None:
+    assert not loads(
+        '<a href="http://a/b">x</a><a href="#y">y</a><img src="data:image/svg+xml;base64,AA=="><style>p { color: red'
+        " }</style>"
+    )
+
+
+def test_every_table_and_figure_names_its_artifact_and_fingerprint(tiny: Tiny) -> None:
+    page, _ = tiny.page()
+    figures = re.findall(r"<figure.*?</figure>", page, re.S)
+    named = re.compile(r"<code>([a-z_/]+) ([0-9a-f]{12})</code>")
+    assert len(figures) > 15
+    assert page.count("<table>") == sum("<table>" in f for f in figures)
+    known = {(key, a.fingerprint[:12]) for key, a in tiny.inputs.items()}
+    for figure in figures[:-1]:  # the last one is the table of all artifacts itself
+        found = named.findall(figure)
+        assert found and set(found) <= known, figure[:300]
+    for key, artifact in tiny.inputs.items():
+        assert key in figures[-1] and artifact.fingerprint[:12] in figures[-1]
+
+
+def test_a_dropped_document_shows_its_value_its_threshold_and_its_twin(tiny: Tiny) -> None:
+    page, _ = tiny.page()
+    words = next(f for f in re.findall(r"<figure.*?</figure>", page, re.S) if "<code>min_words</code>" in f)
+    assert "value 4 · threshold 50" in words and "site.example/two.html" in words
+    near = next(f for f in re.findall(r"<figure.*?</figure>", page, re.S) if "<code>near_duplicate</code>" in f)
+    assert "value 0.93 · threshold 0.844" in near
+    assert near.index(PAGES["d4"][1][:20]) < near.index("stays instead") < near.index("http://site.example/三.html")
+
+
+def test_examples_are_cut_at_the_asked_number_and_the_total_is_told(tmp_path: Path) -> None:
+    made = Tiny(tmp_path)
+    made.verdicts(
+        "clean_docs/en",
+        [Verdict(f"x{i}", "clean_docs/en", DROPPED, "min_words", float(i), 50.0, source="site") for i in range(5)],
+    )
+    page, _ = made.page()
+    assert "clean_docs/en: 5 documents, the first 2 shown" in page
+    assert page.count("threshold 50") == 2
+
+
+def test_the_page_says_when_a_score_is_not_above_chance(tiny: Tiny) -> None:
+    page, _ = tiny.page()
+    assert "not distinguishable from guessing (1.5 standard errors)" in page
+    assert "cloze_en is not distinguishable from chance." in page
+    assert "lower is better: bits_per_byte_zh fell from 8 at step 0 to 4.5 at step 700." in page
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "higher", "verdict", "words"),
+    [
+        (0.34, 0.04, True, "better", "better than guessing"),
+        (0.16, 0.04, True, "worse", "worse than guessing"),
+        (0.16, 0.04, False, "better", "better than guessing"),
+        (0.32, 0.04, True, "same", "not distinguishable"),
+        (0.9, None, True, "unknown", "no standard error is known"),
+        (0.0, 0.0, True, "unknown", "the standard error is 0"),
+    ],
+)
+def test_a_score_is_compared_with_chance_honestly(
+    value: float, stderr: float | None, higher: bool, verdict: str, words: str
+) -> None:
+    told = against_chance(Score("t", "acc", 1, 1, value, stderr, 100, 0.25, higher, 1))
+    assert told.verdict == verdict
+    assert words in told.words
+
+
+def test_a_metric_beside_the_main_one_is_shown_only_as_a_headline_and_never_judged(tmp_path: Path) -> None:
+    made = Tiny(tmp_path)
+    beside = row(0, "cloze_en", 0.9, 0.25, 0.01, True) | {"metric": "nats", "main": False, "headline": True}
+    hidden = row(0, "cloze_en", 0.777, 0.25, 0.01, True) | {"metric": "hidden", "main": False, "headline": False}
+    made.add(
+        "evaluation/main",
+        Outcome(digest="e"),
+        lambda out: out.write_text(
+            "scores.json", json.dumps([beside, hidden, row(0, "cloze_en", 0.26, 0.25, 0.04, True)])
+        ),
+    )
+    page, _ = made.page()
+    assert "cloze_en, nats" in page and "0.777" not in page
+    assert "At the last checkpoint of run &#39;main&#39;: cloze_en is not distinguishable from chance." in page
+
+
+def test_of_several_attempts_at_a_checkpoint_the_last_is_shown(tmp_path: Path) -> None:
+    made = Tiny(tmp_path)
+    attempts = [row(0, "cloze_en", 0.111, 0.25, 0.04, True, 1), row(0, "cloze_en", 0.222, 0.25, 0.04, True, 2)]
+    made.add("evaluation/main", Outcome(digest="e"), lambda out: out.write_text("scores.json", json.dumps(attempts)))
+    page, _ = made.page()
+    assert "0.222" in page and "0.111" not in page
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "near_dedup",
+        "benchmark_items",
+        "evaluation",
+        "pretraining",
+        "run_plan",
+        "tokenizer",
+        "matrix",
+        "page_text",
+        "clean_docs",
+        "raw_crawl",
+        "documents",
+    ],
+)
+def test_a_missing_artifact_does_not_break_the_page(tiny: Tiny, missing: str) -> None:
+    for key in [k for k in tiny.inputs if k.partition("/")[0] == missing]:
+        del tiny.inputs[key]
+    page, outcome = tiny.page()
+    assert outcome.checks[0].passed
+    assert page.count("<section ") == outcome.numbers["sections"] == 8
+
+
+def test_a_factory_with_nothing_built_gives_a_page(tmp_path: Path) -> None:
+    page, outcome = Tiny(tmp_path).page()
+    assert outcome.checks[0].passed and "0 artifacts" in page
+    assert page.count("Nothing of this has been built.") == 7
+
+
+def test_the_same_inputs_give_the_same_bytes_and_other_inputs_another_digest(tiny: Tiny) -> None:
+    (first, one), (second, two) = tiny.page(), tiny.page()
+    assert first == second and one.digest == two.digest
+    del tiny.inputs["tokenizer"]
+    assert tiny.page()[1].digest != one.digest
+
+
+def test_a_failed_but_not_blocking_check_is_on_the_page(tiny: Tiny) -> None:
+    page, _ = tiny.page()
+    assert "lossless: 1 of 13 texts do not survive" in page
+
+
+def test_a_changed_template_makes_another_page() -> None:
+    assert (
+        CONFIG.template_digest
+        != ReportInput(name="tiny", description="", examples_per_rule=2, template_digest="other").template_digest
+    )
+    assert len(CONFIG.template_digest) == 32
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (0.25, 0.25), (2.1, 8.3), (0, 12345678), (-0.02, 0.0003), (0.0, 0.0)]
+)
+def test_axis_labels_are_few_and_enclose_the_data(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 8
+    assert found[0] <= low and found[-1] >= high
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(" a b", " a b"), ("a\nb", "a↵\nb"), ("." + "\n" * 38, ".↵×38\n"), (" " * 40, "␣×40"), ("\n  x", "↵\n␣×2x")],
+)
+def test_white_space_of_a_sample_is_told_not_printed(text: str, shown: str) -> None:
+    assert with_white_space_shown(text) == shown

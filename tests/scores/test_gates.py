@@ -1,0 +1,231 @@
+"""Each gate refuses what it is there for, lets pass what it should, and says when it was not asked."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from neo_assets.core.recipe.evaluation import (
+    ContaminationGate,
+    Gates,
+    GuessingGate,
+    ParityGate,
+    RegressionGate,
+    SanityGate,
+)
+from neo_assets.core.store import Check, Row
+from neo_assets.evaluate.best import best, by_checkpoint
+from neo_assets.scores.gates import Judged, Reference, judge
+
+GATES = Gates(
+    regression=RegressionGate(against=["parent", "best", "baseline"], alpha=0.01, tolerance=0.0, blocking=True),
+    parity=ParityGate(pairs=[("next_en", "next_zh")], max_widening=0.05, blocking=True),
+    contamination=ContaminationGate(max_items=0.1, max_inflation=0.0, blocking=True),
+    guessing=GuessingGate(alpha=0.01, blocking=True),
+    sanity=SanityGate(tasks=["next_en"], max_cut=0.01, max_repetition=0.5, blocking=True),
+)
+N = 400
+
+
+def row(
+    task: str,
+    checkpoint: str,
+    value: float,
+    *,
+    higher: bool = True,
+    stderr: float = 0.02,
+    step: int = 0,
+    **more: object,
+) -> Row:
+    common: Row = {
+        "run": "main",
+        "task": task,
+        "checkpoint": checkpoint,
+        "step": step,
+        "value": value,
+        "stderr": stderr,
+        "n": N,
+        "chance": 0.25,
+        "main": True,
+        "requests": N,
+        "cut": 0,
+    }
+    return common | {"subset": None, "attempt": 1, "higher_is_better": higher} | more  # type: ignore[return-value]
+
+
+def items(r: Row) -> dict[str, tuple[float, int]]:
+    """As many right answers as the score says; which ones is a model's own."""
+    order = random.Random(str(r["checkpoint"])).sample(range(N), N)
+    return {str(i): (float(place < round(float(str(r["value"])) * N)), 1) for place, i in enumerate(order)}
+
+
+def scores(checkpoint: str, en: float, zh: float, step: int = 0) -> dict[str, Row]:
+    return {"next_en": row("next_en", checkpoint, en, step=step), "next_zh": row("next_zh", checkpoint, zh, step=step)}
+
+
+UNTRAINED = scores("start", 0.26, 0.24)
+
+
+def judged(
+    now: dict[str, Row],
+    *,
+    then: dict[str, Row] | None = None,
+    repetition: float = 0.1,
+    untrained: dict[str, Row] | None = UNTRAINED,
+) -> Judged:
+    before = then or scores("before", 0.5, 0.5)
+    return Judged("main", "now", now, before, repetition, [Reference("parent", "main before", before)], untrained)
+
+
+def checks(run: Judged, clean: list[Row] | None = None, gates: Gates = GATES) -> dict[str, Check]:
+    found, _ = judge(gates, [run], items, clean or [])
+    return {c.name: c for c in found}
+
+
+def test_a_model_that_is_no_worse_passes_every_gate() -> None:
+    assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 5
+
+
+def test_a_worse_model_is_refused_with_task_reference_and_chance() -> None:
+    refused = checks(judged(scores("now", 0.3, 0.5)))["no_regression"]
+    assert not refused.passed and refused.blocking
+    assert "next_en 0.3000, parent main before 0.5000" in refused.detail and "next_zh" not in refused.detail
+
+
+def test_a_loss_within_tolerance_or_by_chance_passes() -> None:
+    assert checks(judged(scores("now", 0.48, 0.5)))["no_regression"].passed
+    lenient = GATES.model_copy(update={"regression": GATES.regression.model_copy(update={"tolerance": 0.25})})
+    assert checks(judged(scores("now", 0.3, 0.5)), gates=lenient)["no_regression"].passed
+
+
+def test_lower_is_better_is_turned_round() -> None:
+    then = {"bpb": row("bpb", "before", 0.4, higher=False)}
+    worse = Judged(
+        "main", "now", {"bpb": row("bpb", "now", 0.7, higher=False)}, then, None, [Reference("parent", "p", then)]
+    )
+    better = Judged(
+        "main", "now", {"bpb": row("bpb", "now", 0.1, higher=False)}, then, None, [Reference("parent", "p", then)]
+    )
+    assert not checks(worse)["no_regression"].passed
+    assert checks(better)["no_regression"].passed
+
+
+def test_a_reference_without_a_score_is_told_and_does_not_pass() -> None:
+    run = Judged(
+        "main", "now", scores("now", 0.5, 0.5), scores("now", 0.5, 0.5), None, [Reference("baseline", "theirs", {})]
+    )
+    refused = checks(run)["no_regression"]
+    assert not refused.passed and "not asked: baseline theirs has no score of next_en" in refused.detail
+
+
+def test_the_gap_between_the_languages_may_not_widen() -> None:
+    refused = checks(judged(scores("now", 0.8, 0.5)))["languages_in_step"]
+    assert not refused.passed and "went from 0.0000 to 0.3000" in refused.detail
+    assert checks(judged(scores("now", 0.5, 0.5)))["languages_in_step"].passed
+    wide = scores("before", 0.9, 0.5)
+    assert checks(judged(scores("now", 0.8, 0.5), then=wide))["languages_in_step"].passed, "it has become narrower"
+
+
+def test_a_pair_without_scores_is_told() -> None:
+    only = {"next_en": row("next_en", "now", 0.5)}
+    assert "have no scores" in checks(judged(only))["languages_in_step"].detail
+
+
+@pytest.mark.parametrize(
+    ("clean_value", "n", "passes"), [(0.49, 390, True), (0.49, 300, False), (0.2, 390, False), (None, 0, False)]
+)
+def test_a_score_that_rests_on_items_of_the_training_text_is_refused(
+    clean_value: float | None, n: int, passes: bool
+) -> None:
+    clean = row("next_en", "now", 0.0) | {"value": clean_value, "n": n, "subset": "clean", "main": False}
+    assert checks(judged(scores("now", 0.5, 0.5)), [clean])["no_contamination"].passed is passes
+
+
+def test_guessing_and_repeating_are_refused() -> None:
+    assert (
+        "not better than guessing"
+        in checks(judged(scores("now", 0.27, 0.27), then=scores("before", 0.27, 0.27)))["sane"].detail
+    )
+    refused = checks(judged(scores("now", 0.5, 0.5), repetition=0.9))["sane"]
+    assert not refused.passed and "90% of what it writes repeats itself" in refused.detail
+
+
+def test_a_task_whose_requests_were_cut_is_refused() -> None:
+    now = scores("now", 0.5, 0.5)
+    assert checks(judged({**now, "next_zh": now["next_zh"] | {"cut": 4}}))["sane"].passed
+    refused = checks(judged({**now, "next_zh": now["next_zh"] | {"cut": 5}}))["sane"]
+    assert (
+        not refused.passed
+        and "5 of 400 requests of next_zh are longer than the model reads and were cut, 1.0% is let pass"
+        in refused.detail
+    )
+
+
+def test_the_best_score_of_each_task_may_be_of_different_checkpoints() -> None:
+    rows = [*scores("a", 0.5, 0.9, step=1).values(), *scores("b", 0.7, 0.6, step=2).values()]
+    found = best(by_checkpoint(rows)["main"])
+    assert (found["next_en"]["checkpoint"], found["next_zh"]["checkpoint"]) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("value", "n", "fair"),
+    [
+        (0.25, 600, True),
+        (0.2017, 600, False),
+        (0.3175, 600, False),
+        (0.17, 100, True),
+        (0.22, 600, True),
+        (0.12, 100, False),
+    ],
+)
+def test_a_task_of_which_an_untrained_model_knows_more_or_less_than_guessing_is_told(
+    value: float, n: int, fair: bool
+) -> None:
+    start = scores("start", 0.25, 0.25) | {"next_zh": row("next_zh", "start", value, n=n)}
+    found = checks(judged(scores("now", 0.5, 0.5), untrained=start))["guessing_is_chance"]
+    assert found.passed is fair and found.blocking
+    assert fair or f"main start: without training next_zh is {value:.4f} where guessing is 0.25" in found.detail
+
+
+def test_bits_per_byte_and_written_answers_are_not_guessed() -> None:
+    start = scores("start", 0.25, 0.25) | {
+        "bpb": row("bpb", "start", 3.6, higher=False, chance=8.0),
+        "sums": row("sums", "start", 0.0, chance=0.0),
+        "odd": row("odd", "start", 0.9, chance=None),
+    }
+    assert checks(judged(scores("now", 0.5, 0.5), untrained=start))["guessing_is_chance"].passed
+
+
+def test_a_task_without_an_untrained_score_is_told_unless_the_weights_came_trained() -> None:
+    refused = checks(judged(scores("now", 0.5, 0.5), untrained={"next_en": row("next_en", "start", 0.25)}))[
+        "guessing_is_chance"
+    ]
+    assert not refused.passed and refused.detail.startswith("not asked: next_zh have no score without training")
+    assert checks(judged(scores("now", 0.5, 0.5), untrained=None))["guessing_is_chance"].passed
+
+
+def test_an_untrained_score_of_two_runs_is_judged_once() -> None:
+    unfair = scores("start", 0.1, 0.25)
+    found, _ = judge(
+        GATES,
+        [judged(scores("now", 0.5, 0.5), untrained=unfair), judged(scores("now", 0.5, 0.5), untrained=unfair)],
+        items,
+        [],
+    )
+    assert next(c for c in found if c.name == "guessing_is_chance").detail.count("next_en is 0.1000") == 1
+
+
+def test_a_model_no_better_than_before_training_is_not_sane_though_far_from_chance() -> None:
+    gates = GATES.model_copy(
+        update={"sanity": SanityGate(tasks=["bpb"], max_cut=0.01, max_repetition=0.5, blocking=True)}
+    )
+    now, start = (
+        {"bpb": row("bpb", "now", 3.59, higher=False, chance=8.0)},
+        {"bpb": row("bpb", "start", 3.6, higher=False, chance=8.0)},
+    )
+    refused = checks(judged(now, then=start, untrained=start), gates=gates)["sane"]
+    assert not refused.passed and "bpb 3.5900 is not better than without training (3.6000)" in refused.detail
+    assert checks(
+        judged({"bpb": row("bpb", "now", 2.4, higher=False, chance=8.0)}, then=start, untrained=start), gates=gates
+    )["sane"].passed
