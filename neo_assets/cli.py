@@ -1,33 +1,111 @@
-"""The `neo` command. Every stage brings its own commands; this file only puts them together and prints errors as people
-read them.
+"""The `neo` command: which function is which command, and errors as people read them.
+
+A command's module is imported when the command is called; the list of all reads their descriptions from the files.
 """
 
 from __future__ import annotations
 
+import ast
+import difflib
+import importlib
 import io
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from neo_assets.clean import commands as clean
-from neo_assets.core.errors import NeoError
-from neo_assets.corpus import commands as corpus
-from neo_assets.crawl import commands as crawl
-from neo_assets.evaluate import commands as evaluate
-from neo_assets.house import commands as house
-from neo_assets.runs import commands as runs
-from neo_assets.scores import commands as scores
-from neo_assets.tasks import commands as tasks
+if TYPE_CHECKING:
+    from typer import _click as click
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="NeoFoundry: what exists, why, and what runs.",
-)
-for room in (crawl, clean, corpus, runs, tasks, evaluate, scores, house):
-    room.register(app)
+COMMANDS = {
+    "demo": "house.factory:demo",
+    "ui": "house.factory:ui",
+    "plan": "house.plan:plan",
+    "summary": "house.summary:summary",
+    "why": "house.why:why",
+    "verify": "house.verify:verify",
+    "gc": "house.gc:gc",
+    "home": "house.factory:home",
+    "schema": "house.schema:schema",
+    "fetch-demo": "crawl.commands:fetch_demo",
+    "fetch-benchmarks": "tasks.commands:fetch_benchmarks",
+    "fate": "corpus.commands:fate",
+    "funnel": "corpus.commands:funnel",
+    "sample": "corpus.commands:sample",
+    "whatif": "clean.commands:whatif",
+    "jobs": "runs.commands:jobs",
+    "logs": "runs.commands:logs",
+    "watch": "runs.commands:watch",
+    "pause": "runs.commands:pause",
+    "resume": "runs.commands:resume",
+    "cancel": "runs.commands:cancel",
+    "saw": "runs.run_commands:saw",
+    "when": "runs.run_commands:when",
+    "prove": "runs.run_commands:prove_checkpoint",
+    "continue": "runs.run_commands:continue_run",
+    "rehearse": "runs.run_commands:rehearse_run",
+    "eval": "evaluate.commands:evaluate",
+    "tasks": "evaluate.commands:tasks",
+    "scores": "scores.commands:scores",
+    "compare": "scores.commands:compare",
+}
+"""Command -> module below `neo_assets` and function, in the order `neo --help` shows them."""
+HERE = Path(__file__).parent
+
+
+def described(place: str) -> str:
+    """The description of a command, from its file: the function's docstring."""
+    module, function = place.split(":")
+    tree = ast.parse(HERE.joinpath(*module.split(".")).with_suffix(".py").read_bytes())
+    node = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function)
+    return ast.get_docstring(node) or ""
+
+
+class Commands(TyperGroup):
+    """Imports a command when it is called."""
+
+    listing = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        if self.listing:
+            return TyperCommand(cmd_name, help=described(place))
+        module, function = place.split(":")
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(cmd_name)(getattr(importlib.import_module(f"neo_assets.{module}"), function))
+        return typer.main.get_command(app)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.listing = False
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def neo() -> None:
+    """NeoFoundry: what exists, why, and what runs."""
 
 
 def main() -> None:
@@ -42,6 +120,8 @@ def main() -> None:
             stream.reconfigure(
                 errors="replace"
             )  # a terminal that knows no Chinese shows question marks, and no traceback
+    from neo_assets.core.errors import NeoError
+
     try:
         app()
     except NeoError as error:

@@ -12,10 +12,6 @@ from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(whatif)
-
-
 def whatif(
     changes: Annotated[
         list[str], typer.Argument(help="e.g. clean.en.max_bullet_lines=0.5; several at once; null switches a rule off")

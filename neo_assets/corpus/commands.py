@@ -19,12 +19,6 @@ OTHER_SIDE = ("in_train_pool", "held_out")
 """Rules of the split: a page they drop is in the artifact on the other side."""
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(fate)
-    app.command()(funnel)
-    app.command()(sample)
-
-
 def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bool = JSON) -> None:
     """What every stage decided about one page, and why.
 

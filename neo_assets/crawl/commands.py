@@ -12,10 +12,6 @@ from neo_assets.core.fingerprint import ROOT
 from neo_assets.crawl.demo_site import MANUALS, fetch_demo_site
 
 
-def register(app: typer.Typer) -> None:
-    app.command("fetch-demo")(fetch_demo)
-
-
 def demo_folder() -> Path:
     return Path(os.environ.get("NEO_DATA") or ROOT / "data" / "demo")
 

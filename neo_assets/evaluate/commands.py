@@ -14,11 +14,6 @@ from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of, todays_tasks
 
 
-def register(app: typer.Typer) -> None:
-    app.command("eval")(evaluate)
-    app.command()(tasks)
-
-
 def evaluate(
     model: Annotated[str, typer.Argument(help=MODEL)],
     suite: Annotated[list[str] | None, SUITE] = None,

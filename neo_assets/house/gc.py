@@ -211,7 +211,7 @@ def collectable(
 
 def _heads(store: Store, recipe: Recipe, forgotten: Collection[str]) -> list[Place]:
     """What builds name. Of this recipe's own, only what it still has: a branch that was taken out of it is nobody's."""
-    from neo_assets.house.commands import current_heads
+    from neo_assets.house.heads import current_heads
 
     return [
         pointer

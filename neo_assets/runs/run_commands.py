@@ -25,14 +25,6 @@ from neo_assets.runs.proof import Claim, code_differences, last_proof, prove, ve
 from resources.compute import open_compute
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(saw)
-    app.command()(when)
-    app.command("prove")(prove_checkpoint)
-    app.command("continue")(continue_run)
-    app.command("rehearse")(rehearse_run)
-
-
 def saw(
     steps: Annotated[str, typer.Argument(metavar="RUN@FIRST..LAST", help="steps counted from 1, e.g. main@10..12")],
     tokens: Annotated[

@@ -15,11 +15,6 @@ from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of
 
 
-def register(app: typer.Typer) -> None:
-    for command in (scores, compare):
-        app.command()(command)
-
-
 def scores(
     run: Annotated[
         str | None,

@@ -10,10 +10,6 @@ from neo_assets.core.errors import BadInput, NeoError, did_you_mean
 from neo_assets.core.recipe import load
 
 
-def register(app: typer.Typer) -> None:
-    app.command("fetch-benchmarks")(fetch_benchmarks)
-
-
 def fetch_benchmarks(
     names: Annotated[
         list[str] | None, typer.Argument(help="benchmarks of the recipe; all that have a url if left out")

@@ -79,14 +79,15 @@ for name, stage in told.items():
         inputs = {n: store.head(recipe.name, n) for n in stage.reads}
         made[name], _ = store.build(name, stage.made_from(inputs), lambda out: stage.run(stage.config, inputs, out))
         store.set_head(recipe.name, name, name, made[name].fingerprint)
-node = build_definitions(recipe).resolve_asset_graph().get(key("long_enough/en"))
+graph = build_definitions(recipe).resolve_asset_graph()
+node = graph.get(key("long_enough/en"))
 (report,) = report_of(recipe, [s for s in told.values() if s.room != "report"])
 part = kept_and_dropped(made, Ledger(store, recipe.name, recipe.makes), 3, report.config.labels, report.config.divides)
 print(json.dumps({
     "order": list(told),
     "group": node.group_name,
     "before": sorted(k.to_user_string() for k in node.parent_keys),
-    "checks": sorted(k.name for k in build_definitions(recipe).resolve_asset_graph().get_check_keys_for_assets({node.key})),
+    "checks": sorted(k.name for k in graph.get_check_keys_for_assets({node.key})),
     "report": str(part.blocks),
     "matrix": made["matrix"].manifest.rows_kept,
 }))

@@ -133,7 +133,7 @@ KINDS = {
 def of_this_build(here: Path, file: Path) -> bool:
     """Whether a file is the recipe's own: other tests leave runs of other recipes in the same store."""
     from neo_assets.core.recipe import load
-    from neo_assets.house.commands import checkpoints, current_heads, scores
+    from neo_assets.house.heads import checkpoints, current_heads, scores
 
     store, recipe = Store(here), load("ci")
     heads = current_heads(recipe, store).values()

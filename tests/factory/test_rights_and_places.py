@@ -158,7 +158,7 @@ def test_an_instance_is_found_from_anywhere_whatever_the_repository_is_called(tm
         f" from pathlib import Path; f.ROOT = p.ROOT = Path({str(checkout)!r})\n"
     )
     script += (
-        "from neo_assets.release import commands as c; c.ROOT = f.ROOT; from neo_assets.cli import main; sys.argv ="
+        "from neo_assets.house import factory as c; c.ROOT = f.ROOT; from neo_assets.cli import main; sys.argv ="
         " ['neo', 'home', 'ci']; main()"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))}

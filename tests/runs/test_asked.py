@@ -15,7 +15,7 @@ from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import JobFolder
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MadeFrom, Outcome, Store
-from neo_assets.house.commands import scores
+from neo_assets.house.heads import scores
 from neo_assets.runs.asked import asked_runs, not_anothers, note_asked
 from neo_assets.runs.found_runs import find_run
 from tests.training.runs import small_job, write_shards

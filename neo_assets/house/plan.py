@@ -1,0 +1,115 @@
+"""`neo plan`: what a recipe would build, and what each run would cost, before anything is spent."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neo_assets.clean.lists import missing_lists
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.store import Store
+from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.crawl.catalogue import missing_places
+from neo_assets.runs.asked import note_asked
+from neo_assets.runs.job import job_spec, refuse_another_model
+from neo_assets.runs.plan import estimate, launch_command
+from resources.compute import open_compute
+from resources.compute.kubernetes_manifests import manifests
+
+
+def plan(
+    run: Annotated[str | None, typer.Argument(help="a run of the recipe; all of them if left out")] = None,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")
+    ] = False,
+    as_json: bool = JSON,
+) -> None:
+    """From the recipe alone: what would be built; parameters, memory, tokens, disk, time, cost; and the command that
+    would run.
+    """
+    recipe = load()
+    names = [run] if run else list(recipe.runs)
+    for name in names:
+        if name not in recipe.runs:
+            raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
+        if recipe.runs[name].from_model is not None:
+            refuse_another_model(
+                name, recipe.runs[name], recipe.tokenizer
+            )  # what the program would refuse, before anything is built
+    if manifest:
+        print_manifests(recipe, names)
+        return
+    plans = [
+        {
+            "run": name,
+            **estimate(recipe.runs[name], recipe.tokenizer, recipe.compute),
+            "command": launch_command(recipe, name),
+        }
+        for name in names
+    ]
+    if as_json:
+        show([{**p, "artifacts": _artifacts(recipe), "not_here": not_here(recipe)} for p in plans], as_json=True)
+        return
+    artifacts = _artifacts(recipe)
+    print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(artifacts), 'artifact')}, in order:")
+    print(textwrap.fill(", ".join(artifacts), 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+    for problem in not_here(recipe):
+        print(f"\nnot here yet: {problem}")
+    for entry in plans:
+        print()
+        show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
+    if len(plans) > 1:
+        sums = {what: sum(float(str(p[what])) for p in plans) for what in ("hours", "bytes of checkpoints")}
+        print(
+            f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another;"
+            f" {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints"
+        )
+
+
+def print_manifests(recipe: Recipe, names: list[str]) -> None:
+    """The Kubernetes objects of these runs, whose token shards must be there: the job's folder is written, as for any
+    backend.
+    """
+    import yaml
+
+    from neo_assets.build import stages
+
+    store, compute = Store(store_root()), open_compute(recipe.compute, store_root())
+    for name in names:
+        entry = stages(recipe)[f"pretraining/{name}"]
+        inputs = {read: store.head(recipe.name, read) for read in entry.reads}
+        spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)
+        note_asked(store, recipe.name, name, spec.work_fingerprint)
+        folder = compute.folder(spec.work_fingerprint)
+        folder.write_spec(spec)
+        folder.freeze()
+        last = folder.last_attempt()
+        objects = manifests(spec, recipe.compute, last.number + 1 if last else 1)
+        print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in objects), end="")
+
+
+def not_here(recipe: Recipe) -> list[str]:
+    """Folders, files and lists that the recipe names and that are not on this machine."""
+    baseline = recipe.evaluation.baseline
+    lacks = (
+        [f"evaluation.baseline.path: there is no folder {baseline.path}"]
+        if baseline and not Path(baseline.path).expanduser().is_dir()
+        else []
+    )
+    return [*missing_places(recipe.sources), *missing_lists(recipe.clean), *lacks]
+
+
+def _artifacts(recipe: Recipe) -> list[str]:
+    from neo_assets.build import stages
+
+    return list(stages(recipe))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float) and value >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
