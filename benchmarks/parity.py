@@ -19,11 +19,12 @@ import torch.distributed as dist
 from neo_assets.core.recipe.run import Run
 from tests.training.runs import ROWS, small_run, write_shards
 from training.attention import available
-from training.batches import Batches
-from training.data_order import IGNORED, DataOrder, TokenStream
+from training.data.order import IGNORED, DataOrder, TokenStream
+from training.data.token_stream import Batches
 from training.engine import build_engine, seed_everything, start_process_group
+from training.loop import optimizer_step
 from training.model import build_model
-from training.pretrain import optimizer_step
+from training.objectives.next_token import NextToken
 from training.schedule import learning_rate
 
 STEPS = 6
@@ -78,9 +79,12 @@ def engine_loop(
     seed_everything(run.seed)
     model = build_model(run.model, ROWS, seed=run.seed, attention=rung).train()
     engine = build_engine(model, run)
-    batches = Batches(stream, order, run, 0, rank, device, rung)
+    objective = NextToken(Batches(stream, order, run, 0, rank, device, rung), "", lambda: None)
     before = masters(engine)
-    losses = [optimizer_step(engine, batches, step, learning_rate(run.schedule, step))[0] for step in range(STEPS)]
+    losses = [
+        optimizer_step(engine, objective, run, objective.samples(step), learning_rate(run.schedule, step)).loss
+        for step in range(STEPS)
+    ]
     after = masters(engine)
     engine.destroy()
     return losses, {n: after[n] - before[n] for n in after}

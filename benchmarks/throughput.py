@@ -93,7 +93,7 @@ def bare(run: Run, shards: Path) -> float:
     """
     import torch
 
-    from training.batches import open_batches
+    from training.data.token_stream import open_batches
 
     model = plain_model(run)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -119,7 +119,7 @@ def trainer(run: Run, shards: Path) -> float:
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    from training.streams import open_order
+    from training.data.stream_files import open_order
 
     stream, _ = open_order(
         shards, PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS, checkpoints="")
@@ -197,13 +197,14 @@ def shares(steps: int = 30) -> None:
     import torch.distributed as dist
 
     from neo_assets.core.jobs import Reporter
-    from training.batches import open_batches
     from training.certificate import chained, start_of_history
     from training.checkpoint import Checkpoints, Progress
+    from training.data.token_stream import open_batches
     from training.engine import build_engine, start_process_group
+    from training.loop import optimizer_step
     from training.machine import Machine
     from training.model import build_model
-    from training.pretrain import optimizer_step
+    from training.objectives.next_token import NextToken
     from training.recorder import FlightRecorder
 
     rank, world, device, _ = start_process_group()
@@ -218,6 +219,7 @@ def shares(steps: int = 30) -> None:
     config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=ROWS)
     engine = build_engine(build_model(run.model, ROWS, seed=1).train(), run)
     batches = open_batches(folder / "shards", config, rank, device, "sdpa")
+    objective = NextToken(batches, "", lambda: None)
     spec = JobSpec(
         work_fingerprint="f" * 32, title="", program="", code={}, libraries={}, config={}, inputs={}, out=str(folder)
     )
@@ -247,11 +249,18 @@ def shares(steps: int = 30) -> None:
     for step in range(steps):
         timed("data", lambda step=step: [batches.micro(batches.sequences(step), i) for i in range(run.accumulation)])
         saving = checkpoints.writing is not None and checkpoints.writing.busy()
-        loss, trained, _ = timed(
+        done = timed(
             "step while one is written" if saving else "step",
-            lambda step=step: optimizer_step(engine, batches, step, 1e-3),
+            lambda step=step: optimizer_step(engine, objective, run, objective.samples(step), 1e-3),
         )
-        row = {"step": step + 1, "loss": loss, "lr": 1e-3, "grad_norm": 1.0, "tokens": trained, "tokens_per_s": 1.0}
+        row = {
+            "step": step + 1,
+            "loss": done.loss,
+            "lr": 1e-3,
+            "grad_norm": 1.0,
+            "tokens": done.weight,
+            "tokens_per_s": 1.0,
+        }
         rows.append(row)
 
         def keep(row=row):  # type: ignore[no-untyped-def]

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.data_order import DataOrder, Integers, TokenStream
+from training.data.order import DataOrder, Integers, TokenStream
+from training.data.stream_files import open_order
 from training.spec import PretrainConfig
-from training.streams import open_order
 
 INDEX = "index.parquet"
 """Of a ``token_shards`` folder: which document stands where in the stream."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from training.data_order import IGNORED
+from training.data.order import IGNORED
 from training.sizes import CHUNK
 
 

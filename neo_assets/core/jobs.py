@@ -57,6 +57,9 @@ class JobState(StrEnum):
 ALIVE = (JobState.QUEUED, JobState.RUNNING, JobState.ELSEWHERE)
 """States of a job that goes on by itself, as far as can be told."""
 
+COLLECTIVE = ("training.pretrain",)
+"""Programs whose ranks form a process group: they are started by torchrun even where there is one."""
+
 
 class JobSpec(BaseModel):
     """Everything a job needs to know: no recipe, no store look-up, no environment is needed to read it."""

@@ -26,6 +26,10 @@ COUNTED_AS: Mapping[str, str] = {
     "neo_assets.tasks": "neo_assets.evaluate",
     "neo_assets.text.text_kernels": "neo_assets.text.kernels",
     "neo_assets.web": "neo_assets.crawl",
+    "training.data": "training",
+    "training.data.order": "training.data_order",
+    "training.data.stream_files": "training.streams",
+    "training.data.token_stream": "training.batches",
 }
 """Today's name of a module or package -> the name that it is counted under."""
 

@@ -22,10 +22,10 @@ from neo_assets.core.store import Row, Store, read_manifest
 from neo_assets.runs.found_runs import FoundRun
 from neo_assets.runs.job import Jobs
 from neo_assets.runs.plan import PROGRAM
+from training.data.stream_files import stream_facts
 from training.foreign import content_digest
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start, checkpoint_name
-from training.streams import stream_facts
 
 if TYPE_CHECKING:
     from training.certificate import Certificate

@@ -14,7 +14,7 @@ from typing import Any
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.frozen import CODE, LAUNCH
-from neo_assets.core.jobs import STOPPED, JobSpec
+from neo_assets.core.jobs import COLLECTIVE, STOPPED, JobSpec
 from neo_assets.core.recipe.model import Compute as Settings
 
 PORT = 29500
@@ -196,7 +196,7 @@ def entry(spec: JobSpec, settings: Settings, number: int) -> str:
 
 def _launcher(spec: JobSpec, host: str) -> str:
     """torchrun for programs that have ranks, plain Python for the others, as on one machine."""
-    if spec.nodes == spec.ranks_per_node == 1 and spec.program != "training.pretrain":
+    if spec.nodes == spec.ranks_per_node == 1 and spec.program not in COLLECTIVE:
         return "python"
     ranks = f"--nproc-per-node={spec.ranks_per_node} --max-restarts=0"
     if spec.nodes == 1:

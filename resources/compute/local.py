@@ -18,7 +18,7 @@ from pathlib import Path
 
 from neo_assets.core.errors import MachineLacks
 from neo_assets.core.frozen import CODE, LAUNCH
-from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.jobs import COLLECTIVE, JobFolder, JobSpec, JobState
 from neo_assets.core.process import alive, handle, start_ticks
 from resources.compute.base import Compute
 
@@ -94,7 +94,7 @@ class LocalCompute(Compute):
 
 def command(spec: JobSpec, spec_file: Path) -> list[str]:
     """What is run on the machine: torchrun for programs that have ranks, plain Python for the others."""
-    if spec.ranks_per_node == 1 and spec.program != "training.pretrain":
+    if spec.ranks_per_node == 1 and spec.program not in COLLECTIVE:
         return [sys.executable, "-m", LAUNCH, str(spec_file)]
     torchrun = [
         sys.executable,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from neo_assets.core.recipe.run import Model
 from tests.training.runs import small_run, write_shards
 from training.attention import ONE_ROW, RUNGS, available, choose, model_inputs
-from training.batches import Batches
-from training.data_order import DataOrder, TokenStream
+from training.data.order import DataOrder, TokenStream
+from training.data.token_stream import Batches
 from training.model import build_model
 
 CPU = torch.device("cpu")

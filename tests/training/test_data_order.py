@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data_order import IGNORED, DataOrder, KeyedPermutation, TokenStream
+from training.data.order import IGNORED, DataOrder, KeyedPermutation, TokenStream
 
 
 @given(st.integers(1, 3000), st.text(max_size=8))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.training.runs import ROWS, small_run, write_shards
-from training.batches import open_batches
-from training.data_order import IGNORED
+from training.data.order import IGNORED
+from training.data.token_stream import open_batches
 from training.ledger import RunLedger
 from training.spec import PretrainConfig, Start
 

@@ -9,9 +9,9 @@ import torch
 
 from neo_assets.core.recipe.run import Run
 from training.attention import ModelInputs, model_inputs
-from training.data_order import DataOrder, Integers, TokenStream
+from training.data.order import DataOrder, Integers, TokenStream
 from training.spec import PretrainConfig
-from training.streams import open_order
+from training.data.stream_files import open_order
 
 
 class Batches:

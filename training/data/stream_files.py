@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from training.data_order import DataOrder, TokenStream
+from training.data.order import DataOrder, TokenStream
 from training.spec import PretrainConfig
 
 
