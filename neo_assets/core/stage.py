@@ -66,6 +66,7 @@ class Stage(Generic[C]):
     divides: bool = False  # "dropped" means: on the other side of a split, or not needed
     parts: Mapping[str, str] = field(default_factory=dict)  # input name -> the part of it that counts
     programs: Sequence[str] = ()  # of the job that makes it
+    modules: Sequence[str] = ()  # that it runs besides those it imports: files that the recipe names
     found: Sequence[str] = ()  # fields of the config that are only known when it is made
     after: Sequence[str] = ()  # what has to be there first, though it is not read
     resources: Sequence[str] = ()  # Dagster resources that making it needs
@@ -80,11 +81,13 @@ class Stage(Generic[C]):
     @property
     def code(self) -> dict[str, str]:
         # A job's artifact is made by the program; a change in the code that watches it must not cost a training run.
-        return {**code_reachable_from(self.programs), "stage": self.kind} if self.programs else code_of(self.run)
+        if self.programs:
+            return {**code_reachable_from(self.programs), "stage": self.kind}
+        return {**code_reachable_from(self.modules), **code_of(self.run)}
 
     @property
     def libraries(self) -> dict[str, str]:
-        return libraries_reachable_from(self.programs or [self.run.__module__])
+        return libraries_reachable_from(self.programs or [self.run.__module__, *self.modules])
 
     @property
     def version(self) -> str:
@@ -164,3 +167,30 @@ def steps(recipe: Recipe) -> Iterator[Stage[StepInput[object]]]:
     for lang in recipe.languages:
         for name in recipe.steps[lang][1:]:
             yield step_named(name).stage(recipe, name, lang)
+
+
+# ------------------------------------------------------------------ other kinds that are a file of their own
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source: ``SOURCE = SourceKind(MySource, read)`` in ``neo_assets/crawl/‹kind›.py``.
+
+    ``settings``: a :class:`~neo_assets.core.recipe.data.SourceSection` with a literal ``kind`` and ``paths``. ``read``
+    is a stage function: a source's section, its catalogue, a workspace.
+    """
+
+    settings: type[Section]
+    read: Callable[..., Outcome]
+
+
+@dataclass(frozen=True)
+class BenchmarkKind:
+    """A kind of benchmark: ``BENCHMARK = BenchmarkKind(Mine, build)`` in ``neo_assets/tasks/benchmarks/‹kind›.py``.
+
+    ``settings``: a :class:`~neo_assets.core.recipe.evaluation.BenchmarkSection` with a literal ``kind``. ``build``
+    takes the benchmark's name, its section, the file or folder of its data, and a workspace; it gives a ``Built``.
+    """
+
+    settings: type[Section]
+    build: Callable[..., object]

@@ -25,7 +25,7 @@ _IMPORTERS = ("find_spec", "import_module", "_installed")
 """Functions that import, or look for, what a string names."""
 
 
-_TELLING = ("Step", "Claim")
+_TELLING = ("Step", "Claim", "SourceKind", "BenchmarkKind")
 """Classes whose objects say something to people about a stage (``stage.py``)."""
 
 

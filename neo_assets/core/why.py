@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from neo_assets.core.code import module_file
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.moved import names_today
 from neo_assets.core.store import MadeFrom
 
 
@@ -15,7 +18,8 @@ def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
     ]
     for module, (old, new) in _changed(before.code, after.code).items():
         out.append(
-            f"code: {module} " + ("is new" if old is None else "is no longer used" if new is None else "changed")
+            f"code: {_today(module)} "
+            + ("is new" if old is None else "is no longer used" if new is None else "changed")
         )
     out += [
         f"library: {name}: {old} -> {new}" for name, (old, new) in _changed(before.libraries, after.libraries).items()
@@ -36,6 +40,11 @@ def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
             )
         )
     return out
+
+
+def _today(counted: str) -> str:
+    """The name by which people find a module that is counted under another (``moved.py``)."""
+    return next((name for name in names_today(counted) if module_file(name, ROOT)), counted)
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.data import Source
-from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.core.recipe.kinds import told
+from neo_assets.core.stage import ROWS_BALANCE, Claim, SourceKind, Stage
 from neo_assets.core.store import Outcome
 from neo_assets.crawl.catalogue import SourceInput, describe_source, read_source_input, source_input
 from neo_assets.crawl.crawler import crawl_source
@@ -31,6 +32,15 @@ TERMS_QUOTED = Claim(
 )
 
 
+def reader(source: Source) -> Callable[..., Outcome]:
+    """The function that fetches a source of this kind: a shipped one, or its own file's."""
+    if source.kind in READERS:
+        return READERS[source.kind]
+    kind = told("neo_assets.crawl", source.kind, "SOURCE")
+    assert isinstance(kind, SourceKind)
+    return kind.read
+
+
 @dataclass(frozen=True)
 class Catalogue(AttendedStage[SourceInput]):
     """What is too large to be read when definitions load is read when the catalogue is made."""
@@ -48,7 +58,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
 def _raw_crawl(name: str, source: Source) -> Stage[Source]:
     return Stage(
         f"raw_crawl/{name}",
-        READERS[source.kind],
+        reader(source),
         source,
         reads=[f"sources/{name}"],
         kinds=["html" if source.kind != "documents" else "parquet"],

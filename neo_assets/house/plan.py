@@ -16,7 +16,7 @@ from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import job_spec, refuse_another_model
-from neo_assets.runs.plan import estimate, launch_command
+from neo_assets.runs.plan import estimate
 from resources.compute import open_compute
 from resources.compute.kubernetes_manifests import manifests
 
@@ -43,11 +43,12 @@ def plan(
     if manifest:
         print_manifests(recipe, names)
         return
+    compute = open_compute(recipe.compute, store_root())
     plans = [
         {
             "run": name,
             **estimate(recipe.runs[name], recipe.tokenizer, recipe.compute),
-            "command": launch_command(recipe, name),
+            "command": compute.launch_command(name, recipe.runs[name]),
         }
         for name in names
     ]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.fingerprint import digest_json
-from neo_assets.core.frozen import LAUNCH
-from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
@@ -231,28 +229,3 @@ def save_svg(figure: object, target: Path) -> None:
 
     with matplotlib.rc_context({"svg.hashsalt": "neofoundry"}):
         figure.savefig(target, format="svg", metadata={"Date": None})  # type: ignore[attr-defined]
-
-
-def launch_command(recipe: Recipe, name: str) -> str:
-    """The command that starts a run's job on the recipe's backend, spec file aside."""
-    run, settings = recipe.runs[name], recipe.compute
-    if settings.backend == "local":
-        return f"torchrun --standalone --nproc-per-node={run.ranks_per_node} -m {LAUNCH} spec.json"
-    if settings.backend == "kubernetes":
-        return f"neo plan {name} --manifest | kubectl apply -f -"
-    options = [
-        f"--nodes={run.nodes}",
-        f"--ntasks-per-node={run.ranks_per_node}",
-        f"--cpus-per-task={run.threads_per_rank}",
-        "--requeue",
-        f"--signal=B:USR1@{settings.warn_s}",
-    ]
-    given = {
-        "partition": settings.partition,
-        "account": settings.account,
-        "time": settings.time_limit,
-        "mem": settings.memory,
-        "gpus-per-node": settings.gpus_per_node,
-    }
-    options += [f"--{flag}={value}" for flag, value in given.items() if value is not None]
-    return f"sbatch {' '.join(options)} … srun python -m {LAUNCH} spec.json"

@@ -7,13 +7,12 @@ from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
-from neo_assets.tasks.benchmark_items import benchmark_items_input, collect_benchmarks
+from neo_assets.tasks.benchmark_items import benchmark_items
 from neo_assets.tasks.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
-    items = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
-    yield Stage("benchmark_items", collect_benchmarks, items, kinds=["json"])
+    yield benchmark_items(recipe)
     yield Stage(
         "heldout_tasks",
         make_heldout_tasks,

@@ -11,20 +11,23 @@ from collections.abc import Callable, Mapping
 
 from pydantic import Field
 
-from neo_assets.core.code import code_of, libraries_reachable_from
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.frozen import refuse_what_was_edited
-from neo_assets.core.recipe import Recipe, identity
+from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Name, Section
 from neo_assets.core.recipe.evaluation import PACKAGE, Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
-from neo_assets.core.store import Artifact, MadeFrom, Outcome, Row, Store, Workspace
+from neo_assets.core.recipe.kinds import module_telling, told
+from neo_assets.core.stage import BenchmarkKind, Stage
+from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
 from neo_assets.tasks.benchmarks import arithmetic, own_questions, poems, programs, shipped, translations
 from neo_assets.tasks.benchmarks.built import Built, data_digest, place
 from neo_assets.text.searched import SEARCHED, write_searched
 from training.tasks import ABSENT_FILE, TASKS_FILE, Absent, write_absent, write_tasks
 
 KEY = "benchmark_items"
+KINDS = "neo_assets.tasks.benchmarks"
+"""Where a kind that is a file of its own lies."""
 ABSENT = "not here"
 MADE_HERE = "made here"
 
@@ -44,6 +47,13 @@ def benchmark_items_input(benchmarks: dict[str, Benchmark], languages: list[str]
     """
     mine = {name: b for name, b in benchmarks.items() if b.lang in languages}
     return BenchmarkItemsInput(benchmarks=mine, digests={name: _digest(name, b) for name, b in mine.items()})
+
+
+def benchmark_items(recipe: Recipe) -> Stage[BenchmarkItemsInput]:
+    """The stage, as a recipe has it. Kinds that are files of their own count with their code."""
+    config = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
+    modules = {module_telling(KINDS, b.kind, "BENCHMARK") for b in config.benchmarks.values()} - {None}
+    return Stage(KEY, collect_benchmarks, config, kinds=["json"], modules=sorted(m for m in modules if m))
 
 
 def _digest(name: str, benchmark: Benchmark) -> str:
@@ -71,16 +81,11 @@ def current_benchmarks(recipe: Recipe, store: Store, log: Callable[[str], None])
     Raises:
         BadInput: a benchmark's data cannot be read; names file, record and reason.
     """
-    config = benchmark_items_input(recipe.evaluation.benchmarks, recipe.languages)
-    made_from = MadeFrom(
-        config=identity(config),
-        code=code_of(collect_benchmarks),
-        libraries=libraries_reachable_from([collect_benchmarks.__module__]),
-        inputs={},
-    )
+    stage = benchmark_items(recipe)
+    made_from = stage.made_from({})
 
     def work(out: Workspace) -> Outcome:
-        outcome = collect_benchmarks(config, {}, out)
+        outcome = collect_benchmarks(stage.config, {}, out)
         refuse_what_was_edited(made_from.code)
         return outcome
 
@@ -168,3 +173,9 @@ def _build(name: str, benchmark: Benchmark, out: Workspace) -> Built:
             return translations.build(name, benchmark, data, out)
         case Poems():
             return poems.build(name, benchmark, data, out)
+        case _:
+            kind = told(KINDS, benchmark.kind, "BENCHMARK")
+            assert isinstance(kind, BenchmarkKind)
+            built = kind.build(name, benchmark, data, out)
+            assert isinstance(built, Built)
+            return built

@@ -13,6 +13,7 @@ from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
 from neo_assets.core.locks import held
 from neo_assets.core.recipe.model import Compute as Settings
+from neo_assets.core.recipe.run import Run
 
 FOLLOWERS = "followers"
 """File of a job's folder on which whoever follows it holds a shared lock; the kernel frees it when they die."""
@@ -54,6 +55,10 @@ class Compute(abc.ABC):
     @abc.abstractmethod
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
         """End every process of the job and wait until they are gone."""
+
+    def launch_command(self, name: str, run: Run) -> str:
+        """How a training run's job is started, for people to read in a plan."""
+        return f"neo demo, or the asset pretraining_{name} in the web UI, starts it on {self.name}"
 
     # ------------------------------------------------ what is the same for all
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.recipe.run import Run
 from resources.compute.base import Compute
 from resources.compute.kubernetes_cluster import Cluster, NoAnswer, SeenJob, patiently
 from resources.compute.kubernetes_manifests import GRACE_SECONDS, Manifest, manifests, object_name, work_label
@@ -32,6 +33,9 @@ LOST_NODE = ": a node that does not answer keeps its Pods until the cluster give
 
 class KubernetesCompute(Compute):
     name = "kubernetes"
+
+    def launch_command(self, name: str, run: Run) -> str:
+        return f"neo plan {name} --manifest | kubectl apply -f -"
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -165,3 +169,6 @@ def _handle(folder: JobFolder, number: int, uid: str) -> dict[str, str | int]:
 def _end_file(folder: JobFolder, uid: str) -> Path:
     """What Kubernetes said when a Job ended, or that we ended it."""
     return folder.path / "attempts" / f"{uid}.ended"
+
+
+BACKEND = KubernetesCompute

@@ -20,6 +20,7 @@ from neo_assets.core.errors import MachineLacks
 from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import COLLECTIVE, JobFolder, JobSpec, JobState
 from neo_assets.core.process import alive, handle, start_ticks
+from neo_assets.core.recipe.run import Run
 from resources.compute.base import Compute
 
 GRACE_SECONDS = 10.0
@@ -28,6 +29,9 @@ _WRAPPER = 'rc="$1"; shift; "$@"; code=$?; echo $code > "$rc.tmp" && mv "$rc.tmp
 
 class LocalCompute(Compute):
     name = "local"
+
+    def launch_command(self, name: str, run: Run) -> str:
+        return f"torchrun --standalone --nproc-per-node={run.ranks_per_node} -m {LAUNCH} spec.json"
 
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
         if not Path("/proc/self/stat").exists():
@@ -120,3 +124,6 @@ def _processes_of(fingerprint: str) -> list[int]:
         except (PermissionError, FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+BACKEND = LocalCompute

@@ -30,6 +30,7 @@ from neo_assets.core import records
 from neo_assets.core.errors import MachineLacks, NeoError
 from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
+from neo_assets.core.recipe.run import Run
 from resources.compute.base import Compute
 
 QUEUED = {
@@ -129,6 +130,25 @@ class _States:
 class SlurmCompute(Compute):
     name = "slurm"
     _states = _States()
+
+    def launch_command(self, name: str, run: Run) -> str:
+        settings = self.settings
+        options = [
+            f"--nodes={run.nodes}",
+            f"--ntasks-per-node={run.ranks_per_node}",
+            f"--cpus-per-task={run.threads_per_rank}",
+            "--requeue",
+            f"--signal=B:USR1@{settings.warn_s}",
+        ]
+        given = {
+            "partition": settings.partition,
+            "account": settings.account,
+            "time": settings.time_limit,
+            "mem": settings.memory,
+            "gpus-per-node": settings.gpus_per_node,
+        }
+        options += [f"--{flag}={value}" for flag, value in given.items() if value is not None]
+        return f"sbatch {' '.join(options)} --wrap 'srun python -m {LAUNCH} spec.json'"
 
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
         script = folder.path / f"slurm-{number:04d}.sh"
@@ -264,3 +284,6 @@ class SlurmCompute(Compute):
 def job_name(fingerprint: str) -> str:
     """What a job is called in Slurm."""
     return f"neo-{fingerprint}"
+
+
+BACKEND = SlurmCompute

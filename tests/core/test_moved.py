@@ -132,3 +132,16 @@ def test_the_function_behind_a_stage_is_counted_by_its_name_then(monkeypatch: py
     from neo_assets.scores.comparison import compare_runs
 
     assert code_of(compare_runs)["stage"] == "neo_assets.evaluate.comparison.compare_runs"
+
+
+def test_why_names_a_moved_module_as_people_find_it() -> None:
+    from neo_assets.core.store import MadeFrom
+    from neo_assets.core.why import differences
+
+    def made(code: dict[str, str]) -> MadeFrom:
+        return MadeFrom(config={}, code=code, libraries={}, inputs={})
+
+    said = differences(
+        made({"neo_assets.evaluate.compare": "a", "gone.module": "a"}), made({"neo_assets.evaluate.compare": "b"})
+    )
+    assert said == ["code: gone.module is no longer used", "code: neo_assets.scores.paired changed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobFolder, JobSpec, Reporter
 from neo_assets.core.recipe import load
 from neo_assets.core.usage import usage
-from neo_assets.runs.plan import GIB, estimate, instantiated_parameters, launch_command, memory
+from neo_assets.runs.plan import GIB, estimate, instantiated_parameters, memory
+from resources.compute import open_compute
 from training.energy import EnergyMeter
 
 
@@ -75,12 +77,14 @@ def test_a_price_gives_a_cost_and_a_branch_counts_its_own_steps(tmp_path: Path) 
     assert plan["cost, EUR"] == pytest.approx(float(str(plan["hours"])) * 2 * 2.0, abs=0.01)
 
 
-def test_the_command_that_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (
-        launch_command(load("laptop"), "main")
-        == "torchrun --standalone --nproc-per-node=2 -m neo_assets.core.launch spec.json"
-    )
-    assert "--nodes=64 --ntasks-per-node=8" in launch_command(load("neo-7b"), "main")
+def test_the_command_that_would_run(tmp_path: Path) -> None:
+    def command(name: str) -> str:
+        recipe = load(name)
+        return open_compute(recipe.compute, tmp_path).launch_command("main", recipe.runs["main"])
+
+    assert command("laptop") == "torchrun --standalone --nproc-per-node=2 -m neo_assets.core.launch spec.json"
+    assert "--nodes=64 --ntasks-per-node=8" in command("neo-7b")
+    assert shlex.split(command("neo-7b"))[-1] == "srun python -m neo_assets.core.launch spec.json"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
+from neo_assets.core.recipe.kinds import or_of_its_own_file
 
 
-class _Source(Section):
+class SourceSection(Section):
+    """What every source says, whatever its kind."""
+
     licence: str = Field(description="SPDX expression or a name; copied to every document")
     licence_file: str | None = Field(
         None, description="file with the full terms; quoted in the catalogue", json_schema_extra=NOT_IDENTITY
@@ -34,7 +37,7 @@ class Politeness(Section):
     )
 
 
-class Crawled(_Source):
+class Crawled(SourceSection):
     max_pages: int = Field(100_000, ge=1, description="pages at most, taken breadth first, in URL order within a depth")
     max_depth: int = Field(20, ge=0, description="links away from a seed")
     max_page_bytes: int = Field(5_000_000, ge=1, description="longer bodies are cut here and marked truncated")
@@ -69,7 +72,7 @@ RECORD_BYTES = 100_000_000
 """Ours: no page is longer, and a worker holds one record at a time."""
 
 
-class WarcSource(_Source):
+class WarcSource(SourceSection):
     """WARC files (.warc, .warc.gz, .warc.zst)."""
 
     kind: Literal["warc"]
@@ -84,7 +87,7 @@ class WarcSource(_Source):
     paths: list[str] = Field(min_length=1, description="files or glob patterns", json_schema_extra=NOT_IDENTITY)
 
 
-class DocumentsSource(_Source):
+class DocumentsSource(SourceSection):
     """Text that is extracted already: Parquet or JSON lines, one document a row."""
 
     kind: Literal["documents"]
@@ -97,7 +100,14 @@ class DocumentsSource(_Source):
     title_field: str | None = None
 
 
-Source = Annotated[CrawlSource | HtmlFolderSource | WarcSource | DocumentsSource, Field(discriminator="kind")]
+SHIPPED_SOURCES = ("crawl", "html_folder", "warc", "documents")
+Source = Annotated[
+    Annotated[CrawlSource | HtmlFolderSource | WarcSource | DocumentsSource, Field(discriminator="kind")],
+    or_of_its_own_file(SourceSection, SHIPPED_SOURCES, "neo_assets.crawl", "SOURCE"),
+]
+"""One of the shipped kinds, or one that ``neo_assets/crawl/‹kind›.py`` tells: a section with ``paths``, whose files are
+read here.
+"""
 
 
 class Extract(Section):

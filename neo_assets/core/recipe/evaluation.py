@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Share
+from neo_assets.core.recipe.kinds import or_of_its_own_file
 from neo_assets.core.recipe.run import Run
 
 PACKAGE = "package:"
@@ -18,7 +19,9 @@ HELDOUT_KINDS = ("bits_per_byte", "next_sentence", "cloze")
 """Tasks made of held-out documents of one language; ``translation_‹from›_‹to›`` is made of two."""
 
 
-class _Benchmark(Section):
+class BenchmarkSection(Section):
+    """What every benchmark says, whatever its kind."""
+
     lang: Lang
     licence: str
     path: str = Field(
@@ -44,14 +47,14 @@ class _Benchmark(Section):
     source: str = Field("", description="where the numbers are from", json_schema_extra=NOT_IDENTITY)
 
 
-class Choice(_Benchmark):
+class Choice(BenchmarkSection):
     """Questions of one's own: JSON lines with ``question``, ``choices`` and ``answer`` (index)."""
 
     kind: Literal["choice"]
     metric: Literal["acc", "acc_norm", "acc_bytes"] = "acc_norm"
 
 
-class Harness(_Benchmark):
+class Harness(BenchmarkSection):
     """A task (or group of tasks) that lm-eval ships, on data that lies here."""
 
     kind: Literal["harness"]
@@ -63,7 +66,7 @@ class Harness(_Benchmark):
     question_fields: list[str] = Field(description="columns whose text is looked for in training text")
 
 
-class Code(_Benchmark):
+class Code(BenchmarkSection):
     """Programs to be written, run in a sandbox: the share that passes its tests at the first try (pass@1, greedy)."""
 
     kind: Literal["code"]
@@ -81,7 +84,7 @@ class Code(_Benchmark):
     )
 
 
-class Translation(_Benchmark):
+class Translation(BenchmarkSection):
     """Which of four is the translation? Sentences of the package hsk-sentences-audio."""
 
     kind: Literal["translation"]
@@ -92,7 +95,7 @@ class Translation(_Benchmark):
     seed: int
 
 
-class Poems(_Benchmark):
+class Poems(BenchmarkSection):
     """Which line comes next in a classical Chinese poem? Debian's fortunes-zh."""
 
     kind: Literal["poems"]
@@ -102,7 +105,7 @@ class Poems(_Benchmark):
     seed: int
 
 
-class Arithmetic(_Benchmark):
+class Arithmetic(BenchmarkSection):
     """Sums made here: exact answer after solved examples."""
 
     kind: Literal["arithmetic"]
@@ -112,7 +115,12 @@ class Arithmetic(_Benchmark):
     seed: int
 
 
-Benchmark = Annotated[Choice | Harness | Code | Translation | Poems | Arithmetic, Field(discriminator="kind")]
+SHIPPED_BENCHMARKS = ("choice", "harness", "code", "translation", "poems", "arithmetic")
+Benchmark = Annotated[
+    Annotated[Choice | Harness | Code | Translation | Poems | Arithmetic, Field(discriminator="kind")],
+    or_of_its_own_file(BenchmarkSection, SHIPPED_BENCHMARKS, "neo_assets.tasks.benchmarks", "BENCHMARK"),
+]
+"""One of the shipped kinds, or one that ``neo_assets/tasks/benchmarks/‹kind›.py`` tells."""
 
 
 class HeldoutItems(Section):

@@ -43,21 +43,6 @@ RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 DEFAULT_RECIPE = "laptop"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
-_TAGS = (
-    "crawl",
-    "html_folder",
-    "warc",
-    "documents",
-    "cosine",
-    "exponential",
-    "choice",
-    "harness",
-    "code",
-    "translation",
-    "poems",
-    "arithmetic",
-)
-
 Location = tuple[str | int, ...]
 _MESSAGES = {
     "extra_forbidden": "there is no such field",
@@ -247,7 +232,7 @@ def load(name: str | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(_explain(error, lines, path)) from None
+        raise RecipeError(_explain(error, content, lines, path)) from None
 
 
 def names() -> list[str]:
@@ -418,11 +403,27 @@ def _overlay(
     return merged
 
 
-def _explain(error: ValidationError, lines: dict[Location, str], path: Path) -> str:
+def _in_file(told: Location, content: object) -> Location:
+    """A place as the file has it: after a section with a kind pydantic puts that kind, which is no level of a file."""
+    out: list[str | int] = []
+    section, of_kind = content, False
+    for part in told:
+        if not of_kind and isinstance(section, dict) and section.get("kind") == part:
+            of_kind = True
+            continue
+        out.append(part)
+        of_kind = False
+        if isinstance(section, dict):
+            section = section.get(part)
+        else:
+            section = section[part] if isinstance(section, list) and isinstance(part, int) else None
+    return tuple(out)
+
+
+def _explain(error: ValidationError, content: object, lines: dict[Location, str], path: Path) -> str:
     out = []
     for problem in error.errors():
-        # Pydantic puts the tag of a tagged union into the location; the file has no such level.
-        location: Location = tuple(part for part in problem["loc"] if part not in _TAGS or part == problem["loc"][0])
+        location = _in_file(problem["loc"], content)
         message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         # What two sections must agree on is told of the whole recipe, and begins with the place.
         known = location or tuple(

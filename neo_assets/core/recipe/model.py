@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from neo_assets.core.errors import did_you_mean
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
+from neo_assets.core.recipe.kinds import module_telling
 
 
 class Tokenizer(Section):
@@ -36,10 +38,16 @@ class Tokenizer(Section):
     must_be_lossless: bool = Field(description="decode(encode(x)) == x is a blocking check")
 
 
+SHIPPED_BACKENDS = ("local", "slurm", "kubernetes")
+
+
 class Compute(Section):
     """Where jobs run. Changes no result."""
 
-    backend: Literal["local", "slurm", "kubernetes"]
+    backend: str = Field(description="local, slurm, kubernetes, or a file of resources/compute with a BACKEND in it")
+    backend_options: dict[str, str] = Field(
+        default_factory=dict, description="for a backend that is a file of its own: what it reads"
+    )
     workers: int = Field(ge=1, description="processes for shard-parallel data work")
     partition: str | None = None
     account: str | None = None
@@ -69,6 +77,16 @@ class Compute(Section):
         None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports"
     )
     currency: str = "EUR"
+
+    @field_validator("backend")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        if name not in SHIPPED_BACKENDS and module_telling("resources.compute", name, "BACKEND") is None:
+            raise ValueError(
+                f"there is no backend of that name.{did_you_mean(name, SHIPPED_BACKENDS)} Shipped are"
+                f" {', '.join(SHIPPED_BACKENDS)}; another is a file resources/compute/{name}.py with a BACKEND in it"
+            )
+        return name
 
     @field_validator("time_limit", mode="before")
     @classmethod

@@ -7,34 +7,30 @@ not, so that a recipe loads without the libraries that cleaning needs.
 
 from __future__ import annotations
 
-import functools
 import importlib
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from neo_assets.core.errors import did_you_mean
 from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.kinds import module_telling
 
 CLEANING_ROOMS = ("clean", "dedup", "quality")
 """Rooms that a step's file may lie in."""
-_PACKAGE = Path(__file__).resolve().parents[2]
 FIRST = "clean_docs"
 SHIPPED = (FIRST, "exact_dedup", "near_dedup", "line_dedup", "substring_dedup", "pii_masked", "decontaminated")
 """Steps whose settings have a section in the recipe."""
 WITHOUT_SETTINGS = (FIRST, "exact_dedup")
 
 
-@functools.cache
 def module_of_step(name: str) -> str | None:
     """The module that tells a step (``clean_docs`` is told by its room); None where no file of that name has a
     ``STEP``.
     """
-    for room in CLEANING_ROOMS:
-        file = _PACKAGE / room / f"{name}.py"
-        if file.is_file() and (name == FIRST or "\nSTEP = " in file.read_text(encoding="utf-8")):
-            return f"neo_assets.{room}.{name}"
-    return None
+    if name == FIRST:
+        return f"neo_assets.clean.{FIRST}"
+    found = (module_telling(f"neo_assets.{room}", name, "STEP") for room in CLEANING_ROOMS)
+    return next((module for module in found if module), None)
 
 
 def told_in_lines(steps: object) -> tuple[object, dict[str, dict[str, object]]]:

@@ -1,4 +1,6 @@
-"""A cleaning step is one file and a line of the recipe: graph, plan, ledger, funnel, report and checks know it."""
+"""A cleaning step, a kind of source or benchmark, a backend: one file and a line of the recipe, and everything knows
+it: graph, plan, ledger, funnel, report and checks.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +61,73 @@ def _decide(settings, documents, shard):
 STEP = Step("long enough", drop_short, settings=LongEnough, claims=[Claim("long", "Nothing short is left.")])
 '''
 
+SOURCE = '''
+"""Lines of a text file, one document each."""
+
+from pathlib import Path
+from typing import Literal
+
+from neo_assets.core.recipe.data import SourceSection
+from neo_assets.core.stage import SourceKind
+from neo_assets.crawl.catalogue import input_files, refuse_changed_files
+from neo_assets.crawl.documents_source import read_documents_source
+
+
+class Plain(SourceSection):
+    kind: Literal["plain"]
+    paths: list[str]
+    marker: str = "-"
+
+
+def read(config, inputs, out):
+    """Every line that has the marker."""
+    refuse_changed_files(config, next(iter(inputs.values())))
+    return MARKED
+
+
+SOURCE = SourceKind(Plain, read)
+'''
+
+BENCHMARK = '''
+"""Capitals, as questions with two choices."""
+
+import json
+from typing import Literal
+
+from neo_assets.core.recipe.evaluation import BenchmarkSection, Choice
+from neo_assets.core.stage import BenchmarkKind
+from neo_assets.tasks.benchmarks import own_questions
+
+
+class Capitals(BenchmarkSection):
+    kind: Literal["capitals"]
+    shown: int = 1
+
+
+def build(name, benchmark, data, out):
+    plain = Choice(kind="choice", path=benchmark.path, lang=benchmark.lang, licence=benchmark.licence)
+    return own_questions.build(name, plain, data, out)
+
+
+BENCHMARK = BenchmarkKind(Capitals, build)
+'''
+
+BACKEND = '''
+"""Here, under another name."""
+
+from resources.compute.local import LocalCompute
+
+
+class Elsewhere(LocalCompute):
+    name = "elsewhere"
+
+    def launch_command(self, name, run):
+        return f"elsewhere --queue {self.settings.backend_options['queue']} {name}"
+
+
+BACKEND = Elsewhere
+'''
+
 BUILD = """
 import json
 from neo_assets.build import build_definitions, stages
@@ -101,6 +170,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("neo_assets", "resources", "training", "recipes"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "neo_assets" / "quality" / "long_enough.py").write_text(STEP)
+    (root / "neo_assets" / "crawl" / "plain.py").write_text(SOURCE)
+    (root / "neo_assets" / "tasks" / "benchmarks" / "capitals.py").write_text(BENCHMARK)
+    (root / "resources" / "compute" / "elsewhere.py").write_text(BACKEND)
+    question = {"question": "What is the capital of France, on the Seine?", "choices": ["Paris", "Lyon"], "answer": 0}
+    (root / "capitals.jsonl").write_text(json.dumps(question) + "\n")
     short, more = keepable(random.Random(1)), keepable(random.Random(2))
     lines = [
         {"text": short + "\n" + more, "url": "http://a.example/long"},
@@ -127,11 +201,11 @@ high_quality: null
 """
 
 
-def run(tree: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(tree: Path, *command: str, recipe: str = "mine") -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NEO_", "DAGSTER_"))}
     environment |= {
         "PYTHONPATH": str(tree),
-        "NEO_RECIPE": "mine",
+        "NEO_RECIPE": recipe,
         "NEO_STORE": str(tree / "store"),
         "PYTHONWARNINGS": "ignore",
     }
@@ -178,9 +252,75 @@ def test_one_file_and_one_line_make_a_step_that_everything_knows(tree: Path) -> 
 )
 def test_a_line_that_says_something_wrong_is_named_with_its_place(tree: Path, line: str, said: str) -> None:
     (tree / "recipes" / "wrong.yaml").write_text(f"extends: mine\nsteps:\n  en: [clean_docs, exact_dedup, {line}]\n")
-    environment = {"PYTHONPATH": str(tree), "NEO_RECIPE": "wrong"}
-    done = subprocess.run(
-        [sys.executable, "-m", "neo_assets.cli", "plan"],
-        cwd=tree, env={**os.environ, **environment}, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    done = run(tree, "-m", "neo_assets.cli", "plan", recipe="wrong")
     assert done.returncode == 2 and said in done.stderr and "wrong.yaml:3" in done.stderr, done.stderr
+
+
+OTHER_KINDS = """
+extends: mine
+sources:
+  mine: null
+  lines: {kind: plain, paths: [mine.jsonl], licence: CC0-1.0, snapshot: '1', marker: '+'}
+evaluation:
+  benchmarks:
+    cities: {kind: capitals, path: capitals.jsonl, lang: en, licence: CC0-1.0}
+compute: {backend: elsewhere, backend_options: {queue: fast}}
+"""
+KINDS = """
+import json, sys
+from neo_assets.build import stages
+from neo_assets.core.recipe import load
+from neo_assets.core.place import store_root
+from neo_assets.core.store import Store
+
+recipe, store = load(), Store(store_root())
+told = stages(recipe)
+items = told["benchmark_items"]
+made, _ = store.build("benchmark_items", items.made_from({}), lambda out: items.run(items.config, {}, out))
+print(json.dumps({
+    "crawl": [told["raw_crawl/lines"].run.__module__, told["raw_crawl/lines"].config.marker],
+    "items": [row for row in made.manifest.tables["benchmarks"] if row["benchmark"] == "cities"],
+    "codes": [sorted(n for n in told[s].code if "capitals" in n or "plain" in n) for s in ("benchmark_items", "raw_crawl/lines")],
+    "version": [items.version, told["raw_crawl/lines"].version],
+}))
+"""  # noqa: E501
+
+
+def test_a_source_a_benchmark_and_a_backend_of_their_own_file(tree: Path) -> None:
+    (tree / "recipes" / "kinds.yaml").write_text(OTHER_KINDS)
+
+    def asked() -> dict[str, list[object]]:
+        done = run(tree, "-c", KINDS, recipe="kinds")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, list[object]] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    found = asked()
+    assert found["crawl"] == ["neo_assets.crawl.plain", "+"]
+    assert [row["items"] for row in found["items"]] == [1]  # type: ignore[index, call-overload]
+    # What their files say counts: an edit makes their artifacts stale.
+    assert [len(names) for names in found["codes"]] == [1, 1]  # type: ignore[arg-type]
+    for file, changed in (("neo_assets/tasks/benchmarks/capitals.py", 0), ("neo_assets/crawl/plain.py", 1)):
+        place = tree / file
+        place.write_text(place.read_text() + "\nMORE = 1\n")
+        now = asked()
+        assert [a != b for a, b in zip(found["version"], now["version"], strict=True)] == [changed == 0, changed == 1]
+        found = now
+    planned = json.loads(run(tree, "-m", "neo_assets.cli", "plan", "--json", recipe="kinds").stdout)
+    assert planned[0]["command"] == "elsewhere --queue fast main"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sources: {lines: {markr: x}}", "sources.lines.markr: there is no such field"),
+        ("evaluation: {benchmarks: {cities: {shown: many}}}", "evaluation.benchmarks.cities.shown"),
+        ("compute: {backend: elsewher}", "compute.backend: there is no backend of that name"),
+        ("sources: {lines: {kind: plainer}}", "kind 'plainer' is none of"),
+    ],
+)
+def test_what_such_a_kind_does_not_take_is_named_with_its_place(tree: Path, line: str, said: str) -> None:
+    (tree / "recipes" / "kinds.yaml").write_text(OTHER_KINDS)
+    (tree / "recipes" / "wrong.yaml").write_text(f"extends: kinds\n{line}\n")
+    done = run(tree, "-m", "neo_assets.cli", "plan", recipe="wrong")
+    assert done.returncode == 2 and said in done.stderr and "wrong.yaml:2" in done.stderr, done.stderr
