@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from neo_assets.core.store import Row
+from neo_assets.evaluate.rows import ScoreRow
 
 
-def by_checkpoint(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Row]]]:
+def by_checkpoint(rows: Sequence[ScoreRow]) -> dict[str, dict[str, dict[str, ScoreRow]]]:
     """Main scores of whole tasks by run, checkpoint (in step order) and task; of several attempts the first."""
-    out: dict[str, dict[str, dict[str, Row]]] = defaultdict(dict)
-    for row in sorted(rows, key=lambda r: (str(r["run"]), int(str(r["step"])), int(str(r["attempt"])))):
+    out: dict[str, dict[str, dict[str, ScoreRow]]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda r: (r["run"], r["step"], r["attempt"])):
         if row["main"] and row["subset"] is None:
-            out[str(row["run"])].setdefault(str(row["checkpoint"]), {}).setdefault(str(row["task"]), row)
+            out[row["run"]].setdefault(row["checkpoint"], {}).setdefault(row["task"], row)
     return dict(out)
 
 
-def best(checkpoints: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+def best(checkpoints: Mapping[str, Mapping[str, ScoreRow]]) -> dict[str, ScoreRow]:
     """The best score of every task over these checkpoints."""
-    out: dict[str, Row] = {}
+    out: dict[str, ScoreRow] = {}
     for rows in checkpoints.values():
         for task, row in rows.items():
             if task not in out or better(row) > better(out[task]):
@@ -27,6 +27,6 @@ def best(checkpoints: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
     return out
 
 
-def better(row: Row) -> float:
-    value = float(str(row["value"]))
+def better(row: ScoreRow) -> float:
+    value = row["value"]
     return value if row["higher_is_better"] else -value

@@ -11,15 +11,19 @@ import dagster as dg
 
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.store import Artifact, Row, Store
+from neo_assets.core.store import Artifact, Store
 from neo_assets.declare import Making, code_reference, description, guard_instance, key, metadata, scalar, table
 from neo_assets.evaluate.models import Exporter, export_input
+from neo_assets.evaluate.rows import ScoreRow, columns
 from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows
 from neo_assets.runs.export import export_model
 from neo_assets.runs.partitions import partitions
 
 POOL = "evaluation"
 REPEAT_TAG = "neofoundry/repeat"
+SHOWN = (
+    "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance", "attempt", "identity",
+)  # fmt: skip
 
 
 def exporter(at: Making, run: str) -> Exporter:
@@ -108,30 +112,11 @@ def scored_checkpoint(recipe: Recipe, run: str, group: str) -> dg.AssetsDefiniti
     return eval_scores
 
 
-def score_metadata(rows: list[Row]) -> dict[str, dg.MetadataValue]:
+def score_metadata(rows: list[ScoreRow]) -> dict[str, dg.MetadataValue]:
     """Scores as the UI shows them: a table, and one number a task, which the UI plots over steps."""
-    shown: list[Row] = [
-        {
-            name: row[name]
-            for name in (
-                "task",
-                "metric",
-                "value",
-                "stderr",
-                "detectable",
-                "n",
-                "shots",
-                "cut",
-                "chance",
-                "attempt",
-                "identity",
-            )
-        }
-        for row in rows
-        if headline(row)
-    ]
-    numbers = {called(row): scalar(float(str(row["value"]))) for row in rows if row["headline"]}
-    return {"scores": table(shown), **numbers, "step": dg.MetadataValue.int(int(str(rows[0]["step"])))}
+    shown = [columns(row, SHOWN) for row in rows if headline(row)]
+    numbers = {called(row): scalar(row["value"]) for row in rows if row["headline"]}
+    return {"scores": table(shown), **numbers, "step": dg.MetadataValue.int(rows[0]["step"])}
 
 
 def score_digest(scores: Mapping[str, Artifact]) -> str:

@@ -12,6 +12,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of, todays_tasks
+from neo_assets.evaluate.rows import ScoreRow, columns
 
 
 def evaluate(
@@ -45,9 +46,9 @@ def evaluate(
         )
 
 
-def _shown(row: Row) -> Row:
-    shown = {k: row[k] for k in ("task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance")}
-    return shown | {"identity": str(row["identity"])[:SHORT]}
+def _shown(row: ScoreRow) -> Row:
+    shown = columns(row, ("task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance"))
+    return shown | {"identity": row["identity"][:SHORT]}
 
 
 def tasks(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.evaluate.rows import ScoreRow, columns
 from neo_assets.evaluate.score import ScoreInput, Scorer, Subject, called, sample_rows, score_rows
 from neo_assets.runs.export import ExportInput
 
@@ -20,6 +21,9 @@ class EvaluationInput(Section):
     export: ExportInput
     due: list[int]
     attempts: int
+
+
+SHOWN = ("step", "task", "metric", "value", "stderr", "n", "chance", "detectable", "cut", "attempt")
 
 
 def evaluate_run(
@@ -38,7 +42,7 @@ def evaluate_run(
     again, and a task whose data are not here is listed and not scored. The tag `neofoundry/repeat: true` on the Dagster
     run asks for one more attempt, and any difference from the first is reported.
     """
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     samples: list[Row] = []
     for checkpoint in checkpoints:
         subject = Subject.of(config.run, checkpoint, export(checkpoint))
@@ -50,7 +54,9 @@ def evaluate_run(
     return _gather(config, rows, samples, scorer, out)
 
 
-def _gather(config: EvaluationInput, rows: list[Row], samples: list[Row], scorer: Scorer, out: Workspace) -> Outcome:
+def _gather(
+    config: EvaluationInput, rows: list[ScoreRow], samples: list[Row], scorer: Scorer, out: Workspace
+) -> Outcome:
     """All scores of a run in one place, with the differences between attempts."""
     absent = scorer.absent()
     out.write_text("scores.json", json.dumps(rows, ensure_ascii=False, indent=1))
@@ -68,12 +74,8 @@ def _gather(config: EvaluationInput, rows: list[Row], samples: list[Row], scorer
         for r in rows
         if first.get(where := (r["checkpoint"], r["task"], r["metric"], r["subset"])) != r["value"] and where in first
     ]
-    shown: list[Row] = [
-        {k: r[k] for k in ("step", "task", "metric", "value", "stderr", "n", "chance", "detectable", "cut", "attempt")}
-        for r in rows
-        if r["headline"]
-    ]
-    last = max((int(str(r["step"])) for r in rows), default=0)
+    shown = [columns(r, SHOWN) for r in rows if r["headline"]]
+    last = max((r["step"] for r in rows), default=0)
     return Outcome(
         digest=digest_json(
             [{k: v for k, v in r.items() if k not in ("seconds", "fingerprint")} for r in rows] + list(samples)
@@ -87,7 +89,7 @@ def _gather(config: EvaluationInput, rows: list[Row], samples: list[Row], scorer
         checks=[
             Check(
                 name="every_due_checkpoint_scored",
-                passed={int(str(r["step"])) for r in rows} == set(config.due),
+                passed={r["step"] for r in rows} == set(config.due),
                 detail=f"due {config.due}",
             ),
             Check(

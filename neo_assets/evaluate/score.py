@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from neo_assets.core import records
 from neo_assets.core.code import code_reachable_from, libraries_reachable_from
@@ -26,6 +27,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import First
 from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, Store, Workspace
+from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.runs.export import run_to_end
 from neo_assets.runs.job import Jobs
 from training.tasks import Absent, Task, limited, read_absent, read_tasks, task_identity
@@ -345,26 +347,26 @@ def _take(name: str, subject: Subject, source: Path, out: Workspace) -> Outcome:
     )
 
 
-def score_rows(scores: Mapping[str, Artifact], attempt: int) -> list[Row]:
+def score_rows(scores: Mapping[str, Artifact], attempt: int) -> list[ScoreRow]:
     """Scores of one model as rows that say what they are scores of."""
-    out: list[Row] = []
+    out: list[ScoreRow] = []
     for name, made in scores.items():
         if name != SAMPLES:
+            rows = cast("list[ScoreRow]", made.manifest.tables["scores"])
             out += [
-                {**row, "attempt": attempt, "fingerprint": made.fingerprint, "headline": headline(row)}
-                for row in made.manifest.tables["scores"]
+                {**row, "attempt": attempt, "fingerprint": made.fingerprint, "headline": headline(row)} for row in rows
             ]
     return out
 
 
-def headline(row: Row) -> bool:
+def headline(row: ScoreRow) -> bool:
     """Whether a row is one that tables show."""
     return bool(row["main"]) or (row["metric"] in ALSO_SHOWN and row["subset"] is None)
 
 
-def called(row: Row) -> str:
+def called(row: ScoreRow) -> str:
     """Name of a score where there is one number a score: the task, and the metric where it is not the task's own."""
-    return str(row["task"]) if row["main"] else f"{row['task']} {row['metric']}"
+    return row["task"] if row["main"] else f"{row['task']} {row['metric']}"
 
 
 def sample_rows(subject: Subject, scores: Mapping[str, Artifact]) -> list[Row]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import pyarrow as pa
 
@@ -15,7 +16,8 @@ from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.evaluation import whole_task
-from neo_assets.core.store import Row, Store
+from neo_assets.core.store import Store
+from neo_assets.evaluate.rows import ScoreRow
 from training.harness import detectable, item_score
 
 CLEAN = "clean"
@@ -35,7 +37,7 @@ Part = tuple[int, float | None, float | None]
 """Items left, their score, its standard error."""
 
 
-def clean_scores(rows: Sequence[Row], flagged: Mapping[str, Sequence[str]], store: Store) -> list[Row]:
+def clean_scores(rows: Sequence[ScoreRow], flagged: Mapping[str, Sequence[str]], store: Store) -> list[ScoreRow]:
     """For each of these scores that rests on ``flagged`` items (names by task): the score without them, as a row of its
     own.
     """
@@ -43,31 +45,30 @@ def clean_scores(rows: Sequence[Row], flagged: Mapping[str, Sequence[str]], stor
     left_out = {task: digest_json(sorted(items)) for task, items in names.items()}
     known = _known(store)
     made: dict[tuple[str, str], Part] = {}
-    out: list[Row] = []
+    out: list[ScoreRow] = []
     for row in rows:
-        task = whole_task(str(row["task"]), names)
+        task = whole_task(row["task"], names)
         if task not in names:
             continue
-        which = (str(row["fingerprint"]), left_out[task])
+        which = (row["fingerprint"], left_out[task])
         if which not in known:
             made[which] = known[which] = _without(row, names[task], store)
         n, value, stderr = known[which]
-        if n < int(str(row["n"])):
+        if n < row["n"]:
             found = None if value is None else detectable(value, stderr, n)
-            out.append(
-                row | {"subset": CLEAN, "main": False, "n": n, "value": value, "stderr": stderr, "detectable": found}
-            )
+            counts = {"n": n, "value": value, "stderr": stderr, "detectable": found}
+            out.append(cast("ScoreRow", {**row, "subset": CLEAN, "main": False, **counts}))
     if made:
         _keep(store, known)
     return out
 
 
-def _without(row: Row, names: set[str], store: Store) -> Part:
-    lines = (store.root / str(row["samples"])).read_text(encoding="utf-8").split("\n")
+def _without(row: ScoreRow, names: set[str], store: Store) -> Part:
+    lines = (store.root / row["samples"]).read_text(encoding="utf-8").split("\n")
     items = [item for line in lines if line if (item := json.loads(line))["value"] is not None]
     left = [item for item in items if str(item["id"]) not in names and item.get("question") not in names]
     if len(left) == len(items):
-        return int(str(row["n"])), None, None
+        return row["n"], None, None
     return len(left), *(item_score(left) if left else (None, None))
 
 

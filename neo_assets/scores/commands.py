@@ -13,6 +13,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, counted, show
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of
+from neo_assets.evaluate.rows import ScoreRow, columns
 
 
 def scores(
@@ -46,7 +47,7 @@ def scores(
     wanted = set(recipe.asked(suite)) if suite else None
     table = read_scores(store)
     mine = {name: not_anothers(store, recipe.name, name) for name in recipe.runs}
-    rows: list[Row] = [
+    rows: list[ScoreRow] = [
         r
         for r in table.to_pylist()
         if r["value"] is not None
@@ -65,17 +66,17 @@ def scores(
         at = " A run without its step is asked for here." if "@" in run else ""
         raise BadInput(f"there is no score of '{run}'.{at} There are scores of: {', '.join(there) or 'nothing yet'}")
     if not history:
-        newest: dict[tuple[str, ...], Row] = {}
+        newest: dict[tuple[str, ...], ScoreRow] = {}
         for row in rows:
             if row["main"] and row["subset"] is None:
                 # Two models from elsewhere may have folders of one name; checkpoints of a run follow each other.
-                model = (str(row["checkpoint"]),) if str(row["run"]).startswith(f"{ELSEWHERE}.") else ()
-                where = (str(row["run"]), *model, str(row["task"]))
-                order = (int(str(row["step"])), str(row["made_at"]))
-                if where not in newest or order >= (int(str(newest[where]["step"])), str(newest[where]["made_at"])):
+                model = (row["checkpoint"],) if row["run"].startswith(f"{ELSEWHERE}.") else ()
+                where = (row["run"], *model, row["task"])
+                order = (row["step"], row["made_at"])
+                if where not in newest or order >= (newest[where]["step"], newest[where]["made_at"]):
                     newest[where] = row
         rows = list(newest.values())
-    columns = [
+    names = [
         "run",
         "step",
         "checkpoint",
@@ -90,7 +91,7 @@ def scores(
         "chance",
     ] + (["subset", "attempt", "made_at"] if history else [])
     show(
-        [{k: r[k] for k in columns} | {"identity": str(r["identity"])[:SHORT]} for r in rows],
+        [columns(r, names) | {"identity": r["identity"][:SHORT]} for r in rows],
         as_json,
         empty="no scores yet; `neo eval MODEL` makes some",
     )
@@ -116,35 +117,38 @@ def compare(
     recipe, store = load(), Store(store_root())
     known_suites(recipe, suite)
     mine = scorer_of(recipe, store, suite, quiet=as_json)
-    sides: list[dict[str, Row]] = []
+    sides: list[dict[str, ScoreRow]] = []
     for model in (a, b):
         found, _ = mine.scored(subject_of(model, recipe, store, quiet=as_json))
-        sides.append({str(r["task"]): r for r in score_rows(found, 1) if r["main"] and r["subset"] is None})
+        sides.append({r["task"]: r for r in score_rows(found, 1) if r["main"] and r["subset"] is None})
     pairs = []
-    for task, row in sides[0].items():
+    for task, scored in sides[0].items():
         folders = [f"eval_scores/{side[task]['run']}/{side[task]['fingerprint']}/{task}.items.jsonl" for side in sides]
-        pairs.append((row, paired(read_items(store, folders[0]), read_items(store, folders[1]))))
+        pairs.append((scored, paired(read_items(store, folders[0]), read_items(store, folders[1]))))
     rows: list[Row] = []
-    for (row, d), p in zip(pairs, holm([d.p for _, d in pairs]), strict=True):
+    for (scored, d), p in zip(pairs, holm([d.p for _, d in pairs]), strict=True):
         verdict = (
             "no difference found"
             if p >= alpha
             else "B is worse"
-            if d.worse(bool(row["higher_is_better"])) > 0
+            if d.worse(scored["higher_is_better"]) > 0
             else "B is better"
         )
         rows.append(
             {
-                "task": row["task"],
-                "metric": row["metric"],
+                "task": scored["task"],
+                "metric": scored["metric"],
                 "A": d.a,
                 "B": d.b,
                 "B-A": d.difference,
                 "from": d.low,
                 "to": d.high,
                 "p": p,
+                "items": d.n,
+                "only A": d.only_a,
+                "only B": d.only_b,
+                "verdict": verdict,
             }
-            | {"items": d.n, "only A": d.only_a, "only B": d.only_b, "verdict": verdict}
         )
     show(rows, as_json)
     if not as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from neo_assets.core.recipe.evaluation import Gates
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
 from neo_assets.evaluate.best import best, by_checkpoint
 from neo_assets.evaluate.index import read_items, read_scores, written
+from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.evaluate.score import SAMPLES, Subject
 from neo_assets.scores.clean_scores import CLEAN
 from neo_assets.scores.gates import Finding, Items, Judged, Reference, judge
@@ -51,12 +53,12 @@ def compare_runs(
     A blocking gate that refuses stops what is released after it. Published scores of other models are shown beside,
     marked "other harness".
     """
-    rows: list[Row] = inputs["score_matrix"].table(FILE).to_pylist()
+    rows: list[ScoreRow] = inputs["score_matrix"].table(FILE).to_pylist()
     today = [r for r in rows if r["current"] and r["task"] != SAMPLES and r["attempt"] == 1]
     checkpoints = by_checkpoint([r for r in today if r["task"] in config.asked])
-    elsewhere = _baseline(store, baseline, config.asked, {str(r["identity"]) for r in today}) if baseline else None
+    elsewhere = _baseline(store, baseline, config.asked, {r["identity"] for r in today}) if baseline else None
     continuations = {
-        (str(r["run"]), str(r["checkpoint"])): written(store, str(r["samples"]))
+        (r["run"], r["checkpoint"]): written(store, r["samples"])
         for r in rows
         if r["task"] == SAMPLES and r["attempt"] == 1
     }
@@ -115,8 +117,8 @@ def _baseline(store: Store, subject: Subject, asked: Sequence[str], identities: 
 def _judged(
     config: ComparisonInput,
     run: str,
-    checkpoints: Mapping[str, Mapping[str, Mapping[str, Row]]],
-    continuations: Mapping[tuple[str, str], list[dict[str, object]]],
+    checkpoints: Mapping[str, Mapping[str, Mapping[str, ScoreRow]]],
+    continuations: Mapping[tuple[str, str], list[dict[str, Any]]],
     baseline: Reference | None,
 ) -> Judged:
     mine = checkpoints[run]
@@ -139,15 +141,15 @@ def _judged(
     if baseline:
         references.append(baseline)
     texts = continuations.get((run, names[-1]))
-    repetition = sum(float(str(t["repetition"])) for t in texts) / len(texts) if texts else None
+    repetition = sum(t["repetition"] for t in texts) / len(texts) if texts else None
     return Judged(
         run, names[-1], mine[names[-1]], mine[names[0]], repetition, references, _untrained(config, run, checkpoints)
     )
 
 
 def _untrained(
-    config: ComparisonInput, run: str, checkpoints: Mapping[str, Mapping[str, Mapping[str, Row]]]
-) -> Mapping[str, Row] | None:
+    config: ComparisonInput, run: str, checkpoints: Mapping[str, Mapping[str, Mapping[str, ScoreRow]]]
+) -> Mapping[str, ScoreRow] | None:
     """Scores of the weights before any training that ``run`` descends from; None where those came trained."""
     while run in config.parents:
         run = config.parents[run][0]
@@ -158,11 +160,11 @@ def _untrained(
     )
 
 
-def _reader(store: Store) -> Callable[[Row], Items]:
+def _reader(store: Store) -> Callable[[ScoreRow], Items]:
     kept: dict[str, Items] = {}
 
-    def read(row: Row) -> Items:
-        file = str(row["samples"])
+    def read(row: ScoreRow) -> Items:
+        file = row["samples"]
         if file not in kept:
             kept[file] = read_items(store, file)
         return kept[file]
@@ -200,14 +202,14 @@ def _finding(f: Finding, alpha: float) -> Row:
 
 def _page(
     config: ComparisonInput,
-    rows: Sequence[Row],
-    continuations: Mapping[tuple[str, str], list[dict[str, object]]],
+    rows: Sequence[ScoreRow],
+    continuations: Mapping[tuple[str, str], list[dict[str, Any]]],
     inputs: Mapping[str, Artifact],
     baseline: Reference | None,
     gates: list[Row],
 ) -> ScorePage:
     absent = read_absent(inputs[name].path for name in ("benchmark_items", "heldout_tasks"))
-    steps = {(str(r["run"]), str(r["checkpoint"])): int(str(r["step"])) for r in rows if r["task"] == SAMPLES}
+    steps = {(r["run"], r["checkpoint"]): r["step"] for r in rows if r["task"] == SAMPLES}
     asked = _tasks(config)
     held = (
         [
@@ -224,12 +226,12 @@ def _page(
         else []
     )
     shown = [
-        r | {"identity": str(r["identity"])[:PARTS]}
+        r | {"identity": r["identity"][:PARTS]}
         for r in rows
         if r["task"] != SAMPLES and r["value"] is not None and (r["main"] or r["subset"])
     ]
     order = {task: i for i, task in enumerate(asked)}
-    shown.sort(key=lambda r: order.get(str(r["task"]), len(order)))  # what is not asked any more stands last
+    shown.sort(key=lambda r: order.get(r["task"], len(order)))  # what is not asked any more stands last
     return ScorePage(
         title=f"Scores of {config.recipe}",
         description=config.description,

@@ -18,8 +18,9 @@ from neo_assets.core.recipe.evaluation import (
     RegressionGate,
     SanityGate,
 )
-from neo_assets.core.store import Check, Row
+from neo_assets.core.store import Check
 from neo_assets.evaluate.best import better
+from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.scores.paired import Difference, holm, paired
 
 STANDARD_ERRORS = 2.0
@@ -37,7 +38,7 @@ class Reference:
 
     kind: str
     name: str
-    rows: Mapping[str, Row]
+    rows: Mapping[str, ScoreRow]
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class Judged:
 
     run: str
     checkpoint: str
-    rows: Mapping[str, Row]
-    first: Mapping[str, Row]
+    rows: Mapping[str, ScoreRow]
+    first: Mapping[str, ScoreRow]
     repetition: float | None
     references: Sequence[Reference]
-    untrained: Mapping[str, Row] | None = None
+    untrained: Mapping[str, ScoreRow] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Finding:
 
 
 def judge(
-    gates: Gates, runs: Sequence[Judged], items: Callable[[Row], Items], clean: Sequence[Row]
+    gates: Gates, runs: Sequence[Judged], items: Callable[[ScoreRow], Items], clean: Sequence[ScoreRow]
 ) -> tuple[list[Check], list[Finding]]:
     """Every gate's verdict, and the comparisons behind the first. ``items`` reads the per-item results of a score;
     ``clean`` are scores without contaminated items.
@@ -105,7 +106,7 @@ def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: st
 
 
 def _regression(
-    gate: RegressionGate, runs: Sequence[Judged], items: Callable[[Row], Items]
+    gate: RegressionGate, runs: Sequence[Judged], items: Callable[[ScoreRow], Items]
 ) -> tuple[Check, list[Finding]]:
     findings: list[Finding] = []
     reasons: list[str] = []
@@ -148,8 +149,8 @@ def _regression(
     )
 
 
-def _error(*rows: Row) -> float:
-    return math.sqrt(sum(float(str(r["stderr"])) ** 2 for r in rows if r["stderr"] is not None))
+def _error(*rows: ScoreRow) -> float:
+    return math.sqrt(sum(r["stderr"] ** 2 for r in rows if r["stderr"] is not None))
 
 
 def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
@@ -178,7 +179,7 @@ def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
     )
 
 
-def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Sequence[Row]) -> Check:
+def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Sequence[ScoreRow]) -> Check:
     without = {(r["run"], r["checkpoint"], r["task"]): r for r in clean}
     reasons = []
     for run in runs:
@@ -186,7 +187,7 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
             part = without.get((run.run, run.checkpoint, task))
             if part is None:
                 continue
-            share = 1 - int(str(part["n"])) / int(str(row["n"]))
+            share = 1 - part["n"] / row["n"]
             if share > gate.max_items:
                 reasons.append(
                     f"{task}: {share:.1%} of its items stand in the training text, {gate.max_items:.1%} is let pass"
@@ -194,7 +195,7 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
             inflation = better(row) - better(part) if part["value"] is not None else math.inf
             if inflation > gate.max_inflation + STANDARD_ERRORS * _error(row, part):
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} is {float(str(row['value'])):.4f} on all items and"
+                    f"{run.run} {run.checkpoint}: {task} is {row['value']:.4f} on all items and"
                     f" {part['value']} on clean ones"
                 )
     return _check(
@@ -206,11 +207,11 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
     )
 
 
-def _can_be_guessed(row: Row) -> bool:
+def _can_be_guessed(row: ScoreRow) -> bool:
     """Whether the score is a share of right answers of which guessing gets some: not bits per byte, nor text that is
     written.
     """
-    return bool(row["higher_is_better"]) and row["chance"] is not None and 0 < float(str(row["chance"])) < 1
+    return bool(row["higher_is_better"]) and row["chance"] is not None and 0 < row["chance"] < 1
 
 
 def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
@@ -225,7 +226,7 @@ def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
     from scipy.stats import binomtest  # takes a second to import, and definitions load without it
 
     untrained = {
-        (str(r["run"]), str(r["checkpoint"]), task): r
+        (r["run"], r["checkpoint"], task): r
         for run in runs
         for task, r in sorted((run.untrained or {}).items())
         if _can_be_guessed(r)
@@ -246,7 +247,7 @@ def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
     )
     reasons = []
     for (name, checkpoint, task), row in untrained.items():
-        value, chance, n = float(str(row["value"])), float(str(row["chance"])), int(str(row["n"]))
+        value, chance, n = row["value"], row["chance"], row["n"]
         p = float(binomtest(round(value * n), n, chance).pvalue)
         if p < gate.alpha:
             reasons.append(
@@ -276,7 +277,7 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
             start = (run.untrained or {}).get(task)
             if ahead <= STANDARD_ERRORS:
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than guessing"
+                    f"{run.run} {run.checkpoint}: {task} {row['value']:.4f} is not better than guessing"
                     f" ({row['chance']:.4g}): {ahead:.1f} standard errors"
                 )
             elif (
@@ -285,11 +286,11 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
                 and better(row) - better(start) <= STANDARD_ERRORS * _error(row, start)
             ):
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} {float(str(row['value'])):.4f} is not better than without"
-                    f" training ({float(str(start['value'])):.4f})"
+                    f"{run.run} {run.checkpoint}: {task} {row['value']:.4f} is not better than without"
+                    f" training ({start['value']:.4f})"
                 )
         for task, row in sorted(run.rows.items()):
-            cut, requests = int(str(row["cut"] or 0)), int(str(row["requests"] or 0))
+            cut, requests = (row["cut"] or 0), (row["requests"] or 0)
             if requests and cut / requests > gate.max_cut:
                 reasons.append(
                     f"{run.run} {run.checkpoint}: {cut:,} of {requests:,} requests of {task} are longer than the model"

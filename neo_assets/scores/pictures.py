@@ -8,32 +8,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from neo_assets.core.store import Row
+from neo_assets.evaluate.rows import ScoreRow
 
 COLUMNS = 3
 MOST_TASKS, MOST_CHECKPOINTS = 12, 60
 """More are thinned: the page has them all."""
 
 
-def draw_curves(rows: Sequence[Row], file: Path) -> None:
+def draw_curves(rows: Sequence[ScoreRow], file: Path) -> None:
     """One small chart a task: value over tokens with one standard error either way, a dashed line at chance; a line
     ends where the task's identity changes.
     """
     from matplotlib.figure import Figure
 
-    tasks = list(dict.fromkeys(str(r["task"]) for r in rows))[:MOST_TASKS]
+    tasks = list(dict.fromkeys(r["task"] for r in rows))[:MOST_TASKS]
     height = -(-len(tasks) // COLUMNS)
     figure = Figure(figsize=(11, 2.6 * height), layout="constrained")
     axes = figure.subplots(height, COLUMNS, squeeze=False).flat
     for axis, task in zip(axes, tasks, strict=False):
         mine = [r for r in rows if r["task"] == task]
-        lines: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        lines: dict[tuple[str, str], list[ScoreRow]] = defaultdict(list)
         for row in mine:
-            lines[str(row["run"]), str(row["identity"])].append(row)
+            lines[row["run"], row["identity"]].append(row)
         for (run, _), points in lines.items():
-            points = sorted(points, key=lambda r: int(str(r["tokens"])))
-            x, y = [int(str(r["tokens"])) for r in points], [float(str(r["value"])) for r in points]
-            error = [float(str(r["stderr"] or 0)) for r in points]
+            points = sorted(points, key=lambda r: r["tokens"])
+            x, y = [r["tokens"] for r in points], [r["value"] for r in points]
+            error = [(r["stderr"] or 0) for r in points]
             old = not points[0]["current"]
             axis.plot(
                 x,
@@ -50,7 +50,7 @@ def draw_curves(rows: Sequence[Row], file: Path) -> None:
                 alpha=0.2,
             )
         if mine[0]["chance"] is not None and mine[0]["higher_is_better"]:
-            axis.axhline(float(str(mine[0]["chance"])), linestyle="--", linewidth=0.8, color="grey")
+            axis.axhline(mine[0]["chance"], linestyle="--", linewidth=0.8, color="grey")
         axis.set_title(f"{task}, {mine[0]['metric']}", fontsize=9)
         axis.tick_params(labelsize=7)
         axis.legend(fontsize=7)
@@ -60,16 +60,16 @@ def draw_curves(rows: Sequence[Row], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
-def draw_heat_map(rows: Sequence[Row], file: Path) -> None:
+def draw_heat_map(rows: Sequence[ScoreRow], file: Path) -> None:
     """Checkpoints down, tasks across; the colour runs from the worst score of a task to its best."""
     from matplotlib.figure import Figure
 
-    checkpoints = list(dict.fromkeys((str(r["run"]), int(str(r["step"]))) for r in rows))
+    checkpoints = list(dict.fromkeys((r["run"], r["step"]) for r in rows))
     every = max(1, -(-len(checkpoints) // MOST_CHECKPOINTS))
     shown = checkpoints[::-every][::-1]
-    tasks = list(dict.fromkeys(str(r["task"]) for r in rows))
-    values = {(str(r["run"]), int(str(r["step"])), str(r["task"])): float(str(r["value"])) for r in rows}
-    better = {str(r["task"]): 1 if r["higher_is_better"] else -1 for r in rows}
+    tasks = list(dict.fromkeys(r["task"] for r in rows))
+    values = {(r["run"], r["step"], r["task"]): r["value"] for r in rows}
+    better = {r["task"]: 1 if r["higher_is_better"] else -1 for r in rows}
     columns: dict[str, list[float]] = defaultdict(list)
     for (_, _, task), value in values.items():
         columns[task].append(better[task] * value)

@@ -18,6 +18,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
 from neo_assets.evaluate.index import SCORES, read_scores, recipe_checkpoints
+from neo_assets.evaluate.rows import ScoreRow, columns
 from neo_assets.evaluate.score import SAMPLES
 from neo_assets.scores.clean_scores import clean_scores
 from neo_assets.scores.pictures import draw_curves, draw_heat_map
@@ -66,17 +67,15 @@ def make_score_matrix(
     each score in the store. Where items of a task stand in the training text, its score without them is a row of its
     own.
     """
-    rows: list[Row] = [
+    rows: list[ScoreRow] = [
         row
         | {
-            "current": config.identities.get(str(row["task"])) == row["identity"],
-            "tokens": int(str(row["tokens"])) + config.before.get(str(row["run"]), 0),
+            "current": config.identities.get(row["task"]) == row["identity"],
+            "tokens": row["tokens"] + config.before.get(row["run"], 0),
         }
         for row in last_made(_table(config, store, recipe).to_pylist())
     ]
-    rows.sort(
-        key=lambda row: config.runs.index(str(row["run"]))
-    )  # in the recipe's order, a parent before its continuation
+    rows.sort(key=lambda row: config.runs.index(row["run"]))  # in the recipe's order, a parent before its continuation
     flagged = json.loads(inputs["contamination"].file(FLAGGED).read_text(encoding="utf-8"))
     rows += clean_scores(
         [row for row in rows if row["main"] and row["subset"] is None and row["current"]], flagged, store
@@ -103,36 +102,34 @@ def make_score_matrix(
     )
 
 
-def last_made(rows: Sequence[Row]) -> list[Row]:
+KEY = ("run", "checkpoint", "task", "metric", "subset", "attempt", "identity")
+
+
+def last_made(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     """Of scores that differ only in the programs that made them, the newest: ``rows`` are in the order in which they
     were made.
     """
-    return list(
-        {
-            tuple(row[name] for name in ("run", "checkpoint", "task", "metric", "subset", "attempt", "identity")): row
-            for row in rows
-        }.values()
-    )
+    return list({tuple(columns(row, KEY).values()): row for row in rows}.values())
 
 
-def newest(main: Sequence[Row]) -> list[Row]:
+def newest(main: Sequence[ScoreRow]) -> list[Row]:
     """Main scores of each run's last checkpoint under today's identities."""
     last: dict[str, int] = defaultdict(int)
     for row in main:
-        last[str(row["run"])] = max(last[str(row["run"])], int(str(row["step"])))
+        last[row["run"]] = max(last[row["run"]], row["step"])
     shown = ("run", "step", "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance")
     return [
-        {k: r[k] for k in shown} | {"identity": str(r["identity"])[:12]}
+        columns(r, shown) | {"identity": r["identity"][:12]}
         for r in main
-        if r["current"] and r["step"] == last[str(r["run"])]
+        if r["current"] and r["step"] == last[r["run"]]
     ]
 
 
-def identities_table(main: Sequence[Row]) -> list[Row]:
+def identities_table(main: Sequence[ScoreRow]) -> list[Row]:
     """Tasks that were asked under more than one identity."""
-    seen: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    seen: dict[str, dict[str, list[ScoreRow]]] = defaultdict(lambda: defaultdict(list))
     for row in main:
-        seen[str(row["task"])][str(row["identity"])].append(row)
+        seen[row["task"]][row["identity"]].append(row)
     return [
         {
             "task": task,
