@@ -9,6 +9,7 @@ import pytest
 
 from neo_assets.core import code as walk
 from neo_assets.core import frozen
+from neo_assets.core.code import all_modules, module_file
 from neo_assets.core.errors import ChangedCode
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.frozen import CODE, claimed, differing, freeze, held_to, running
@@ -135,3 +136,12 @@ def test_a_module_edited_after_it_was_read_and_before_it_was_imported_spoils_wha
             frozen.refuse_what_was_edited(names)
     finally:
         walk.module.cache_clear()
+
+
+def test_no_module_of_ours_is_ignored_by_git() -> None:
+    """A folder's name that `.gitignore` knows would take a module out of every fresh clone."""
+    files = [str(module_file(name, ROOT)) for name in all_modules()]
+    asked = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode == 128:
+        pytest.skip("this is no git checkout")
+    assert asked.stdout == ""
