@@ -135,9 +135,8 @@ from neo_assets.core.recipe import load
 from neo_assets.core.place import store_root
 from neo_assets.core.store import Store
 from neo_assets.declare import key
-from neo_assets.report.assets import stages as report_of
 from neo_assets.report.fates import kept_and_dropped
-from neo_assets.report.page import render
+from neo_assets.report.funnel import read_funnel
 from resources.ledger import Ledger
 
 recipe, store = load(), Store(store_root())
@@ -150,8 +149,11 @@ for name, stage in told.items():
         store.set_head(recipe.name, name, name, made[name].fingerprint)
 graph = build_definitions(recipe).resolve_asset_graph()
 node = graph.get(key("long_enough/en"))
-(report,) = report_of(recipe, [s for s in told.values() if s.room != "report"])
-part = kept_and_dropped(made, Ledger(store, recipe.name, recipe.makes), 3, report.config.labels, report.config.divides)
+ledger = Ledger(store, recipe.name, recipe.makes)
+funnel = told["funnel"]
+work = lambda out: funnel.run(funnel.config, made, out, ledger=ledger)
+gathered, _ = store.build("funnel", funnel.made_from(made), work)
+part = kept_and_dropped(read_funnel(gathered, store))
 print(json.dumps({
     "order": list(told),
     "group": node.group_name,

@@ -1,4 +1,4 @@
-"""The report room: `factory_report`."""
+"""The report room: `funnel`, what became of every document, and `factory_report`, the page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.declare import AttendedStage, Making
+from neo_assets.report.funnel import FunnelInput, make_funnel
 from neo_assets.report.report import ReportInput, write_report
 
 SELF_CONTAINED = Claim("self_contained", "The report needs nothing outside its own file.")
@@ -20,13 +21,25 @@ EXAMPLES = 3
 """Dropped documents a rule that the report shows."""
 
 
+MODEL_ROOMS = ("tokenizer", "pretrain", "evaluate", "scores")
+"""Rooms that the report reads itself; what comes before them, the funnel gathers."""
+
+
+@dataclass(frozen=True)
+class Funnel(AttendedStage[FunnelInput]):
+    """Counted by the ledger."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        return make_funnel(self.config, at.inputs, out, ledger=at.ledger)
+
+
 @dataclass(frozen=True)
 class FactoryReport(AttendedStage[ReportInput]):
-    """Written from the artifacts, the ledger and the recipe."""
+    """Written from the artifacts and the recipe."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
         text = recipe_text(at.recipe)
-        return write_report(self.config, at.inputs, out, ledger=at.ledger, store=at.store, recipe_text=text)
+        return write_report(self.config, at.inputs, out, store=at.store, recipe_text=text)
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -35,19 +48,23 @@ def recipe_text(recipe: Recipe) -> str:
 
 def stages(recipe: Recipe, before: Sequence[Stage[Any]]) -> Iterator[Stage[Any]]:
     """``before``: all other stages, in the order of the story."""
+    yield Funnel(
+        "funnel",
+        make_funnel,
+        FunnelInput(
+            labels={stage.name: stage.label for stage in before if stage.label},
+            divides=[stage.name for stage in before if stage.divides],
+            examples_per_rule=EXAMPLES,
+        ),
+        reads=[stage.name for stage in before if stage.room not in MODEL_ROOMS],
+        kinds=["json"],
+        resources=["ledger"],
+    )
     yield FactoryReport(
         "factory_report",
         write_report,
-        ReportInput(
-            name=recipe.name,
-            description=recipe.description,
-            examples_per_rule=EXAMPLES,
-            recipe_digest=digest_json(identity(recipe)),
-            labels={stage.name: stage.label for stage in before if stage.label},
-            divides=[stage.name for stage in before if stage.divides],
-        ),
-        reads=[stage.name for stage in before],
+        ReportInput(name=recipe.name, description=recipe.description, recipe_digest=digest_json(identity(recipe))),
+        reads=["funnel", *(stage.name for stage in before if stage.room in MODEL_ROOMS)],
         kinds=["html"],
         claims=[SELF_CONTAINED],
-        resources=["ledger"],
     )

@@ -6,67 +6,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from neo_assets.core.records import DROPPED, EDITED, PART
+from neo_assets.core.records import DROPPED, EDITED
 from neo_assets.core.store import Artifact, Row
 from neo_assets.report.figures import Bar, funnel
+from neo_assets.report.funnel import Dropped, Gathered
 from neo_assets.report.page import (
     LANGUAGES,
     Block,
-    Example,
     Examples,
     Figure,
     Part,
-    clean,
     is_number,
-    number,
     refs,
     table,
 )
-from resources.texts import rows_of
-
-SHOWN_CHARS = 160
-
-_EXAMPLES = """
-select stage, place, doc_id, rule, value, threshold, twin, detail, source, step, total from (
-  select *, count(*) over (partition by step, rule) as total, row_number() over (partition by step, rule order by doc_id, stage) as nth
-  from (select *, if(split_part(stage, '/', 1) in ('raw_crawl', 'page_text', 'documents', 'signals'), split_part(stage, '/', 1), stage) as step from verdicts where verdict = 'dropped')
-) where nth <= ? order by place, step, total desc, rule, doc_id
-"""  # noqa: E501
 
 
-class Fates(Protocol):
-    """The part of the fate ledger that the report reads."""
-
-    def funnel(self) -> list[Row]: ...
-    def url_of(self, doc_id: str) -> str | None: ...
-    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Row]: ...
-
-
-@dataclass(frozen=True)
-class _Seen:
-    url: str
-    text: str
-    lang: str
-
-
-def kept_and_dropped(
-    inputs: Mapping[str, Artifact],
-    ledger: Fates,
-    examples_per_rule: int,
-    labels: Mapping[str, str],
-    divides: Collection[str],
-) -> Part:
-    """Funnels, the table stage x source x rule, and examples of every rule that dropped something.
-
-    ``labels`` names the artifacts of a funnel, in their order; those that ``divides`` names drop nothing, they part.
-    """
+def kept_and_dropped(gathered: Gathered) -> Part:
+    """Funnels, the table stage x source x rule, and examples of every rule that dropped something."""
+    inputs = gathered.artifacts
     blocks: list[Block] = [
-        *_funnels(inputs, labels),
-        *_rules(inputs, ledger.funnel(), divides),
-        *_examples(inputs, ledger, examples_per_rule, divides),
+        *_funnels(inputs, gathered.labels),
+        *_rules(inputs, gathered.verdicts, gathered.divides),
+        *_examples(inputs, gathered.examples),
     ]
     return Part(
         "fates",
@@ -158,64 +121,14 @@ def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row], divides: Col
     return table(caption, rows, (inputs[stage] for stage, _ in counts if stage in inputs))
 
 
-def _examples(inputs: Mapping[str, Artifact], ledger: Fates, limit: int, divides: Collection[str]) -> list[Block]:
-    found = [row for row in ledger.rows(_EXAMPLES, [limit]) if row["stage"] not in divides and row["stage"] in inputs]
-    seen, where = _texts(inputs, {str(row[name]) for row in found for name in ("doc_id", "twin") if row[name]})
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in found:
-        groups[str(row["step"]), str(row["rule"])].append(row)
-    blocks: list[Block] = []
-    for (step, rule), rows in groups.items():
-        total = int(rows[0]["total"] or 0)
-        caption = f"{step}: {total:,} document{'s' if total != 1 else ''}" + (
-            f", the first {len(rows)} shown" if total > len(rows) else ""
+def _examples(inputs: Mapping[str, Artifact], examples: Sequence[Dropped]) -> list[Block]:
+    return [
+        Examples(
+            e.rule,
+            f"{e.step}: {e.total:,} document{'s' if e.total != 1 else ''}"
+            + (f", the first {len(e.shown)} shown" if e.total > len(e.shown) else ""),
+            e.shown,
+            refs(inputs[name] for name in e.of),
         )
-        sources = [
-            where[doc_id] for row in rows for doc_id in (str(row["doc_id"]), str(row["twin"])) if doc_id in where
-        ]
-        blocks.append(
-            Examples(
-                rule,
-                caption,
-                [_example(row, seen, ledger) for row in rows],
-                refs([*(inputs[str(r["stage"])] for r in rows), *sources]),
-            )
-        )
-    return blocks
-
-
-def _example(row: Row, seen: Mapping[str, _Seen], ledger: Fates) -> Example:
-    doc_id, twin = str(row["doc_id"]), str(row["twin"] or "")
-    known = seen.get(doc_id) or _Seen(ledger.url_of(doc_id) or "", "", "")
-    other = (seen.get(twin) or _Seen(ledger.url_of(twin) or twin, "", "")) if twin else _Seen("", "", "")
-    value, threshold = row["value"], row["threshold"]
-    measured = " · ".join(
-        f"{name} {number(float(str(v)))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v)
-    )
-    return Example(
-        doc_id,
-        known.url,
-        measured,
-        _first_chars(known.text),
-        known.lang,
-        clean(str(row["detail"] or "").removeprefix(f"{known.url}: "))[:SHOWN_CHARS],
-        other.url,
-        _first_chars(other.text),
-    )
-
-
-def _first_chars(text: str) -> str:
-    flat = " ".join(text[: 4 * SHOWN_CHARS].split())
-    return flat if len(flat) <= SHOWN_CHARS else flat[:SHOWN_CHARS] + "…"
-
-
-def _texts(inputs: Mapping[str, Artifact], wanted: set[str]) -> tuple[dict[str, _Seen], dict[str, Artifact]]:
-    """Address and text of documents by id, from the first stage that has their text, and which artifact that was."""
-    seen: dict[str, _Seen] = {}
-    where: dict[str, Artifact] = {}
-    for artifact in _of(inputs, "documents").values():
-        for row in rows_of(artifact.files(PART), wanted):
-            doc_id = str(row["doc_id"])
-            seen[doc_id] = _Seen(str(row["url"] or ""), str(row["text"] or ""), str(row["lang"] or ""))
-            where[doc_id] = artifact
-    return seen, where
+        for e in examples
+    ]

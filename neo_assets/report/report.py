@@ -17,8 +17,9 @@ from pydantic import Field
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
-from neo_assets.report.fates import Fates, kept_and_dropped
+from neo_assets.report.fates import kept_and_dropped
 from neo_assets.report.figures import curve, thinned
+from neo_assets.report.funnel import read_funnel
 from neo_assets.report.page import (
     LANGUAGES,
     TEMPLATE,
@@ -47,15 +48,7 @@ _SEGMENTED = {"en": "english", "zh": "chinese simplified"}
 class ReportInput(Section):
     name: str
     description: str
-    examples_per_rule: int = Field(ge=0)
     recipe_digest: str = Field("", description="of the resolved recipe that the page prints")
-    labels: dict[str, str] = Field(
-        default_factory=dict,
-        description="what is true of the documents that each artifact leaves, in their order",
-    )
-    divides: list[str] = Field(
-        default_factory=list, description='artifacts whose "dropped" means: on the other side of a split'
-    )
     template_digest: str = Field(
         default_factory=lambda: digest_file(TEMPLATE), description="the template is no Python module, so it counts here"
     )
@@ -74,7 +67,6 @@ def write_report(
     inputs: Mapping[str, Artifact],
     out: Workspace,
     *,
-    ledger: Fates,
     store: Store,
     recipe_text: str,
 ) -> Outcome:
@@ -84,9 +76,11 @@ def write_report(
     What was crawled, what was kept and dropped and why, with examples; the mixture, the tokenizer, the training run,
     scores of every checkpoint against chance, and samples. Every table and figure names the artifact it was made from.
     """
+    gathered = read_funnel(inputs["funnel"], store)
+    inputs = {**gathered.artifacts, **inputs}
     parts = [
         _crawled(inputs),
-        kept_and_dropped(inputs, ledger, config.examples_per_rule, config.labels, config.divides),
+        kept_and_dropped(gathered),
         _corpus(inputs),
         _tokenizer(inputs),
         _training(inputs),
@@ -98,7 +92,6 @@ def write_report(
             "inputs": {name: a.fingerprint for name, a in inputs.items()},
             "recipe": recipe_text,
             "template": config.template_digest,
-            "examples": config.examples_per_rule,
         }
     )
     page = render(

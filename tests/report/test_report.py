@@ -15,8 +15,9 @@ import pytest
 
 from neo_assets.core import records
 from neo_assets.core.records import DROPPED, Verdict
-from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.report.figures import ticks
+from neo_assets.report.funnel import FunnelInput, make_funnel
 from neo_assets.report.page import loads
 from neo_assets.report.report import ReportInput, write_report
 from neo_assets.report.scores import Score, against_chance, with_white_space_shown
@@ -30,7 +31,8 @@ LABELS = {
     "clean_docs/en": "pass the rules",
     "clean_docs/zh": "pass the rules",
 }
-CONFIG = ReportInput(name="tiny", description="four documents", examples_per_rule=2, labels=LABELS)
+CONFIG = ReportInput(name="tiny", description="four documents")
+FUNNEL = FunnelInput(labels=LABELS, divides=[], examples_per_rule=2)
 HOSTILE = "<script>alert('taken over')</script><img src=x onerror=alert(1)> buy now"
 PAGES = {
     "d1": (
@@ -209,14 +211,14 @@ class Tiny:
     def page(self, config: ReportInput = CONFIG, recipe_text: str = "name: tiny # <script>\n") -> tuple[str, Outcome]:
         folder = self.store.root / "page"
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = write_report(
-            config,
-            self.inputs,
-            Workspace(folder),
-            ledger=Ledger(self.store, RECIPE),
-            store=self.store,
-            recipe_text=recipe_text,
+        ledger = Ledger(self.store, RECIPE)
+        gathered, _ = self.store.build(
+            "funnel",
+            MadeFrom(config={"n": len(self.inputs)}, code={}, libraries={}, inputs=input_refs(self.inputs, {})),
+            lambda out: make_funnel(FUNNEL, self.inputs, out, ledger=ledger),
         )
+        inputs = {**self.inputs, "funnel": gathered}
+        outcome = write_report(config, inputs, Workspace(folder), store=self.store, recipe_text=recipe_text)
         return (folder / "report.html").read_text(encoding="utf-8"), outcome
 
 
@@ -419,7 +421,7 @@ def test_a_missing_artifact_does_not_break_the_page(tiny: Tiny, missing: str) ->
 
 def test_a_factory_with_nothing_built_gives_a_page(tmp_path: Path) -> None:
     page, outcome = Tiny(tmp_path).page()
-    assert outcome.checks[0].passed and "0 artifacts" in page
+    assert outcome.checks[0].passed and "1 artifact" in page  # the funnel, which gathered nothing
     assert page.count("Nothing of this has been built.") == 7
 
 
@@ -436,10 +438,7 @@ def test_a_failed_but_not_blocking_check_is_on_the_page(tiny: Tiny) -> None:
 
 
 def test_a_changed_template_makes_another_page() -> None:
-    assert (
-        CONFIG.template_digest
-        != ReportInput(name="tiny", description="", examples_per_rule=2, template_digest="other").template_digest
-    )
+    assert CONFIG.template_digest != ReportInput(name="tiny", description="", template_digest="other").template_digest
     assert len(CONFIG.template_digest) == 32
 
 

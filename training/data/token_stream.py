@@ -10,8 +10,8 @@ import torch
 from neo_assets.core.recipe.run import Run
 from training.attention import ModelInputs, model_inputs
 from training.data.order import DataOrder, Integers, TokenStream
-from training.spec import PretrainConfig
 from training.data.stream_files import open_order
+from training.spec import PretrainConfig
 
 
 class Batches:
