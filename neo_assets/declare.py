@@ -21,6 +21,7 @@ from neo_assets.core.frozen import refuse_what_was_edited
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Stage
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
+from neo_assets.core.words import spoken
 from resources.compute.base import Compute
 from resources.console import progress_of
 from resources.ledger import Ledger
@@ -192,13 +193,6 @@ def summary(made: Artifact, reused: bool) -> str:
         parts.insert(0, f"{m.rows_in:,} in = {m.rows_kept:,} kept + {m.rows_dropped:,} dropped")
     how = "reused" if reused else f"made in {m.seconds:.1f} s"
     return f"{how}  {made.fingerprint[:12]}  {'; '.join(parts)}"
-
-
-def spoken(value: Scalar) -> str:
-    """A number as a person reads it: thousands apart, four digits of a fraction."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else str(value)
 
 
 def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:

@@ -48,11 +48,11 @@ from training.machine import Machine
 from training.snapshot import RANKS, Snapshots, Writing
 from training.spec import PretrainConfig, checkpoint_name
 from training.states import read_state
+from training.weights import STATE
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
-STATE = "state"
 METRICS_FILE = "metrics.parquet"
 MetricsRow = dict[str, float | int]
 

@@ -364,10 +364,3 @@ def follow(
                 )
             restart()
         time.sleep(POLL_SECONDS)
-
-
-def age(seconds: float) -> str:
-    """'42 s', '3.1 min', '5.0 h'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

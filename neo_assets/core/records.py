@@ -99,6 +99,11 @@ def write_table(table: pa.Table, path: Path) -> Path:
     return path
 
 
+def array_file(folder: Path, shard: Path) -> Path:
+    """Where a step keeps the array that it made of a shard."""
+    return folder / f"{shard.stem}.npy"
+
+
 def write_array(array: npt.NDArray[Any], path: Path) -> None:
     """Write a .npy file so that a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)

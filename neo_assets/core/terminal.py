@@ -19,11 +19,6 @@ def program(name: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def counted(n: int, what: str) -> str:
-    """'1 artifact', '2 artifacts', '2 folders or files'."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {' or '.join(f'{word}s' for word in what.split(' or '))}"
-
-
 NARROW = 24
 """Columns that the widest text needs to be folded into; with less, lines run on: a table of broken words cannot be
 read.

@@ -36,7 +36,7 @@ def drop_exact_duplicates(config: StepInput[None], inputs: Mapping[str, Artifact
         input_bytes=total_bytes(shards),
     )
     hashes = (
-        np.concatenate([np.load(_hash_file(scratch / "hashes", path)) for path in shards])
+        np.concatenate([np.load(records.array_file(scratch / "hashes", path)) for path in shards])
         if shards
         else np.zeros((0, 2), np.uint64)
     )
@@ -53,12 +53,8 @@ def drop_exact_duplicates(config: StepInput[None], inputs: Mapping[str, Artifact
     )
 
 
-def _hash_file(folder: Path, shard: Path) -> Path:
-    return folder / f"{shard.stem}.npy"
-
-
 def _hash_shard(folder: Path, shard: Path) -> None:
-    target = _hash_file(folder, shard)
+    target = records.array_file(folder, shard)
     if target.is_file():
         return
     held = buffers(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"))

@@ -44,13 +44,13 @@ def drop_repeated_paragraphs(
         scratch=scratch,
         input_bytes=total_bytes(shards),
     )
-    hashes = [np.load(_array_file(scratch / "hashes", path), mmap_mode="r") for path in shards]
+    hashes = [np.load(records.array_file(scratch / "hashes", path), mmap_mode="r") for path in shards]
     bits = text_kernels.table_bits(sum(map(len, hashes)) + 1)
     table = np.zeros(1 << bits, np.uint64)
     for path, found in zip(shards, hashes, strict=True):
         seen = np.empty(len(found), np.bool_)
         kernels.seen_before(found, table, bits, seen)
-        records.write_array(seen, _array_file(scratch / "seen", path))
+        records.write_array(seen, records.array_file(scratch / "seen", path))
     return run_step(
         f"line_dedup/{config.lang}",
         shards,
@@ -76,10 +76,6 @@ def drop_similar_lines(config: StepInput[SimilarLineDedup], inputs: Mapping[str,
     )
 
 
-def _array_file(folder: Path, shard: Path) -> Path:
-    return folder / f"{shard.stem}.npy"
-
-
 def paragraph_hashes(held: Buffers, minimum: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Hashes of all lines of all texts, and where each text's begin."""
     n = len(held.offsets) - 1
@@ -90,7 +86,7 @@ def paragraph_hashes(held: Buffers, minimum: int) -> tuple[npt.NDArray[np.uint64
 
 
 def _hash_shard(minimum: int, folder: Path, shard: Path) -> None:
-    target = _array_file(folder, shard)
+    target = records.array_file(folder, shard)
     if not target.is_file():
         records.write_array(
             paragraph_hashes(buffers(records.read_table(shard, records.DOCUMENT, ["text"]).column("text")), minimum)[0],
@@ -105,7 +101,7 @@ def _cut_paragraphs(settings: ParagraphDedup, seen: Path, documents: pa.Table, s
         np.empty(int(held.offsets[-1] - held.offsets[0]), np.uint8),
         np.zeros(documents.num_rows + 1, np.int64),
     )
-    kernels.without_lines(held.data, held.offsets, starts, np.load(_array_file(seen, shard)), out, out_offsets)
+    kernels.without_lines(held.data, held.offsets, starts, np.load(records.array_file(seen, shard)), out, out_offsets)
     texts = string_array(out, out_offsets)
     removed = pc.utf8_length(documents.column("text")).to_numpy().astype(np.int64) - pc.utf8_length(texts).to_numpy(
         zero_copy_only=False

@@ -39,7 +39,7 @@ def drop_near_duplicates(config: StepInput[NearDedup], inputs: Mapping[str, Arti
         input_bytes=total_bytes(shards),
     )
     candidates = Candidates.read(shards)
-    files = [_signature_file(scratch / "signatures", path) for path in shards]
+    files = [records.array_file(scratch / "signatures", path) for path in shards]
     out.log(f"{sum(candidates.sizes):,} signatures; {settings.bands} bands of {settings.rows}")
     cluster = clusters(files, candidates.sizes, settings.bands, settings.rows)
     keepers = candidates.keepers(cluster)
@@ -72,12 +72,8 @@ def _decide(threshold: float, choices: Path, documents: pa.Table, shard: Path) -
     return decision
 
 
-def _signature_file(folder: Path, shard: Path) -> Path:
-    return folder / f"{shard.stem}.npy"
-
-
 def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
-    target = _signature_file(folder, shard)
+    target = records.array_file(folder, shard)
     if not target.is_file():
         records.write_array(
             signatures(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"), settings), target

@@ -10,7 +10,8 @@ import typer
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
-from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.core.terminal import JSON, show
+from neo_assets.core.words import counted
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of, todays_tasks
 from neo_assets.evaluate.rows import ScoreRow, columns
 

@@ -17,8 +17,8 @@ from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.evaluate.score import Subject
 from neo_assets.runs.export import PROGRAM, ExportInput, export_model
-from neo_assets.runs.job import Jobs
 from neo_assets.runs.plan import ids
+from resources.compute.base import Compute
 
 ELSEWHERE = "model"
 """First part of the name that stands for the run of a model from elsewhere."""
@@ -34,7 +34,7 @@ class Exporter:
     """Turns checkpoints of one run into Hugging Face folders, each once."""
 
     store: Store
-    jobs: Jobs
+    jobs: Compute
     recipe: str
     export: ExportInput
     tokenizer: Artifact

@@ -29,7 +29,7 @@ from neo_assets.core.recipe.evaluation import First
 from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.runs.export import run_to_end
-from neo_assets.runs.job import Jobs
+from resources.compute.base import Compute
 from training.tasks import Absent, Task, limited, read_absent, read_tasks, task_identity
 
 SAMPLES = "samples"
@@ -141,7 +141,7 @@ class Scorer:
     """Everything needed to ask models the tasks of a recipe."""
 
     store: Store
-    jobs: Jobs
+    jobs: Compute
     score: ScoreInput
     threads: int
     task_artifacts: Sequence[Artifact]

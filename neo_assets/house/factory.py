@@ -19,10 +19,11 @@ import typer
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.jobs import JobState, age, job_folders
+from neo_assets.core.jobs import JobState, job_folders
 from neo_assets.core.place import dagster_home, store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE
+from neo_assets.core.words import age
 from neo_assets.house.summary import summary
 from resources.compute import open_compute
 

@@ -24,7 +24,8 @@ from neo_assets.core.reach import Place, needed, needed_by, ungathered, unreadab
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import RECIPES
 from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Row, Store
-from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.core.terminal import JSON, show
+from neo_assets.core.words import counted
 from neo_assets.runs.asked import note_asked
 from resources.compute import open_compute
 from resources.compute.base import Compute

@@ -12,7 +12,8 @@ from neo_assets.clean.lists import missing_lists
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Store
-from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.core.terminal import JSON, show
+from neo_assets.core.words import counted, spoken
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import job_spec, refuse_another_model
@@ -62,7 +63,7 @@ def plan(
         print(f"\nnot here yet: {problem}")
     for entry in plans:
         print()
-        show([{"": name, "value": _value(value)} for name, value in entry.items()], as_json=False)
+        show([{"": name, "value": spoken(value)} for name, value in entry.items()], as_json=False)
     if len(plans) > 1:
         sums = {what: sum(float(str(p[what])) for p in plans) for what in ("hours", "bytes of checkpoints")}
         print(
@@ -108,9 +109,3 @@ def _artifacts(recipe: Recipe) -> list[str]:
     from neo_assets.build import stages
 
     return list(stages(recipe))
-
-
-def _value(value: object) -> str:
-    if isinstance(value, float) and value >= 1e6:
-        return f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int | float) else str(value)

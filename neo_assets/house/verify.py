@@ -11,7 +11,8 @@ from neo_assets.core.errors import BadInput, MissingUpstream, NeoError, did_you_
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, Store
-from neo_assets.core.terminal import JSON, counted, show
+from neo_assets.core.terminal import JSON, show
+from neo_assets.core.words import counted
 from neo_assets.house.heads import checkpoints, current_heads, scores
 from neo_assets.runs.run_commands import show_claims
 

@@ -20,7 +20,8 @@ from neo_assets.core.manifest import Manifest
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.records import PART
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
-from neo_assets.report.page import Example, clean, is_number, number
+from neo_assets.core.words import number
+from neo_assets.report.page import Example, clean, is_number
 from resources.texts import rows_of
 
 FILE = "funnel.json"

@@ -8,7 +8,6 @@ zoomed.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from neo_assets.core.store import Artifact, Row, Scalar
+from neo_assets.core.words import number
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 LANGUAGES = {"en": "English", "zh": "Chinese"}
@@ -170,31 +170,6 @@ def cell(value: Scalar) -> str:
     if isinstance(value, float):
         return number(value)
     return clean(value)
-
-
-def number(value: float) -> str:
-    if not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < 1e12:
-        return f"{int(value):,}"
-    if abs(value) >= 1e12 or abs(value) < 1e-4:
-        return f"{value:.3g}"
-    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def amount(value: float) -> str:
-    """A large count in words: 3.1 million."""
-    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
-        if value >= size:
-            return f"{value / size:.3g} {name}"
-    return f"{value:,.0f}"
-
-
-def size(value: float) -> str:
-    for power, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= power:
-            return f"{value / power:.3g} {name}"
-    return f"{value:,.0f} bytes"
 
 
 def clean(text: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import Field
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
+from neo_assets.core.words import amount, number, size
 from neo_assets.report.fates import kept_and_dropped
 from neo_assets.report.figures import curve, thinned
 from neo_assets.report.funnel import read_funnel
@@ -29,13 +30,10 @@ from neo_assets.report.page import (
     Pieces,
     Ref,
     Text,
-    amount,
     is_number,
     loads,
-    number,
     refs,
     render,
-    size,
     table,
 )
 from neo_assets.report.scores import generated_samples, scores, verdicts

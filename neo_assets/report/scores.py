@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neo_assets.core.store import Artifact, Row
+from neo_assets.core.words import number
 from neo_assets.report.figures import Point, curve
-from neo_assets.report.page import LANGUAGES, Block, Figure, Part, Samples, Text, is_number, number, refs, table
+from neo_assets.report.page import LANGUAGES, Block, Figure, Part, Samples, Text, is_number, refs, table
 
 DIFFERS = 2.0
 """Standard errors between a score and chance from which the page calls them different; the page

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from neo_assets.core.errors import MissingUpstream
-from neo_assets.core.jobs import ALIVE, JobFolder, JobState, age, job_folders
+from neo_assets.core.jobs import ALIVE, JobFolder, JobState, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.usage import usage
+from neo_assets.core.words import age
 from neo_assets.runs.asked import asked_runs, not_anothers
 from neo_assets.runs.watch import watch_job
 from resources.compute import open_compute

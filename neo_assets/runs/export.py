@@ -12,8 +12,8 @@ from neo_assets.core.jobs import JobFolder, JobSpec, Message
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.run import Model
 from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
-from neo_assets.runs.job import Jobs
 from neo_assets.tokenizer.train import hf_folder
+from resources.compute.base import Compute
 
 STATE_FOLDER = "state"
 """DeepSpeed's files inside a checkpoint (training/checkpoint.py)."""
@@ -30,7 +30,13 @@ class ExportInput(Section):
 
 
 def export_model(
-    config: ExportInput, inputs: Mapping[str, Artifact], out: Workspace, *, fingerprint: str, store: Store, jobs: Jobs
+    config: ExportInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    fingerprint: str,
+    store: Store,
+    jobs: Compute,
 ) -> Outcome:
     """A checkpoint as a Hugging Face folder: safetensors, configuration, tokenizer; loads with transformers alone.
 
@@ -70,7 +76,7 @@ def export_model(
     )
 
 
-def run_to_end(jobs: Jobs, spec: JobSpec, heard: Callable[[Message], None] = lambda _: None) -> JobFolder:
+def run_to_end(jobs: Compute, spec: JobSpec, heard: Callable[[Message], None] = lambda _: None) -> JobFolder:
     """Submit (or attach to) a job and wait for it; ``heard`` is given what it reports. Raises JobFailed."""
     folder = jobs.submit(spec)
     for message in jobs.follow(folder):

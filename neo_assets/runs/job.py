@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -21,25 +20,16 @@ from neo_assets.core.recipe.run import Run
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
+from neo_assets.core.words import spoken
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.plan import PROGRAM, estimate, ids, save_svg
+from resources.compute.base import Compute
 from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
 from training.spec import PretrainConfig, Start, checkpoint_name
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LAST_SHARE = 10
 """The loss over the last and the first tenth of the steps are compared."""
-
-
-class Jobs(Protocol):
-    """The part of a compute backend that a stage uses."""
-
-    def submit(self, spec: JobSpec) -> JobFolder: ...
-    def poll(self, folder: JobFolder) -> JobState: ...
-    def follow(self, folder: JobFolder) -> Iterator[Message]: ...
 
 
 class PretrainInput(Section):
@@ -128,7 +118,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
     )
 
 
-def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
+def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Compute) -> None:
     """Stop when the same run, but for its code, is half done: starting anew would throw its steps away unasked.
 
     Raises:
@@ -145,7 +135,7 @@ def refuse_silent_restart(spec: JobSpec, store: Store, jobs: Jobs) -> None:
             )
 
 
-def unfinished(title: str, store: Store, jobs: Jobs) -> list[JobFolder]:
+def unfinished(title: str, store: Store, jobs: Compute) -> list[JobFolder]:
     """Jobs with this title that have not succeeded and were not given up, newest last."""
     return [
         f
@@ -176,7 +166,7 @@ def pretrain(
     recipe: str,
     made_from: MadeFrom,
     store: Store,
-    jobs: Jobs,
+    jobs: Compute,
     report: Callable[[Message], None],
 ) -> Outcome:
     """The training job of one run: torchrun and DeepSpeed, in a process of its own that outlives the Dagster run.
@@ -292,11 +282,7 @@ def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Pat
         ("bytes of checkpoints", planned["bytes of checkpoints"], size),
         ("energy", "not planned", energy),
     ]
-    return [{"": name, "planned": _worded(plan), "outcome": _worded(outcome)} for name, plan, outcome in rows]
-
-
-def _worded(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    return [{"": name, "planned": spoken(plan), "outcome": spoken(outcome)} for name, plan, outcome in rows]
 
 
 def _draw_loss(metrics: pa.Table, target: Path) -> None:

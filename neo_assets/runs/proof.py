@@ -20,8 +20,8 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import Row, Store, read_manifest
 from neo_assets.runs.found_runs import FoundRun
-from neo_assets.runs.job import Jobs
 from neo_assets.runs.plan import PROGRAM
+from resources.compute.base import Compute
 from training.data.stream_files import stream_facts
 from training.foreign import content_digest
 from training.schedule import learning_rate
@@ -212,7 +212,7 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     return run.spec.model_copy(update=changes), store.resolve(out) / name
 
 
-def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Jobs) -> list[Claim]:
+def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -> list[Claim]:
     """Train from the checkpoint before to this one, compare bit by bit with what its certificate says, and keep a
     record of it in the store.
 

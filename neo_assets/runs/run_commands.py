@@ -17,7 +17,8 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
 from neo_assets.core.store import Row, Store
-from neo_assets.core.terminal import JSON, counted, program, show
+from neo_assets.core.terminal import JSON, program, show
+from neo_assets.core.words import counted
 from neo_assets.runs.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
 from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, step_range
 from neo_assets.runs.plan import PROGRAM

@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from neo_assets.core.jobs import ALIVE, JobFolder, JobState, Message, age
+from neo_assets.core.jobs import ALIVE, JobFolder, JobState, Message
+from neo_assets.core.words import age
 from resources.compute.base import Compute
 
 BARS = "▁▂▃▄▅▆▇█"
