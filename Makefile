@@ -29,7 +29,7 @@ ui: install
 	@$(BIN)/neo ui
 
 test: install check
-	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup -m 'not slow'
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder --durations 25 -m 'not slow'
 
 test-slow: install
 	@$(BIN)/python -m pytest -m slow

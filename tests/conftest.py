@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +19,51 @@ PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 
 COSTLY = ("slurm", "postgres")
 """Servers that one process of a run starts for all tests that ask for them."""
+LONGEST = ("tests/factory", "tests/training", "tests/runs", "tests/resources")
+"""Folders whose tests take longest: they are begun first, so that no process is left with them at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests run in two processes (`make test`), file by file: most wait for programs they have started. The factory's,
-    which share one, come first.
+def group_of(file: str) -> str:
+    """What a test file shares with others that one process has to run with it: the factory, or a server."""
+    if file.startswith("tests/factory/"):
+        return "factory"
+    text = Path(__file__).parent.parent.joinpath(file).read_text(encoding="utf-8")
+    return next((server for server in COSTLY if re.search(rf"\b{server}: ", text)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Files are handed out whole, to the next process that is free: what a file's tests share is made once.
+
+    xdist's own groups go by a suffix to a test's identifier, which pytest 9.2 no longer shows.
     """
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        shared = next((name for name in COSTLY if name in getattr(item, "fixturenames", ())), file)
-        item.add_marker(pytest.mark.xdist_group("factory" if file.startswith("tests/factory/") else shared))
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/factory/"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid.partition("::")[0])
+
+    return Groups(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {folder: i for i, folder in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get("/".join(item.nodeid.split("/")[:2]), len(place)))
+
+
+_RAN_IN: dict[str, set[str]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if (worker := getattr(report, "worker_id", "")) and worker != "master":
+        _RAN_IN.setdefault(group_of(report.nodeid.partition("::")[0]), set()).add(worker)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What was to be made once, was: else a run would take twice the time and say nothing."""
+    if apart := [group for group, workers in _RAN_IN.items() if len(workers) > 1]:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        print(f"\nran in several processes, though their tests share what they make: {', '.join(sorted(apart))}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
