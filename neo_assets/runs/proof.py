@@ -49,86 +49,83 @@ class Claim:
 def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
     """Recompute every claim of a checkpoint that can be recomputed without training."""
     quiet_deepspeed()
-    from training.certificate import chain, file_state_digest, read_certificate, start_of_history
-    from training.checkpoint import damage, read_metrics
+    from training.certificate import read_certificate
+    from training.checkpoint import damage
 
     broken = damage(folder)
-    claims = [Claim("every file is what the manifest says", broken is None, broken or "")]
+    files = Claim("every file is what the manifest says", broken is None, broken or "")
     if broken:
-        return [*claims, Claim("everything else it claims", False, "rests on these files and was not looked at")]
-    manifest, certificate = read_manifest(folder), read_certificate(folder)
-    claims.append(
-        Claim(
-            "the digest that lineage shows is the certificate's",
-            manifest.digest == digest_json(certificate.outcome()),
-            manifest.digest,
-        )
-    )
+        return [files, Claim("everything else it claims", False, "rests on these files and was not looked at")]
+    certificate = read_certificate(folder)
+    start_tokens, history = _history_claims(run, step, certificate)
+    claims = [
+        files,
+        *_lineage_claims(run, folder, certificate),
+        *_state_claims(run, folder, certificate),
+        *history,
+        *_data_claims(run, step, certificate, start_tokens),
+    ]
+    if certificate.origin:
+        start = _digest_of_start(run)
+        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}"
+        told += "" if start else f"; {run.start()} is not there, or damaged"
+        claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
+    return claims
+
+
+def _lineage_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list[Claim]:
+    """What the store shows of a checkpoint, against what the job wrote down."""
+    manifest = read_manifest(folder)
     origins = manifest.made_from
-    same = {"code": origins.code == certificate.code, "libraries": origins.libraries == certificate.versions}
     made_by = origins.inputs.get(f"pretraining/{run.name}")
-    same["run"] = made_by is not None and made_by.digest == run.config.run_fingerprint
+    same = {
+        "code": origins.code == certificate.code,
+        "libraries": origins.libraries == certificate.versions,
+        "run": made_by is not None and made_by.digest == run.config.run_fingerprint,
+    }
     differing = [name for name, holds in same.items() if not holds]
-    claims.append(
+    outcome = digest_json(certificate.outcome())
+    return [
+        Claim("the digest that lineage shows is the certificate's", manifest.digest == outcome, manifest.digest),
         Claim(
             "the code, libraries and run that lineage shows are the certificate's",
             not differing,
             ", ".join(differing) or f"{len(certificate.code)} modules",
-        )
-    )
-    wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
-    claims.append(
-        Claim(
-            "weights, optimizer and random states",
-            not wrong,
-            ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number",
-        )
-    )
+        ),
+    ]
 
+
+def _state_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list[Claim]:
+    """The states that a run would go on from, and how exactly it would."""
+    from training.certificate import file_state_digest
+
+    wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
+    told = ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number"
     exact = bool(certificate.machine.get("deterministic"))
     asked = "deterministic kernels were asked for: bit for bit, at the same world size and on the same kind of machine"
-    claims.append(
-        Claim("how it resumes", True, asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false")
-    )
+    resumes = asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false"
+    return [Claim("weights, optimizer and random states", not wrong, told), Claim("how it resumes", True, resumes)]
 
-    there = run.checkpoints()
-    before = [there[s] for s in sorted(there) if certificate.first_step < s <= step]
-    rows = read_metrics(before)
+
+def _history_claims(run: FoundRun, step: int, certificate: Certificate) -> tuple[int, list[Claim]]:
+    """Tokens trained before the run's first step, and what the metrics of every step must agree with."""
+    from training.certificate import chain, read_certificate, start_of_history
+    from training.checkpoint import read_metrics
+
+    there, schedule = run.checkpoints(), run.config.run.schedule
+    rows = read_metrics([there[s] for s in sorted(there) if certificate.first_step < s <= step])
     complete = [row["step"] for row in rows] == list(range(certificate.first_step + 1, step + 1))
-    claims.append(
-        Claim("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}")
-    )
-    begun = start_of_history()
-    start_tokens = 0
+    begun, start_tokens = start_of_history(), 0
     if certificate.origin and certificate.origin.take == "everything":
         parent = read_certificate(run.start())
         begun, start_tokens = parent.history_digest, parent.trained_tokens
-    claims.append(
-        Claim(
-            "the loss history, chained step by step",
-            complete and chain(begun, rows) == certificate.history_digest,
-            certificate.history_digest,
-        )
-    )
-    off = [
-        int(row["step"]) for row in rows if row["lr"] != learning_rate(run.config.run.schedule, int(row["step"]) - 1)
+    chained = complete and chain(begun, rows) == certificate.history_digest
+    off = [int(row["step"]) for row in rows if row["lr"] != learning_rate(schedule, int(row["step"]) - 1)]
+    return start_tokens, [
+        Claim("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}"),
+        Claim("the loss history, chained step by step", chained, certificate.history_digest),
+        Claim("each step's learning rate is the schedule's", not off, f"not at {off[:5]}" if off else schedule.kind),
     ]
-    claims.append(
-        Claim(
-            "each step's learning rate is the schedule's",
-            not off,
-            f"not at {off[:5]}" if off else run.config.run.schedule.kind,
-        )
-    )
-
-    claims += _data_claims(run, step, certificate, start_tokens)
-    if certificate.origin:
-        start = _digest_of_start(run)
-        told = f"{certificate.origin.checkpoint}, {certificate.origin.take}" + (
-            "" if start else f"; {run.start()} is not there, or damaged"
-        )
-        claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
-    return claims
 
 
 def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_tokens: int) -> list[Claim]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -15,6 +16,11 @@ from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of
 from neo_assets.evaluate.rows import ScoreRow, columns
+
+SHOWN = (
+    "run", "step", "checkpoint", "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance",
+)  # fmt: skip
+HISTORY = ("subset", "attempt", "made_at")
 
 
 def scores(
@@ -40,7 +46,6 @@ def scores(
     names are left out.
     """
     from neo_assets.evaluate.index import read_scores
-    from neo_assets.evaluate.models import ELSEWHERE
     from neo_assets.runs.asked import not_anothers
 
     recipe, store = load(), Store(store_root())
@@ -57,45 +62,39 @@ def scores(
         and (r["run"] not in mine or mine[r["run"]](r["checkpoint"].rpartition("-")[2]))
     ]
     if run is not None and not rows:
-        there = sorted(set(table.column("run").to_pylist()))
-        if run in there and wanted is None:
-            raise BadInput(
-                f"there is no score of a run '{run}' of recipe '{recipe.name}'; those there are, are others'"
-            )
-        if run in there:
-            raise BadInput(f"'{run}' has no score of a task of {', '.join(suite or [])}; `neo eval` makes some")
-        at = " A run without its step is asked for here." if "@" in run else ""
-        raise BadInput(f"there is no score of '{run}'.{at} There are scores of: {', '.join(there) or 'nothing yet'}")
-    if not history:
-        newest: dict[tuple[str, ...], ScoreRow] = {}
-        for row in rows:
-            if row["main"] and row["subset"] is None:
-                # Two models from elsewhere may have folders of one name; checkpoints of a run follow each other.
-                model = (row["checkpoint"],) if row["run"].startswith(f"{ELSEWHERE}.") else ()
-                where = (row["run"], *model, row["task"])
-                order = (row["step"], row["made_at"])
-                if where not in newest or order >= (newest[where]["step"], newest[where]["made_at"]):
-                    newest[where] = row
-        rows = list(newest.values())
-    names = [
-        "run",
-        "step",
-        "checkpoint",
-        "task",
-        "metric",
-        "value",
-        "stderr",
-        "detectable",
-        "n",
-        "shots",
-        "cut",
-        "chance",
-    ] + (["subset", "attempt", "made_at"] if history else [])
+        raise BadInput(_no_score(run, recipe.name, suite, sorted(set(table.column("run").to_pylist()))))
+    names = [*SHOWN, *(HISTORY if history else ())]
     show(
-        [columns(r, names) | {"identity": r["identity"][:SHORT]} for r in rows],
+        [columns(r, names) | {"identity": r["identity"][:SHORT]} for r in (rows if history else _newest(rows))],
         as_json,
         empty="no scores yet; `neo eval MODEL` makes some",
     )
+
+
+def _no_score(run: str, recipe: str, suite: list[str] | None, there: list[str]) -> str:
+    """Why a run has no scores to be shown."""
+    if run in there and not suite:
+        return f"there is no score of a run '{run}' of recipe '{recipe}'; those there are, are others'"
+    if run in there:
+        return f"'{run}' has no score of a task of {', '.join(suite or [])}; `neo eval` makes some"
+    at = " A run without its step is asked for here." if "@" in run else ""
+    return f"there is no score of '{run}'.{at} There are scores of: {', '.join(there) or 'nothing yet'}"
+
+
+def _newest(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
+    """The newest main score of each run and task."""
+    from neo_assets.evaluate.models import ELSEWHERE
+
+    newest: dict[tuple[str, ...], ScoreRow] = {}
+    for row in rows:
+        if row["main"] and row["subset"] is None:
+            # Two models from elsewhere may have folders of one name; checkpoints of a run follow each other.
+            model = (row["checkpoint"],) if row["run"].startswith(f"{ELSEWHERE}.") else ()
+            where = (row["run"], *model, row["task"])
+            order = (row["step"], row["made_at"])
+            if where not in newest or order >= (newest[where]["step"], newest[where]["made_at"]):
+                newest[where] = row
+    return list(newest.values())
 
 
 def compare(
