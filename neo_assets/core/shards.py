@@ -8,7 +8,10 @@ in this process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,13 +42,32 @@ def run_shards(
 
     from neo_assets.core.shard_step import ShardStep
 
-    LocalPipelineExecutor(
-        pipeline=[ShardStep(work, shards)],
-        tasks=len(shards),
-        workers=min(workers, len(shards)),
-        logging_dir=str(scratch),
-        skip_completed=False,
-    ).run()
+    with _terminable():
+        LocalPipelineExecutor(
+            pipeline=[ShardStep(work, shards)],
+            tasks=len(shards),
+            workers=min(workers, len(shards)),
+            logging_dir=str(scratch),
+            skip_completed=False,
+        ).run()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Workers that can be ended: they inherit what this process ignores, and the pool ends idle ones by SIGTERM.
+
+    Dagster gives SIGTERM what SIGINT has, and a shell ignores SIGINT for what it starts with `&`: a factory run from a
+    script would wait for an idle worker for ever.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def total_bytes(paths: Iterable[Path]) -> int:

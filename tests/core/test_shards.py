@@ -1,0 +1,48 @@
+"""Shards in several processes: every worker comes to its end, whatever the process that asks ignores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.fingerprint import ROOT
+
+ASK = """
+import signal, sys
+from pathlib import Path
+from neo_assets.core.shards import run_shards
+from tests.core.test_shards import slowly
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # as a script's `dagster job execute … &` has them
+        signal.signal(number, signal.SIG_IGN)
+    folder = Path(sys.argv[1])
+    shards = [folder / str(i) for i in range(3)]
+    run_shards(slowly, shards, workers=3, scratch=folder / "logs", input_bytes=1 << 40)
+    print("done", signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)
+"""
+
+
+def slowly(target: Path) -> None:
+    target.write_text("made")
+
+
+@pytest.mark.timeout(200)
+def test_workers_end_though_signals_are_ignored(tmp_path: Path) -> None:
+    script = tmp_path / "ask.py"
+    script.write_text(ASK)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout == "done True\n", done.stderr[-2000:]
+    assert all((tmp_path / str(i)).read_text() == "made" for i in range(3))
