@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
@@ -19,10 +20,11 @@ PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 
 COSTLY = ("slurm", "postgres")
 """Servers that one process of a run starts for all tests that ask for them."""
-LONGEST = ("tests/factory", "tests/training", "tests/runs", "tests/resources")
-"""Folders whose tests take longest: they are begun first, so that no process is left with them at the end."""
+LONGEST = ("factory", *COSTLY, "tests/training", "tests/runs", "tests/resources")
+"""What takes longest, or waits most, is begun first, so that no process is left with it at the end."""
 
 
+@functools.cache
 def group_of(file: str) -> str:
     """What a test file shares with others that one process has to run with it: the factory, or a server."""
     if file.startswith("tests/factory/"):
@@ -47,8 +49,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    place = {folder: i for i, folder in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get("/".join(item.nodeid.split("/")[:2]), len(place)))
+    def place(item: pytest.Item) -> int:
+        group = group_of(item.nodeid.partition("::")[0])
+        return next(
+            (i for i, name in enumerate(LONGEST) if group == name or group.startswith(f"{name}/")), len(LONGEST)
+        )
+
+    items.sort(key=place)
 
 
 _RAN_IN: dict[str, set[str]] = {}
