@@ -10,11 +10,16 @@ from neo_assets.core.store import Store
 
 
 def current_heads(recipe: Recipe, store: Store) -> dict[str, tuple[str, str]]:
-    """What the recipe's build uses, without what the recipe no longer has (a branch or a run that was taken out)."""
-    from neo_assets.build import stages
+    """What the recipe's build uses, without what the recipe no longer has: a step, a source, a branch or a run that was
+    taken out.
+    """
+    named = {*recipe.sources, *recipe.languages, *recipe.mixture, *recipe.runs}
 
-    known = {*stages(recipe), *(f"{stage}/{run}" for stage in ("hf_model", "eval_scores") for run in recipe.runs)}
-    return {name: pointer for name, pointer in store.heads(recipe.name).items() if name.split("@")[0] in known}
+    def has(name: str) -> bool:
+        of = name.partition("/")[2]
+        return (not of or of in named) and recipe.makes(name)
+
+    return {name: pointer for name, pointer in store.heads(recipe.name).items() if has(name.split("@")[0])}
 
 
 def checkpoints(store: Store, runs: set[str]) -> list[tuple[str, Path]]:
