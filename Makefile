@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# Processes that the suite runs in: one more than there are cores, since Slurm's and Postgres' tests mostly wait.
-TESTERS ?= 3
+# Processes that the suite runs in: most tests wait for programs that they have started. Three made each other late.
+TESTERS ?= 2
 # A current pip installs the lock in two thirds of the time of the one venv brings. Modules are compiled when first imported
 # instead of all 20,000 at once (docs/measurements.md), so this must not be switched off:
 unexport PYTHONDONTWRITEBYTECODE

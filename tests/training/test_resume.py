@@ -87,7 +87,7 @@ def test_an_edit_or_a_removed_checkout_under_a_run_changes_nothing_of_it(
         assert any(m.event == "checkpoint" and int(str(m.data["step"])) >= step for m in messages)
 
     reaches(EVERY)
-    program = checkout / "training" / "pretrain.py"
+    program = checkout / "training" / "loop.py"
     text = program.read_text()
     edited = text.replace("set_rate(engine, rate)", "set_rate(engine, rate * 0.5)")
     assert edited != text
@@ -103,13 +103,13 @@ def test_an_edit_or_a_removed_checkout_under_a_run_changes_nothing_of_it(
 def test_a_job_whose_own_code_was_edited_makes_no_step_and_says_so_once(compute: LocalCompute, shards: Path) -> None:
     tampered = small_job(compute.root, shards, "tampered", 3)
     folder, messages = killed_after(compute, tampered, EVERY)
-    program = folder.path / "code" / "training" / "pretrain.py"
+    program = folder.path / "code" / "training" / "loop.py"
     program.write_text(program.read_text().replace("set_rate(engine, rate)", "set_rate(engine, rate * 0.5)"))
     # This process has the right code and would make the copy anew: a node that starts the job again by itself would
     # not.
     with (
         pytest.MonkeyPatch.context() as patch,
-        pytest.raises(JobFailed, match=r"refused to run: .*training\.pretrain has changed"),
+        pytest.raises(JobFailed, match=r"refused to run: .*training\.loop has changed"),
     ):
         patch.setattr(type(folder), "freeze", lambda self: None)
         list(messages)
