@@ -43,6 +43,7 @@ class Module:
     file: Path
     digest: str  # of the syntax tree
     counted: str  # of the tree as it counts in an artifact's identity (``syntax.py``)
+    counted_as: str  # the name that it counts under there (``moved.py``)
     ours: tuple[str, ...]  # modules of ours that it imports
     foreign: tuple[str, ...]  # top-level names of others that it imports or looks for
     data: tuple[tuple[str, str], ...]  # files of ours, not Python, that it reads: path below the root, digest
@@ -90,7 +91,16 @@ def read_module(name: str, root: Path, read: Callable[[bytes, str], Text] = read
         (place.relative_to(root).as_posix(), digest_file(place)) for place in _data_files(text.beside, file.parent)
     )
     return Module(
-        name, file, text.digest, text.counted, ours, tuple(sorted(foreign)), data, written, name in sys.modules
+        name=name,
+        file=file,
+        digest=text.digest,
+        counted=text.counted,
+        counted_as=counted_name(name),
+        ours=ours,
+        foreign=tuple(sorted(foreign)),
+        data=data,
+        changed=written,
+        imported=name in sys.modules,
     )
 
 
@@ -147,7 +157,7 @@ def code_reachable_from(roots: Iterable[str]) -> dict[str, str]:
     the name it is counted under (``moved.py``).
     """
     modules = [m for m in reachable(*sorted(roots)).values() if counts(m.name)]
-    found = [(counted_name(m.name), m.name, m.counted) for m in modules]
+    found = [(m.counted_as, m.name, m.counted) for m in modules]
     found += [(counted_place(place), place, digest) for m in modules for place, digest in m.data]
     out: dict[str, str] = {}
     for counted, today, digest in sorted(found, key=lambda entry: entry[0] != entry[1]):

@@ -106,12 +106,12 @@ def _ours(statement: ast.Import | ast.ImportFrom) -> bool:
     return all(name.split(".")[0] in ("neo_assets", "resources", "training") for name in names)
 
 
-def _place(statement: ast.Import | ast.ImportFrom) -> tuple[bool, str, bool, str]:
+def _place(statement: ast.Import | ast.ImportFrom) -> tuple[bool, str, str]:
     """`import` before `from`, by module; of one module, the line of plain names before those with another name."""
     if isinstance(statement, ast.Import):
-        return False, statement.names[0].name, False, ""
+        return False, statement.names[0].name, ""
     first = statement.names[0]
-    return True, statement.module or "", False, first.name if first.asname else ""
+    return True, statement.module or "", first.name if first.asname else ""
 
 
 def counted_place(path: str) -> str:

@@ -27,6 +27,7 @@ _IMPORTERS = ("find_spec", "import_module", "_installed")
 
 _TELLING = ("Step", "Claim", "SourceKind", "BenchmarkKind")
 """Classes whose objects say something to people about a stage (``stage.py``)."""
+_WORDS = (ast.Name, ast.Attribute, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.keyword, ast.expr_context)
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,16 @@ def _drop_what_is_told(tree: ast.Module) -> bool:
 
 
 def _tells(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Assign)
-        and isinstance(statement.value, ast.Call)
-        and isinstance(statement.value.func, ast.Name)
-        and statement.value.func.id in _TELLING
+    return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call) and _only_names(statement.value)
+
+
+def _only_names(told: ast.expr) -> bool:
+    """Whether all that is told are words, names and claims: a lambda or a computed value would be code, and counts."""
+    return all(
+        node.func.id in _TELLING
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        else isinstance(node, _WORDS)
+        for node in ast.walk(told)
     )
 
 

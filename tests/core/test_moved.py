@@ -128,6 +128,15 @@ def test_better_words_about_a_stage_make_nothing_stale() -> None:
     assert read_text(text, "p").digest != read_text(other, "p").digest  # a job is held to its whole text
 
 
+@pytest.mark.parametrize("told", ["lambda config, inputs, out: 1", "partial(run, 1)", "run if FAST else slow"])
+def test_code_that_is_told_in_place_counts(told: str) -> None:
+    text = f"from x import Step\n\n\nSTEP = Step('words', {told})\n"
+    assert (
+        read_text(text.encode(), "p").counted
+        != read_text(text.replace("1", "2").replace("FAST", "BIG").encode(), "p").counted
+    )
+
+
 def test_the_function_behind_a_stage_is_counted_by_its_name_then(monkeypatch: pytest.MonkeyPatch) -> None:
     from neo_assets.scores.comparison import compare_runs
 

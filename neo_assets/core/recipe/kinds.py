@@ -11,13 +11,11 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Collection
-from pathlib import Path
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
+from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.recipe.base import Section
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @functools.cache

@@ -189,8 +189,9 @@ class Recipe(Section):
 
     def settings_of(self, step: str, lang: str) -> object:
         """What the recipe says of a cleaning step of a language: its section, or what its line gives."""
-        section = getattr(self, step, None) if step in SHIPPED else self.step_settings.get(lang, {})
-        return section.get(lang if step in SHIPPED else step) if isinstance(section, dict) else None
+        if step in SHIPPED:
+            return getattr(self, step, {}).get(lang)
+        return self.step_settings.get(lang, {}).get(step)
 
     def before(self, step: str, lang: str) -> str:
         """The artifact that a cleaning step of a language reads."""
