@@ -27,7 +27,7 @@ import dagster as dg
 from neo_assets.core.fingerprint import ROOT, digest_bytes
 from neo_assets.core.store import Store
 from neo_assets.declare import key
-from neo_assets.evaluate.by_checkpoint import score_digest, score_metadata
+from neo_assets.evaluate.assets import score_digest, score_metadata
 from neo_assets.evaluate.index import read_scores
 from neo_assets.evaluate.score import score_rows
 from neo_assets.scores.clean_scores import clean_scores

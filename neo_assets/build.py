@@ -20,7 +20,6 @@ from neo_assets.crawl import assets as crawl
 from neo_assets.declare import asset_of, key, label
 from neo_assets.evaluate import assets as evaluate
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
-from neo_assets.evaluate.by_checkpoint import by_checkpoint
 from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
 from neo_assets.quality import assets as quality
@@ -28,36 +27,36 @@ from neo_assets.report import assets as report
 from neo_assets.runs.sensors import watcher
 from neo_assets.scores import assets as scores
 from neo_assets.tasks import assets as tasks
+from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
 from neo_assets.tokenizer import assets as tokenizer
 from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
 
-STORY = (tasks, crawl, extract, clean, quality, corpus, tokenizer, pretrain, evaluate, scores)
-"""Rooms that tell their stages in ``assets.py``, before the report, which reads all of them."""
-ROOMS = (
-    "tasks",
-    "crawl",
-    "extract",
-    "clean",
-    "dedup",
-    "quality",
-    "corpus",
-    "tokenizer",
-    "pretrain",
-    "evaluate",
-    "scores",
-    "report",
-)
-"""Rooms with artifacts in the order of the story: the groups of the asset graph, numbered so that lists follow it."""
+TELLING = {
+    "tasks": tasks.stages,
+    "crawl": crawl.stages,
+    "extract": extract.stages,
+    "clean": clean.stages,
+    "dedup": None,  # cleaning steps tell themselves
+    "quality": quality.stages,
+    "corpus": corpus.stages,
+    "tokenizer": tokenizer.stages,
+    "pretrain": pretrain.stages,
+    "evaluate": evaluate.stages,
+    "scores": scores.stages,
+}
+"""Rooms in the order of the story, and what tells their stages; the report, which reads all of them, comes last."""
+ROOMS = (*TELLING, "report")
+"""The groups of the asset graph, numbered so that lists follow the story."""
 BY_STEP = ("checkpoint", "hf_model", "eval_scores")
-DATA_ROOMS = ("tasks", "crawl", "extract", "clean", "dedup", "quality", "corpus")
+DATA_ROOMS = ("crawl", "extract", "clean", "dedup", "quality", "corpus")
 
 
 def stages(recipe: Recipe) -> dict[str, Stage[Any]]:
     """Every unpartitioned artifact of a recipe by its name, each after what it reads."""
-    told = [replace(stage, room=_name(room)) for room in STORY for stage in room.stages(recipe)]
+    told = [replace(stage, room=room) for room, tell in TELLING.items() if tell for stage in tell(recipe)]
     told = _each_after_what_it_reads([*told, *steps(recipe)], recipe)
-    told += [replace(stage, room=_name(report)) for stage in report.stages(recipe, told)]
+    told += [replace(stage, room="report") for stage in report.stages(recipe, told)]
     known: dict[str, str] = {}
     for stage in told:
         if (other := known.setdefault(label(stage.name), stage.name)) != stage.name:
@@ -68,20 +67,19 @@ def stages(recipe: Recipe) -> dict[str, Stage[Any]]:
     return {stage.name: stage for stage in told}
 
 
-def _name(room: object) -> str:
-    return str(getattr(room, "__name__", "")).split(".")[1]
-
-
 def _each_after_what_it_reads(told: Iterable[Stage[Any]], recipe: Recipe) -> list[Stage[Any]]:
     """The stages in the order of the rooms, put off until what they read has come."""
     waiting = sorted(told, key=lambda stage: ROOMS.index(stage.room))
     names = {stage.name for stage in waiting}
+    if lost := [(stage.name, name) for stage in waiting for name in stage.reads if name not in names]:
+        raise BadInput(f"recipe '{recipe.name}': {lost[0][0]} reads {lost[0][1]}, which nothing makes")
     out: dict[str, Stage[Any]] = {}
     while waiting:
+        # A checkpoint that a stage waits for is no stage: training fills it.
         ready = next((s for s in waiting if all(r in out for r in (*s.reads, *s.after) if r in names)), None)
         if ready is None:
             circle = ", ".join(stage.name for stage in waiting)
-            raise BadInput(f"recipe '{recipe.name}': stages read each other in a circle, or nothing makes it: {circle}")
+            raise BadInput(f"recipe '{recipe.name}': these stages read each other in a circle: {circle}")
         out[ready.name] = ready
         waiting.remove(ready)
     return list(out.values())
@@ -111,7 +109,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     """Everything Dagster shows and runs for one recipe."""
     told = stages(recipe)
     made = [asset_of(stage, recipe, group(stage.room)) for stage in told.values()]
-    by_step = list(by_checkpoint(recipe, exported_in=group("evaluate"), scored_in=group("evaluate")))
+    by_step = list(evaluate.partitioned(recipe, exported_in=group("pretrain"), scored_in=group("evaluate")))
     external = list(pretrain.checkpoints(recipe, group("pretrain")))
     reevaluate = dg.define_asset_job(
         "reevaluate",
@@ -128,7 +126,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         ),
         dg.define_asset_job(
             "crawl_and_clean",
-            _those_in(told, *DATA_ROOMS),
+            _those_in(told, *DATA_ROOMS) | dg.AssetSelection.assets(key(BENCHMARKS)),
             description="From raw crawl to the mixture.",
             config=CONSOLE,
         ),

@@ -12,8 +12,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Store
 from neo_assets.declare import key
-from neo_assets.evaluate.assets import REEVALUATION_TAG
-from neo_assets.evaluate.by_checkpoint import REPEAT_TAG
+from neo_assets.evaluate.assets import REEVALUATION_TAG, REPEAT_TAG
 from neo_assets.evaluate.index import read_scores
 from neo_assets.evaluate.score import todays_identities
 

@@ -12,7 +12,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.declare import AttendedStage, Making
-from neo_assets.evaluate.by_checkpoint import score_digest, scorer
+from neo_assets.evaluate.assets import score_digest, scorer
 from neo_assets.evaluate.index import tokens_before
 from neo_assets.evaluate.models import from_elsewhere
 from neo_assets.evaluate.score import TASKS, todays_identities

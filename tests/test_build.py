@@ -1,0 +1,51 @@
+"""All stages of a recipe, in order: what is wrong in what a room tells is said when definitions load."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from neo_assets import build
+from neo_assets.core.errors import BadInput
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.stage import Stage
+from neo_assets.declare import key
+
+
+def told(*reads: tuple[str, list[str]]) -> list[Stage[Section]]:
+    return [Stage(name, print, Section(), reads=read) for name, read in reads]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (told(("a", ["nobody"])), "a reads nobody, which nothing makes"),
+        (told(("a", ["b"]), ("b", ["a"])), "in a circle: a, b"),
+        (told(("a/b", []), ("a_b", [])), "a/b and a_b would both be called a_b"),
+    ],
+)
+def test_what_cannot_be_put_in_order_is_named(
+    stages: list[Stage[Section]], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "TELLING", {"tasks": lambda _: stages})
+    with pytest.raises(BadInput, match=said):
+        build.stages(load("laptop").model_copy(update={"languages": []}))
+
+
+def test_each_stage_comes_after_what_it_reads_and_stands_in_its_group() -> None:
+    recipe = load("laptop")
+    order = list(stages := build.stages(recipe))
+    assert all(order.index(read) < order.index(name) for name, stage in stages.items() for read in stage.reads)
+    graph = build.build_definitions(recipe).resolve_asset_graph()
+    groups = {name: graph.get(key(name)).group_name for name in (*order, "checkpoint/main", "hf_model/main")}
+    numbered = sorted(set(groups.values()))
+    assert [group.partition("_")[2] for group in numbered] == list(build.ROOMS)
+    assert {groups[n] for n in ("pretraining/main", "checkpoint/main", "hf_model/main")} == {"09_pretrain"}
+
+
+def test_the_job_from_crawl_to_mixture_makes_no_task() -> None:
+    definitions = build.build_definitions(load("laptop"))
+    made = definitions.resolve_job_def("crawl_and_clean").asset_layer.selected_asset_keys
+    assert {key("benchmark_items"), key("heldout"), key("mixture/decay")} <= made
+    assert not made & {key("heldout_tasks"), key("tokenizer"), dg.AssetKey("pretraining_main")}
