@@ -38,9 +38,8 @@ def plan(
         if name not in recipe.runs:
             raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
         if recipe.runs[name].from_model is not None:
-            refuse_another_model(
-                name, recipe.runs[name], recipe.tokenizer
-            )  # what the program would refuse, before anything is built
+            # What the program would refuse, before anything is built.
+            refuse_another_model(name, recipe.runs[name], recipe.tokenizer)
     if manifest:
         print_manifests(recipe, names)
         return
@@ -80,9 +79,9 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
 
     from neo_assets.build import stages
 
-    store, compute = Store(store_root()), open_compute(recipe.compute, store_root())
+    store, compute, told = Store(store_root()), open_compute(recipe.compute, store_root()), stages(recipe)
     for name in names:
-        entry = stages(recipe)[f"pretraining/{name}"]
+        entry = told[f"pretraining/{name}"]
         inputs = {read: store.head(recipe.name, read) for read in entry.reads}
         spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)
         note_asked(store, recipe.name, name, spec.work_fingerprint)

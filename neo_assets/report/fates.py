@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from neo_assets.core.records import DROPPED, EDITED
 from neo_assets.core.store import Artifact, Row
 from neo_assets.report.figures import Bar, funnel
-from neo_assets.report.funnel import Dropped, Gathered
+from neo_assets.report.funnel import Dropped, Gathered, kinds_by_source
 from neo_assets.report.page import (
     LANGUAGES,
     Block,
@@ -18,6 +18,7 @@ from neo_assets.report.page import (
     Figure,
     Part,
     is_number,
+    of_kind,
     refs,
     table,
 )
@@ -40,15 +41,10 @@ def kept_and_dropped(gathered: Gathered) -> Part:
     )
 
 
-def _of(inputs: Mapping[str, Artifact], stage: str) -> dict[str, Artifact]:
-    return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.partition("/")[0] == stage}
-
-
 def _funnels(inputs: Mapping[str, Artifact], labels: Mapping[str, str]) -> list[Block]:
     made = [name for name in labels if name in inputs]
-    kinds = list(dict.fromkeys(name.partition("/")[0] for name in labels))
-    by_source = kinds[: kinds.index("clean_docs")] if "clean_docs" in kinds else kinds
-    languages = set(_of(inputs, "clean_docs"))
+    by_source = kinds_by_source(labels)
+    languages = set(of_kind(inputs, "clean_docs"))
     trunk = [name for name in made if name.partition("/")[0] in by_source]
     drawings = [funnel("All sources", _trunk(inputs, trunk, labels))] if trunk else []
     used = [inputs[name] for name in trunk]

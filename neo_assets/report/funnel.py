@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -30,10 +30,14 @@ SHOWN_CHARS = 160
 
 _EXAMPLES = """
 select stage, place, doc_id, rule, value, threshold, twin, detail, source, step, total from (
-  select *, count(*) over (partition by step, rule) as total, row_number() over (partition by step, rule order by doc_id, stage) as nth
-  from (select *, if(split_part(stage, '/', 1) in ('raw_crawl', 'page_text', 'documents', 'signals'), split_part(stage, '/', 1), stage) as step from verdicts where verdict = 'dropped')
+  select *, count(*) over (partition by step, rule) as total,
+    row_number() over (partition by step, rule order by doc_id, stage) as nth
+  from (
+    select *, if(list_contains(?, split_part(stage, '/', 1)), split_part(stage, '/', 1), stage) as step
+    from verdicts where verdict = 'dropped'
+  )
 ) where nth <= ? order by place, step, total desc, rule, doc_id
-"""  # noqa: E501
+"""
 
 
 class Fates(Protocol):
@@ -74,6 +78,12 @@ class Dropped:
     of: Sequence[str]
 
 
+def kinds_by_source(labels: Mapping[str, str]) -> list[str]:
+    """Kinds of the labelled stages that are made by source: those before the rules, which bring sources together."""
+    kinds = list(dict.fromkeys(name.partition("/")[0] for name in labels))
+    return kinds[: kinds.index("clean_docs")] if "clean_docs" in kinds else kinds
+
+
 def make_funnel(config: FunnelInput, inputs: Mapping[str, Artifact], out: Workspace, *, ledger: Fates) -> Outcome:
     """What became of every document: how many each stage kept, edited and dropped, by source and rule, with examples
     of what each rule dropped.
@@ -82,7 +92,7 @@ def make_funnel(config: FunnelInput, inputs: Mapping[str, Artifact], out: Worksp
     that was picked.
     """
     verdicts = [row for row in ledger.funnel() if row["stage"] in inputs]
-    examples = dropped_examples(inputs, ledger, config.examples_per_rule, config.divides)
+    examples = dropped_examples(config, inputs, ledger)
     held = {
         "labels": config.labels,
         "divides": config.divides,
@@ -122,11 +132,13 @@ def read_funnel(funnel: Artifact, store: Store) -> Gathered:
 # ------------------------------------------------------------------ examples
 
 
-def dropped_examples(
-    inputs: Mapping[str, Artifact], ledger: Fates, limit: int, divides: Collection[str]
-) -> list[Dropped]:
-    """The first documents by identifier that each rule dropped, with their texts."""
-    found = [row for row in ledger.rows(_EXAMPLES, [limit]) if row["stage"] not in divides and row["stage"] in inputs]
+def dropped_examples(config: FunnelInput, inputs: Mapping[str, Artifact], ledger: Fates) -> list[Dropped]:
+    """The first documents by identifier that each rule dropped, with their texts; of stages by source, all sources
+    together.
+    """
+    wanted = inputs.keys() - set(config.divides)
+    rows_found = ledger.rows(_EXAMPLES, [kinds_by_source(config.labels), config.examples_per_rule])
+    found = [row for row in rows_found if row["stage"] in wanted]
     seen, where = _texts(inputs, {str(row[name]) for row in found for name in ("doc_id", "twin") if row[name]})
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in found:

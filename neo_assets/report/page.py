@@ -146,6 +146,11 @@ class Part:
     blocks: Sequence[Block] = field(default_factory=tuple)
 
 
+def of_kind(inputs: Mapping[str, Artifact], kind: str) -> dict[str, Artifact]:
+    """Artifacts of one kind by source, language, phase or run: 'en' of 'near_dedup/en'."""
+    return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.partition("/")[0] == kind}
+
+
 def table(caption: str, rows: Sequence[Row], artifacts: Iterable[Artifact]) -> list[Block]:
     """A table, or nothing when there are no rows; columns that only some rows have are filled with None."""
     if not rows:

@@ -32,6 +32,7 @@ from neo_assets.report.page import (
     Text,
     is_number,
     loads,
+    of_kind,
     refs,
     render,
     table,
@@ -132,10 +133,6 @@ def _checks(artifact: Artifact) -> str:
     return "; ".join(failed) if failed else f"{len(artifact.verdict)} passed" if artifact.verdict else "none"
 
 
-def _of(inputs: Mapping[str, Artifact], stage: str) -> dict[str, Artifact]:
-    return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.partition("/")[0] == stage}
-
-
 def _total(artifacts: Iterable[Artifact], name: str) -> int:
     return sum(int(str(value)) for a in artifacts if is_number(value := a.manifest.numbers.get(name)))
 
@@ -143,7 +140,7 @@ def _total(artifacts: Iterable[Artifact], name: str) -> int:
 def _headline(inputs: Mapping[str, Artifact]) -> list[str]:
     """The story in a few plain sentences; whatever has not been built is left out."""
     sentences = []
-    crawls = _of(inputs, "raw_crawl")
+    crawls = of_kind(inputs, "raw_crawl")
     if crawls:
         asked, pages = sum(a.manifest.rows_in or 0 for a in crawls.values()), _total(crawls.values(), "pages")
         sentences.append(
@@ -151,12 +148,12 @@ def _headline(inputs: Mapping[str, Artifact]) -> list[str]:
             f" ({size(_total(crawls.values(), 'bytes'))})."
         )
     if (matrix := inputs.get("matrix")) is not None:
-        languages = _listed([LANGUAGES.get(lang, lang) for lang in sorted(_of(inputs, "clean_docs"))])
+        languages = _listed([LANGUAGES.get(lang, lang) for lang in sorted(of_kind(inputs, "clean_docs"))])
         sentences.append(
             f"{_total([matrix], 'documents'):,} documents{' in ' + languages if languages else ''} were kept,"
             f" {size(_total([matrix], 'bytes'))} of text."
         )
-    for name, run in _of(inputs, "pretraining").items():
+    for name, run in of_kind(inputs, "pretraining").items():
         numbers = run.manifest.numbers
         plan = inputs.get(f"run_plan/{name}")
         parameters = f" of {amount(_total([plan], 'parameters'))} parameters" if plan is not None else ""
@@ -183,7 +180,7 @@ def _told(value: Scalar) -> str:
 
 
 def _crawled(inputs: Mapping[str, Artifact]) -> Part:
-    sources, crawls = _of(inputs, "sources"), _of(inputs, "raw_crawl")
+    sources, crawls = of_kind(inputs, "sources"), of_kind(inputs, "raw_crawl")
     rows: list[Row] = []
     outcomes: list[Row] = []
     for name in dict.fromkeys([*sources, *crawls]):
@@ -227,7 +224,7 @@ def _corpus(inputs: Mapping[str, Artifact]) -> Part:
         split,
         sides,
     )
-    for phase, mixture in _of(inputs, "mixture").items():
+    for phase, mixture in of_kind(inputs, "mixture").items():
         blocks += table(
             f"The mixture of phase '{phase}', asked against got. A round is one reading of all documents.",
             mixture.manifest.tables.get("asked against got", []),
@@ -271,7 +268,7 @@ def _tokenizer(inputs: Mapping[str, Artifact]) -> Part:
                     refs([tokenizer]),
                 )
             )
-    streams = _of(inputs, "token_shards")
+    streams = of_kind(inputs, "token_shards")
     blocks += table(
         "The token stream of each phase.",
         [{"phase": name, **a.manifest.numbers} for name, a in streams.items()],
@@ -293,7 +290,7 @@ def _plain(value: object) -> Scalar:
 
 
 def _training(inputs: Mapping[str, Artifact]) -> Part:
-    plans, trained = _of(inputs, "run_plan"), _of(inputs, "pretraining")
+    plans, trained = of_kind(inputs, "run_plan"), of_kind(inputs, "pretraining")
     blocks: list[Block] = []
     for name in dict.fromkeys([*plans, *trained]):
         blocks.append(Text(f"Run '{name}'", heading=True))

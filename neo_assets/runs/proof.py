@@ -35,7 +35,7 @@ PROOFS = "proofs"
 
 
 @dataclass(frozen=True)
-class Claim:
+class Checked:
     """One thing a certificate says, and whether it holds."""
 
     claim: str
@@ -46,16 +46,16 @@ class Claim:
         return {"claim": self.claim, "holds": self.holds, "detail": self.detail}
 
 
-def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
+def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Checked]:
     """Recompute every claim of a checkpoint that can be recomputed without training."""
     quiet_deepspeed()
     from training.certificate import read_certificate
     from training.checkpoint import damage
 
     broken = damage(folder)
-    files = Claim("every file is what the manifest says", broken is None, broken or "")
+    files = Checked("every file is what the manifest says", broken is None, broken or "")
     if broken:
-        return [files, Claim("everything else it claims", False, "rests on these files and was not looked at")]
+        return [files, Checked("everything else it claims", False, "rests on these files and was not looked at")]
     certificate = read_certificate(folder)
     start_tokens, history = _history_claims(run, step, certificate)
     claims = [
@@ -69,11 +69,11 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Claim]:
         start = _digest_of_start(run)
         told = f"{certificate.origin.checkpoint}, {certificate.origin.take}"
         told += "" if start else f"; {run.start()} is not there, or damaged"
-        claims.append(Claim("the checkpoint it started from", start == certificate.origin.digest, told))
+        claims.append(Checked("the checkpoint it started from", start == certificate.origin.digest, told))
     return claims
 
 
-def _lineage_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list[Claim]:
+def _lineage_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list[Checked]:
     """What the store shows of a checkpoint, against what the job wrote down."""
     manifest = read_manifest(folder)
     origins = manifest.made_from
@@ -86,8 +86,8 @@ def _lineage_claims(run: FoundRun, folder: Path, certificate: Certificate) -> li
     differing = [name for name, holds in same.items() if not holds]
     outcome = digest_json(certificate.outcome())
     return [
-        Claim("the digest that lineage shows is the certificate's", manifest.digest == outcome, manifest.digest),
-        Claim(
+        Checked("the digest that lineage shows is the certificate's", manifest.digest == outcome, manifest.digest),
+        Checked(
             "the code, libraries and run that lineage shows are the certificate's",
             not differing,
             ", ".join(differing) or f"{len(certificate.code)} modules",
@@ -95,7 +95,7 @@ def _lineage_claims(run: FoundRun, folder: Path, certificate: Certificate) -> li
     ]
 
 
-def _state_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list[Claim]:
+def _state_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list[Checked]:
     """The states that a run would go on from, and how exactly it would."""
     from training.certificate import file_state_digest
 
@@ -104,10 +104,13 @@ def _state_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list
     exact = bool(certificate.machine.get("deterministic"))
     asked = "deterministic kernels were asked for: bit for bit, at the same world size and on the same kind of machine"
     resumes = asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false"
-    return [Claim("weights, optimizer and random states", not wrong, told), Claim("how it resumes", True, resumes)]
+    return [
+        Checked("weights, optimizer and random states", not wrong, told),
+        Checked("how it resumes", True, resumes),
+    ]
 
 
-def _history_claims(run: FoundRun, step: int, certificate: Certificate) -> tuple[int, list[Claim]]:
+def _history_claims(run: FoundRun, step: int, certificate: Certificate) -> tuple[int, list[Checked]]:
     """Tokens trained before the run's first step, and what the metrics of every step must agree with."""
     from training.certificate import chain, read_certificate, start_of_history
     from training.checkpoint import read_metrics
@@ -122,19 +125,19 @@ def _history_claims(run: FoundRun, step: int, certificate: Certificate) -> tuple
     chained = complete and chain(begun, rows) == certificate.history_digest
     off = [int(row["step"]) for row in rows if row["lr"] != learning_rate(schedule, int(row["step"]) - 1)]
     return start_tokens, [
-        Claim("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}"),
-        Claim("the loss history, chained step by step", chained, certificate.history_digest),
-        Claim("each step's learning rate is the schedule's", not off, f"not at {off[:5]}" if off else schedule.kind),
+        Checked("every step has its row of metrics", complete, f"{len(rows)} of {step - certificate.first_step}"),
+        Checked("the loss history, chained step by step", chained, certificate.history_digest),
+        Checked("each step's learning rate is the schedule's", not off, f"not at {off[:5]}" if off else schedule.kind),
     ]
 
 
-def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_tokens: int) -> list[Claim]:
+def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_tokens: int) -> list[Checked]:
     """What a certificate says of the data: which stream, how far in it, how many tokens were trained on."""
     stream, order = (ledger := run.ledger()).stream, ledger.order
     facts = stream_facts(run.shards)
     files = digest_json({n: digest_file(run.shards / n) for n in ("tokens.bin", "offsets.npy")})
     claims = [
-        Claim(
+        Checked(
             "the token stream is the one it was trained on",
             facts["digest"] == files == certificate.stream,
             certificate.stream,
@@ -142,12 +145,12 @@ def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_token
     ]
     places = (step - certificate.first_step) * run.config.run.global_batch
     at = int(order.samples_at(places))
-    claims.append(Claim("the next sample follows from the step", at == certificate.next_sample, f"sample {at:,}"))
+    claims.append(Checked("the next sample follows from the step", at == certificate.next_sample, f"sample {at:,}"))
     tokens = start_tokens
     for first in range(certificate.first_step + 1, step + 1, 1000):
         tokens += stream.trained_tokens(order.sequences_of(ledger.samples(first, min(step, first + 999))))
     claims.append(
-        Claim("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}")
+        Checked("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}")
     )
     return claims
 
@@ -209,7 +212,7 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     return run.spec.model_copy(update=changes), store.resolve(out) / name
 
 
-def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -> list[Claim]:
+def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -> list[Checked]:
     """Train from the checkpoint before to this one, compare bit by bit with what its certificate says, and keep a
     record of it in the store.
 
@@ -236,7 +239,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
         pass
     was, now = read_certificate(folder), read_certificate(retrained)
     claims = [
-        Claim(
+        Checked(
             name.replace("_", " "),
             value == now.outcome()[name],
             _difference(name, value, now.outcome()[name], folder, retrained),
@@ -247,7 +250,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
     losses = [
         [row["loss"] for row in records.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)
     ]
-    claims.append(Claim("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
+    claims.append(Checked("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
     notes = code_differences(was.code, now.code)
     notes += [
         f"{name} was {version}, is {now.versions.get(name)}"
@@ -277,7 +280,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
         shutil.rmtree(job.path)
     return [
         *claims,
-        Claim("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained"),
+        Checked("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained"),
     ]
 
 

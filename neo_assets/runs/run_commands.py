@@ -22,7 +22,7 @@ from neo_assets.core.words import counted
 from neo_assets.runs.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
 from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, step_range
 from neo_assets.runs.plan import PROGRAM
-from neo_assets.runs.proof import Claim, code_differences, last_proof, prove, verify_checkpoint
+from neo_assets.runs.proof import Checked, code_differences, last_proof, prove, verify_checkpoint
 from resources.compute import open_compute
 
 
@@ -153,7 +153,7 @@ def prove_checkpoint(
     raise typer.Exit(0 if held else 1)
 
 
-def _print_claims(title: str, claims: list[Claim], as_json: bool) -> None:
+def _print_claims(title: str, claims: list[Checked], as_json: bool) -> None:
     show([c.row() for c in claims], as_json, title=title)
 
 
