@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import varlen
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from neo_assets.core.recipe.run import SIXTEEN_BITS
@@ -165,8 +166,6 @@ def _flash_inside_torch(
     **arguments: Any,
 ) -> tuple[torch.Tensor, None]:
     """As :func:`_document_by_document`, in one call of torch's flash kernel."""
-    from torch.nn.attention import varlen  # it imports torch's compiler: 1.2 s that only this rung waits for
-
     if attention_mask is not None or "cu_seq_lens_q" not in arguments or dropout:
         raise ValueError("torch_varlen takes cu_seq_lens, no mask and no dropout")
     q, k, v = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
