@@ -33,6 +33,7 @@ def group_of(file: str) -> str:
     return next((server for server in COSTLY if re.search(rf"\b{server}: ", text)), file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Files are handed out whole, to the next process that is free: what a file's tests share is made once.
 
@@ -81,21 +82,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A real Slurm of one node with two cores; its commands are on this process's PATH while it runs."""
+def slurm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A real Slurm of one node with two cores."""
     server = Slurm(tmp_path_factory.mktemp("slurm"), PACKAGES, grace=5, extra="MessageTimeout=2\nKillWait=3\n")
     try:
         server.__enter__()
     except RuntimeError as error:
         pytest.skip(f"no Slurm can be started here: {error}")
-    kept = dict(os.environ)
-    os.environ.update(server.env)
     try:
         yield server
     finally:
         server.stop()
-        os.environ.clear()
-        os.environ.update(kept)
+
+
+@pytest.fixture
+def slurm(slurm_server: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    """A real Slurm, its commands on this process's PATH while the test runs: whatever else is tested finds none."""
+    for name, value in slurm_server.env.items():
+        monkeypatch.setenv(name, value)
+    return slurm_server
 
 
 @pytest.fixture(scope="session")

@@ -219,12 +219,21 @@ class SlurmCompute(Compute):
         return self._states.of(str(handle["job"]), self._list) == "CANCELLED"
 
     def stop(self, fingerprint: str, handle: dict[str, str | int] | None) -> None:
+        self._end(fingerprint, ["scancel"])
+
+    def kill(self, folder: JobFolder) -> None:
+        # Of the script alone: a job of which every process is signalled counts as cancelled, and stays so.
+        with self._lock(folder):
+            self._end(folder.fingerprint, ["scancel", "--batch", "--signal=KILL"])
+
+    def _end(self, fingerprint: str, command: list[str]) -> None:
+        """Give the command a job's number until the job is gone."""
         deadline = time.monotonic() + STOP_SECONDS
         while (found := self.look_up(fingerprint)) is not None:
-            self._ask(["scancel", str(found["job"])])
+            self._ask([*command, str(found["job"])])
             self._states.forget()
             if time.monotonic() > deadline:
-                raise NeoError(f"Slurm job {found['job']} does not end, {STOP_SECONDS:.0f} s after scancel")
+                raise NeoError(f"Slurm job {found['job']} does not end, {STOP_SECONDS:.0f} s after {' '.join(command)}")
             time.sleep(0.5)
 
     # ------------------------------------------------ Slurm's commands

@@ -20,6 +20,7 @@ from neo_assets.core.recipe.model import Compute as Settings
 from neo_assets.core.store import Store
 from neo_assets.evaluate.score import ScoreInput, Scorer
 from resources.compute import open_compute
+from resources.compute.base import STARTABLE
 from resources.compute.local import LocalCompute
 from resources.compute.slurm import SlurmCompute, job_name
 from tests.evaluate.scoring import subject, task, tasks_artifact
@@ -141,6 +142,16 @@ def test_a_job_ended_by_scancel_is_not_started_again(slurm: Slurm, compute: Slur
         list(compute.follow(folder))
     assert (starts(job), len(jobs_named(slurm, job))) == (1, 1)
     compute.resume(folder)
+    until(lambda: starts(job) == 2)
+    compute.cancel(folder)
+
+
+def test_a_job_killed_as_a_machine_fails_is_started_again(slurm: Slurm, compute: SlurmCompute) -> None:
+    job = sleeper(compute, attempts=3)
+    folder = running(compute, job)
+    compute.kill(folder)
+    assert compute.poll(folder) in STARTABLE and not folder.cancelled
+    compute.submit(job)
     until(lambda: starts(job) == 2)
     compute.cancel(folder)
 
