@@ -40,7 +40,7 @@ from training.tasks import TASKS_FILE, Task, write_tasks
 FOLDER = "rehearsals"
 """Folder of the store that a rehearsal works in; the next one of the same run begins by removing it."""
 EVALUATE = "training.evaluate"
-STEPS, EVERY = 6, 2
+STEPS, EVERY = 4, 2
 LAYERS, HEADS = 2, 2
 CPU_WINDOW = 512
 """Tokens of a window where there is no GPU; a window of 8,192 would take a CPU minutes a step."""
