@@ -26,7 +26,9 @@ def build(tmp_path: Path, paths: list[str]) -> tuple[Store, Recipe]:
     source = DocumentsSource.model_validate(
         {"kind": "documents", "paths": paths, "licence": "CC0-1.0", "snapshot": "1"}
     )
-    recipe = base.model_copy(update={"sources": {"mine": source}, "languages": ["en"], "documents": documents, "mixture": {}, "runs": {}})
+    recipe = base.model_copy(
+        update={"sources": {"mine": source}, "languages": ["en"], "documents": documents, "mixture": {}, "runs": {}}
+    )
     store, entries = Store(tmp_path / "store"), stages(recipe)
     for name in ("sources/mine", "raw_crawl/mine", "documents/mine", "signals/mine", "clean_docs/en"):
         entry = entries[name]
