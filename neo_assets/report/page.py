@@ -1,30 +1,22 @@
-"""What a report page consists of, how its numbers are written, and how it becomes one HTML file that loads nothing.
-
-Everything on the page is escaped by the template; only the figures, drawn by us, go in as they are. The page's own
-Content-Security-Policy forbids scripts and every request besides, so that a crawled text cannot act even if an escape
-were missing. The price: a page with all its figures in it is some hundred kilobytes, and nothing on it can be sorted or
-zoomed.
+"""What the report consists of. It runs no script: a page with all its figures in it is some hundred kilobytes, and
+nothing on it can be sorted or zoomed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import ClassVar
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from neo_assets.core.store import Artifact, Row, Scalar
-from neo_assets.core.words import number
+from neo_assets.core.store import Artifact, Row
+from neo_assets.pages import page
+from neo_assets.pages.page import is_number
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-LANGUAGES = {"en": "English", "zh": "Chinese"}
-_HTML_LANG = {"zh": "zh-Hans"}
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+TEMPLATE, STYLE = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.css")
+FILES = (TEMPLATE, STYLE, *page.FILES)
 
 
 @dataclass(frozen=True)
@@ -72,12 +64,45 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """One or several small drawings under one caption."""
+    """One or several charts under one caption."""
 
     caption: str
     drawings: Sequence[Markup]
     refs: tuple[Ref, ...]
     kind: ClassVar[str] = "figure"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One stage of a funnel: what came in and what was kept."""
+
+    label: str
+    rows_in: int
+    kept: int
+
+    @property
+    def dropped(self) -> int:
+        return self.rows_in - self.kept
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """What each stage kept and dropped, all on the scale of the largest."""
+
+    title: str
+    bars: Sequence[Bar]
+
+    @property
+    def widest(self) -> int:
+        return max((bar.rows_in for bar in self.bars), default=0) or 1
+
+
+@dataclass(frozen=True)
+class Funnels:
+    caption: str
+    funnels: Sequence[Funnel]
+    refs: tuple[Ref, ...]
+    kind: ClassVar[str] = "funnels"
 
 
 @dataclass(frozen=True)
@@ -133,7 +158,7 @@ class Text:
     kind: ClassVar[str] = "text"
 
 
-Block = Table | Figure | Examples | Pieces | Samples | Text
+Block = Table | Figure | Funnels | Examples | Pieces | Samples | Text
 
 
 @dataclass(frozen=True)
@@ -157,91 +182,3 @@ def table(caption: str, rows: Sequence[Row], artifacts: Iterable[Artifact]) -> l
         return []
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [Table(caption, [{name: row.get(name) for name in columns} for row in rows], refs(artifacts))]
-
-
-# ------------------------------------------------------------------ numbers and texts
-
-
-def cell(value: Scalar) -> str:
-    """A value as it stands in a table: digits grouped, four significant digits of a fraction, a dash for what is not
-    known.
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return number(value)
-    return clean(value)
-
-
-def clean(text: str) -> str:
-    """Text without control characters; the template escapes what is left."""
-    return _UNPRINTABLE.sub("\ufffd", text)
-
-
-def is_number(value: Scalar) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_web_address(url: str) -> bool:
-    """Whether a URL may be a link: a crawled ``javascript:`` address may not."""
-    return url.startswith(("http://", "https://"))
-
-
-# ------------------------------------------------------------------ the page
-
-
-def render(values: Mapping[str, object]) -> str:
-    """The page. Raises ``UndefinedError`` for a name the template uses and ``values`` lacks."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"cell": cell, "clean": clean, "html_lang": lambda lang: _HTML_LANG.get(lang, lang)}
-    environment.tests |= {"web_address": is_web_address}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(values)
-
-
-class _Loads(HTMLParser):
-    """Collects what a browser would load or run."""
-
-    LOADING = frozenset({"src", "srcset", "poster", "data", "background", "action", "formaction", "xlink:href", "ping"})
-    RUNNING = frozenset({"script", "iframe", "frame", "object", "embed", "base", "link", "applet"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self._in_style = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._in_style = tag == "style"
-        if tag in self.RUNNING:
-            self.found.append(f"<{tag}>")
-        for name, given in attrs:
-            value = (given or "").strip()
-            if name.startswith("on"):
-                self.found.append(f"<{tag} {name}>")
-            if name in self.LOADING and not value.startswith("data:"):
-                self.found.append(f"<{tag} {name}={value[:80]}>")
-            if name == "href" and not (value.startswith("#") or (tag == "a" and is_web_address(value))):
-                self.found.append(f"<{tag} href={value[:80]}>")
-            if name == "style":
-                self._style(value)
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_style = self._in_style and tag != "style"
-
-    def handle_data(self, data: str) -> None:
-        if self._in_style:
-            self._style(data)
-
-    def _style(self, css: str) -> None:
-        self.found += [f"style: {match[:80]}" for match in re.findall(r"@import[^;]*|url\((?!['\"]?data:)[^)]*\)", css)]
-
-
-def loads(page: str) -> list[str]:
-    """Everything on a page that a browser would fetch or run; links that a person must click aside."""
-    parser = _Loads()
-    parser.feed(page)
-    parser.close()
-    return parser.found

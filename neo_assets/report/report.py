@@ -18,11 +18,13 @@ from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
 from neo_assets.core.words import amount, number, size
+from neo_assets.pages.charts import Line, curves, drawing, thinned
+from neo_assets.pages.page import LANGUAGES, is_number, loads, render
 from neo_assets.report.fates import kept_and_dropped
-from neo_assets.report.figures import curve, thinned
 from neo_assets.report.funnel import read_funnel
 from neo_assets.report.page import (
-    LANGUAGES,
+    FILES,
+    STYLE,
     TEMPLATE,
     Block,
     Figure,
@@ -30,11 +32,8 @@ from neo_assets.report.page import (
     Pieces,
     Ref,
     Text,
-    is_number,
-    loads,
     of_kind,
     refs,
-    render,
     table,
 )
 from neo_assets.report.scores import generated_samples, scores, verdicts
@@ -49,7 +48,8 @@ class ReportInput(Section):
     description: str
     recipe_digest: str = Field("", description="of the resolved recipe that the page prints")
     template_digest: str = Field(
-        default_factory=lambda: digest_file(TEMPLATE), description="the template is no Python module, so it counts here"
+        default_factory=lambda: digest_json([digest_file(file) for file in FILES]),
+        description="template and styles are no Python modules, so they count here",
     )
 
 
@@ -94,6 +94,8 @@ def write_report(
         }
     )
     page = render(
+        TEMPLATE,
+        STYLE,
         {
             "name": config.name,
             "description": config.description,
@@ -106,7 +108,7 @@ def write_report(
             ],
             "recipe_text": recipe_text,
             "digest": digest,
-        }
+        },
     )
     out.write_text("report.html", page)
     outside = loads(page)
@@ -327,5 +329,5 @@ def _curves(run: Artifact) -> Figure:
     ):
         if metrics[column] and len(metrics[column]) == len(metrics["step"]):
             points, block = thinned(metrics["step"], metrics[column])
-            drawings.append(curve(title, points, "step"))
+            drawings.append(drawing(curves(title, [Line(points)], "step"), title))
     return Figure("Every step of the run." if block == 1 else f"Means over {block} steps each.", drawings, refs([run]))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from neo_assets.core.store import Artifact, Row
 from neo_assets.core.words import number
-from neo_assets.report.figures import Point, curve
-from neo_assets.report.page import LANGUAGES, Block, Figure, Part, Samples, Text, is_number, refs, table
+from neo_assets.pages.charts import Line, Point, curves, drawing
+from neo_assets.pages.page import LANGUAGES, is_number
+from neo_assets.report.page import Block, Figure, Part, Samples, Text, refs, table
 
 DIFFERS = 2.0
 """Standard errors between a score and chance from which the page calls them different; the page
@@ -188,14 +189,9 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
             blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {told}."))
             points = [Point(r.tokens, r.value, r.stderr) for r in rows]
             better = "higher is better" if rows[0].higher_is_better else "lower is better"
-            drawing = curve(
-                f"{task}, {metric} ({better})",
-                points,
-                "tokens this run was trained on",
-                chance=rows[-1].chance,
-                markers=True,
-            )
-            blocks.append(Figure("Whiskers: one standard error either way.", [drawing], refs([artifact])))
+            title = f"{task}, {metric} ({better})"
+            chart = curves(title, [Line(points)], "tokens this run was trained on", chance=rows[-1].chance, marks=True)
+            blocks.append(Figure("The band: one standard error either way.", [drawing(chart, title)], refs([artifact])))
             listed: list[Row] = [
                 {"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance}
                 for r in rows

@@ -21,8 +21,9 @@ from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
 from neo_assets.core.words import spoken
+from neo_assets.pages.charts import Line, curves, thinned, write_picture
 from neo_assets.runs.asked import note_asked
-from neo_assets.runs.plan import PROGRAM, estimate, ids, save_svg
+from neo_assets.runs.plan import PROGRAM, estimate, ids
 from resources.compute.base import Compute
 from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
@@ -286,12 +287,6 @@ def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Pat
 
 
 def _draw_loss(metrics: pa.Table, target: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(metrics.column("step").to_pylist(), metrics.column("loss").to_pylist(), linewidth=1)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss, nats a token")
-    axes.grid(alpha=0.3)
-    save_svg(figure, target)
+    points, block = thinned(metrics.column("step").to_pylist(), metrics.column("loss").to_pylist())
+    title = "loss, nats a token" + (f" (means over {block} steps)" if block > 1 else "")
+    write_picture(curves(title, [Line(points)], "step"), target)

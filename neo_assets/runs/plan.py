@@ -12,6 +12,7 @@ from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.pages.charts import Line, Point, curves, write_picture
 from training.schedule import learning_rate
 from training.sizes import BUCKET, CHUNK
 
@@ -210,22 +211,6 @@ def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) 
 
 def draw_schedule(run: Run, target: Path) -> None:
     """Learning rate over steps, as SVG."""
-    from matplotlib.figure import Figure
-
-    every = max(1, run.steps // 500)
-    steps = list(range(run.first_step, run.steps, every))
-    figure = Figure(figsize=(6, 3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(steps, [learning_rate(run.schedule, s) for s in steps])
-    axes.set_xlabel("step")
-    axes.set_ylabel("learning rate")
-    axes.grid(alpha=0.3)
-    save_svg(figure, target)
-
-
-def save_svg(figure: object, target: Path) -> None:
-    """Write a figure as SVG without dates or random ids, so that the same figure is the same file."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "neofoundry"}):
-        figure.savefig(target, format="svg", metadata={"Date": None})  # type: ignore[attr-defined]
+    steps = range(run.first_step, run.steps, max(1, run.steps // 500))
+    points = [Point(step, learning_rate(run.schedule, step)) for step in steps]
+    write_picture(curves("learning rate", [Line(points)], "step"), target)

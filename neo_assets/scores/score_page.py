@@ -7,14 +7,12 @@ the first one, and an installed package of 84 MB. Plotly, the usual choice, is 4
 for more than a second before it draws anything; Vega's first curve stands after 0.6 seconds (``python -m
 benchmarks.score_page`` measures it).
 
-What models wrote and what tasks are called is data, not markup: the template escapes it, the scripts insert it as text,
-and the page's Content-Security-Policy lets only the scripts run whose hashes it names, and no request leave.
+What models wrote and what tasks are called is data, not markup: the template escapes it and the scripts insert it as
+text.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,13 +21,14 @@ from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from neo_assets.pages import page as pages
+
 FOLDER = Path(__file__).with_name("page")
-TEMPLATE, STYLE = FOLDER / "page.html.j2", FOLDER / "page.css"
+TEMPLATE, STYLE = FOLDER / "scores.html.j2", FOLDER / "scores.css"
 SCRIPTS = (FOLDER / "page.js", FOLDER / "curves.js", FOLDER / "tables.js")
-SOURCES = (TEMPLATE, STYLE, *SCRIPTS)
+SOURCES = (TEMPLATE, STYLE, *SCRIPTS, *pages.FILES)
 """What the page is made of besides this module: no Python modules, so whoever caches a page counts them himself."""
 
 
@@ -136,20 +135,18 @@ def render(page: ScorePage) -> str:
         "generations": columnar(page.generations, list(Generation.__annotations__)),
         "suites": {suite: list(tasks) for suite, tasks in page.suites.items()},
     }
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=page.title,
-        description=page.description,
-        failed=[g for g in page.gates if not g["passed"] and g["blocking"]],
-        warned=[g for g in page.gates if not g["passed"] and not g["blocking"]],
-        passed=[g for g in page.gates if g["passed"]],
-        absent=page.absent,
-        style=Markup(STYLE.read_text(encoding="utf-8")),
-        data=embedded(data),
-        scripts=[Markup(text) for text in scripts],
-        vega=Markup(vega()),
-        hashes=[_hash(text) for text in (*scripts, vega())],
-    )
+    values = {
+        "title": page.title,
+        "description": page.description,
+        "failed": [g for g in page.gates if not g["passed"] and g["blocking"]],
+        "warned": [g for g in page.gates if not g["passed"] and not g["blocking"]],
+        "passed": [g for g in page.gates if g["passed"]],
+        "absent": page.absent,
+        "data": embedded(data),
+        "scripts": [Markup(text) for text in scripts],
+        "vega": Markup(vega()),
+    }
+    return pages.render(TEMPLATE, STYLE, values, [*scripts, vega()])
 
 
 # ------------------------------------------------------------------ data
@@ -196,7 +193,3 @@ def vega() -> str:
     if "</script" in script.lower():
         raise ValueError("Vega's script holds '</script' and cannot be written into a page")
     return script
-
-
-def _hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

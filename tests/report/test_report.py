@@ -16,9 +16,8 @@ import pytest
 from neo_assets.core import records
 from neo_assets.core.records import DROPPED, Verdict
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
-from neo_assets.report.figures import ticks
+from neo_assets.pages.page import loads
 from neo_assets.report.funnel import FunnelInput, make_funnel
-from neo_assets.report.page import loads
 from neo_assets.report.report import ReportInput, write_report
 from neo_assets.report.scores import Score, against_chance, with_white_space_shown
 from resources.ledger import Ledger
@@ -440,15 +439,6 @@ def test_a_failed_but_not_blocking_check_is_on_the_page(tiny: Tiny) -> None:
 def test_a_changed_template_makes_another_page() -> None:
     assert CONFIG.template_digest != ReportInput(name="tiny", description="", template_digest="other").template_digest
     assert len(CONFIG.template_digest) == 32
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 1.0), (0.25, 0.25), (2.1, 8.3), (0, 12345678), (-0.02, 0.0003), (0.0, 0.0)]
-)
-def test_axis_labels_are_few_and_enclose_the_data(low: float, high: float) -> None:
-    found = ticks(low, high)
-    assert 2 <= len(found) <= 8
-    assert found[0] <= low and found[-1] >= high
 
 
 @pytest.mark.parametrize(
