@@ -17,6 +17,7 @@ from neo_assets.clean.rules import PREFIXES, judge, rules
 from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
+from neo_assets.core.scalars import whole
 from neo_assets.core.store import Row, Store
 
 
@@ -103,9 +104,9 @@ def compare(store: Store, recipe: Recipe, lang: str, thresholds: Section, exampl
                 ("kept now", (~before.dropped).sum()),
                 ("kept then", (~after.dropped).sum()),
             ):
-                row[name] = int(str(row[name])) + int(amount)
+                row[name] = whole(row[name]) + int(amount)
             for side, moved in sides.items():
-                row[side] = int(str(row[side])) + int(moved.sum())
+                row[side] = whole(row[side]) + int(moved.sum())
                 decided = before if side == "newly kept" else after
                 for i in np.flatnonzero(moved)[:examples]:
                     shown.append(

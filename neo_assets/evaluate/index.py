@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.scalars import whole
 from neo_assets.core.store import PARTIAL, Store, read_manifest
 from training.spec import checkpoint_name
 
@@ -123,9 +124,7 @@ def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
         f"checkpoint/{parent.run}", checkpoint_name(step, parent.fingerprint or (pointer[1] if pointer else ""))
     )
     return mine + (
-        int(str(made.manifest.numbers["trained_tokens"]))
-        if made
-        else (step - before.first_step) * before.tokens_per_step
+        whole(made.manifest.numbers["trained_tokens"]) if made else (step - before.first_step) * before.tokens_per_step
     )
 
 

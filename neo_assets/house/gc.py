@@ -23,6 +23,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.reach import Place, needed, needed_by, ungathered, unreadable_jobs
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import RECIPES
+from neo_assets.core.scalars import whole
 from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Row, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted
@@ -101,7 +102,7 @@ def gc(
     ]:
         print(f"\n{line}")
     if rows:
-        total = sum(int(str(r["bytes"])) for r in rows)
+        total = sum(whole(r["bytes"]) for r in rows)
         again = ["--remove", *(f"--forget {name}" for name in without)]
         again += [f"--grace {grace:g}"] if grace != GRACE_HOURS else []
         print(
@@ -124,7 +125,7 @@ def _tell(rows: list[Row], remove: bool) -> None:
     locks = [r for r in rows if r["asset"] == LOCK]
     shown = [r for r in rows if r["asset"] != LOCK]
     if locks:
-        size = sum(int(str(r["bytes"])) for r in locks)
+        size = sum(whole(r["bytes"]) for r in locks)
         shown.append(locks[0] | {"fingerprint": f"{len(locks)} files", "bytes": size})
     columns = [n for n in ("asset", "fingerprint", "bytes", "removed") if remove or n != "removed"]
     empty = "nothing to remove: everything else is needed by a build or a job"

@@ -11,6 +11,7 @@ import typer
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.scalars import real
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted, spoken
@@ -64,7 +65,7 @@ def plan(
         print()
         show([{"": name, "value": spoken(value)} for name, value in entry.items()], as_json=False)
     if len(plans) > 1:
-        sums = {what: sum(float(str(p[what])) for p in plans) for what in ("hours", "bytes of checkpoints")}
+        sums = {what: sum(real(p[what]) for p in plans) for what in ("hours", "bytes of checkpoints")}
         print(
             f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another;"
             f" {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints"

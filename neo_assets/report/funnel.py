@@ -19,6 +19,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.manifest import Manifest
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.records import PART
+from neo_assets.core.scalars import real
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
 from neo_assets.core.words import number
 from neo_assets.pages.page import clean, is_number
@@ -166,7 +167,7 @@ def _example(row: Row, seen: Mapping[str, _Seen], ledger: Fates) -> Example:
     other = (seen.get(twin) or _Seen(ledger.url_of(twin) or twin, "", "")) if twin else _Seen("", "", "")
     value, threshold = row["value"], row["threshold"]
     measured = " · ".join(
-        f"{name} {number(float(str(v)))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v)
+        f"{name} {number(real(v))}" for name, v in (("value", value), ("threshold", threshold)) if is_number(v)
     )
     return Example(
         doc_id,

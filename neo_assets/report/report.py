@@ -16,6 +16,7 @@ from pydantic import Field
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
+from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
 from neo_assets.core.words import amount, number, size
 from neo_assets.pages.charts import Line, curves, drawing, thinned
@@ -136,7 +137,7 @@ def _checks(artifact: Artifact) -> str:
 
 
 def _total(artifacts: Iterable[Artifact], name: str) -> int:
-    return sum(int(str(value)) for a in artifacts if is_number(value := a.manifest.numbers.get(name)))
+    return sum(whole(value) for a in artifacts if is_number(value := a.manifest.numbers.get(name)))
 
 
 def _headline(inputs: Mapping[str, Artifact]) -> list[str]:
@@ -178,7 +179,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _told(value: Scalar) -> str:
-    return number(float(str(value))) if is_number(value) else str(value)
+    return number(real(value)) if is_number(value) else str(value)
 
 
 def _crawled(inputs: Mapping[str, Artifact]) -> Part:

@@ -12,6 +12,7 @@ from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import ALIVE, JobFolder, JobState, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
+from neo_assets.core.scalars import real
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.usage import usage
@@ -214,8 +215,8 @@ def _progress(folder: JobFolder) -> str:
                 f"saved at step {data['step']}" if "step" in data else f"asked to stop ({str(data['reason']).strip()})"
             )
         if message.event == "progress" and "step" in data:  # training
-            left = "" if data["step"] == data["steps"] else f", {float(str(data['eta_s'])):.0f} s left"
-            return f"step {data['step']}/{data['steps']}, loss {float(str(data['loss'])):.3f}{left}"
+            left = "" if data["step"] == data["steps"] else f", {real(data['eta_s']):.0f} s left"
+            return f"step {data['step']}/{data['steps']}, loss {real(data['loss']):.3f}{left}"
         if message.event == "progress" and "task" in data:  # evaluation
             return f"task {data['done']}/{data['tasks']}, {data['task']}"
     return ""

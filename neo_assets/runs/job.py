@@ -18,6 +18,7 @@ from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.remembered import remembered_digest
+from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.usage import usage
 from neo_assets.core.words import spoken
@@ -99,7 +100,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
         return None
     made = inputs.get(f"pretraining/{parent.run}")
     fingerprint = parent.fingerprint or (made.fingerprint if made else "")
-    step = parent.step if parent.step is not None else int(str(made.manifest.numbers["last_step"])) if made else 0
+    step = parent.step if parent.step is not None else whole(made.manifest.numbers["last_step"]) if made else 0
     key = f"checkpoint/{parent.run}"
     folder = store.root / key / checkpoint_name(step, fingerprint)
     if not (folder / MANIFEST).is_file():
@@ -278,7 +279,7 @@ def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Pat
     rows: list[tuple[str, object, object]] = [
         ("tokens", planned["tokens"], tokens),
         ("hours", planned["hours"], round(used.seconds / 3600, 4)),
-        ("rank-hours", round(float(str(planned["hours"])) * config.run.ranks, 4), round(used.rank_hours, 4)),
+        ("rank-hours", round(real(planned["hours"]) * config.run.ranks, 4), round(used.rank_hours, 4)),
         ("tokens/s a rank", rate, round(tokens / max(used.seconds, 1e-9) / config.run.ranks, 1)),
         ("bytes of checkpoints", planned["bytes of checkpoints"], size),
         ("energy", "not planned", energy),

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from neo_assets.core.jobs import Message
+from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Manifest, Store, read_manifest
 from neo_assets.declare import key, scalar
 from resources.console import progress_of
@@ -71,8 +72,8 @@ class Announcer:
             self.announce(str(data["name"]))
         elif message.event == "progress":
             self.tell(
-                f"step {data['step']}/{data['steps']}  loss {float(str(data['loss'])):.3f} "
-                f" {float(str(data['tokens_per_s'])):,.0f} tokens/s  {float(str(data['eta_s'])):.0f} s left"
+                f"step {data['step']}/{data['steps']}  loss {real(data['loss']):.3f} "
+                f" {real(data['tokens_per_s']):,.0f} tokens/s  {real(data['eta_s']):.0f} s left"
             )
         elif message.event == "trouble":
             self.log(
@@ -87,10 +88,10 @@ def _metadata(manifest: Manifest, folder: Path) -> dict[str, dg.MetadataValue]:
     numbers = manifest.numbers
     out: dict[str, dg.MetadataValue] = {}
     if isinstance(numbers.get("loss"), float):
-        out["loss"] = scalar(float(str(numbers["loss"])))
+        out["loss"] = scalar(real(numbers["loss"]))
     return out | {
-        "step": dg.MetadataValue.int(int(str(numbers["step"]))),
-        "tokens": dg.MetadataValue.int(int(str(numbers["trained_tokens"]))),
+        "step": dg.MetadataValue.int(whole(numbers["step"])),
+        "tokens": dg.MetadataValue.int(whole(numbers["trained_tokens"])),
         "bytes": dg.MetadataValue.int(sum(f.size for f in manifest.files.values())),
         "seconds to save": dg.MetadataValue.float(manifest.seconds),
         "path": dg.MetadataValue.path(str(folder)),

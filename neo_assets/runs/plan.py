@@ -11,6 +11,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.scalars import whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.pages.charts import Line, Point, curves, write_picture
 from training.schedule import learning_rate
@@ -185,9 +186,9 @@ def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) 
     """
     numbers = estimate(config.run, config.tokenizer)
     stream = inputs[f"token_shards/{config.run.phase}"].manifest.numbers
-    available = int(str(stream["tokens"]))
+    available = whole(stream["tokens"])
     built = instantiated_parameters(config.run, config.tokenizer)
-    numbers["epochs"] = round(int(str(numbers["tokens"])) / max(1, available), 3)
+    numbers["epochs"] = round(whole(numbers["tokens"]) / max(1, available), 3)
     draw_schedule(config.run, out.path / "schedule.svg")
     out.write_text("plan.json", json.dumps(numbers, indent=1))
     return Outcome(

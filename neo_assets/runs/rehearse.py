@@ -28,6 +28,7 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.run import Model, Run
+from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Row, Store
 from neo_assets.runs.export import PROGRAM as EXPORT
 from neo_assets.runs.found_runs import FoundRun
@@ -224,14 +225,14 @@ def job_of(run: Run, rows: int, what: str) -> JobSpec:
 def _trained(compute: Compute, job: JobSpec) -> tuple[bool, str]:
     folder = compute.submit(job)
     done = [m for m in compute.follow(folder) if m.event == "progress"]
-    return True, f"loss {float(str(done[-1].data['loss'])):.3f} at step {done[-1].data['step']}"
+    return True, f"loss {real(done[-1].data['loss']):.3f} at step {done[-1].data['step']}"
 
 
 def _killed_and_resumed(compute: Compute, job: JobSpec) -> tuple[bool, str]:
     folder = compute.submit(job)
     messages = compute.follow(folder)
     for message in messages:
-        if message.event == "checkpoint" and int(str(message.data["step"])) >= EVERY:
+        if message.event == "checkpoint" and whole(message.data["step"]) >= EVERY:
             break
     compute.kill(folder)
     for _ in messages:

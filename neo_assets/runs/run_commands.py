@@ -16,6 +16,7 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
+from neo_assets.core.scalars import whole
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import counted
@@ -115,7 +116,7 @@ def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:
                     {"run": run.name, **where, "doc_id": doc_id, "inherited_from": "" if part is run else part.name}
                 )
         end = part.config.first_step
-    return sorted(rows, key=lambda row: (int(str(row["step"])), int(str(row["place"]))))
+    return sorted(rows, key=lambda row: (whole(row["step"]), whole(row["place"])))
 
 
 def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neo_assets.core.jobs import ALIVE, JobFolder, JobState, Message
+from neo_assets.core.scalars import real, whole
 from neo_assets.core.words import age
 from resources.compute.base import Compute
 
@@ -41,23 +42,21 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
     if not steps:
         return Group(title, Text("no step reported yet"))
     last = steps[-1].data
-    step, total = int(str(last["step"])), int(str(last["steps"]))
+    step, total = whole(last["step"]), whole(last["steps"])
     table = Table.grid(padding=(0, 2))
-    losses = [float(str(m.data["loss"])) for m in steps]
+    losses = [real(m.data["loss"]) for m in steps]
     table.add_row("loss", f"{losses[-1]:.4f}", f"{spark(losses)}  {max(losses):.2f} … {min(losses):.2f}")
-    rates = [float(str(m.data["tokens_per_s"])) for m in steps]
+    rates = [real(m.data["tokens_per_s"]) for m in steps]
     table.add_row("tokens/s", f"{rates[-1]:,.0f}", spark(rates))
-    table.add_row("learning rate", f"{float(str(last['lr'])):.3g}", spark([float(str(m.data["lr"])) for m in steps]))
-    table.add_row(
-        "gradient norm", f"{float(str(last['grad_norm'])):.3g}", spark([float(str(m.data["grad_norm"])) for m in steps])
-    )
-    table.add_row("tokens", f"{int(str(last['tokens'])):,}", "")
+    table.add_row("learning rate", f"{real(last['lr']):.3g}", spark([real(m.data["lr"]) for m in steps]))
+    table.add_row("gradient norm", f"{real(last['grad_norm']):.3g}", spark([real(m.data["grad_norm"]) for m in steps]))
+    table.add_row("tokens", f"{whole(last['tokens']):,}", "")
     if checkpoints:
         newest = checkpoints[-1].data
         table.add_row(
             "checkpoint",
             f"step {newest['step']}",
-            f"{age(max(0.0, time.time() - checkpoints[-1].at))} ago, written in {float(str(newest['seconds'])):.2f} s",
+            f"{age(max(0.0, time.time() - checkpoints[-1].at))} ago, written in {real(newest['seconds']):.2f} s",
         )
     if troubles:
         table.add_row(
@@ -65,7 +64,7 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
             str(len(troubles)),
             f"the last at step {troubles[-1].data['step']}: {str(troubles[-1].data['kind']).replace('_', ' ')}",
         )
-    left = f"{age(float(str(last['eta_s'])))} left" if state is JobState.RUNNING and step < total else ""
+    left = f"{age(real(last['eta_s']))} left" if state is JobState.RUNNING and step < total else ""
     bar = Table.grid()  # a bar of its own ends no line
     bar.add_row(ProgressBar(total=total, completed=step, width=WIDTH))
     return Group(title, Text(f"step {step:,} of {total:,}  {left}"), bar, table)

@@ -19,13 +19,13 @@ class Section(BaseModel):
 V = TypeVar("V")
 
 
-def _without_nulls(value: object) -> object:
+def without_nulls(value: object) -> object:
     if value is None:
         return {}
     return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
-Named = Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], V], BeforeValidator(_without_nulls)]
+Named = Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], V], BeforeValidator(without_nulls)]
 """A mapping from names of the recipe's own choosing. ``null`` takes out what the recipe inherits under a name, or, in
 place of the mapping, all of it.
 """

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Share
+from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Share, without_nulls
 from neo_assets.core.recipe.kinds import or_of_its_own_file
 from neo_assets.core.recipe.run import Run
 
@@ -163,12 +163,8 @@ def whole_task(name: str, known: Collection[str]) -> str:
     return name if name in known else re.sub(r"_\d+$", "", name)
 
 
-def _without_nulls(value: object) -> object:
-    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-
-
 Suites = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")], list[str | First]], BeforeValidator(_without_nulls)
+    dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")], list[str | First]], BeforeValidator(without_nulls)
 ]
 
 
