@@ -145,9 +145,12 @@ class JobFolder:
         return (self.path / "spec.json").is_file()
 
     def write_spec(self, spec: JobSpec) -> None:
-        if not self.exists():
-            (self.path / "attempts").mkdir(parents=True, exist_ok=True)
-            records.write_text(self.path / "spec.json", spec.model_dump_json(indent=1))
+        """What is to be run, as it is asked now; once a copy of its code is there, it stays as it was asked then."""
+        if self.exists() and ((self.path / CODE).is_dir() or self.last_attempt()):
+            return
+        (self.path / "attempts").mkdir(parents=True, exist_ok=True)
+        records.write_text(self.path / "spec.json", spec.model_dump_json(indent=1))
+        self._spec = None
 
     def spec(self) -> JobSpec:
         """As it was written: paths are relative to the store. Raises ValidationError for one of an older form."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from neo_assets.core import process
-from neo_assets.core.errors import JobFailed, MachineLacks, NeoError
+from neo_assets.core.errors import ChangedCode, JobFailed, MachineLacks, NeoError
 from neo_assets.core.jobs import Attempt, JobState
 from resources.compute.local import LocalCompute
 from resources.compute.slurm import ASK_SECONDS, SlurmCompute, _States
@@ -36,6 +36,20 @@ def test_submitting_twice_starts_once_and_both_see_the_end(compute: LocalCompute
     assert [m.event for m in compute.follow(again)] == ["note", "done"]  # whoever comes later reads everything
     assert compute.poll(compute.submit(job)) is JobState.SUCCEEDED
     assert starts(job) == 1
+
+
+def test_a_job_that_never_began_is_begun_as_it_is_asked_next(compute: LocalCompute) -> None:
+    """A process that had read other code asked for it and was refused; whoever asks with today's code is not."""
+    job = sleeper(compute)
+    stale = job.model_copy(update={"code": {**job.code, "neo_assets.core.jobs": "another"}})
+    with pytest.raises(ChangedCode, match=r"neo_assets\.core\.jobs has changed.*start it again"):
+        compute.submit(stale)
+    folder = compute.submit(job)
+    until(lambda: starts(job) == 1)
+    compute.submit(stale)  # what runs, keeps the code it was asked with
+    assert folder.spec() == job and compute.folder(job.work_fingerprint).spec() == job
+    tell(job, "end")
+    list(compute.follow(folder))
 
 
 def test_the_job_outlives_a_killed_submitter(compute: LocalCompute) -> None:
