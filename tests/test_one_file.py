@@ -28,7 +28,7 @@ from pydantic import Field
 
 from neo_assets.core import records
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.stage import Claim, Step, StepInput
+from neo_assets.core.stage import Claim, Need, Step, StepInput
 from neo_assets.core.steps import Decision, run_step
 from neo_assets.core.store import Check
 
@@ -58,7 +58,8 @@ def _decide(settings, documents, shard):
     return decision
 
 
-STEP = Step("long enough", drop_short, settings=LongEnough, claims=[Claim("long", "Nothing short is left.")])
+STEP = Step("long enough", drop_short, settings=LongEnough, claims=[Claim("long", "Nothing short is left.")],
+            needs=[Need("json", "all"), Need("no_such_module", "toys")])
 '''
 
 SOURCE = '''
@@ -237,7 +238,10 @@ def test_one_file_and_one_line_make_a_step_that_everything_knows(tree: Path) -> 
     assert [row["stage"] for row in fate][-2:] == ["exact_dedup/en", "long_enough/en"]
     assert fate[-1]["rule"] == "too_short_for_us" and fate[-1]["threshold"] == 1000
     assert any(row["stage"] == "long_enough/en" and row["rule"] == "too_short_for_us" for row in neo("funnel"))
-    assert "long_enough/en" in neo("plan")[0]["artifacts"]
+    (planned, *_) = neo("plan")
+    assert "long_enough/en" in planned["artifacts"]  # type: ignore[operator]
+    needed = "long_enough/en: the module no_such_module; pip install -e '.[toys]' brings it"
+    assert [told for told in planned["not_here"] if "module" in told] == [needed]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ What ``STEP`` says is no part of the module's identity (``syntax.py``): a claim 
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -29,6 +29,18 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=BaseModel)
 S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Need:
+    """A module that is installed with an extra of this package, not with the package itself."""
+
+    module: str
+    extra: str
+
+    @property
+    def here(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class Stage(Generic[C]):
     after: Sequence[str] = ()  # what has to be there first, though it is not read
     resources: Sequence[str] = ()  # Dagster resources that making it needs
     pool: str | None = None  # concurrency pool that an instance may limit
+    needs: Sequence[Need] = ()  # what it imports only while it works; `neo plan` says what of it is not installed
     room: str = ""  # the package that tells it; filled in by build.py
 
     @property
@@ -135,6 +148,7 @@ class Step:
     parts: Mapping[str, str] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
     """Besides the two that every step makes: rows balance, and something is left."""
+    needs: Sequence[Need] = ()
 
     def stage(self, recipe: Recipe, name: str, lang: str) -> Stage[StepInput[object]]:
         """The step's artifact in one language."""
@@ -149,6 +163,7 @@ class Step:
             claims=[ROWS_BALANCE, LANGUAGE_NOT_EMPTY, *self.claims],
             label=self.label,
             parts=self.parts,
+            needs=self.needs,
             room=str(module_of_step(name)).split(".")[1],
         )
 

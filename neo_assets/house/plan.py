@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +14,7 @@ from neo_assets.clean.lists import missing_lists
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.scalars import real
+from neo_assets.core.stage import Need, Stage
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted, spoken
@@ -53,13 +56,14 @@ def plan(
         }
         for name in names
     ]
+    told = _stages(recipe)
+    artifacts, lacking = list(told), not_here(recipe, told.values())
     if as_json:
-        show([{**p, "artifacts": _artifacts(recipe), "not_here": not_here(recipe)} for p in plans], as_json=True)
+        show([{**p, "artifacts": artifacts, "not_here": lacking} for p in plans], as_json=True)
         return
-    artifacts = _artifacts(recipe)
     print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(artifacts), 'artifact')}, in order:")
     print(textwrap.fill(", ".join(artifacts), 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
-    for problem in not_here(recipe):
+    for problem in lacking:
         print(f"\nnot here yet: {problem}")
     for entry in plans:
         print()
@@ -78,9 +82,7 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
     """
     import yaml
 
-    from neo_assets.build import stages
-
-    store, compute, told = Store(store_root()), open_compute(recipe.compute, store_root()), stages(recipe)
+    store, compute, told = Store(store_root()), open_compute(recipe.compute, store_root()), _stages(recipe)
     for name in names:
         entry = told[f"pretraining/{name}"]
         inputs = {read: store.head(recipe.name, read) for read in entry.reads}
@@ -94,18 +96,27 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
         print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in objects), end="")
 
 
-def not_here(recipe: Recipe) -> list[str]:
-    """Folders, files and lists that the recipe names and that are not on this machine."""
+def not_here(recipe: Recipe, told: Iterable[Stage[Any]]) -> list[str]:
+    """Folders, files, lists and packages that the recipe asks for and that are not on this machine."""
     baseline = recipe.evaluation.baseline
     lacks = (
         [f"evaluation.baseline.path: there is no folder {baseline.path}"]
         if baseline and not Path(baseline.path).expanduser().is_dir()
         else []
     )
+    lacking: dict[Need, list[str]] = defaultdict(list)
+    for stage in told:
+        for need in stage.needs:
+            if not need.here:
+                lacking[need].append(stage.name)
+    lacks += [
+        f"{', '.join(names)}: the module {need.module}; pip install -e '.[{need.extra}]' brings it"
+        for need, names in lacking.items()
+    ]
     return [*missing_places(recipe.sources), *missing_lists(recipe.clean), *lacks]
 
 
-def _artifacts(recipe: Recipe) -> list[str]:
-    from neo_assets.build import stages
+def _stages(recipe: Recipe) -> dict[str, Stage[Any]]:
+    from neo_assets.build import stages  # every room, which `neo plan --help` should not wait for
 
-    return list(stages(recipe))
+    return stages(recipe)
