@@ -87,30 +87,22 @@ def write_report(
         scores(inputs),
         generated_samples(inputs),
     ]
-    digest = digest_json(
-        {
-            "inputs": {name: a.fingerprint for name, a in inputs.items()},
-            "recipe": recipe_text,
-            "template": config.template_digest,
-        }
-    )
-    page = render(
-        TEMPLATE,
-        STYLE,
-        {
-            "name": config.name,
-            "description": config.description,
-            "newest": max((a.manifest.created_at for a in inputs.values()), default="none"),
-            "headline": _headline(inputs),
-            "parts": parts,
-            "artifacts": [
-                _Entry(Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, _checks(a))
-                for a in inputs.values()
-            ],
-            "recipe_text": recipe_text,
-            "digest": digest,
-        },
-    )
+    fingerprints = {name: a.fingerprint for name, a in inputs.items()}
+    digest = digest_json({"inputs": fingerprints, "recipe": recipe_text, "template": config.template_digest})
+    values = {
+        "name": config.name,
+        "description": config.description,
+        "newest": max((a.manifest.created_at for a in inputs.values()), default="none"),
+        "headline": _headline(inputs),
+        "parts": parts,
+        "artifacts": [
+            _Entry(Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, _checks(a))
+            for a in inputs.values()
+        ],
+        "recipe_text": recipe_text,
+        "digest": digest,
+    }
+    page = render(TEMPLATE, STYLE, values)
     out.write_text("report.html", page)
     outside = loads(page)
     blocks = sum(len(part.blocks) for part in parts)

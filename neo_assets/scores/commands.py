@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of
 from neo_assets.evaluate.rows import ScoreRow, columns
+
+if TYPE_CHECKING:
+    from neo_assets.scores.paired import Difference
 
 SHOWN = (
     "run", "step", "checkpoint", "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance",
@@ -125,15 +128,25 @@ def compare(
     for task, scored in sides[0].items():
         folders = [f"eval_scores/{side[task]['run']}/{side[task]['fingerprint']}/{task}.items.jsonl" for side in sides]
         pairs.append((scored, paired(read_items(store, folders[0]), read_items(store, folders[1]))))
-    rows: list[Row] = []
-    for (scored, d), p in zip(pairs, holm([d.p for _, d in pairs]), strict=True):
-        verdict = (
-            "no difference found"
-            if p >= alpha
-            else "B is worse"
-            if d.worse(scored["higher_is_better"]) > 0
-            else "B is better"
+    rows = _judged(pairs, holm([difference.p for _, difference in pairs]), alpha)
+    show(rows, as_json)
+    if not as_json:
+        told: dict[str, int] = defaultdict(int)
+        for row in rows:
+            told[str(row["verdict"])] += 1
+        print(
+            f"\nA {a}, B {b}: {', '.join(f'{verdict} on {n}' for verdict, n in told.items())}. Paired by item; p"
+            f" corrected for {counted(len(rows), 'task')} (Holm); from..to: 95 %."
         )
+    if fail_if_worse and any(row["verdict"] == "B is worse" for row in rows):
+        raise typer.Exit(1)
+
+
+def _judged(pairs: Sequence[tuple[ScoreRow, Difference]], corrected: Sequence[float], alpha: float) -> list[Row]:
+    """A row a task: both models, their difference, and what may be said of it at the corrected p."""
+    rows: list[Row] = []
+    for (scored, d), p in zip(pairs, corrected, strict=True):
+        side = "worse" if d.worse(scored["higher_is_better"]) > 0 else "better"
         rows.append(
             {
                 "task": scored["task"],
@@ -147,17 +160,7 @@ def compare(
                 "items": d.n,
                 "only A": d.only_a,
                 "only B": d.only_b,
-                "verdict": verdict,
+                "verdict": "no difference found" if p >= alpha else f"B is {side}",
             }
         )
-    show(rows, as_json)
-    if not as_json:
-        told: dict[str, int] = defaultdict(int)
-        for row in rows:
-            told[str(row["verdict"])] += 1
-        print(
-            f"\nA {a}, B {b}: {', '.join(f'{verdict} on {n}' for verdict, n in told.items())}. Paired by item; p"
-            f" corrected for {counted(len(rows), 'task')} (Holm); from..to: 95 %."
-        )
-    if fail_if_worse and any(row["verdict"] == "B is worse" for row in rows):
-        raise typer.Exit(1)
+    return rows
