@@ -74,8 +74,8 @@ def thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[Point], int]
 def curves(
     title: str, lines: Sequence[Line], x_title: str = "", *, chance: float | None = None, marks: bool = False
 ) -> Spec:
-    """Lines over their finite points, each in a band of its errors, with a dashed line at ``chance``; lines of one name
-    share a colour. Nothing to draw gives an empty chart.
+    """Lines over their finite points, each in a band of its errors (a whisker where it has one point), with a dashed
+    line at ``chance``; lines of one name share a colour. Nothing to draw gives an empty chart.
     """
     rows = [
         {
@@ -86,6 +86,7 @@ def curves(
             "name": line.name,
             "line": i,
             "dotted": line.dotted,
+            "alone": len(line.points) == 1,
         }
         for i, line in enumerate(lines)
         for p in line.points
@@ -103,6 +104,8 @@ def curves(
     if any(row["low"] != row["high"] for row in rows):
         band = {**shared, "y": {**up, "field": "low"}, "y2": {"field": "high"}}
         layers.append({"mark": {"type": "area", "opacity": 0.2}, "encoding": band})
+        whisker = {"type": "bar", "width": 1.2}  # a band over one point has no width
+        layers.append({"mark": whisker, "encoding": band, "transform": [{"filter": "datum.alone"}]})
     dash = {"field": "dotted", "type": "nominal", "scale": {"domain": [False, True], "range": [[1, 0], [2, 2]]}}
     line_mark = {"type": "line", "strokeWidth": 1.6, "point": {"size": 22} if marks else False}
     drawn = {**shared, "y": {**up, "field": "y"}, "strokeDash": {**dash, "legend": None}}

@@ -121,7 +121,9 @@ def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
 def since_the_first(rows: Sequence[Score]) -> str:
     """How a score moved from the first checkpoint evaluated to the last, in words."""
     first, last = rows[0], rows[-1]
-    moved = "fell" if last.value < first.value else "rose" if last.value > first.value else "stayed"
+    if first is last:
+        return f"{last.task} is {number(last.value)} at step {last.step:,}, the only checkpoint asked"
+    moved = "fell" if last.value < first.value else "rose" if last.value > first.value else "stayed the same"
     return (
         f"{last.task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step"
         f" {last.step:,}"

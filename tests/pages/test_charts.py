@@ -34,7 +34,7 @@ def texts(drawn: str) -> list[str]:
 
 
 def paths(drawn: str, mark: str) -> list[str]:
-    (group,) = re.findall(rf'<g class="mark-{mark} role-mark[^"]*"[^>]*>(.*?)</g>', drawn) or [""]
+    (group,) = re.findall(rf'<g class="mark-{mark} role-mark[^"]*"[^>/]*>(.*?)</g>', drawn) or [""]
     return re.findall(r' d="([^"]*)"', group)
 
 
@@ -52,6 +52,14 @@ def test_chance_errors_and_more_than_one_line_are_seen() -> None:
     drawn = svg(curves("t", [Line(RISING, "main"), Line(RISING, "decay", dotted=True)], chance=0.25, marks=True))
     assert "mark-area" in drawn and "chance 0.25" in texts(drawn) and "mark-symbol" in drawn
     assert {"main", "decay"} <= set(texts(drawn)) and 'stroke-dasharray="2,2"' in drawn
+
+
+def test_one_point_shows_its_error_too() -> None:
+    one = svg(curves("t", [Line(RISING[:1])], marks=True))
+    assert "-0.05" in one.replace("−", "-") and "mark-rect" in one
+    (whisker,) = paths(one, "rect")
+    assert float(re.findall(r"v([0-9.]+)", whisker)[0]) > 100  # as high as the chart, which holds nothing else
+    assert paths(svg(curves("t", [Line(RISING)])), "rect") == []
 
 
 @pytest.mark.parametrize(
