@@ -108,7 +108,7 @@ def group(room: str) -> str:
 def build_definitions(recipe: Recipe) -> dg.Definitions:
     """Everything Dagster shows and runs for one recipe."""
     told = stages(recipe)
-    made = [asset_of(stage, recipe, group(stage.room)) for stage in told.values()]
+    made = [asset_of(stage, recipe, group(stage.shown_in or stage.room)) for stage in told.values()]
     by_step = list(evaluate.partitioned(recipe, exported_in=group("pretrain"), scored_in=group("evaluate")))
     external = list(pretrain.checkpoints(recipe, group("pretrain")))
     reevaluate = dg.define_asset_job(

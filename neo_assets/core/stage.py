@@ -85,6 +85,7 @@ class Stage(Generic[C]):
     pool: str | None = None  # concurrency pool that an instance may limit
     needs: Sequence[Need] = ()  # what it imports only while it works; `neo plan` says what of it is not installed
     room: str = ""  # the package that tells it; filled in by build.py
+    shown_in: str = ""  # the room whose group of the asset graph it stands in, where that is another
 
     @property
     def kind(self) -> str:

@@ -59,6 +59,7 @@ def stages(recipe: Recipe, before: Sequence[Stage[Any]]) -> Iterator[Stage[Any]]
         reads=[stage.name for stage in before if stage.room not in MODEL_ROOMS],
         kinds=["json"],
         resources=["ledger"],
+        shown_in="corpus",  # where the documents end: seen in the report's group, its edges would cross all others
     )
     yield FactoryReport(
         "factory_report",
