@@ -246,8 +246,12 @@ class JobFolder:
         (self.path / what).touch()
 
     def clear_marks(self) -> None:
-        for name in ("cancelled", "paused", "stop"):
+        """Lift a cancellation and a pause. A request to stop stays: what is ending may not have read it yet."""
+        for name in ("cancelled", "paused"):
             (self.path / name).unlink(missing_ok=True)
+
+    def withdraw_stop(self) -> None:
+        (self.path / "stop").unlink(missing_ok=True)
 
     # ------------------------------------------------ messages
 

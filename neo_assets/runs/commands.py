@@ -161,6 +161,7 @@ def pause(job: JobArgument) -> None:
     state = compute.pause(folder)
     if state is JobState.SUCCEEDED:
         folder.clear_marks()
+        folder.withdraw_stop()
     stopped = next(
         (
             f" at step {m.data['step']}"

@@ -183,6 +183,8 @@ class Compute(abc.ABC):
             ):  # ended with the scheduler's own tools, it is still that to it
                 folder.clear_marks()
                 self._next_attempt(folder)
+            else:
+                folder.withdraw_stop()
 
     def find(self, prefix: str) -> JobFolder:
         """The one job whose fingerprint starts with ``prefix``. Raises NeoError when there is none,
@@ -198,7 +200,7 @@ class Compute(abc.ABC):
         number = attempt.number + 1 if attempt else 1
         # A job whose launcher was killed may still have ranks alive: two writers must never meet.
         self._stop_last(folder)
-        (folder.path / "stop").unlink(missing_ok=True)
+        folder.withdraw_stop()
         folder.freeze()
         handle = self.start(folder, folder.spec(), number)
         folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))

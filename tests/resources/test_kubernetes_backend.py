@@ -220,14 +220,27 @@ def test_an_evicted_pod_saves_and_starts_again_in_its_job_uncounted(cluster: Kub
 
 
 @pytest.mark.parametrize("propagation", ["Background", "Foreground", "Orphan"])
-def test_a_job_deleted_by_kubectl_is_cancelled(cluster: Kubernetes, compute: Backend, propagation: str) -> None:
+def test_a_job_deleted_by_kubectl_is_cancelled(
+    cluster: Kubernetes, compute: Backend, propagation: str, monkeypatch: Patch
+) -> None:
     job = sleeper(compute, attempts=3)
     folder = running(compute, job)
     cluster.delete("jobs", object_name(job.work_fingerprint), propagation)
     with pytest.raises(JobFailed, match="was cancelled"):
         list(compute.follow(folder))
     assert starts(job) == 1
-    compute.resume(folder)  # what the deleted Job left behind has to end first
+    ends = propagation != "Orphan"  # whose Pod hears of it when somebody resumes
+    if ends:
+        until((folder.path / "stop").exists)  # which a Pod that is ending has written for its program
+    end, asked = compute.stop, []
+
+    def stop(fingerprint: str, handle: dict[str, str | int] | None) -> None:
+        asked.append((folder.path / "stop").exists())
+        end(fingerprint, handle)
+
+    monkeypatch.setattr(compute, "stop", stop)
+    compute.resume(folder)  # what the deleted Job left behind has to save and end first
+    assert asked == [ends]
     until(lambda: starts(job) == 2)
     assert cluster.most == 1
     compute.cancel(folder)
