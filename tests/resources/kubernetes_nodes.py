@@ -299,6 +299,7 @@ class Kubernetes(ApiServer):
                 env=environment,
                 cwd="/",
                 start_new_session=True,
+                preexec_fn=_hears_signals,
             )
         return Container(process, uid, now())
 
@@ -352,3 +353,8 @@ def _processes(uid: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def _hears_signals() -> None:
+    """As container runtimes start a process: a shell cannot trap what was ignored where it was started."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
