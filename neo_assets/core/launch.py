@@ -11,6 +11,7 @@ import atexit
 import importlib
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def main() -> None:
         os._exit(code)
 
     atexit.register(leave)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # as Dagster leaves it where it was started with `&`
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         code = launch(Path(sys.argv[1]))
     except SystemExit as reason:

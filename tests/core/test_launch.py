@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -46,6 +47,13 @@ def test_it_ends_with_the_code_and_what_was_to_be_done(body: str, code: int, sai
         [sys.executable, "-c", ENDS.format(body=body)], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done
+
+
+def test_a_job_of_a_process_that_ignores_sigterm_can_be_ended() -> None:
+    body = "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(5); return 0"
+    ignoring = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport os; os.execv(sys.executable, "
+    command = f"{ignoring}[sys.executable, '-c', {ENDS.format(body=body)!r}])"
+    assert subprocess.run([sys.executable, "-c", command], check=False, timeout=60).returncode == -signal.SIGTERM
 
 
 def test_nothing_is_taken_apart() -> None:
