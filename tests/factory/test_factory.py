@@ -432,7 +432,7 @@ def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(
         "main_b",
         "--because",
         "a spike",
-        "ranks_per_node=1",
+        "ranks_per_node=2",
         **extra,
     )
     assert done.returncode == 0, done.stderr

@@ -54,12 +54,18 @@ def write_shards(folder: Path, tokens: int = 20_000, documents: int = 60) -> Pat
 
 
 def small_run(**changes: object) -> Run:
-    """The `ci` recipe's run, ``STEPS`` steps long, a checkpoint every ``EVERY``."""
+    """The `ci` recipe's run on two ranks, ``STEPS`` steps long, a checkpoint every ``EVERY``."""
     run = load("ci").runs["main"]
     schedule = run.schedule.model_copy(update={"decay_steps": STEPS})
     return Run.model_validate(
         run.model_copy(
-            update={"steps": STEPS, "checkpoint_every": EVERY, "early_checkpoints": 0, "schedule": schedule}
+            update={
+                "ranks_per_node": 2,
+                "steps": STEPS,
+                "checkpoint_every": EVERY,
+                "early_checkpoints": 0,
+                "schedule": schedule,
+            }
         ).model_dump()
         | changes
     )
