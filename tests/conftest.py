@@ -20,7 +20,9 @@ PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 
 COSTLY = ("slurm", "postgres")
 """Servers that one process of a run starts for all tests that ask for them."""
-LONGEST = ("factory", *COSTLY, "tests/training", "tests/runs", "tests/resources")
+RESTARTED = ("test_reboot", "test_watched", "test_interrupted")
+"""Files of the factory's tests that mostly wait for daemons: they have a factory of their own, in another process."""
+LONGEST = ("factory", "factory restarted", *COSTLY, "tests/training", "tests/runs", "tests/resources")
 """What takes longest, or waits most, is begun first, so that no process is left with it at the end."""
 
 
@@ -28,7 +30,7 @@ LONGEST = ("factory", *COSTLY, "tests/training", "tests/runs", "tests/resources"
 def group_of(file: str) -> str:
     """What a test file shares with others that one process has to run with it: the factory, or a server."""
     if file.startswith("tests/factory/"):
-        return "factory"
+        return "factory restarted" if Path(file).stem in RESTARTED else "factory"
     text = Path(__file__).parent.parent.joinpath(file).read_text(encoding="utf-8")
     return next((server for server in COSTLY if re.search(rf"\b{server}: ", text)), file)
 
