@@ -299,7 +299,7 @@ class Kubernetes(ApiServer):
                 env=environment,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=_hears_signals,
+                preexec_fn=hears_signals,
             )
         return Container(process, uid, now())
 
@@ -355,6 +355,6 @@ def _processes(uid: str) -> list[int]:
     return found
 
 
-def _hears_signals() -> None:
+def hears_signals() -> None:
     """As container runtimes start a process: a shell cannot trap what was ignored where it was started."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

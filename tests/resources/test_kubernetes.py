@@ -16,6 +16,7 @@ from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe.model import Compute as Settings
 from resources.compute.kubernetes_manifests import ATTEMPT, LABEL, manifests
+from tests.resources.kubernetes_nodes import hears_signals
 
 SETTINGS = Settings(
     backend="kubernetes",
@@ -113,7 +114,9 @@ def first_process(folder: Path, program: str, index: int = 0) -> int:
         "HOSTNAME": "pod",
         "PYTHONPATH": "image",
     }
-    return subprocess.run(command, env=environment, cwd="/", timeout=20, check=False).returncode
+    return subprocess.run(
+        command, env=environment, cwd="/", timeout=20, check=False, preexec_fn=hears_signals
+    ).returncode
 
 
 @pytest.mark.parametrize(
