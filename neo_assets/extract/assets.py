@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.stage import ROWS_BALANCE, Stage
+from neo_assets.core.stage import ROWS_BALANCE, Need, Stage
 from neo_assets.extract.documents import DocumentsInput, make_documents
-from neo_assets.extract.page_text import extract_pages
+from neo_assets.extract.page_text import WHOLE_BLOCKS, extract_pages
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
@@ -20,8 +20,9 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
                 extract_pages,
                 recipe.extract,
                 reads=[before],
-                claims=[ROWS_BALANCE],
+                claims=[ROWS_BALANCE, WHOLE_BLOCKS],
                 label="with main text",
+                needs=[Need("trafilatura", "trafilatura")] if recipe.extract.extractor == "trafilatura" else [],
             )
             before = f"page_text/{name}"
         config = DocumentsInput(

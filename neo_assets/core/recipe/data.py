@@ -113,6 +113,8 @@ read here.
 class Extract(Section):
     """HTML to text."""
 
+    extractor: Literal["blocks", "resiliparse", "trafilatura"] = Field(description="what finds a page's main content")
+    keep_above: Share = Field(description="blocks: one is kept that is content with a probability above this")
     min_chars: int = Field(ge=0, description="shorter main text counts as none")
     max_html_bytes: int = Field(ge=1, description="longer pages are dropped unread")
     max_bad_share: Share = Field(description="the stage fails when more than this share of a source cannot be read")
