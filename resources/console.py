@@ -5,6 +5,7 @@ Dagster's own console prints some fifteen lines a step; they stay in the event l
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -35,8 +36,15 @@ class TerseFormatter(logging.Formatter):
             error = event.step_failure_data.error
             while error and error.cause:
                 error = error.cause
-            return f"{clock}  {step:<24} FAILED: {error.message.strip() if error else event.message}"
+            return f"{clock}  {step:<24} FAILED: {_told(error) if error else event.message}"
         return f"{clock}  {_ENDINGS.get(kind, kind)}: {event.message}"
+
+
+def _told(error: Any) -> str:
+    """What an error says; of one that nobody meant for a reader (a ``KeyError``), with the last place of ours."""
+    said = error.message.strip()
+    places = re.findall(r'File ".*?((?:neo_assets|resources|training)/[^"]+)", line (\d+)', "\n".join(error.stack))
+    return said if "neo_assets.core.errors." in said or not places else f"{said} ({places[-1][0]}:{places[-1][1]})"
 
 
 EVENT_SECONDS = 600.0

@@ -330,3 +330,68 @@ def test_what_such_a_kind_does_not_take_is_named_with_its_place(tree: Path, line
     (tree / "recipes" / "wrong.yaml").write_text(f"extends: kinds\n{line}\n")
     done = run(tree, "-m", "neo_assets.cli", "plan", recipe="wrong")
     assert done.returncode == 2 and said in done.stderr and "wrong.yaml:2" in done.stderr, done.stderr
+
+
+def test_a_step_whose_file_cannot_be_read_is_named_with_its_line(tree: Path) -> None:
+    (tree / "neo_assets" / "quality" / "broken.py").write_text(
+        '"""Mine."""\n\nclass Mine(Section):\n    pass\n\nSTEP = 1\n'
+    )
+    (tree / "recipes" / "wrong.yaml").write_text("extends: mine\nsteps:\n  en: [clean_docs, exact_dedup, broken]\n")
+    done = run(tree, "-m", "neo_assets.cli", "plan", recipe="wrong")
+    assert done.returncode == 2 and "wrong.yaml:3" in done.stderr, done.stderr
+    assert "broken.py:3: NameError: name 'Section' is not defined" in done.stderr and "Traceback" not in done.stderr
+
+
+GERMAN = """
+extends: mine
+languages: [en, de]
+steps: {de: [clean_docs, exact_dedup]}
+"""
+
+
+def test_another_language_is_asked_for_file_by_file_and_then_measured(tree: Path) -> None:
+    """The walk of docs/howto.md: every gap is one line, and the English signals serve."""
+    data, rules = tree / "neo_assets/core/recipe/data.py", tree / "neo_assets/clean/assets.py"
+    recipe = tree / "recipes" / "german.yaml"
+    kept = data.read_text(), rules.read_text()
+
+    def planned(text: str) -> subprocess.CompletedProcess[str]:
+        recipe.write_text(text)
+        return run(tree, "-m", "neo_assets.cli", "plan", "--json", recipe="german")
+
+    try:
+        assert "for which there are no rules (docs/howto.md" in planned(GERMAN).stderr
+        data.write_text(
+            kept[0].replace(
+                "    zh: CleanChinese | None = None\n",
+                "    zh: CleanChinese | None = None\n    de: CleanEnglish | None = None\n",
+            )
+        )
+        assert "clean.de is not there" in planned(GERMAN).stderr
+        english = json.loads(
+            run(
+                tree, "-c", "from neo_assets.core.recipe import load; print(load('laptop').clean.en.model_dump_json())"
+            ).stdout
+        )
+        english["bad_words"] = {"path": "lists/no_such_list.txt"}
+        text = GERMAN + f"clean: {json.dumps({'de': english})}\n"
+        assert "evaluation.heldout.min_context_chars has no 'de'" in planned(text).stderr
+        lengths = {
+            name: {"de": 40}
+            for name in ("min_context_chars", "max_context_chars", "min_choice_chars", "max_choice_chars")
+        }
+        text += f"evaluation: {json.dumps({'heldout': lengths})}\n"
+        done = planned(text)
+        assert "no function applies the rules of language 'de'" in done.stderr and "Traceback" not in done.stderr
+        rules.write_text(kept[1].replace('"zh": clean_chinese}', '"zh": clean_chinese, "de": clean_english}'))
+        done = planned(text)
+        assert done.returncode == 0, done.stderr
+        assert any("clean.de.bad_words" in line for line in json.loads(done.stdout)[0]["not_here"])
+    finally:
+        data.write_text(kept[0])
+        rules.write_text(kept[1])
+    from neo_assets.clean.signals import names
+
+    assert names("de") == (*names("de")[:2], *names("en")[-len(names("de")) + 2 :]) and "ccnet_bucket" not in names(
+        "de"
+    )

@@ -9,6 +9,7 @@ from neo_assets.clean.clean_docs import clean_chinese, clean_english
 from neo_assets.clean.lists import ListInput, list_input, url_list_input
 from neo_assets.clean.redpajama import redpajama_input
 from neo_assets.clean.signals import LanguageSignals, SignalsInput, measure_signals
+from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import LANGUAGE_NOT_EMPTY, ROWS_BALANCE, Stage
 from neo_assets.core.store import Outcome
@@ -33,7 +34,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         reads = [f"{stage}/{name}" for name in recipe.sources for stage in ("documents", "signals")]
         yield Stage(
             f"clean_docs/{lang}",
-            RULES[lang],
+            _rules_of(lang),
             getattr(recipe.clean, lang),
             reads=reads,
             # Only this language's part of an input counts: new Chinese pages do not touch English artifacts.
@@ -43,13 +44,23 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         )
 
 
+def _rules_of(lang: str) -> Callable[..., Outcome]:
+    if lang not in RULES:
+        raise BadInput(
+            f"no function applies the rules of language '{lang}': RULES in neo_assets/clean/assets.py (docs/howto.md, A"
+            " language)"
+        )
+    return RULES[lang]
+
+
 def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
-    if lang == "en" and recipe.clean.en:
+    if lang != "zh":
+        settings = getattr(recipe.clean, lang)
         return LanguageSignals(
-            stop_words=list_input(recipe.clean.en.stop_words),
-            bad_words=list_input(recipe.clean.en.bad_words),
+            stop_words=list_input(settings.stop_words),
+            bad_words=list_input(settings.bad_words),
             segment_words=False,
-            faithful_to_release=recipe.clean.en.faithful_to_release,
+            faithful_to_release=settings.faithful_to_release,
         )
     assert recipe.clean.zh
     zh = recipe.clean.zh

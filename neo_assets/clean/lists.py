@@ -53,8 +53,7 @@ def missing_lists(clean: Clean) -> list[str]:
     """Word lists that a recipe names and that are not on this machine, in words."""
     named = [
         (f"clean.{lang}.{field}", getattr(section, field))
-        for lang, section in (("en", clean.en), ("zh", clean.zh))
-        if section
+        for lang, section in clean
         for field in ("stop_words", "bad_words")
         if hasattr(section, field)
     ]

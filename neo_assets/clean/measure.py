@@ -63,7 +63,11 @@ ENGLISH = (
     "unigram_entropy", "read_more_sentences", "hash_runs_per_word", "ellipsis_runs_per_word", "non_alphabetic",
 )  # fmt: skip
 CHINESE = ("bracketed", "hash_runs", "ellipsis_runs", "distinct_chars", "char_entropy")
-SIGNALS = {"en": (*COMMON, *ENGLISH), "zh": (*COMMON, *CHINESE)}
+
+
+def signals_of(lang: str) -> tuple[str, ...]:
+    """Signals that are measured of a language: Chinese ones, or those of a language with spaces between words."""
+    return (*COMMON, *(CHINESE if lang == "zh" else ENGLISH))
 
 
 @functools.cache
@@ -84,7 +88,7 @@ def lists(stop_words: Sequence[str], bad_words: Sequence[str]) -> Lists:
 
 
 def measure(texts: pa.Array | pa.ChunkedArray, lang: str, known_lists: Lists) -> Mapping[str, Column]:
-    """The signals of :data:`SIGNALS` for every text: float64 (n,) each. An empty text has zeros everywhere."""
+    """The signals of :func:`signals_of` for every text: float64 (n,) each. An empty text has zeros everywhere."""
     held, table = buffers(texts), character_table()
     n = len(held.offsets) - 1
     counts = np.zeros((n, len(COUNTS)), np.int64)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from neo_assets.clean.lists import BlockedUrls, ListInput, UrlListInput
-from neo_assets.clean.measure import SIGNALS, Column, Lists, lists, measure
+from neo_assets.clean.measure import Column, Lists, lists, measure, signals_of
 from neo_assets.clean.redpajama import NAMES as REDPAJAMA
 from neo_assets.clean.redpajama import RedPajamaInput
 from neo_assets.core import records
@@ -46,7 +46,8 @@ class SignalsInput(Section):
 
 def names(lang: str) -> tuple[str, ...]:
     """Signals of a language, as ``signals`` stores them."""
-    return ("lang_score", "blocked_url", *(["mean_word_length"] if lang == "zh" else REDPAJAMA), *SIGNALS[lang])
+    own = ["mean_word_length"] if lang == "zh" else REDPAJAMA if lang == "en" else []
+    return ("lang_score", "blocked_url", *own, *signals_of(lang))
 
 
 def schema(lang: str) -> pa.Schema:

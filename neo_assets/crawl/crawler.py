@@ -112,7 +112,7 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace) -> int:
             kept += sum(entry.row.outcome == FETCHED for entry in found)
             asked += len(batch)
             segment += 1
-            out.progress(asked, None, f"URLs, {kept:,} pages kept,")
+            out.progress(asked, None, f"URLs, {kept:,} pages kept")
         return fetcher.requests
 
 

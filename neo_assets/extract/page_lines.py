@@ -115,8 +115,9 @@ def _write(source, tag, kind, start, stop, marks, first, end, element, chosen, c
                 c = source[i]
                 if c == 32 or c == 10 or c == 9 or c == 13 or c == 12:
                     if kept:
-                        out[n] = c
-                        n += 1
+                        if n > begin or (c != 10 and c != 13):  # code begins on its first line that is not empty
+                            out[n] = c
+                            n += 1
                     else:
                         space = True
                     i += 1

@@ -46,6 +46,8 @@ PAGE_TEXT = pa.schema(
 )
 
 WHOLE_BLOCKS = Claim("whole_blocks", "Every character of a block that was chosen is in the text, counted page by page.")
+KEPT_SHARES = "share of the visible text that was kept"
+"""Table of pages by how much of what a reader sees of them is in their main text."""
 UNREADABLE = "unreadable"
 NOT_WHOLE = "not_whole"
 """Rule of a page whose text has not the characters of its chosen blocks: a defect of ours, which costs the page."""
@@ -105,7 +107,7 @@ def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspac
         rows_kept=len(kept),
         rows_dropped=len(dropped),
         numbers=numbers,
-        tables={"dropped": reasons, "share of the visible text that was kept": _distribution(shares)},
+        tables={"dropped": reasons, KEPT_SHARES: _distribution(shares)},
         checks=[
             Check(
                 name="rows_balance",

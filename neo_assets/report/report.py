@@ -19,6 +19,7 @@ from neo_assets.core.recipe.base import Section
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
 from neo_assets.core.words import amount, number, size
+from neo_assets.extract.page_text import KEPT_SHARES
 from neo_assets.pages.charts import Line, curves, drawing, thinned
 from neo_assets.pages.page import LANGUAGES, is_number, loads, render
 from neo_assets.report.fates import kept_and_dropped
@@ -198,6 +199,11 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
             [*sources.values(), *crawls.values()],
         ),
         *table("What became of every address that was asked for.", outcomes, crawls.values()),
+        *table(
+            "What was kept as main content of what a reader sees of a page: pages by share, and the median.",
+            _kept_shares(of_kind(inputs, "page_text")),
+            of_kind(inputs, "page_text").values(),
+        ),
     ]
     return Part(
         "crawled",
@@ -205,6 +211,16 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
         "Pages are kept as they came, with a log row for every address, whatever became of it.",
         blocks,
     )
+
+
+def _kept_shares(texts: Mapping[str, Artifact]) -> list[Row]:
+    rows: list[Row] = []
+    for source, made in texts.items():
+        shares = made.manifest.tables.get(KEPT_SHARES, [])
+        if shares:
+            tenths = {f"{r['from']}–{r['to']}": r["pages"] for r in shares}
+            rows.append({"source": source, **tenths, "median": made.manifest.numbers.get("kept_share_median")})
+    return rows
 
 
 def _corpus(inputs: Mapping[str, Artifact]) -> Part:

@@ -121,11 +121,12 @@ def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
 def since_the_first(rows: Sequence[Score]) -> str:
     """How a score moved from the first checkpoint evaluated to the last, in words."""
     first, last = rows[0], rows[-1]
+    task = last.task if last.main else f"{last.task}, {last.metric},"
     if first is last:
-        return f"{last.task} is {number(last.value)} at step {last.step:,}, the only checkpoint asked"
+        return f"{task} is {number(last.value)} at step {last.step:,}, the only checkpoint asked"
     moved = "fell" if last.value < first.value else "rose" if last.value > first.value else "stayed the same"
     return (
-        f"{last.task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step"
+        f"{task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step"
         f" {last.step:,}"
     )
 

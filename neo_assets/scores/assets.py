@@ -9,6 +9,7 @@ from typing import Any
 
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.evaluation import Gates
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.declare import AttendedStage, Making
@@ -104,6 +105,15 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     )
 
 
+def _gates(recipe: Recipe) -> Gates:
+    """The recipe's gates, without the tasks of languages that it does not list: nobody asks those."""
+    gates, other = recipe.evaluation.gates, recipe.of_other_languages()
+    pairs = [pair for pair in gates.parity.pairs if not other.intersection(pair)]
+    tasks = [task for task in gates.sanity.tasks if task not in other]
+    parity, sanity = gates.parity.model_copy(update={"pairs": pairs}), gates.sanity.model_copy(update={"tasks": tasks})
+    return gates.model_copy(update={"parity": parity, "sanity": sanity})
+
+
 def _comparison_input(recipe: Recipe) -> ComparisonInput:
     runs, settings = recipe.runs, recipe.evaluation
     return ComparisonInput(
@@ -115,7 +125,7 @@ def _comparison_input(recipe: Recipe) -> ComparisonInput:
         ],
         asked=list(recipe.asked()),
         suites={suite: list(recipe.asked([suite])) for suite in settings.suites},
-        gates=settings.gates,
+        gates=_gates(recipe),
         published=settings.published,
         files_digest=files_digest(settings.published),
     )

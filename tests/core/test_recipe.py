@@ -70,7 +70,7 @@ def write(tmp_path: Path, text: str, name: str = "mine") -> str:
         ("compute: {time_limit: tomorrow}\n", r"mine\.yaml:3: compute\.time_limit: .*'tomorrow' is no time of Slurm's"),
         ("owner: a\nowner: b\n", r"mine\.yaml:4: 'owner' is given twice"),
         ("description: ${NO_SUCH_VARIABLE}\n", r"mine\.yaml:3: \$\{NO_SUCH_VARIABLE\} is not set"),
-        ("languages: [en, zh, fr]\n", "language 'fr' is listed, but clean.fr is not there"),
+        ("languages: [en, zh, fr]\n", "languages lists 'fr', for which there are no rules"),
         (
             "sources:\n  handbook: {kind: crawl, seeds: [http://a.example/], allowed_domains: [a.example]}\n",
             r"mine\.yaml:4: sources\.handbook\.licence: is missing",

@@ -43,6 +43,7 @@ def whole(html: str) -> str:
         ("<dl><dt>term<dd>what it is</dl>", "term\nwhat it is"),
         ("<table><tr><th>a<th>b<tr><td> 1 <td><b>2</b></table>", "a\tb\n1\t2"),
         ("<pre>for x in y:\n    print(x)\n\n# end</pre>", "for x in y:\n    print(x)\n\n# end"),
+        ("<pre>\n\n  Sub Main\n    x\n</pre>", "  Sub Main\n    x"),
         ("<p>a</p><p>b</p>c<div>d", "a\n\nb\n\nc\n\nd"),
         ("<h1>H</h1>text<h2>I</h2>", "H\n\ntext\n\nI"),
         ("<p>x<sub>2</sub>y<sup>3</sup>z</p>", "x2y3z"),
@@ -110,7 +111,7 @@ def test_an_article_stays_whole_and_its_frame_goes(sentence: str) -> None:
     items = ["<b>甲</b>", "<code>wget</code>", "twelve words stand in this item of a list that is kept whole"]
     body = f"<p>{sentence * 3}</p><p>{sentence * 2}</p><ul>" + "".join(f"<li>{item}</li>" for item in items)
     body += f"</ul><p>{sentence * 2}</p><table><tr><th>name<th>value<tr><td>甲<td>1</table><p>{sentence * 3}</p>"
-    found = main_text(page(body), 0.4)
+    found = main_text(page(body), 0.5)
     assert found.title == "A title" and found.whole
     assert "甲\nwget\ntwelve words" in found.text and "name\tvalue\n甲\t1" in found.text
     assert found.text.count(sentence.strip()) == 10
@@ -122,7 +123,7 @@ def test_the_list_of_a_page_without_an_article_container_is_kept() -> None:
     """``<main><p>…</p><ul>…`` two levels below body, where resiliparse leaves out the whole list."""
     item = "<li>twelve words stand in this item of a list that is kept whole</li>"
     html = f"<body><main><p>{ENGLISH * 3}</p><ul>{item * 4}</ul><p>{ENGLISH * 2}</p></main></body>"
-    assert main_text(html, 0.4).text.count("twelve words") == 4
+    assert main_text(html, 0.5).text.count("twelve words") == 4
 
 
 def test_every_block_is_judged_and_judging_is_steady() -> None:
@@ -140,7 +141,7 @@ def test_every_block_is_judged_and_judging_is_steady() -> None:
 def test_every_extractor_that_a_recipe_can_name_gives_the_article(name: str) -> None:
     if name == "trafilatura":
         pytest.importorskip("trafilatura", reason="the extra [trafilatura] is not installed")
-    config = Extract(extractor=name, keep_above=0.4, min_chars=1, max_html_bytes=10**6, max_bad_share=0.1)
+    config = Extract(extractor=name, keep_above=0.5, min_chars=1, max_html_bytes=10**6, max_bad_share=0.1)
     found = extract(config, page(f"<p>{ENGLISH * 4}</p>" * 4))
     assert found.title == "A title" and ENGLISH.strip() in found.text and found.seen >= found.kept > 0
     assert "Another story" not in found.text

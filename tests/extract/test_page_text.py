@@ -15,7 +15,7 @@ from neo_assets.web.warc_files import read_segment
 
 CHINESE = "这是一个用来测试编码的页面，里面有许多汉字，读起来并不费力。" * 6
 ENGLISH = "The quick brown fox jumps over the lazy dog and then has a long rest in the shade. " * 5
-CONFIG = Extract(extractor="blocks", keep_above=0.4, min_chars=20, max_html_bytes=50_000, max_bad_share=0.5)
+CONFIG = Extract(extractor="blocks", keep_above=0.5, min_chars=20, max_html_bytes=50_000, max_bad_share=0.5)
 
 
 def page(body: str, title: str = "A title") -> bytes:

@@ -229,3 +229,13 @@ def test_a_model_no_better_than_before_training_is_not_sane_though_far_from_chan
     assert checks(
         judged({"bpb": row("bpb", "now", 2.4, higher=False, chance=8.0)}, then=start, untrained=start), gates=gates
     )["sane"].passed
+
+
+def test_gates_name_no_task_of_a_language_that_the_recipe_does_not_list() -> None:
+    from neo_assets.core.recipe import load
+    from neo_assets.scores.assets import _gates
+
+    both = load("laptop")
+    assert _gates(both) == both.evaluation.gates
+    english = both.model_copy(update={"languages": ["en"]})
+    assert _gates(english).parity.pairs == [] and _gates(english).sanity.tasks == ["bits_per_byte_en_30"]

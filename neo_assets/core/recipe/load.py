@@ -102,7 +102,12 @@ class Recipe(Section):
     def _names_agree(self) -> Recipe:
         for lang in self.languages:
             if getattr(self.clean, lang, None) is None:
-                raise ValueError(f"language '{lang}' is listed, but clean.{lang} is not there")
+                if lang in type(self.clean).model_fields:
+                    raise ValueError(f"languages lists '{lang}', but clean.{lang} is not there")
+                raise ValueError(f"languages lists '{lang}', for which there are no rules (docs/howto.md, A language)")
+            for name, given in self.evaluation.heldout:
+                if isinstance(given, dict) and lang not in given:
+                    raise ValueError(f"evaluation.heldout.{name} has no '{lang}', which is one of languages")
             steps = self.steps.get(lang, [])
             if steps[:1] != [FIRST] or len(set(steps)) < len(steps):
                 raise ValueError(f"steps.{lang} must begin with {FIRST} and name each step once; it is {steps}")
@@ -186,6 +191,13 @@ class Recipe(Section):
             if set(languages_of(task, self.evaluation) or []) <= set(self.languages):
                 out[name] = None if isinstance(entry, str) else entry
         return out
+
+    def of_other_languages(self) -> set[str]:
+        """Names of what suites would ask, were their languages among the recipe's."""
+        entries = [entry for _, entry in self.evaluation.entries(list(self.evaluation.suites))]
+        names = {(e, e) if isinstance(e, str) else (e.task, e.name) for e in entries}
+        listed = set(self.languages)
+        return {name for task, name in names if not set(languages_of(task, self.evaluation) or []) <= listed}
 
     def settings_of(self, step: str, lang: str) -> object:
         """What the recipe says of a cleaning step of a language: its section, or what its line gives."""

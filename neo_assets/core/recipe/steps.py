@@ -8,6 +8,8 @@ not, so that a recipe loads without the libraries that cleaning needs.
 from __future__ import annotations
 
 import importlib
+import traceback
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -57,7 +59,10 @@ def check_line(lang: str, place: int, name: str, given: object) -> None:
             f"{where} names {name!r}.{did_you_mean(name, SHIPPED)} Steps are {', '.join(SHIPPED)}, or a file"
             f" {name}.py with a STEP in neo_assets/{', '.join(CLEANING_ROOMS)}"
         )
-    settings: type[Section] | None = None if name == FIRST else importlib.import_module(module).STEP.settings
+    try:
+        settings: type[Section] | None = None if name == FIRST else importlib.import_module(module).STEP.settings
+    except Exception as error:  # whatever a file of somebody's own may do when it is imported
+        raise ValueError(f"{where} names {name!r}, whose file cannot be read: {_place(error)}") from error
     if settings is None:
         if given:
             raise ValueError(f"{where}.{name} takes no settings in its line")
@@ -68,3 +73,10 @@ def check_line(lang: str, place: int, name: str, given: object) -> None:
         first = error.errors()[0]
         field = ".".join(str(part) for part in (f"{where}.{name}", *first["loc"]))
         raise ValueError(f"{field}: {first['msg']}") from None
+
+
+def _place(error: Exception) -> str:
+    """What went wrong in a file, and where: its own last line, not the one here that imported it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else frames[-1][:2]
+    return f"{Path(str(file)).name}:{line}: {type(error).__name__}: {error}"
