@@ -1,8 +1,11 @@
 """Bytes of a page to text, when the page may lie about its encoding.
 
-What decodes strictly as UTF-8 is UTF-8, whatever the headers say; then the HTTP charset and the page's own declaration
-are tried, each only believed if it decodes; then the encoding is guessed from the bytes. A wrong single-byte
-declaration over another single-byte encoding is believed, because nothing in the bytes contradicts it.
+What decodes strictly as UTF-8 is UTF-8, whatever the headers say. Then what header and page declare is tried, encodings
+of several bytes first, since bytes can contradict them: a header's latin-1 gives way to a page's GBK that decodes. Such
+a declaration is believed when it nearly fits, too, with U+FFFD where it does not: a few bad bytes are no reason to read
+a Chinese page as another's. Labels mean what they mean to browsers (WHATWG Encoding): ``gb2312`` is GB18030,
+``shift_jis`` is windows-31j, ``euc-kr`` is UHC, ``big5`` is code page 950 or, where that fails, Big5-HKSCS. What
+nothing declares is guessed from the bytes. A wrong single-byte declaration over another single-byte encoding is believed.
 """
 
 from __future__ import annotations
@@ -17,11 +20,18 @@ _META_BYTES = 4096
 _NOT_BYTE_TEXT = ("iso2022", "utf-16")
 _PYTHON_NAME = {
     "gbk": "gb18030",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
     "x-mac-cyrillic": "mac-cyrillic",
     "x-user-defined": "cp1252",
     "windows-874": "cp874",
     "iso-8859-8-i": "iso-8859-8",
 }
+_WIDEST = {"big5": ("cp950", "big5hkscs")}
+"""Codecs of an encoding that Python has in parts, in the order in which they are tried."""
+_OF_SEVERAL_BYTES = ("utf-8", "gb18030", "big5", "cp932", "cp949", "euc_jp")
+NEARLY = 0.02
+"""Share of a page's characters beyond ASCII that a declared encoding may leave unread and still be believed."""
 
 
 def declared_charset(text: str) -> str | None:
@@ -48,15 +58,39 @@ def decode_html(payload: bytes, content_type: str) -> tuple[str, str]:
     # A page that could be read far enough to find "utf-16" in it is not UTF-16 (WHATWG HTML §13.2.3.2).
     if candidates[1] is not None and candidates[1].startswith("utf-16"):
         candidates[1] = "utf-8"
+    declared = [c for c in candidates if c is not None]
+    wide = [c for c in declared if c in _OF_SEVERAL_BYTES]
     # These are made of ASCII or NUL bytes, so decoding as UTF-8 proves nothing against them.
-    if not any(c is not None and c.startswith(_NOT_BYTE_TEXT) for c in candidates):
-        candidates.insert(0, "utf-8")
-    for candidate in candidates:
-        if candidate is not None and (text := _strictly(payload, candidate)) is not None:
-            return text, candidate
+    if not any(c.startswith(_NOT_BYTE_TEXT) for c in declared):
+        declared = ["utf-8", *wide, *declared]
+    for encoding in declared:
+        if encoding not in wide and encoding != "utf-8" and (nearly := _nearly(payload, wide)) is not None:
+            return nearly
+        for codec in _codecs(encoding):
+            if (text := _strictly(payload, codec)) is not None:
+                return text, codec
+    if (nearly := _nearly(payload, wide)) is not None:
+        return nearly
     guessed = _codec(detect_encoding(payload, from_html_meta=False)) or "utf-8"
-    sound = _strictly(payload, guessed)
-    return payload.decode(guessed, "replace") if sound is None else sound, guessed
+    for codec in _codecs(guessed):
+        if (text := _strictly(payload, codec)) is not None:
+            return text, codec
+    return payload.decode(_codecs(guessed)[0], "replace"), _codecs(guessed)[0]
+
+
+def _codecs(encoding: str) -> tuple[str, ...]:
+    return _WIDEST.get(encoding, (encoding,))
+
+
+def _nearly(payload: bytes, encodings: list[str]) -> tuple[str, str] | None:
+    """The page in the first of these encodings that leaves hardly anything unread."""
+    for encoding in encodings:
+        read = [(payload.decode(codec, "replace"), codec) for codec in _codecs(encoding)]
+        text, codec = min(read, key=lambda found: found[0].count("\ufffd"))
+        beyond = len(text) - len(text.encode("ascii", "ignore"))
+        if text.count("\ufffd") <= NEARLY * beyond:
+            return text, codec
+    return None
 
 
 def _strictly(payload: bytes, name: str) -> str | None:
