@@ -28,6 +28,11 @@ class _Rules:
     refused: str = ""
 
 
+def parsed_robots(payload: bytes) -> Protego:
+    """The rules of a robots.txt. A byte order mark is no part of its first line (RFC 9309 §2.3)."""
+    return Protego.parse(payload.decode("utf-8-sig", "replace"))
+
+
 class Robots:
     """What the sites of one crawl allow."""
 
@@ -99,7 +104,7 @@ class Robots:
             if not is_allowed(url, self._allowed_domains):
                 return _Rules(None)
         if answer.outcome == FETCHED:
-            parsed = Protego.parse(answer.payload.decode("utf-8", "replace"))
+            parsed = parsed_robots(answer.payload)
             self._fetcher.slow_down(host_of(origin), parsed.crawl_delay(AGENT) or 0.0)
             return _Rules(parsed)
         if answer.outcome == REDIRECT or (

@@ -5,7 +5,8 @@ of several bytes first, since bytes can contradict them: a header's latin-1 give
 a declaration is believed when it nearly fits, too, with U+FFFD where it does not: a few bad bytes are no reason to read
 a Chinese page as another's. Labels mean what they mean to browsers (WHATWG Encoding): ``gb2312`` is GB18030,
 ``shift_jis`` is windows-31j, ``euc-kr`` is UHC, ``big5`` is code page 950 or, where that fails, Big5-HKSCS. What
-nothing declares is guessed from the bytes. A wrong single-byte declaration over another single-byte encoding is believed.
+nothing declares is guessed from the bytes. A wrong single-byte declaration over another single-byte encoding is
+believed.
 """
 
 from __future__ import annotations

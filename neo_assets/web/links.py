@@ -119,7 +119,7 @@ def sitemap_entries(body: bytes) -> tuple[list[str], list[str]]:
     if body[:2] == b"\x1f\x8b":
         body = _gunzip(body)
     if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        return [line.strip() for line in body.decode("utf-8", "replace").splitlines() if line.strip()], []
+        return [line.strip() for line in body.decode("utf-8-sig", "replace").splitlines() if line.strip()], []
     # Entities stay unexpanded and nothing is loaded from elsewhere: a sitemap is a stranger's file.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True, huge_tree=False)
     try:

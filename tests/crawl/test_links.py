@@ -109,3 +109,17 @@ def test_a_page_cut_inside_a_character_keeps_its_encoding() -> None:
 def test_names_of_this_machine_are_known() -> None:
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.8.8.8", "::1", "a.localhost"]))
     assert not any(map(is_loopback, ["a.example", "10.0.0.1", "127.example"]))
+
+
+def test_a_byte_order_mark_hides_no_first_line() -> None:
+    from neo_assets.crawl.robots import parsed_robots
+
+    rules = parsed_robots(b"\xef\xbb\xbfUser-agent: *\nDisallow: /private/\n")
+    assert not rules.can_fetch("http://a.example/private/x", "anybody") and rules.can_fetch(
+        "http://a.example/", "anybody"
+    )
+    for body in (
+        b"http://a.example/1\nhttp://a.example/2\n",
+        b"<urlset><url><loc>http://a.example/1</loc></url></urlset>",
+    ):
+        assert sitemap_entries(b"\xef\xbb\xbf" + body) == sitemap_entries(body) != ([], [])
