@@ -29,7 +29,7 @@ DOCUMENTATION = (
     ("help", "help/zh-CN", "#DisplayArea", 60),
 )
 """The demo's documentation: set, folder, the element that holds a page's content, and how many pages are taken."""
-AROUND = [".docnav", ".toc", "#banner", "#title", "script", "style"]
+AROUND = [".docnav", ".toc", "#banner", "#title", ".relatedtopics", "script", "style"]
 LINES = frozenset({*BLOCKS, "br"})
 
 

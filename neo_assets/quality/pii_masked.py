@@ -80,31 +80,55 @@ def is_phone(found: str) -> bool:
     return 8 <= len(digits) <= 15 and len(set(digits)) > 2
 
 
+# A number inside something else is no number of anybody's: a decimal (3.14159265358), a hash, a price, a path, an
+# identifier (A-13812345678).
+_BEFORE = r"(?<![0-9A-Za-z_#$\u00a5\uffe5\u20ac\u00a3])(?<![0-9][.:])(?<![0-9A-Za-z][/-])"
+_AFTER = r"(?![0-9A-Za-z_])(?!\.[0-9])(?![/-][0-9A-Za-z])"
+_NO_DOMAINS = "png|jpe?g|gif|svg|webp|ico|css|js|ts|json|xml|html?|txt|service|socket|target|timer|mount|device"
+"""What stands after an at sign in names of files (icon@2x.png) and of units (getty@tty1.service), and is no domain."""
+
 KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
     (
         "email",
-        re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])", re.ASCII),
+        # git@host:path is an address of a repository, ssh://git@host one of a machine.
+        re.compile(
+            r"(?<![\w.+/-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+"
+            rf"(?!(?:{_NO_DOMAINS})(?![\w.-]))[A-Za-z]{{2,24}}(?![\w-])(?!:[\w~/])",
+            re.ASCII,
+        ),
         is_personal_email,
     ),
-    ("identity", re.compile(r"(?<![0-9A-Za-z])[1-9][0-9]{16}[0-9Xx](?![0-9A-Za-z])"), is_chinese_identity),
-    ("identity", re.compile(r"(?<![0-9-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![0-9-])"), is_social_security),
+    (
+        "identity",
+        re.compile(r"(?<![0-9A-Za-z_.-])[1-9][0-9]{16}[0-9Xx](?![0-9A-Za-z_])(?!\.[0-9])"),
+        is_chinese_identity,
+    ),
+    ("identity", re.compile(r"(?<![0-9A-Za-z_-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![0-9A-Za-z_-])"), is_social_security),
     (
         "card",
-        re.compile(r"(?<![0-9.-])(?:3[47][0-9]{13}|[3-6][0-9]{15}|[3-6][0-9]{3}(?:[ -][0-9]{4}){3})(?![0-9.-])"),
+        re.compile(
+            r"(?<![0-9A-Za-z_.-])(?:3[47][0-9]{13}|[3-6][0-9]{15}|[3-6][0-9]{3}(?:[ -][0-9]{4}){3})"
+            r"(?![0-9A-Za-z_-])(?!\.[0-9])"
+        ),
         is_card,
     ),
-    ("phone", re.compile(r"(?<![0-9+])(?:(?:\+|00)?86[- ]?)?1[3-9][0-9](?:[- ]?[0-9]{4}){2}(?![0-9])"), is_phone),
-    ("phone", re.compile(r"(?<![0-9-])(?:\(0[0-9]{2,3}\) ?|0[0-9]{2,3}[- ])[0-9]{7,8}(?![0-9-])"), is_phone),
+    (
+        "phone",
+        re.compile(_BEFORE + r"(?<!\+)(?:(?:\+|00)?86[- ]?)?1[3-9][0-9](?:[- ]?[0-9]{4}){2}" + _AFTER),
+        is_phone,
+    ),
+    ("phone", re.compile(_BEFORE + r"(?<!-)(?:\(0[0-9]{2,3}\) ?|0[0-9]{2,3}[- ])[0-9]{7,8}" + _AFTER), is_phone),
     (
         "phone",
         re.compile(
-            r"(?<![0-9+])\+[1-9][0-9]{0,2}[-. ]?(?:\([0-9]{1,4}\)[-. ]?)?[0-9]{1,4}(?:[-. ]?[0-9]{2,4}){1,4}(?![0-9])"
+            r"(?<![0-9A-Za-z_+)\]=])\+[1-9][0-9]{0,2}[-. ]?(?:\([0-9]{1,4}\)[-. ]?)?[0-9]{1,4}(?:[-. ]?[0-9]{2,4}){1,4}"
+            + _AFTER
         ),
         is_phone,
     ),
     (
         "phone",
-        re.compile(r"(?<![0-9.-])(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}-)[2-9][0-9]{2}-[0-9]{4}(?![0-9-])"),
+        re.compile(_BEFORE + r"(?<!-)(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}-)[2-9][0-9]{2}-[0-9]{4}" + _AFTER),
         is_phone,
     ),
     ("ip", re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*[0-9])", re.ASCII), is_public_address),
