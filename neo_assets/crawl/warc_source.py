@@ -24,6 +24,7 @@ from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.catalogue import input_files, refuse_changed_files
 from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.web.http_body import TooLong, decoded_body
 from neo_assets.web.links import BadUrl, canonical
 from neo_assets.web.warc_files import Response, SegmentWriter
 
@@ -32,8 +33,6 @@ SOFTWARE = "NeoFoundry"
 _HTML = ("text/html", "application/xhtml+xml")
 _STARTS = {b"\x1f\x8b": b"\x1f\x8b\x08", b"\x28\xb5": b"\x28\xb5\x2f\xfd", b"\x04\x22": b"\x04\x22\x4d\x18"}
 _PLAIN_START = b"WARC/1."
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +140,9 @@ def _responses(path: Path, limit: int) -> Iterator[Response | _Damage]:
                         yield _Damage(good, "a record without Content-Length")
                 return
             except OSError as error:
-                yield _Damage(good, str(error))
                 start = data.find(mark, good + 1)
+                lost = "" if start >= 0 else f"; the {len(data) - good:,} bytes from here on were not read"
+                yield _Damage(good, f"{error}{lost}")
 
 
 def _response(record: WarcRecord, offset: int, limit: int) -> Response | _Damage:
@@ -161,11 +161,13 @@ def _response(record: WarcRecord, offset: int, limit: int) -> Response | _Damage
         address = canonical(url.strip("<>"))
     except BadUrl as error:
         return _Damage(offset, f"WARC-Target-URI {url[:200]!r} {error}")
-    record.parse_http(auto_decode="all")
+    record.parse_http(auto_decode="none")
     status = record.http_headers.status_code if record.is_http_parsed else None
     if status is None:
         return _Damage(offset, f"{address} holds no HTTP response")
-    if (payload := _read_at_most(record, limit)) is None:
+    try:
+        payload = decoded_body(record.reader.read(), record.http_headers.to_tuples(), limit)
+    except TooLong:
         return _Damage(offset, f"the body of {address} inflates to more than {limit:,} bytes (max_record_bytes)")
     return Response(
         url=address,
@@ -175,15 +177,3 @@ def _response(record: WarcRecord, offset: int, limit: int) -> Response | _Damage
         fetched_at=record.record_date.strftime("%Y-%m-%dT%H:%M:%SZ"),
         truncated="WARC-Truncated" in record.headers,
     )
-
-
-def _read_at_most(record: WarcRecord, limit: int) -> bytes | None:
-    """The body of a response, decoded as its headers say; None where it is longer, however short it is in the file."""
-    parts: list[bytes] = []
-    left = limit
-    while chunk := record.reader.read(min(left + 1, _CHUNK)):
-        left -= len(chunk)
-        if left < 0:
-            return None
-        parts.append(chunk)
-    return b"".join(parts)

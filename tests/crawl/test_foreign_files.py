@@ -243,3 +243,27 @@ def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path)
     (tmp_path / "a.csv").write_text("text\nx")
     with pytest.raises(BadInput, match=r"a\.csv"):
         read_documents(tmp_path, "a.csv")
+
+
+def test_bodies_that_contradict_their_headers_are_read(tmp_path: Path) -> None:
+    body = html("as the crawler had decoded it")
+    kinds = {
+        "plain-chunked": ok(body, b"Transfer-Encoding: chunked\r\n"),
+        "plain-gzip": ok(body, b"Content-Encoding: gzip\r\n"),
+        "x-gzip": ok(gzip.compress(body), b"Content-Encoding: x-gzip\r\n"),
+        "twice": ok(gzip.compress(gzip.compress(body)), b"Content-Encoding: gzip, gzip\r\n"),
+        "unknown": ok(body, b"Content-Encoding: of-tomorrow\r\n"),
+    }
+    (tmp_path / "a.warc").write_bytes(plain(*(record(f"http://a.example/{n}", http) for n, http in kinds.items())))
+    _, log, pages = read_warcs(tmp_path, "a.warc")
+    assert pages == {f"http://a.example/{name}": body for name in kinds}
+    assert {row.outcome for row in log} == {"fetched"}
+
+
+def test_what_is_not_read_of_a_file_in_one_gzip_stream_is_told(tmp_path: Path) -> None:
+    records = [plain(r) for r in good()]
+    records[1] = records[1].replace(b"WARC/1.1", b"WORC/1.1").replace(b"WARC/1.0", b"WORC/1.0")
+    (tmp_path / "a.warc.gz").write_bytes(gzip.compress(b"".join(records)))
+    _, log, pages = read_warcs(tmp_path, "a.warc.gz")
+    told = [row.reason for row in log if row.outcome == "malformed_record"]
+    assert len(pages) == len(records) - 1 or any("bytes from here on were not read" in reason for reason in told), told
