@@ -45,7 +45,11 @@ PAGE_TEXT = pa.schema(
     ]
 )
 
-WHOLE_BLOCKS = Claim("whole_blocks", "Every character of a block that was chosen is in the text, counted page by page.")
+WHOLE_BLOCKS = Claim(
+    "whole_blocks",
+    "Every character of a block that was chosen is in the text, counted page by page (a warning; the page is dropped).",
+    blocking=False,
+)
 KEPT_SHARES = "share of the visible text that was kept"
 """Table of pages by how much of what a reader sees of them is in their main text."""
 UNREADABLE = "unreadable"
