@@ -76,7 +76,6 @@ def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(
     compute = LocalCompute(factory.folder / "store")
     known = {p.name for p in (compute.root / "jobs").iterdir()}
 
-    daemon = start(environment, log)
     for _ in range(2):
         asked = factory.run(
             "dagster",
@@ -91,6 +90,7 @@ def test_after_a_reboot_in_an_evaluation_everything_comes_to_its_end(
             **extra,
         )
         assert asked.returncode == 0, asked.stderr[-2000:]
+    daemon = start(environment, log)  # not before: the first might have ended when the second is asked for
 
     with dg.DagsterInstance.from_config(extra["DAGSTER_HOME"]) as instance:
 
