@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -185,19 +186,17 @@ class Recipe(Section):
 
         The value says how many items are asked, where not all.
         """
-        out: dict[str, First | None] = {}
-        for _, entry in self.evaluation.entries(suites):
-            task, name = (entry, entry) if isinstance(entry, str) else (entry.task, entry.name)
-            if set(languages_of(task, self.evaluation) or []) <= set(self.languages):
-                out[name] = None if isinstance(entry, str) else entry
-        return out
+        return {name: first for name, first, listed in self._entries(suites) if listed}
 
     def of_other_languages(self) -> set[str]:
         """Names of what suites would ask, were their languages among the recipe's."""
-        entries = [entry for _, entry in self.evaluation.entries(list(self.evaluation.suites))]
-        names = {(e, e) if isinstance(e, str) else (e.task, e.name) for e in entries}
-        listed = set(self.languages)
-        return {name for task, name in names if not set(languages_of(task, self.evaluation) or []) <= listed}
+        return {name for name, _, listed in self._entries(list(self.evaluation.suites)) if not listed}
+
+    def _entries(self, suites: list[str] | None) -> Iterator[tuple[str, First | None, bool]]:
+        """(name of the scores, how many items where not all, whether its languages are the recipe's)."""
+        for _, entry in self.evaluation.entries(suites):
+            task, name, first = (entry, entry, None) if isinstance(entry, str) else (entry.task, entry.name, entry)
+            yield name, first, set(languages_of(task, self.evaluation) or []) <= set(self.languages)
 
     def settings_of(self, step: str, lang: str) -> object:
         """What the recipe says of a cleaning step of a language: its section, or what its line gives."""
