@@ -12,6 +12,7 @@ believed.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
@@ -60,23 +61,16 @@ def decode_html(payload: bytes, content_type: str) -> tuple[str, str]:
     if candidates[1] is not None and candidates[1].startswith("utf-16"):
         candidates[1] = "utf-8"
     declared = [c for c in candidates if c is not None]
+    # These are made of ASCII or NUL bytes, so that decoding as UTF-8 proves nothing against them.
+    escaped = [c for c in declared if c.startswith(_NOT_BYTE_TEXT)]
     wide = [c for c in declared if c in _OF_SEVERAL_BYTES]
-    # These are made of ASCII or NUL bytes, so decoding as UTF-8 proves nothing against them.
-    if not any(c.startswith(_NOT_BYTE_TEXT) for c in declared):
-        declared = ["utf-8", *wide, *declared]
-    for encoding in declared:
-        if encoding not in wide and encoding != "utf-8" and (nearly := _nearly(payload, wide)) is not None:
-            return nearly
-        for codec in _codecs(encoding):
-            if (text := _strictly(payload, codec)) is not None:
-                return text, codec
-    if (nearly := _nearly(payload, wide)) is not None:
-        return nearly
+    narrow = [c for c in declared if c not in (*escaped, *wide)]
+    read = _strictly(payload, [*(escaped or ["utf-8"]), *wide]) or _nearly(payload, wide) or _strictly(payload, narrow)
+    if read is not None:
+        return read
     guessed = _codec(detect_encoding(payload, from_html_meta=False)) or "utf-8"
-    for codec in _codecs(guessed):
-        if (text := _strictly(payload, codec)) is not None:
-            return text, codec
-    return payload.decode(_codecs(guessed)[0], "replace"), _codecs(guessed)[0]
+    codec = _codecs(guessed)[0]
+    return _strictly(payload, [guessed]) or (payload.decode(codec, "replace"), codec)
 
 
 def _codecs(encoding: str) -> tuple[str, ...]:
@@ -94,12 +88,13 @@ def _nearly(payload: bytes, encodings: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def _strictly(payload: bytes, name: str) -> str | None:
-    try:
-        # Not final: a page cut at its size limit may end inside a character.
-        return codecs.getincrementaldecoder(name)("strict").decode(payload)
-    except UnicodeDecodeError:
-        return None
+def _strictly(payload: bytes, encodings: list[str]) -> tuple[str, str] | None:
+    """The page in the first of these encodings that reads all of it."""
+    for codec in (codec for encoding in encodings for codec in _codecs(encoding)):
+        with contextlib.suppress(UnicodeDecodeError):
+            # Not final: a page cut at its size limit may end inside a character.
+            return codecs.getincrementaldecoder(codec)("strict").decode(payload), codec
+    return None
 
 
 def _codec(label: str | None) -> str | None:

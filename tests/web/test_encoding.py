@@ -66,6 +66,12 @@ def test_a_few_bad_bytes_do_not_make_a_page_another_s(text: str, codec: str, lab
     assert name == codec and read.count(text) >= 18 and 1 <= read.count("\ufffd") <= 2
 
 
+def test_escapes_are_no_proof_of_utf_8() -> None:
+    text = "ここには漢字とかながあります。"
+    read, name = decode_html(page(text, "utf-8").encode("iso2022_jp"), "text/html; charset=iso-2022-jp")
+    assert text in read and name.startswith("iso2022")
+
+
 def test_a_declaration_that_fits_nowhere_is_not_believed() -> None:
     assert MAINLAND in decode_html(page(MAINLAND).encode("gb18030"), "text/html; charset=utf-8")[0]
     assert FRENCH in decode_html(page(FRENCH).encode("cp1252"), "text/html; charset=utf-8")[0]
