@@ -18,6 +18,7 @@ import zstandard
 
 GZIP, ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
 _PIECE = 1 << 20
 
 
@@ -57,7 +58,7 @@ def joined_chunks(body: bytes) -> bytes:
         at = found.end() + size
         if at >= len(body):
             return b"".join(out)
-        end = re.compile(rb"\r?\n").match(body, at)
+        end = _LINE_END.match(body, at)
         if end is None:
             break  # no chunk ends here: the size was the beginning of a plain body, or the chunks are damaged
         at = end.end()
