@@ -24,6 +24,7 @@ from typing import TypedDict
 from markupsafe import Markup
 
 from neo_assets.pages import page as pages
+from neo_assets.pages.charts import COLOURS
 
 FOLDER = Path(__file__).with_name("page")
 TEMPLATE, STYLE = FOLDER / "scores.html.j2", FOLDER / "scores.css"
@@ -134,6 +135,8 @@ def render(page: ScorePage) -> str:
         "comparators": columnar(page.comparators, list(Comparator.__annotations__)),
         "generations": columnar(page.generations, list(Generation.__annotations__)),
         "suites": {suite: list(tasks) for suite, tasks in page.suites.items()},
+        "languages": pages.LANGUAGES,
+        "colours": COLOURS,
     }
     values = {
         "title": page.title,

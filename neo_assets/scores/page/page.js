@@ -6,8 +6,7 @@ const ROWS = decoded(DATA.rows);
 const COMPARATORS = decoded(DATA.comparators);
 const GENERATIONS = decoded(DATA.generations);
 const RUNS = [...new Set([...ROWS, ...GENERATIONS].map((row) => row.run))];
-const LANGUAGES = { en: "English", zh: "Chinese 中文" };
-const COLOURS = ["#2f7fa8", "#d0762b", "#4b9a62", "#b4528c", "#8468c9", "#a98a1f", "#c64f4a", "#3aa39b"];
+const { languages: LANGUAGES, colours: COLOURS } = DATA;
 const FIRST = { suite: "", lang: "", runs: [], task: "", subset: "", metrics: "", others: true, all: false, prompt: 0, left: "", right: "" };
 const state = { ...FIRST };
 
