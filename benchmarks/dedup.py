@@ -50,7 +50,8 @@ def main() -> None:
                 np.zeros(len(some) + 1, np.int64),  # noqa: B023
                 np.zeros(len(some), np.int64),  # noqa: B023
             )
-            substring_kernels.without_repeats(held.data, held.offsets, 50, marks, 0, out, offsets, removed)  # noqa: B023
+            data, starts = held.data, held.offsets  # noqa: B023
+            substring_kernels.without_repeats(data, starts, 50, marks, 0, out, offsets, removed)
             string_array(out, offsets)
             return repeats / max(1, len(found[0]))
 

@@ -76,7 +76,8 @@ def main() -> None:
 
         def run() -> Counter[str]:
             found: Counter[str] = Counter()
-            for i in np.flatnonzero(pc.match_substring_regex(array, _WORTH_A_LOOK).to_numpy(zero_copy_only=False)):  # noqa: B023
+            worth_a_look = pc.match_substring_regex(array, _WORTH_A_LOOK)  # noqa: B023
+            for i in np.flatnonzero(worth_a_look.to_numpy(zero_copy_only=False)):
                 found += masked(pages[i], signs)[1]  # noqa: B023
             return found
 

@@ -177,9 +177,11 @@ def after(page: Page, change: str, section: str) -> float:
             """([change, id]) => new Promise((done) => {
               const section = document.getElementById(id), began = performance.now();
               new Function(change)();
-              const look = () => section.getAttribute("aria-busy") === "false" ? requestAnimationFrame(() => setTimeout(() => done(performance.now() - began))) : setTimeout(look, 1);
+              const painted = () => setTimeout(() => done(performance.now() - began));
+              const drawn = () => section.getAttribute("aria-busy") === "false";
+              const look = () => drawn() ? requestAnimationFrame(painted) : setTimeout(look, 1);
               look();
-            })""",  # noqa: E501
+            })""",
             [change, section],
         )
     )

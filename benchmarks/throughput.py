@@ -2,8 +2,8 @@
 Face's Trainer.
 
 ``python -m benchmarks.throughput [PAIRS] [STEPS] [RANKS]``: the same model, tokens and batch in each, in turns (ours,
-bare, Trainer, ours, …), one process after another. ``python -m torch.distributed.run --standalone --nproc-per-node=2 -m
-benchmarks.throughput shares``: what of a step's time goes to data, metrics and checkpoints. Ours is the real job:
+bare, Trainer, ours, …), one process after another. ``python -m torch.distributed.run --standalone --nproc-per-node=2
+-m benchmarks.throughput shares``: what of a step's time goes to data, metrics and checkpoints. Ours is the real job:
 torchrun, DeepSpeed, metrics, checkpoints, from its first step to its last commit. The others time their steps alone and
 save nothing.
 """

@@ -38,11 +38,14 @@ REAL = 20
 
 PARTITIONS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { id
   partitionKeysByDimension { name partitionKeys }
-  assetPartitionStatuses { ... on DefaultPartitionStatuses { materializedPartitions failedPartitions unmaterializedPartitions materializingPartitions } } } } }"""  # noqa: E501
-EVENTS = """query($key: AssetKeyInput!, $limit: Int!, $partitions: [String!]) { assetOrError(assetKey: $key) { ... on Asset { id
-  assetMaterializations(limit: $limit, partitions: $partitions) { runId timestamp partition metadataEntries { label __typename
+  assetPartitionStatuses { ... on DefaultPartitionStatuses {
+    materializedPartitions failedPartitions unmaterializedPartitions materializingPartitions } } } } }"""
+EVENTS = """query($key: AssetKeyInput!, $limit: Int!, $partitions: [String!]) {
+  assetOrError(assetKey: $key) { ... on Asset { id
+  assetMaterializations(limit: $limit, partitions: $partitions) {
+    runId timestamp partition metadataEntries { label __typename
     ... on FloatMetadataEntry { floatValue } ... on IntMetadataEntry { intValue } ... on TextMetadataEntry { text }
-    ... on TableMetadataEntry { table { records schema { columns { name type } } } } } } } } }"""  # noqa: E501
+    ... on TableMetadataEntry { table { records schema { columns { name type } } } } } } } } }"""
 GRAPH = (
     "{ assetNodes { id assetKey { path } groupName hasMaterializePermission partitionStats { numMaterialized"
     " numPartitions numFailed } assetChecksOrError { ... on AssetChecks { checks { name } } } } }"
