@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from neo_assets.core.errors import NeoError
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def whole(value: object) -> int:
@@ -14,6 +20,6 @@ def whole(value: object) -> int:
 
 def real(value: object) -> float:
     """The number that a record holds. Raises NeoError where it holds something else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         return float(value)
     raise NeoError(f"a number is expected here, not {value!r}")

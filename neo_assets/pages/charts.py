@@ -166,9 +166,9 @@ def svg(chart: Mapping[str, object], background: str | None = None) -> str:
     return str(vl_convert.vegalite_to_svg(whole))
 
 
-def drawing(chart: Mapping[str, object], label: str) -> Markup:
-    """The chart as part of a page, in the page's colours; ``label`` is read out where it cannot be seen."""
-    return Markup('<div class="chart" role="img" aria-label="{}">{}</div>').format(label, Markup(svg(chart)))
+def drawing(chart: Mapping[str, object]) -> Markup:
+    """The chart as part of a page, in the page's colours; its title is read out where it cannot be seen."""
+    return Markup('<div class="chart" role="img" aria-label="{}">{}</div>').format(chart["title"], Markup(svg(chart)))
 
 
 def write_picture(chart: Mapping[str, object], file: Path) -> None:

@@ -74,10 +74,6 @@ def clean(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
-def is_number(value: Scalar) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def is_web_address(url: str) -> bool:
     """Whether a URL may be a link: a crawled ``javascript:`` address may not."""
     return url.startswith(("http://", "https://"))

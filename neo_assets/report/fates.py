@@ -8,10 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from neo_assets.core.records import DROPPED, EDITED
+from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
-from neo_assets.pages.page import LANGUAGES, is_number
+from neo_assets.pages.page import LANGUAGES
 from neo_assets.report.funnel import Dropped, Gathered, kinds_by_source
-from neo_assets.report.page import Bar, Block, Examples, Funnel, Funnels, Part, of_kind, refs, table
+from neo_assets.report.page import Bar, Block, Examples, FunnelBars, Funnels, Part, of_kind, refs, table
 
 
 def kept_and_dropped(gathered: Gathered) -> Part:
@@ -36,7 +37,7 @@ def _funnels(inputs: Mapping[str, Artifact], labels: Mapping[str, str]) -> list[
     by_source = kinds_by_source(labels)
     languages = set(of_kind(inputs, "clean_docs"))
     trunk = [name for name in made if name.partition("/")[0] in by_source]
-    funnels = [Funnel("All sources", _trunk(inputs, trunk, labels))] if trunk else []
+    funnels = [FunnelBars("All sources", _trunk(inputs, trunk, labels))] if trunk else []
     used = [inputs[name] for name in trunk]
     for lang in sorted(languages):
         steps = [name for name in made if name not in trunk and name.partition("/")[2] == lang]
@@ -49,7 +50,7 @@ def _funnels(inputs: Mapping[str, Artifact], labels: Mapping[str, str]) -> list[
         if pool is not None and is_number(count := pool.manifest.numbers.get(f"documents_{lang}")):
             bars.append(Bar("to train on", bars[-1].kept, int(count or 0)))
             used.append(pool)
-        funnels.append(Funnel(LANGUAGES.get(lang, lang), bars))
+        funnels.append(FunnelBars(LANGUAGES.get(lang, lang), bars))
     if not funnels:
         return []
     caption = (

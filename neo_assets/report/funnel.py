@@ -19,10 +19,10 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.manifest import Manifest
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.records import PART
-from neo_assets.core.scalars import real
+from neo_assets.core.scalars import is_number, real
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
 from neo_assets.core.words import number
-from neo_assets.pages.page import clean, is_number
+from neo_assets.pages.page import clean
 from neo_assets.report.page import Example
 from resources.texts import rows_of
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
+from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
 from neo_assets.pages import page
-from neo_assets.pages.page import is_number
 
 TEMPLATE, STYLE = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.css")
 FILES = (TEMPLATE, STYLE, *page.FILES)
@@ -86,7 +86,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Funnel:
+class FunnelBars:
     """What each stage kept and dropped, all on the scale of the largest."""
 
     title: str
@@ -100,7 +100,7 @@ class Funnel:
 @dataclass(frozen=True)
 class Funnels:
     caption: str
-    funnels: Sequence[Funnel]
+    funnels: Sequence[FunnelBars]
     refs: tuple[Ref, ...]
     kind: ClassVar[str] = "funnels"
 

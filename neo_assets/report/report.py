@@ -16,12 +16,12 @@ from pydantic import Field
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.scalars import real, whole
+from neo_assets.core.scalars import is_number, real, whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
 from neo_assets.core.words import amount, number, size
 from neo_assets.extract.page_text import KEPT_SHARES
 from neo_assets.pages.charts import Line, curves, drawing, thinned
-from neo_assets.pages.page import LANGUAGES, is_number, loads, render
+from neo_assets.pages.page import LANGUAGES, loads, render
 from neo_assets.report.fates import kept_and_dropped
 from neo_assets.report.funnel import read_funnel
 from neo_assets.report.page import (
@@ -338,5 +338,5 @@ def _curves(run: Artifact) -> Figure:
     ):
         if metrics[column] and len(metrics[column]) == len(metrics["step"]):
             points, block = thinned(metrics["step"], metrics[column])
-            drawings.append(drawing(curves(title, [Line(points)], "step"), title))
+            drawings.append(drawing(curves(title, [Line(points)], "step")))
     return Figure("Every step of the run." if block == 1 else f"Means over {block} steps each.", drawings, refs([run]))

@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
 from neo_assets.core.words import number
 from neo_assets.pages.charts import Line, Point, curves, drawing
-from neo_assets.pages.page import LANGUAGES, is_number
+from neo_assets.pages.page import LANGUAGES
 from neo_assets.report.page import Block, Figure, Part, Samples, Text, refs, table
 
 DIFFERS = 2.0
@@ -194,7 +195,7 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
             better = "higher is better" if rows[0].higher_is_better else "lower is better"
             title = f"{task}, {metric} ({better})"
             chart = curves(title, [Line(points)], "tokens this run was trained on", chance=rows[-1].chance, marks=True)
-            blocks.append(Figure("The band: one standard error either way.", [drawing(chart, title)], refs([artifact])))
+            blocks.append(Figure("The band: one standard error either way.", [drawing(chart)], refs([artifact])))
             listed: list[Row] = [
                 {"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance}
                 for r in rows

@@ -74,7 +74,7 @@ def test_ticks_are_round_and_short(values: list[float], told: str) -> None:
 def test_what_is_written_on_a_chart_is_text() -> None:
     cells = [Cell(HOSTILE, HOSTILE, 1.0, 0.5)]
     for chart in (curves(HOSTILE, [Line(RISING, HOSTILE), Line(RISING, "b")], HOSTILE), heat_map(cells, HOSTILE)):
-        drawn = drawing(chart, HOSTILE)
+        drawn = drawing(chart)
         assert "<script" not in drawn and "&lt;script&gt;" in drawn and "${datum.y}" in drawn
         assert not loads(str(drawn))
 
