@@ -8,8 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.extract.measure import f1, precision_recall
-from benchmarks.extract.pages import documentation, pages
-from benchmarks.extract.train import both, samples_of
+from benchmarks.extract.pages import documentation, held_back, pages
+from benchmarks.extract.train import SECOND, features, of_unseen_sites, samples_of
 from neo_assets.core.recipe import load
 from neo_assets.crawl.commands import demo_folder
 from neo_assets.extract.extractors import EXTRACTORS
@@ -20,24 +20,26 @@ Scores = dict[str, list[tuple[float, float]]]
 
 def main(copies: Path) -> None:
     samples = samples_of([*pages(copies), *documentation(demo_folder())])
+    golds = [*(s.gold for s in samples), *held_back(copies)]
     config = load("laptop").extract
     rows: dict[str, tuple[Scores, float]] = {}
     for name, extract in EXTRACTORS.items():
         scores: Scores = defaultdict(list)
         seconds = 0.0
         try:
-            extract(config, samples[0].gold.html)
+            extract(config, golds[0].html)
         except ImportError:
             print(f"NOT COMPARED: {name} is not installed")
             continue
-        for s in samples:
+        for gold in golds:
             began = time.process_time()
-            text = extract(config, s.gold.html).text
+            text = extract(config, gold.html).text
             seconds += time.process_time() - began
-            scores[s.gold.set].append(precision_recall(text, s.gold.gold))
-        rows[name + (", sites it was fitted on" if name == "blocks" else "")] = scores, 1000 * seconds / len(samples)
+            scores[gold.set].append(precision_recall(text, gold.gold))
+        fitted = ", sites it was fitted on (but for what is held back)" if name == "blocks" else ""
+        rows[name + fitted] = scores, 1000 * seconds / len(golds)
     unseen: Scores = defaultdict(list)
-    for s, p in zip(samples, both(samples)[2], strict=True):
+    for s, p in zip(samples, of_unseen_sites(samples, features(samples)[1], SECOND), strict=True):
         text = text_of(s.page, s.blocks, p > config.keep_above)
         unseen[s.gold.set].append(precision_recall(text, s.gold.gold))
     rows["blocks, sites it has not seen"] = unseen, float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -17,7 +18,7 @@ from neo_assets.web.encoding import decode_html
 from neo_assets.web.flat_page import BLOCKS
 
 ANNOTATIONS = Path(__file__).with_name("annotations.jsonl")
-READABILITY = "mozilla/readability"
+READABILITY, HELD_BACK = "mozilla/readability", "scrapinghub/article-extraction-benchmark"
 UNSEEN = frozenset({"script", "style", "noscript", "template", "head", "title", "textarea", "select", "svg", "iframe"})
 UNSEEN |= {"object", "button"}
 DOCUMENTATION = (
@@ -67,6 +68,16 @@ def documentation(data: Path) -> Iterator[GoldPage]:
             gold = annotated(html, {"include": [element], "exclude": AROUND})
             if gold:
                 yield GoldPage(set_, set_, folder[-5:-3], str(file.relative_to(data)), html, gold)
+
+
+def held_back(copies: Path) -> Iterator[GoldPage]:
+    """English articles of a public benchmark that nothing is fitted or tuned on; its texts leave headlines out."""
+    truth = _file(copies, HELD_BACK, "ground-truth.json")
+    for name, said in json.loads(truth or b"{}").items():
+        payload = _file(copies, HELD_BACK, f"html/{name}.html.gz")
+        if payload is not None:
+            html = decode_html(gzip.decompress(payload), "text/html; charset=utf-8")[0]
+            yield GoldPage("held back", name, "en", name, html, said["articleBody"])
 
 
 def annotated(html: str, said: dict[str, Any]) -> str:

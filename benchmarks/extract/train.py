@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.extract.pages import GoldPage, documentation, pages
 from neo_assets.crawl.commands import demo_folder
-from neo_assets.extract.main_content import FORESTS, with_context
-from neo_assets.extract.page_blocks import Blocks, blocks_of
+from neo_assets.extract.block_features import FEATURES, Floats, features_of
+from neo_assets.extract.main_content import CONTEXTS, FORESTS, with_context
+from neo_assets.extract.page_blocks import WEIGHT, Blocks, blocks_of
 from neo_assets.extract.page_lines import text_of
 from neo_assets.web.flat_page import FlatPage, flat_page
 
@@ -49,7 +50,7 @@ class Sample:
     @property
     def weights(self) -> Probabilities:
         """Long blocks count more; pages alike, but for those of one documentation, which are many of one kind."""
-        weight = np.sqrt(self.blocks.counts[:, 0]) + 1
+        weight = np.sqrt(self.blocks.counts[:, WEIGHT]) + 1
         return np.asarray((OF_ONE_KIND if self.gold.set in ("handbook", "help") else 100.0) * weight / weight.sum())
 
 
@@ -72,34 +73,29 @@ def _bare(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def fitted(samples: Sequence[Sample], features: Sequence[NDArray[np.float32]], how: dict[str, Any]) -> Any:
+def fitted(samples: Sequence[Sample], given: Sequence[Floats], how: dict[str, Any]) -> Any:
     model = HistGradientBoostingClassifier(**how)
     weights = np.concatenate([s.weights for s in samples])
-    return model.fit(np.concatenate(features), np.concatenate([s.content for s in samples]), sample_weight=weights)
+    return model.fit(np.concatenate(given), np.concatenate([s.content for s in samples]), sample_weight=weights)
 
 
-def of_unseen_sites(
-    samples: Sequence[Sample], features: Sequence[NDArray[np.float32]], how: dict[str, Any]
-) -> list[Probabilities]:
+def of_unseen_sites(samples: Sequence[Sample], given: Sequence[Floats], how: dict[str, Any]) -> list[Probabilities]:
     """What forests say of pages whose sites they were not fitted on."""
     said: list[Probabilities] = [np.zeros(0)] * len(samples)
     for fold in range(FOLDS):
         seen = [i for i, s in enumerate(samples) if s.fold != fold]
-        model = fitted([samples[i] for i in seen], [features[i] for i in seen], how)
+        model = fitted([samples[i] for i in seen], [given[i] for i in seen], how)
         for i, s in enumerate(samples):
-            if s.fold == fold and len(features[i]):
-                said[i] = model.predict_proba(features[i])[:, 1]
+            if s.fold == fold:
+                said[i] = model.predict_proba(given[i])[:, 1]
     return said
 
 
-def both(
-    samples: Sequence[Sample], judge: Callable[..., list[Probabilities]] = of_unseen_sites
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], list[Probabilities]]:
-    """(features of the first forest, of the second, what the second says of unseen sites)."""
-    one = [s.blocks.features for s in samples]
-    said = judge(samples, one, FIRST)
-    two = [with_context(s.page, s.blocks, p) for s, p in zip(samples, said, strict=True)]
-    return one, two, judge(samples, two, SECOND)
+def features(samples: Sequence[Sample]) -> tuple[list[Floats], list[Floats]]:
+    """Features of both forests; those of the second hold what the first says of sites it has not seen."""
+    alone = [features_of(s.page, s.blocks) for s in samples]
+    judged = of_unseen_sites(samples, alone, FIRST)
+    return alone, [with_context(s.page, s.blocks, x, p) for s, x, p in zip(samples, alone, judged, strict=True)]
 
 
 def arrays(model: Any, name: str) -> dict[str, NDArray[Any]]:
@@ -126,9 +122,10 @@ def samples_of(found: Iterable[GoldPage]) -> list[Sample]:
 
 def main(copies: Path) -> None:
     samples = samples_of([*pages(copies), *documentation(demo_folder())])
-    one, two, _ = both(samples)
+    one, two = features(samples)
     first, second = fitted(samples, one, FIRST), fitted(samples, two, SECOND)
-    np.savez_compressed(FORESTS, **arrays(first, "first"), **arrays(second, "second"))
+    counted = {"features": np.array(FEATURES), "contexts": np.array(CONTEXTS)}
+    np.savez_compressed(FORESTS, **arrays(first, "first"), **arrays(second, "second"), **counted)
     print(f"{FORESTS}: {FORESTS.stat().st_size:,} bytes, from {len(samples)} pages")
 
 

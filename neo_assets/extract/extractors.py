@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
@@ -50,9 +49,7 @@ def by_trafilatura(_: Extract, html: str) -> MainText:
 
 def _as_it_is(text: str, html: str) -> MainText:
     page = flat_page(html)
-    blocks = blocks_of(page)
-    kept = len("".join(text.split()))
-    return MainText(page.title, text, kept, characters(page, blocks, np.ones(len(blocks.first), np.bool_)))
+    return MainText(page.title, text, len("".join(text.split())), characters(page, blocks_of(page)))
 
 
 EXTRACTORS: Mapping[str, Callable[[Extract, str], MainText]] = {

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neo_assets.core.compiled import kernel
-from neo_assets.extract.page_blocks import Blocks, Floats, blocks_of
+from neo_assets.core.errors import NeoError
+from neo_assets.extract.block_features import FEATURES, Floats, features_of
+from neo_assets.extract.page_blocks import WEIGHT, Blocks, blocks_of
 from neo_assets.extract.page_lines import characters, text_of
 from neo_assets.web.flat_page import FlatPage, flat_page
 
@@ -49,8 +51,12 @@ class Forest:
 
 @functools.cache
 def forests() -> tuple[Forest, Forest]:
+    """Both forests. Raises NeoError where they were fitted on other features than are counted now."""
     with np.load(FORESTS, allow_pickle=False) as kept:
         one, two = ({name: kept[f"{n}_{name}"] for name in Forest.__annotations__} for n in ("first", "second"))
+        fitted_on = (*kept["features"].tolist(), int(kept["contexts"]))
+    if fitted_on != (*FEATURES, CONTEXTS):
+        raise NeoError(f"{FORESTS.name} was fitted on other features: run python -m benchmarks.extract.train")
     return Forest(**one | {"base": float(one["base"])}), Forest(**two | {"base": float(two["base"])})
 
 
@@ -66,9 +72,9 @@ class MainText:
     seen: int
 
     @property
-    def whole(self) -> bool:
-        """Whether every character of what was chosen is in the text, and nothing else."""
-        return len("".join(self.text.split())) == self.kept
+    def written(self) -> int:
+        """Characters of the text that are no white space; as many as were ``kept``, or one was lost or made up."""
+        return len("".join(self.text.split()))
 
 
 def main_text(html: str, keep_above: float) -> MainText:
@@ -76,9 +82,9 @@ def main_text(html: str, keep_above: float) -> MainText:
     page = flat_page(html)
     blocks = blocks_of(page)
     chosen = probabilities(page, blocks) > keep_above
-    everything = np.ones(len(chosen), np.bool_)
-    kept, seen = (characters(page, blocks, some) for some in (chosen, everything))
-    return MainText(page.title, text_of(page, blocks, chosen), kept, seen)
+    return MainText(
+        page.title, text_of(page, blocks, chosen), characters(page, blocks, chosen), characters(page, blocks)
+    )
 
 
 def probabilities(page: FlatPage, blocks: Blocks) -> NDArray[np.float64]:
@@ -86,16 +92,14 @@ def probabilities(page: FlatPage, blocks: Blocks) -> NDArray[np.float64]:
     if not len(blocks.first):
         return np.zeros(0)
     first, second = forests()
-    judged = first.judge(blocks.features)
-    return second.judge(with_context(page, blocks, judged))
+    alone = features_of(page, blocks)
+    return second.judge(with_context(page, blocks, alone, first.judge(alone)))
 
 
-def with_context(page: FlatPage, blocks: Blocks, judged: NDArray[np.float64]) -> Floats:
+def with_context(page: FlatPage, blocks: Blocks, alone: Floats, judged: NDArray[np.float64]) -> Floats:
     """Features of the second forest: those of the first, and what it said of each block and of its surroundings."""
-    low = np.searchsorted(blocks.first, page.first)
-    high = np.searchsorted(blocks.first, page.end)
-    context = _context(blocks.counts[:, 0] + 0.5, judged, low, high, page.parent, blocks.element, CONTEXTS)
-    return np.hstack([blocks.features, context])
+    weight = blocks.counts[:, WEIGHT] + 0.5
+    return np.hstack([alone, _context(weight, judged, blocks.low, blocks.high, page.parent, blocks.element, CONTEXTS)])
 
 
 @kernel

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from resiliparse.parse.encoding import detect_mime
 
 from neo_assets.core.errors import BadInput
@@ -81,9 +80,13 @@ def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspac
         input_bytes=total_bytes(segments),
     )
     texts = [_text_file(out.path, s) for s in segments]
-    kept = [
-        Verdict(str(i), stage) for path in texts for i in read_table(path, columns=["doc_id"])["doc_id"].to_pylist()
-    ]
+    kept: list[Verdict] = []
+    characters, shares = 0, []
+    for path in texts:  # one at a time: a crawl is larger than memory
+        made = read_table(path, columns=["doc_id", "text", "kept_share"])
+        kept += [Verdict(str(i), stage) for i in made["doc_id"].to_pylist()]
+        characters += int(pc.sum(pc.utf8_length(made["text"])).as_py() or 0)
+        shares += made["kept_share"].to_pylist()
     dropped = [Verdict(**row) for s in segments for row in rows(read_table(_dropped_file(out.path, s), VERDICT))]  # type: ignore[arg-type]
     out.write("verdicts.parquet", verdict_table([*kept, *dropped]))
     seen = crawl.manifest.rows_kept or 0
@@ -98,11 +101,8 @@ def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspac
     reasons: list[Row] = [
         {"rule": rule, "documents": sum(v.rule == rule for v in dropped)} for rule in sorted({v.rule for v in dropped})
     ]
-    made = pa.concat_tables([read_table(path, columns=["text", "kept_share"]) for path in texts]) if texts else None
-    chars = int(pc.sum(pc.utf8_length(made["text"])).as_py() or 0) if made else 0
-    shares = made["kept_share"].to_numpy() if made else np.zeros(0)
-    numbers: dict[str, Scalar] = {"pages": len(kept), "characters": chars, "unreadable_share": round(share, 4)}
-    if len(shares):
+    numbers: dict[str, Scalar] = {"pages": len(kept), "characters": characters, "unreadable_share": round(share, 4)}
+    if shares:
         numbers["kept_share_median"] = round(float(np.median(shares)), 4)
     balanced = seen == len(kept) + len(dropped)
     return Outcome(
@@ -128,7 +128,7 @@ def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspac
     )
 
 
-def _distribution(shares: NDArray[np.float64]) -> list[Row]:
+def _distribution(shares: Sequence[float]) -> list[Row]:
     """How many pages kept how much of what a reader sees of them."""
     counts = np.histogram(shares, 10, (0.0, 1.0))[0]
     return [{"from": i / 10, "to": (i + 1) / 10, "pages": int(n)} for i, n in enumerate(counts)]
@@ -171,8 +171,7 @@ def _pages(config: Extract, stage: str, segment: Path) -> Iterator[dict[str, obj
         except _Unreadable as error:
             yield Verdict(doc_id, stage, DROPPED, UNREADABLE, detail=f"{page.url}: {error}")
             continue
-        if config.extractor == "blocks" and not found.whole:
-            written = len("".join(found.text.split()))
+        if (written := found.written) != found.kept:
             yield Verdict(doc_id, stage, DROPPED, NOT_WHOLE, written, found.kept, detail=page.url)
             continue
         text = storable("\n".join(line.rstrip() for line in found.text.split("\n")).strip())

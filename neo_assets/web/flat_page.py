@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from selectolax.lexbor import LexborHTMLParser
 
 from neo_assets.core.compiled import kernel
+from neo_assets.text.text_kernels import decode
 
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -44,12 +45,12 @@ TAGS = tuple(dict.fromkeys((*VOID, *RAW, *UNSEEN, *BLOCKS, *OTHERS)))
 TAG = {name: i + 1 for i, name in enumerate(TAGS)}
 """Number of a tag; 0 is any other."""
 
-_IS_VOID, _IS_RAW, _IS_UNSEEN, _IS_BLOCK = 1, 2, 4, 8
+_VOID, _RAW, _UNSEEN, _BLOCK = 1, 2, 4, 8
 _KIND = np.zeros(len(TAGS) + 1, np.uint8)
-for _names, _bit in ((VOID, _IS_VOID), (RAW, _IS_RAW | _IS_UNSEEN), (UNSEEN, _IS_UNSEEN), (BLOCKS, _IS_BLOCK)):
+for _names, _bit in ((VOID, _VOID), (RAW, _RAW | _UNSEEN), (UNSEEN, _UNSEEN), (BLOCKS, _BLOCK)):
     for _name in _names:
         _KIND[TAG[_name]] |= _bit
-BLOCK_LEVEL = (_KIND & _IS_BLOCK) > 0
+BLOCK_LEVEL = (_KIND & _BLOCK) > 0
 
 # ------------------------------------------------------------------ words of class, id and role
 
@@ -108,10 +109,14 @@ WORDS = {
 GROUPS = tuple(WORDS)
 
 
+HASH_SEED, HASH_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+"""FNV-1a's, of words and of what blocks show."""
+
+
 def _hash(word: bytes) -> int:
-    value = 0xCBF29CE484222325
+    value = int(HASH_SEED)
     for byte in word:
-        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+        value = ((value ^ byte) * int(HASH_PRIME)) & 0xFFFFFFFFFFFFFFFF
     return value
 
 
@@ -129,7 +134,7 @@ for _i, _group in enumerate(GROUPS):
         _bits[_word] = _bits.get(_word, 0) | 1 << _i
 _TAG_HASH, _TAG_OF = _table(dict(TAG))
 _WORD_HASH, _WORD_BITS = _table(_bits)
-_BR, _HR, _A, _TD, _TH, _PRE, _LI = (TAG[n] for n in ("br", "hr", "a", "td", "th", "pre", "li"))
+_BR, _HR, _A, _TD, _TH, _PRE = (TAG[n] for n in ("br", "hr", "a", "td", "th", "pre"))
 
 TEXT, BREAK, CELL, BOUNDARY = 0, 1, 2, 3
 """What a run is: a range of text, a line break, the beginning of a table's cell, the beginning or end of a block."""
@@ -171,35 +176,58 @@ def flat_page(html: str) -> FlatPage:
 
 # ------------------------------------------------------------------ reading
 
+_LESS, _MORE, _AND, _BLANK, _BANG, _SLASH, _EQUALS, _QUOTE, _DASH, _SEMICOLON = (ord(c) for c in '<>& !/="-;')
+_SMALL_A, _SMALL_G, _SMALL_L, _SMALL_N, _NO_BREAK_SPACE = ord("a"), ord("g"), ord("l"), ord("n"), 0xA0
+
+
+@kernel
+def character(source, i, limit):  # type: ignore[no-untyped-def]
+    """(code point, index of the next one) of a page's text, the four references that lexbor writes resolved."""
+    if source[i] == _AND and i + 3 < limit:
+        end = i + 1
+        while end < limit and end < i + 6 and source[end] != _SEMICOLON:
+            end += 1
+        if end < limit and source[end] == _SEMICOLON:
+            letter = source[i + 1]
+            if letter == _SMALL_A:
+                return _AND, end + 1
+            if letter == _SMALL_L:
+                return _LESS, end + 1
+            if letter == _SMALL_G:
+                return _MORE, end + 1
+            if letter == _SMALL_N:
+                return _NO_BREAK_SPACE, end + 1
+    return decode(source, i)
+
 
 @kernel
 def _look_up(hashes, values, wanted):  # type: ignore[no-untyped-def]
-    low, high = 0, hashes.size
-    while low < high:
-        middle = (low + high) // 2
-        if hashes[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return values[low] if low < hashes.size and hashes[low] == wanted else 0
+    at = np.searchsorted(hashes, wanted)
+    return values[at] if at < hashes.size and hashes[at] == wanted else 0
+
+
+@kernel
+def _to(source, at, wanted):  # type: ignore[no-untyped-def]
+    """The place of the next such byte, or the end."""
+    while at < source.size and source[at] != wanted:
+        at += 1
+    return at
 
 
 @kernel
 def _word_bits(source, begin, stop, hashes, bits):  # type: ignore[no-untyped-def]
     """Groups of the words of an attribute's value; words end at whatever is no letter, and before a capital."""
     found = 0
-    value = np.uint64(0xCBF29CE484222325)
-    inside, small = False, False
+    value, inside, small = HASH_SEED, False, False
     for i in range(begin, stop + 1):
-        c = source[i] if i < stop else np.uint8(32)
+        c = source[i] if i < stop else np.uint8(_BLANK)
         capital = 65 <= c <= 90
         letter = capital or 97 <= c <= 122
         if inside and (not letter or (capital and small)):
             found |= _look_up(hashes, bits, value)
-            value = np.uint64(0xCBF29CE484222325)
-            inside = False
+            value, inside = HASH_SEED, False
         if letter:
-            value = (value ^ np.uint64(c | 32)) * np.uint64(0x100000001B3)
+            value = (value ^ np.uint64(c | 32)) * HASH_PRIME
             inside, small = True, not capital
     return found
 
@@ -227,7 +255,7 @@ def _hides(source, begin, stop):  # type: ignore[no-untyped-def]
             c |= 32
         if c == wanted[matched]:
             matched += 1
-            if matched == 12:
+            if matched == len(wanted):
                 return True
         else:
             matched = 1 if c == wanted[0] else 0
@@ -235,139 +263,125 @@ def _hides(source, begin, stop):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _tag_number(source, at, hashes, numbers):  # type: ignore[no-untyped-def]
+    """(number of the tag whose name begins here, where the name ends)."""
+    value = HASH_SEED
+    while at < source.size and source[at] != _BLANK and source[at] != _MORE:
+        c = source[at]
+        value = (value ^ np.uint64(c | 32 if 65 <= c <= 90 else c)) * HASH_PRIME
+        at += 1
+    return _look_up(hashes, numbers, value), at
+
+
+@kernel
+def _attributes(source, at, word_hash, word_bits):  # type: ignore[no-untyped-def]
+    """(groups that class, id and role name, whether it is hidden, where the tag ends) of attributes from here on."""
+    said, hidden = 0, False
+    while at < source.size and source[at] != _MORE:
+        while at < source.size and source[at] == _BLANK:
+            at += 1
+        name = at
+        while at < source.size and source[at] != _BLANK and source[at] != _MORE:
+            if source[at] == _EQUALS and at > name and at + 1 < source.size and source[at + 1] == _QUOTE:
+                break  # a name may hold, or begin with, an equals sign
+            at += 1
+        named = begin = finish = at
+        if at + 1 < source.size and source[at] == _EQUALS and source[at + 1] == _QUOTE:
+            begin = at + 2
+            finish = _to(source, begin, _QUOTE)
+            at = finish + 1
+        if _is(source, name, named, b"class") or _is(source, name, named, b"id") or _is(source, name, named, b"role"):
+            said |= _word_bits(source, begin, finish, word_hash, word_bits)
+        elif _is(source, name, named, b"hidden"):
+            hidden = hidden or not _is(source, begin, finish, b"until-found")
+        elif _is(source, name, named, b"style"):
+            hidden = hidden or _hides(source, begin, finish)
+    return said, hidden, at + 1
+
+
+@kernel
+def _past_markup(source, at):  # type: ignore[no-untyped-def]
+    """The end of a comment or a document type."""
+    if at + 3 < source.size and source[at + 2] == _DASH and source[at + 3] == _DASH:
+        at = _to(source, at + 4, _MORE)
+        while at < source.size and not (source[at - 1] == _DASH and source[at - 2] == _DASH):
+            at = _to(source, at + 1, _MORE)
+    return _to(source, at, _MORE) + 1
+
+
+@kernel
+def _past_raw(source, at, number, hashes, numbers):  # type: ignore[no-untyped-def]
+    """The end tag of an element whose content is no markup."""
+    while at < source.size:
+        at = _to(source, at, _LESS)
+        if (
+            at + 1 < source.size
+            and source[at + 1] == _SLASH
+            and _tag_number(source, at + 2, hashes, numbers)[0] == number
+        ):
+            return at
+        at += 1
+    return at
+
+
+@kernel
 def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ignore[no-untyped-def]
     size = source.size
     most = 1
     for i in range(size):
-        most += source[i] == 60
+        most += source[i] == _LESS
     tag, parent = np.zeros(most, np.int64), np.full(most, -1, np.int64)
     words, first, end = np.zeros(most, np.int64), np.zeros(most, np.int64), np.zeros(most, np.int64)
+    hides = np.zeros(most, np.int64)
     room = 3 * most + 2
     kind, start, stop = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
     owner, marks = np.zeros(room, np.int64), np.zeros(room, np.int64)
     stack = np.zeros(most + 1, np.int64)
-    depth = elements = runs = unseen = links = pres = 0
-    at = 0
+    depth = elements = runs = unseen = links = pres = at = 0
     while at < size:
         here = stack[depth - 1] if depth else -1
-        if source[at] != 60:  # text
-            begin = at
-            while at < size and source[at] != 60:
-                at += 1
-            if not unseen:
-                kind[runs], start[runs], stop[runs], owner[runs] = 0, begin, at, here
-                marks[runs] = (1 if links else 0) | (2 if pres else 0)
-                runs += 1
-            continue
-        if at + 3 < size and source[at + 1] == 33:  # <!
-            if source[at + 2] == 45 and source[at + 3] == 45:
-                at += 4
-                while at + 2 < size and not (source[at] == 45 and source[at + 1] == 45 and source[at + 2] == 62):
-                    at += 1
-                at += 3
-            else:
-                while at < size and source[at] != 62:
-                    at += 1
-                at += 1
-            continue
-        if at + 1 < size and source[at + 1] == 47:  # </
-            while at < size and source[at] != 62:
-                at += 1
-            at += 1
+        run, of, begin = -1, here, at  # what begins here, and what it belongs to
+        if source[at] != _LESS:
+            at = _to(source, at, _LESS)
+            run = TEXT
+        elif at + 1 < size and source[at + 1] == _BANG:
+            at = _past_markup(source, at)
+        elif at + 1 < size and source[at + 1] == _SLASH:
+            at = _to(source, at, _MORE) + 1
             if depth:
                 depth -= 1
-                e = stack[depth]
-                what = kind_of[tag[e]]
-                if what & 4 or words[e] < 0:
-                    unseen -= 1
-                if words[e] < 0:
-                    words[e] = ~words[e]
-                links -= tag[e] == _A
-                pres -= tag[e] == _PRE
-                if what & 8 and not unseen:
-                    kind[runs], owner[runs], start[runs], stop[runs] = 3, e, at, at
-                    runs += 1
-                end[e] = runs
-            continue
-        # a start tag
-        at += 1
-        value = np.uint64(0xCBF29CE484222325)
-        while at < size and source[at] != 32 and source[at] != 62:
-            c = source[at]
-            if 65 <= c <= 90:
-                c |= 32
-            value = (value ^ np.uint64(c)) * np.uint64(0x100000001B3)
-            at += 1
-        number = _look_up(tag_hash, tag_of, value)
-        what = kind_of[number]
-        said, hidden = 0, False
-        while at < size and source[at] != 62:
-            while at < size and source[at] == 32:
-                at += 1
-            name = at
-            while at < size and source[at] != 32 and source[at] != 62:
-                if source[at] == 61 and at > name and at + 1 < size and source[at + 1] == 34:
-                    break  # a name may hold, or begin with, an equals sign
-                at += 1
-            named = at
-            begin = finish = at
-            if at + 1 < size and source[at] == 61 and source[at + 1] == 34:
-                begin = at + 2
-                at = begin
-                while at < size and source[at] != 34:
-                    at += 1
-                finish = at
-                at += 1
-            length = named - name
-            if (
-                (length == 5 and _is(source, name, named, b"class"))
-                or (length == 2 and _is(source, name, named, b"id"))
-                or (length == 4 and _is(source, name, named, b"role"))
-            ):
-                said |= _word_bits(source, begin, finish, word_hash, word_bits)
-            elif length == 6 and _is(source, name, named, b"hidden"):
-                hidden = not _is(source, begin, finish, b"until-found")
-            elif length == 5 and _is(source, name, named, b"style"):
-                hidden = hidden or _hides(source, begin, finish)
-        at += 1
-        if what & 1:  # void
-            if not unseen and number in (_BR, _HR):
-                kind[runs], owner[runs], start[runs], stop[runs] = 1 if number == _BR else 3, here, at, at
-                marks[runs] = 1 if links else 0
-                runs += 1
-            continue
-        e = elements
-        elements += 1
-        tag[e], parent[e], words[e] = number, here, said
-        if what & 4 or hidden:
-            unseen += 1
-            if hidden and not what & 4:
-                words[e] = ~said  # until it is closed
-        links += number == _A
-        pres += number == _PRE
-        first[e] = runs
-        if not unseen and (what & 8 or number in (_TD, _TH)):
-            kind[runs], owner[runs], start[runs], stop[runs] = 3 if what & 8 else 2, e, at, at
+                unseen -= hides[here]
+                links -= tag[here] == _A
+                pres -= tag[here] == _PRE
+                run = BOUNDARY if kind_of[tag[here]] & _BLOCK else -1
+                end[here] = runs + (run >= 0 and not unseen)
+            begin = at
+        else:
+            number, at = _tag_number(source, at + 1, tag_hash, tag_of)
+            said, hidden, at = _attributes(source, at, word_hash, word_bits)
+            what = kind_of[number]
+            if what & _VOID:
+                run = BREAK if number == _BR else BOUNDARY if number == _HR else -1
+            else:
+                of = elements
+                tag[of], parent[of], words[of], first[of] = number, here, said, runs
+                hides[of] = hidden or what & _UNSEEN > 0
+                unseen += hides[of]
+                links += number == _A
+                pres += number == _PRE
+                run = BOUNDARY if what & _BLOCK else CELL if number in (_TD, _TH) else -1
+                stack[depth] = of
+                elements, depth = elements + 1, depth + 1
+                if what & _RAW:
+                    at = _past_raw(source, at, number, tag_hash, tag_of)
+            begin = at
+        if run >= 0 and not unseen:
+            kind[runs], start[runs], stop[runs], owner[runs] = run, begin, at, of
+            marks[runs] = (IN_LINK if links else 0) | (IN_PRE if pres else 0)
             runs += 1
-        stack[depth] = e
-        depth += 1
-        if what & 2:  # raw: its end tag is the next of its name
-            while at < size:
-                if source[at] == 60 and at + 1 < size and source[at + 1] == 47:
-                    i = at + 2
-                    value = np.uint64(0xCBF29CE484222325)
-                    while i < size and source[i] != 62 and source[i] != 32:
-                        value = (value ^ np.uint64(source[i] | 32)) * np.uint64(0x100000001B3)
-                        i += 1
-                    if _look_up(tag_hash, tag_of, value) == number:
-                        break
-                at += 1
     while depth:
         depth -= 1
-        e = stack[depth]
-        end[e] = runs
-        if words[e] < 0:
-            words[e] = ~words[e]
+        end[stack[depth]] = runs
     return (
         (tag[:elements], parent[:elements], words[:elements], first[:elements], end[:elements]),
         (kind[:runs], start[:runs], stop[:runs], owner[:runs], marks[:runs]),

@@ -8,10 +8,13 @@ import re
 import numpy as np
 import pytest
 
+from neo_assets.core.errors import NeoError
 from neo_assets.core.recipe.data import Extract
+from neo_assets.extract import main_content
+from neo_assets.extract.block_features import FEATURES, features_of
 from neo_assets.extract.extractors import EXTRACTORS, extract
 from neo_assets.extract.main_content import main_text, probabilities
-from neo_assets.extract.page_blocks import FEATURES, blocks_of
+from neo_assets.extract.page_blocks import blocks_of
 from neo_assets.extract.page_lines import characters, text_of
 from neo_assets.web.flat_page import flat_page
 from tests.corpora import keepable
@@ -26,7 +29,7 @@ def whole(html: str) -> str:
     blocks = blocks_of(page)
     everything = np.ones(len(blocks.first), np.bool_)
     text = text_of(page, blocks, everything)
-    assert len("".join(text.split())) == characters(page, blocks, everything)
+    assert len("".join(text.split())) == characters(page, blocks)
     return text
 
 
@@ -112,7 +115,7 @@ def test_an_article_stays_whole_and_its_frame_goes(sentence: str) -> None:
     body = f"<p>{sentence * 3}</p><p>{sentence * 2}</p><ul>" + "".join(f"<li>{item}</li>" for item in items)
     body += f"</ul><p>{sentence * 2}</p><table><tr><th>name<th>value<tr><td>甲<td>1</table><p>{sentence * 3}</p>"
     found = main_text(page(body), 0.5)
-    assert found.title == "A title" and found.whole
+    assert found.title == "A title" and found.written == found.kept
     assert "甲\nwget\ntwelve words" in found.text and "name\tvalue\n甲\t1" in found.text
     assert found.text.count(sentence.strip()) == 10
     assert not re.search("Contact|Another story|rights reserved", found.text)
@@ -131,10 +134,19 @@ def test_every_block_is_judged_and_judging_is_steady() -> None:
     html = page("".join(f"<p>{keepable(generator)}</p>" for _ in range(5)))
     flat = flat_page(html)
     blocks = blocks_of(flat)
-    assert blocks.features.shape == (len(blocks.first), len(FEATURES)) and np.isfinite(blocks.features).all()
+    features = features_of(flat, blocks)
+    assert features.shape == (len(blocks.first), len(FEATURES)) and np.isfinite(features).all()
     one, other = probabilities(flat, blocks), probabilities(flat_page(html), blocks_of(flat_page(html)))
     assert (one == other).all() and (one >= 0).all() and (one <= 1).all()
     assert probabilities(flat_page("<p> </p>"), blocks_of(flat_page("<p> </p>"))).size == 0
+
+
+def test_forests_of_other_features_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main_content, "FEATURES", (*FEATURES[1:], FEATURES[0]))
+    main_content.forests.cache_clear()
+    with pytest.raises(NeoError, match="fitted on other features"):
+        main_text(page(f"<p>{ENGLISH}</p>"), 0.5)
+    main_content.forests.cache_clear()
 
 
 @pytest.mark.parametrize("name", sorted(EXTRACTORS))
