@@ -13,7 +13,16 @@ import pyarrow as pa
 
 from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact
-from neo_assets.core.manifest import Check, InputRef, Manifest, Row, Scalar
+from neo_assets.core.manifest import (
+    MANIFEST,
+    PARTIAL,
+    Check,
+    InputRef,
+    Manifest,
+    Row,
+    Scalar,
+    read_manifest,
+)
 
 
 @dataclass
@@ -92,6 +101,15 @@ class Workspace:
         self.tell = tell or log  # progress: lines that nobody keeps
         self.workers = workers
         self._started = self._last_progress = time.monotonic()
+
+    def earlier(self) -> Artifact | None:
+        """The newest finished artifact of the same key, made from something else; None where there is none."""
+        found = []
+        for manifest in self.path.parent.glob(f"*/{MANIFEST}"):
+            if not manifest.parent.name.startswith(PARTIAL):
+                told = read_manifest(manifest.parent)
+                found.append((told.created_at, Artifact(told.key, manifest.parent, told, [])))
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def has(self, name: str) -> bool:
         return (self.path / name).is_file()

@@ -18,6 +18,10 @@ class BadInput(NeoError):
     """Input data that cannot be used: names the file, the record and the reason."""
 
 
+class Unreachable(NeoError):
+    """A site that did not answer: nothing is wrong with the recipe, and what was fetched before is kept."""
+
+
 class MissingUpstream(NeoError):
     """An artifact was asked for before what it is made from exists."""
 

@@ -3,6 +3,9 @@
 A batch of the frontier becomes one segment: a WARC file, then its fetch log, whose rename finishes the pair. A resumed
 crawl reads finished segments instead of the site and plans on from there; robots.txt is asked again, the sitemap's list
 is kept. At most one segment's requests are repeated after a kill.
+
+A site that cannot be reached is a failure to try again later, and no segment of it is finished. Pages that an earlier
+snapshot holds are asked for by their ETag and date, and taken from there where the site says that they are the same.
 """
 
 from __future__ import annotations
@@ -10,38 +13,47 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
-from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.recipe.data import CrawlSource, HtmlFolderSource
-from neo_assets.core.records import document_id, read_table
+from neo_assets.core.errors import Unreachable
+from neo_assets.core.recipe.data import CrawlSource, HtmlFolderSource, TrapBudget
+from neo_assets.core.records import read_table
 from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.crawl.asker import Asker, Found
 from neo_assets.crawl.catalogue import html_folder, refuse_changed_files
-from neo_assets.crawl.fetch import Fetched, Fetcher, user_agent
-from neo_assets.crawl.frontier import Frontier
+from neo_assets.crawl.earlier import EarlierPages
+from neo_assets.crawl.fetch import Fetcher, user_agent
+from neo_assets.crawl.frontier import Frontier, Wanted
 from neo_assets.crawl.robots import Robots
 from neo_assets.crawl.site import folder_site, serving
+from neo_assets.crawl.traps import Traps
 from neo_assets.web.fetch_log import (
+    EXAMPLES,
     FETCHED,
     REDIRECT,
     LogRow,
     log_outcome,
     log_table,
-    now,
     read_log,
     stage_key,
     storable,
 )
-from neo_assets.web.links import BadUrl, Links, canonical, origin_of, page_links
+from neo_assets.web.links import BadUrl, address, canonical, host_of, origin_of
+from neo_assets.web.page_view import PageView
 from neo_assets.web.warc_files import Response, SegmentWriter, read_segment
 
 SEGMENT_URLS = 500
 """URLs in a segment; what a kill can cost, and how finely extraction is cut. Changes no result."""
 
 _SITEMAP_LIST = "sitemap-urls.parquet"
+_SITEMAPS = "sitemaps.parquet"
+_SITEMAP = pa.schema(
+    [("sitemap", pa.string()), ("outcome", pa.string()), ("reason", pa.string()), ("pages", pa.int64())]
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,12 @@ class _Site:
     origins: list[str]
     allowed_domains: list[str]
     ports: Mapping[str, int]
+    private_addresses: bool = False
+    traps: TrapBudget | None = None
+
+
+OUTAGE = 20
+"""Requests in a batch to a host that answered before, none of which was answered: the host is down."""
 
 
 def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -62,18 +80,26 @@ def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Ar
 
     Raises:
         BadInput: the folder of an ``html_folder`` source is not there.
+        Unreachable: the site did not answer at all, or not any more; names host, cause and the first URL.
     """
     stage = stage_key("raw_crawl", inputs)
     refuse_changed_files(config, next(iter(inputs.values())))
     started = time.monotonic()
-    requests = asyncio.run(_crawl(config, out))
+    requests, not_modified = asyncio.run(_crawl(config, out, stage))
     seconds = time.monotonic() - started
-    return log_outcome(
+    outcome = log_outcome(
         stage,
         out,
         sorted((out.path / "log").glob("part-*.parquet")),
-        {"requests": requests, "requests_per_s": round(requests / max(seconds, 1e-9), 1)},
+        {
+            "requests": requests,
+            "requests_per_s": round(requests / max(seconds, 1e-9), 1),
+            "not_modified": not_modified,
+        },
     )
+    if sitemaps := read_table(out.path / _SITEMAPS).slice(0, EXAMPLES).to_pylist():
+        outcome.tables["sitemaps"] = sitemaps
+    return outcome
 
 
 @contextlib.asynccontextmanager
@@ -82,137 +108,136 @@ async def _site(config: CrawlSource | HtmlFolderSource) -> AsyncIterator[_Site]:
         origins = set()
         for seed in config.seeds:
             with contextlib.suppress(BadUrl):
-                origins.add(origin_of(canonical(seed)))
-        yield _Site(config.seeds, sorted(origins), config.allowed_domains, {})
+                origins.add(origin_of(canonical(address(seed))))
+        yield _Site(config.seeds, sorted(origins), config.allowed_domains, {}, config.private_addresses, config.traps)
         return
     folder = folder_site(html_folder(config), config.host, config.include)
     async with serving(folder) as port:
         yield _Site(folder.seeds, [f"http://{config.host}"], [config.host], {config.host: port})
 
 
-async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace) -> int:
-    """Fetch everything that is not there yet; returns the number of requests."""
-    async with _site(config) as site, Fetcher(config.politeness, config.max_page_bytes, site.ports) as fetcher:
-        robots = Robots(fetcher, site.allowed_domains)
+async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: str) -> tuple[int, int]:
+    """Fetch everything that is not there yet; returns the number of requests, and of pages that had not changed."""
+    async with (
+        _site(config) as site,
+        Fetcher(config.politeness, config.max_page_bytes, site.ports, site.private_addresses) as fetcher,
+    ):
+        robots = Robots(fetcher, site.allowed_domains, config.refusals)
         frontier = Frontier(
-            map(_canonical_or_raw, site.seeds),
+            site.seeds,
             await _sitemap_urls(robots, site, out),
             site.allowed_domains,
             config.max_depth,
             config.max_redirects,
+            Traps(site.traps) if site.traps else None,
         )
+        earlier = EarlierPages(out.earlier())
+        asker = Asker(config, fetcher, robots, earlier)
         kept = asked = segment = 0
+        answered: set[str] = set()
         while kept < config.max_pages and (batch := frontier.next_batch(min(SEGMENT_URLS, config.max_pages - kept))):
-            files = _Segment(out, segment)
+            files = _Segment(out, segment, asker.view)
             if (found := files.read(batch)) is None:
-                found = await _fetch_batch(batch, files, fetcher, robots, config.politeness.contact)
+                found = await _fetch_batch(batch, files, asker)
+                _refuse_outage(found, answered, kept, stage)
                 files.finish(_settle(found, frontier))
             else:
                 _settle(found, frontier)
+            answered.update(host_of(entry.row.url) for entry in found if entry.row.status is not None)
             kept += sum(entry.row.outcome == FETCHED for entry in found)
             asked += len(batch)
             segment += 1
             out.progress(asked, None, f"URLs, {kept:,} pages kept")
-        return fetcher.requests
+        return fetcher.requests, earlier.not_modified
 
 
 async def _sitemap_urls(robots: Robots, site: _Site, out: Workspace) -> list[str]:
     if not out.has(_SITEMAP_LIST):
-        out.write(_SITEMAP_LIST, pa.table({"url": pa.array(await robots.sitemap_urls(site.origins), pa.string())}))
+        pages, told = await robots.sitemap_urls(site.origins)
+        out.write(_SITEMAPS, pa.Table.from_pylist([asdict(row) for row in told], schema=_SITEMAP))
+        out.write(_SITEMAP_LIST, pa.table({"url": pa.array(pages, pa.string())}))
     urls: list[str] = read_table(out.path / _SITEMAP_LIST)["url"].to_pylist()
     return urls
 
 
-@dataclass(slots=True)
-class _Found:
-    """What one URL of a batch gave: its log row, and the links of its page."""
-
-    row: LogRow
-    links: Links = field(default_factory=Links)
+def _refuse_outage(found: list[Found], answered: set[str], kept: int, stage: str) -> None:
+    """Raises Unreachable where a batch shows that the site, or a host that answered before, is not there."""
+    asked: Counter[str] = Counter()
+    failed: dict[str, list[Found]] = {}
+    for entry in found:
+        if entry.requested:
+            host = host_of(entry.row.url)
+            asked[host] += 1
+            if entry.passing:
+                failed.setdefault(host, []).append(entry)
+    down = {host: rows for host, rows in failed.items() if len(rows) == asked[host]}
+    if not down:
+        return
+    host, entries = next(iter(down.items()))
+    first = entries[0].row
+    why = f"{first.reason} (asked for {first.address or first.url})"
+    if not kept and not answered and len(down) == len(asked):
+        raise Unreachable(
+            f"{stage}: {host} cannot be reached, and nothing is stored: {why}. Materialize it again later."
+        )
+    for host, entries in down.items():
+        if host in answered and len(entries) >= OUTAGE:
+            raise Unreachable(
+                f"{stage}: {host} has stopped answering after {kept:,} pages: {entries[0].row.reason} (asked for"
+                f" {entries[0].row.address}). What was fetched is kept; materialize it again later, and it goes on."
+            )
 
 
 class _Segment:
     """One batch on disk: a WARC file and its log, which is written last."""
 
-    def __init__(self, out: Workspace, number: int) -> None:
+    def __init__(self, out: Workspace, number: int, view: Callable[[Response], PageView]) -> None:
         self._out = out
+        self._view = view
         self.warc = out.path / f"warc/part-{number:05d}.warc.gz"
         self._log = f"log/part-{number:05d}.parquet"
 
-    def read(self, batch: list[tuple[str, int]]) -> list[_Found] | None:
+    def read(self, batch: list[Wanted]) -> list[Found] | None:
         """What the finished segment holds for ``batch``; None if it is not finished, or was made of other URLs."""
         if not self._out.has(self._log):
             return None
         entries = read_log(self._out.path / self._log)
-        if {row.url for row in entries} != {url for url, _ in batch}:
+        if {row.url for row in entries} != {wanted.url for wanted in batch}:
             return None
-        links = {
-            response.url: page_links(response.payload, response.url, response.content_type)
-            for response in read_segment(self.warc)
-        }
-        return [_Found(row, links.get(row.url, Links())) for row in entries]
+        views = {canonical(page.url): self._view(page) for page in read_segment(self.warc)}
+        return [Found(row, views.get(row.url) or _of_links(row.links)) for row in entries]
 
     def finish(self, entries: list[LogRow]) -> None:
         self._out.write(self._log, log_table(entries))
 
 
-async def _fetch_batch(
-    batch: list[tuple[str, int]], files: _Segment, fetcher: Fetcher, robots: Robots, contact: str
-) -> list[_Found]:
+def _of_links(addresses: Sequence[str]) -> PageView:
+    """What a page that was not kept leads to, as its log row has it."""
+    return PageView(links=tuple(sorted((canonical(place), place) for place in addresses or ())))
+
+
+async def _fetch_batch(batch: list[Wanted], files: _Segment, asker: Asker) -> list[Found]:
     """Fetch a batch's URLs, pages going into the segment's WARC file as they arrive; results in the batch's own order,
     which is URL order.
     """
-    writer = SegmentWriter(files.warc, user_agent(contact))
+    writer = SegmentWriter(files.warc, user_agent(asker.contact))
 
-    async def one(url: str, depth: int) -> _Found:
-        answer = await _ask(url, fetcher, robots)
-        row = _log_row(url, depth, answer)
-        if answer.outcome != FETCHED:
-            return _Found(row)
-        writer.add(
-            Response(url, answer.status or 0, answer.headers, answer.payload, answer.fetched_at, answer.truncated)
-        )
-        return _Found(row, page_links(answer.payload, url, answer.content_type))
+    async def one(wanted: Wanted) -> Found:
+        found, page = await asker.ask(wanted)
+        if page is not None:
+            writer.add(page)
+        return found
 
-    found = await asyncio.gather(*(one(url, depth) for url, depth in batch))
+    found = await asyncio.gather(*(one(wanted) for wanted in batch))
     writer.finish()
     return list(found)
 
 
-async def _ask(url: str, fetcher: Fetcher, robots: Robots) -> Fetched:
-    try:
-        canonical(url)
-    except BadUrl as error:
-        return Fetched("malformed_url", str(error), fetched_at=now())
-    if refusal := await robots.refusal(url):
-        return Fetched("robots", refusal, fetched_at=now())
-    return await fetcher.fetch(url)
-
-
-def _log_row(url: str, depth: int, answer: Fetched) -> LogRow:
-    return LogRow(
-        url=url,
-        final_url=answer.location or url,
-        doc_id=document_id(url, answer.payload),
-        outcome=answer.outcome,
-        reason=storable(answer.reason),
-        status=answer.status,
-        depth=depth,
-        bytes=len(answer.payload),
-        truncated=answer.truncated,
-        content_type=storable(answer.content_type),
-        payload_digest=digest_bytes(answer.payload) if answer.outcome == FETCHED else "",
-        fetched_at=answer.fetched_at,
-    )
-
-
-def _settle(found: list[_Found], frontier: Frontier) -> list[LogRow]:
+def _settle(found: list[Found], frontier: Frontier) -> list[LogRow]:
     """Tell the frontier, in URL order, what a batch found; returns the rows with their redirects judged."""
     for entry in found:
         row = entry.row
-        if row.outcome == FETCHED:
-            frontier.links(entry.links.urls, entry.links.malformed, row.depth)
-        elif row.outcome == REDIRECT:
+        if row.outcome == REDIRECT:
             try:
                 target = canonical(row.final_url)
             except BadUrl as error:
@@ -223,13 +248,14 @@ def _settle(found: list[_Found], frontier: Frontier) -> list[LogRow]:
                     reason=f"redirect to {storable(row.final_url)[:200]!r}: {error}",
                 )
                 continue
-            outcome, reason = frontier.redirect(row.url, target, row.depth)
-            entry.row = replace(row, final_url=target, outcome=outcome, reason=reason)
+            # A resumed crawl has the canonical form alone, and the address in the one link of its row.
+            place = row.links[0] if row.links else row.final_url
+            outcome, reason = frontier.redirect(row.url, target, place, row.depth)
+            entry.row = replace(
+                row, final_url=target, outcome=outcome, reason=reason, links=[place] if outcome == REDIRECT else []
+            )
+        else:
+            frontier.links(entry.view.links, entry.view.malformed, row.depth)
+            if entry.view.text is not None:
+                frontier.text(row.url, entry.view.text)
     return [entry.row for entry in found]
-
-
-def _canonical_or_raw(url: str) -> str:
-    try:
-        return canonical(url)
-    except BadUrl:
-        return storable(url)

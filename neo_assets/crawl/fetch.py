@@ -13,11 +13,10 @@ import ipaddress
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urljoin
 
 import aiohttp
 import yarl
@@ -28,13 +27,16 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from neo_assets.core.recipe.data import Politeness
 from neo_assets.web.fetch_log import FETCHED, REDIRECT, now
-from neo_assets.web.links import host_of
+from neo_assets.web.links import BadUrl, host_of
+from neo_assets.web.links import address as address_of
 
 AGENT = "NeoFoundry"
 LONGEST_WAIT_S = 120.0
 """A site that asks for a longer pause than this (Retry-After) is not asked again in this crawl."""
 
-_HTML = ("text/html", "application/xhtml+xml")
+HTML = ("text/html", "application/xhtml+xml")
+NOT_MODIFIED = "not_modified"
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (429, 503)
 _CHUNK = 1 << 16
@@ -53,6 +55,8 @@ class Fetched:
     truncated: bool = False
     location: str = ""
     fetched_at: str = ""
+    passing: bool = False
+    """Whether it failed in a way that may be gone at another time."""
 
 
 class _Passing(Exception):
@@ -64,18 +68,31 @@ class _Passing(Exception):
         self.wait_s = wait_s
 
 
-class LoopbackResolver(AbstractResolver):
-    """Resolves logical hosts to a port of this machine, and everything else as usual."""
+class PrivateAddress(OSError):
+    """A public host's name leads to a private, link-local or loopback address."""
 
-    def __init__(self, ports: Mapping[str, int]) -> None:
+
+class LoopbackResolver(AbstractResolver):
+    """Resolves logical hosts to a port of this machine, and everything else as usual, but not to private addresses
+    unless they are ``allowed``. What is judged here is what is connected to, so that a name that changes its mind in
+    between gains nothing.
+    """
+
+    def __init__(self, ports: Mapping[str, int], private_addresses: bool) -> None:
         self._ports = ports
+        self._private_addresses = private_addresses
         self._others = DefaultResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         if host not in self._ports:
-            return await self._others.resolve(host, port, family)
+            found = await self._others.resolve(host, port, family)
+            if not self._private_addresses:
+                for answer in found:
+                    if is_private(answer["host"]):
+                        raise PrivateAddress(_private(host, answer["host"]))
+            return found
         return [
             ResolveResult(
                 hostname=host,
@@ -116,16 +133,25 @@ class Fetcher:
     ``ports`` maps logical host names to ports of this machine (see :class:`LoopbackResolver`).
     """
 
-    def __init__(self, politeness: Politeness, max_bytes: int, ports: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        politeness: Politeness,
+        max_bytes: int,
+        ports: Mapping[str, int] | None = None,
+        private_addresses: bool = False,
+    ) -> None:
         self._politeness = politeness
         self._max_bytes = max_bytes
         self._ports = dict(ports or {})
+        self._private_addresses = private_addresses
         self._hosts: dict[str, _Host] = {}
         self.requests = 0
 
     async def __aenter__(self) -> Fetcher:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=LoopbackResolver(self._ports), limit=0, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(
+                resolver=LoopbackResolver(self._ports, self._private_addresses), limit=0, ttl_dns_cache=300
+            ),
             timeout=aiohttp.ClientTimeout(total=self._politeness.timeout_s),
             headers={
                 "User-Agent": user_agent(self._politeness.contact),
@@ -146,10 +172,21 @@ class Fetcher:
             turns = self._host(host)
             turns.delay_s = max(turns.delay_s, delay_s)
 
-    async def fetch(self, url: str, *, html_only: bool = True, max_bytes: int | None = None) -> Fetched:
-        """Ask for ``url``; with ``html_only`` other content types are not read. Never raises for what a site does."""
+    async def fetch(
+        self,
+        address: str,
+        *,
+        wanted: Sequence[str] | None = HTML,
+        max_bytes: int | None = None,
+        unless: Mapping[str, str] | None = None,
+    ) -> Fetched:
+        """Ask for ``address``; content types that are not ``wanted`` are not read (None: all are). Never raises for
+        what a site does. ``unless``: headers that make it a conditional request.
+        """
         limit = self._max_bytes if max_bytes is None else max_bytes
-        host = host_of(url)
+        host = host_of(address)
+        if host not in self._ports and not self._private_addresses and is_private(host):
+            return Fetched("private_address", _private(host, host), fetched_at=now())
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_Passing),
@@ -159,8 +196,9 @@ class Fetcher:
             ):
                 with attempt:
                     async with self._host(host).turn():
-                        return await self._once(url, html_only, limit)
+                        return await self._once(address, wanted, limit, unless or {})
         except _Passing as failure:
+            failure.result.passing = True
             return failure.result
         raise AssertionError("tenacity ends by returning or raising")
 
@@ -180,34 +218,43 @@ class Fetcher:
             return failure.wait_s
         return 0.0 if self._is_here(host) else min(2.0**state.attempt_number + random.random(), LONGEST_WAIT_S)
 
-    async def _once(self, url: str, html_only: bool, limit: int) -> Fetched:
+    async def _once(self, address: str, wanted: Sequence[str] | None, limit: int, unless: Mapping[str, str]) -> Fetched:
         self.requests += 1
+        host = host_of(address)
         try:
-            # encoded=True: the URL is canonical already, and yarl must not quote it a second way.
-            async with self._session.get(yarl.URL(url, encoded=True), allow_redirects=False) as answer:
-                return await _read(answer, url, html_only, limit)
+            # encoded=True: it is written as it is sent, and yarl must not quote it a second way.
+            request = self._session.get(yarl.URL(address, encoded=True), allow_redirects=False, headers=unless)
+            async with request as answer:
+                return await _read(answer, address, wanted, limit)
         except TimeoutError:
             raise _Passing(
-                Fetched("timeout", f"no complete answer within {self._politeness.timeout_s:g} s", fetched_at=now())
+                Fetched(
+                    "timeout", f"{host}: no complete answer within {self._politeness.timeout_s:g} s", fetched_at=now()
+                )
             ) from None
         except (aiohttp.ClientPayloadError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise _Passing(Fetched("connection", _in_words(error), fetched_at=now())) from error
+            if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddress):
+                return Fetched("private_address", str(error.os_error), fetched_at=now())
+            raise _Passing(Fetched("connection", f"{host}: {_in_words(error)}", fetched_at=now())) from error
         except (aiohttp.ClientError, ValueError) as error:
-            return Fetched("bad_response", _in_words(error), fetched_at=now())
+            return Fetched("bad_response", f"{host}: {_in_words(error)}", fetched_at=now())
 
 
-async def _read(answer: aiohttp.ClientResponse, url: str, html_only: bool, limit: int) -> Fetched:
+async def _read(answer: aiohttp.ClientResponse, url: str, wanted: Sequence[str] | None, limit: int) -> Fetched:
     headers = [(name, value) for name, value in answer.headers.items()]
     result = Fetched(FETCHED, "", answer.status, headers, answer.headers.get("Content-Type", ""), fetched_at=now())
     if answer.status in _REDIRECTS and "Location" in answer.headers:
         result.outcome = REDIRECT
         try:
-            result.location = urljoin(url, answer.headers["Location"].strip())
-        except ValueError as error:
+            result.location = address_of(answer.headers["Location"], url)
+        except BadUrl as error:
             result.outcome, result.reason = (
                 "malformed_url",
                 f"redirect to {answer.headers['Location'][:200]!r}: {error}",
             )
+        return result
+    if answer.status == 304:
+        result.outcome = NOT_MODIFIED
         return result
     if not 200 <= answer.status < 300:
         result.outcome, result.reason = "http_error", f"HTTP {answer.status} {answer.reason or ''}".strip()
@@ -216,12 +263,12 @@ async def _read(answer: aiohttp.ClientResponse, url: str, html_only: bool, limit
             raise _Passing(result, wait_s)
         return result
     kind = result.content_type.partition(";")[0].strip().lower()
-    if html_only and kind and kind not in _HTML:
+    if wanted is not None and kind and kind not in wanted:
         result.outcome, result.reason = "not_html", f"content type {kind}"
         answer.close()
         return result
     result.payload, result.truncated = await _body(answer, limit)
-    if html_only and not kind and (guess := detect_mime(result.payload)) not in _HTML:
+    if wanted is not None and not kind and (guess := detect_mime(result.payload)) not in wanted:
         return Fetched(
             "not_html",
             f"no content type; the bytes look like {guess}",
@@ -229,7 +276,7 @@ async def _read(answer: aiohttp.ClientResponse, url: str, html_only: bool, limit
             headers,
             fetched_at=result.fetched_at,
         )
-    if html_only and not result.payload:
+    if wanted is not None and not result.payload:
         result.outcome, result.reason = "empty", "an answer without a body"
     return result
 
@@ -262,6 +309,26 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_private(host: str) -> bool:
+    """Whether ``host`` is an address that is not of the public internet, also where it is wrapped into another."""
+    try:
+        ip = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return is_loopback(host)
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_private(str(inner))
+    return not ip.is_global or ip.is_multicast
+
+
+def _private(host: str, found: str) -> str:
+    leads = "is" if host == found else f"leads to {found},"
+    return f"{host} {leads} no address of the public internet; private_addresses: true would allow it"
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -18,14 +18,18 @@ from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 from resiliparse.parse.encoding import detect_mime
 
 from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.recipe.data import WarcSource
+from neo_assets.core.recipe.data import Refusals, WarcSource
 from neo_assets.core.records import document_id, write_table
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.catalogue import input_files, refuse_changed_files
-from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.crawl.fetch import AGENT
+from neo_assets.web.fetch_log import FETCHED, REFUSED, LogRow, log_outcome, log_table, now, stage_key, storable
 from neo_assets.web.http_body import TooLong, decoded_body
 from neo_assets.web.links import BadUrl, canonical
+from neo_assets.web.links import address as address_of
+from neo_assets.web.page_view import view_page
+from neo_assets.web.training_signals import PageSays
 from neo_assets.web.warc_files import Response, SegmentWriter
 
 SOFTWARE = "NeoFoundry"
@@ -52,7 +56,7 @@ def read_warc_source(config: WarcSource, inputs: Mapping[str, Artifact], out: Wo
     refuse_changed_files(config, next(iter(inputs.values())))
     files = input_files(config)
     run_shards(
-        partial(_copy, out.path, config.max_record_bytes),
+        partial(_copy, out.path, config.max_record_bytes, config.refusals),
         list(enumerate(files)),
         workers=out.workers,
         scratch=out.path / ".logs",
@@ -65,7 +69,7 @@ def _log_name(i: int) -> str:
     return f"log/part-{i:05d}.parquet"
 
 
-def _copy(folder: Path, limit: int, shard: tuple[int, Path]) -> None:
+def _copy(folder: Path, limit: int, refusals: Refusals, shard: tuple[int, Path]) -> None:
     i, path = shard
     if (folder / _log_name(i)).is_file():
         return
@@ -85,7 +89,7 @@ def _copy(folder: Path, limit: int, shard: tuple[int, Path]) -> None:
                 )
             )
             continue
-        row = _judge(found)
+        row = _judge(found, refusals)
         if row.outcome == FETCHED:
             writer.add(found)
         entries.append(row)
@@ -93,7 +97,7 @@ def _copy(folder: Path, limit: int, shard: tuple[int, Path]) -> None:
     write_table(log_table(entries), folder / _log_name(i))
 
 
-def _judge(response: Response) -> LogRow:
+def _judge(response: Response, refusals: Refusals) -> LogRow:
     kind = response.content_type.partition(";")[0].strip().lower() or detect_mime(response.payload)
     outcome, reason = FETCHED, ""
     if not 200 <= response.status < 300:
@@ -102,11 +106,20 @@ def _judge(response: Response) -> LogRow:
         outcome, reason = "not_html", f"content type {kind}"
     elif not response.payload:
         outcome, reason = "empty", "an answer without a body"
+    says = PageSays()
+    if outcome == FETCHED:
+        says = view_page(response, [AGENT, *refusals.agents]).says
+        if refused := next((str(s) for s in says.training if s.refuses and s.signal in refusals.obey), ""):
+            outcome, reason = REFUSED, refused
+        elif refusals.page_robots and says.not_kept:
+            outcome, reason = "page_robots", says.not_kept
     kept = response.payload if outcome == FETCHED else b""
+    url = canonical(response.url)
     return LogRow(
-        url=response.url,
-        final_url=response.url,
-        doc_id=document_id(response.url, kept),
+        url=url,
+        address=response.url,
+        final_url=url,
+        doc_id=document_id(url, kept),
         outcome=outcome,
         reason=storable(reason),
         status=response.status,
@@ -115,6 +128,7 @@ def _judge(response: Response) -> LogRow:
         content_type=storable(response.content_type),
         payload_digest=digest_bytes(kept) if kept else "",
         fetched_at=response.fetched_at,
+        said=storable("\n".join(map(str, says.training))),
     )
 
 
@@ -158,7 +172,7 @@ def _response(record: WarcRecord, offset: int, limit: int) -> Response | _Damage
     if (record.headers.get("WARC-Block-Digest") or "").startswith("sha1:") and not record.verify_block_digest():
         return _Damage(offset, f"{url} does not agree with its WARC-Block-Digest")
     try:
-        address = canonical(url.strip("<>"))
+        canonical(address := address_of(url.strip("<>")))
     except BadUrl as error:
         return _Damage(offset, f"WARC-Target-URI {url[:200]!r} {error}")
     record.parse_http(auto_decode="none")

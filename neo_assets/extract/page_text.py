@@ -31,12 +31,13 @@ from neo_assets.extract.extractors import extract
 from neo_assets.extract.main_content import MainText
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import stage_key, storable
+from neo_assets.web.links import canonical
 from neo_assets.web.warc_files import Response, read_segment
 
 PAGE_TEXT = pa.schema(
     [
         ("doc_id", pa.string()),
-        ("url", pa.string()),
+        ("url", pa.string()),  # the address that was asked for
         ("title", pa.string()),
         ("text", pa.string()),
         ("fetched_at", pa.string()),
@@ -160,7 +161,7 @@ def _extract_segment(config: Extract, stage: str, folder: Path, segment: Path) -
 
 def _pages(config: Extract, stage: str, segment: Path) -> Iterator[dict[str, object] | Verdict]:
     for page in read_segment(segment):
-        doc_id = document_id(page.url, page.payload)
+        doc_id = document_id(canonical(page.url), page.payload)
         if len(page.payload) > config.max_html_bytes:
             yield Verdict(
                 doc_id, stage, DROPPED, "html_too_long", len(page.payload), config.max_html_bytes, detail=page.url

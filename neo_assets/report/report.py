@@ -41,6 +41,7 @@ from neo_assets.report.page import (
 from neo_assets.report.scores import generated_samples, scores, verdicts
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.train import load_processor
+from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
 
 _SEGMENTED = {"en": "english", "zh": "chinese simplified"}
 
@@ -179,6 +180,7 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
     sources, crawls = of_kind(inputs, "sources"), of_kind(inputs, "raw_crawl")
     rows: list[Row] = []
     outcomes: list[Row] = []
+    said: list[Row] = []
     for name in dict.fromkeys([*sources, *crawls]):
         source, crawl = sources.get(name), crawls.get(name)
         row: Row = {"source": name}
@@ -192,6 +194,9 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
         }
         rows.append(row)
         outcomes += [{"source": name, **row} for row in (crawl.manifest.tables.get("outcomes", []) if crawl else [])]
+        said += [
+            {"source": name, **row} for row in (crawl.manifest.tables.get(SAID_ABOUT_TRAINING, []) if crawl else [])
+        ]
     blocks = [
         *table(
             "Sources, with the licence and the snapshot the recipe names, and what came of them.",
@@ -199,6 +204,12 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
             [*sources.values(), *crawls.values()],
         ),
         *table("What became of every address that was asked for.", outcomes, crawls.values()),
+        *table(
+            "What sites say about training on their pages, and what became of the pages. Refused: not stored, because"
+            " the recipe obeys the signal.",
+            said,
+            crawls.values(),
+        ),
         *table(
             "What was kept as main content of what a reader sees of a page: pages by share, and the median.",
             _kept_shares(of_kind(inputs, "page_text")),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,14 +21,20 @@ from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 FETCHED = "fetched"
 REDIRECT = "redirect"
+REFUSED = "training_refused"
+"""Outcome of a page whose site says that it is not for training, and is obeyed."""
+
+SAID_ABOUT_TRAINING = "said about training"
+"""Table of the statements of sites about training on their pages, by signal, and what became of the pages."""
 
 EXAMPLES = 20
 """Failures shown in the report; all of them are in the log."""
 
 LOG = pa.schema(
     [
-        ("url", pa.string()),  # canonical; file#record for what never had a URL
-        ("final_url", pa.string()),  # where a redirect leads, the URL itself otherwise
+        ("url", pa.string()),  # canonical, an identity; file#record for what never had a URL
+        ("address", pa.string()),  # what was asked for
+        ("final_url", pa.string()),  # canonical; where a redirect leads, the URL itself otherwise
         ("doc_id", pa.string()),
         ("status", pa.int32()),  # HTTP status, null when there was no answer
         ("outcome", pa.string()),
@@ -39,6 +45,8 @@ LOG = pa.schema(
         ("content_type", pa.string()),
         ("payload_digest", pa.string()),  # "" when no payload was kept
         ("fetched_at", pa.string()),  # RFC 3339, UTC
+        ("said", pa.string()),  # about training, in the site's words, one statement a line; "" when nothing
+        ("links", pa.list_(pa.string())),  # addresses that a page which was not kept leads to
     ]
 )
 
@@ -59,6 +67,9 @@ class LogRow:
     content_type: str = ""
     payload_digest: str = ""
     fetched_at: str = ""
+    said: str = ""
+    links: list[str] = field(default_factory=list)
+    address: str = ""
 
 
 def now() -> str:
@@ -74,11 +85,7 @@ def storable(text: str) -> str:
 def log_table(entries: Iterable[LogRow]) -> pa.Table:
     """Log rows as an Arrow table in URL order."""
     ordered = sorted(entries, key=lambda r: (r.url, r.doc_id))
-    return (
-        pa.table({field.name: [getattr(r, field.name) for r in ordered] for field in fields(LogRow)})
-        .select(LOG.names)
-        .cast(LOG)
-    )
+    return pa.table({f.name: [getattr(r, f.name) for r in ordered] for f in fields(LogRow)}).select(LOG.names).cast(LOG)
 
 
 def read_log(path: Path) -> list[LogRow]:
@@ -113,6 +120,19 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
     examples: list[Row] = [
         {"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in failed[:EXAMPLES]
     ]
+    said = Counter(
+        (
+            line.partition(":")[0],
+            "refused" if row.outcome == REFUSED else "kept" if row.outcome == FETCHED else "not kept",
+        )
+        for row in entries
+        for line in dict.fromkeys(row.said.split("\n"))
+        if line
+    )
+    about_training: list[Row] = [
+        {"signal": signal, "pages": fate, "count": count} for (signal, fate), count in sorted(said.items())
+    ]
+    first = f"; the first: {failed[0].url}: {failed[0].reason}"[:300] if failed else ""
     dropped = sum(v.verdict == DROPPED for v in verdicts)
     return Outcome(
         digest=digest.hexdigest(),
@@ -120,7 +140,11 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
         rows_kept=kept,
         rows_dropped=dropped,
         numbers={"pages": kept, "bytes": sum(r.bytes for r in entries), **numbers},
-        tables={"outcomes": per_outcome, "not_fetched": examples},
+        tables={
+            "outcomes": per_outcome,
+            "not_fetched": examples,
+            **({SAID_ABOUT_TRAINING: about_training} if about_training else {}),
+        },
         checks=[
             Check(
                 name="rows_balance",
@@ -130,7 +154,9 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
             Check(
                 name="not_empty",
                 passed=kept > 0,
-                detail=f"{kept} documents kept" if kept else f"not one document was kept; outcomes: {dict(outcomes)}",
+                detail=f"{kept} documents kept"
+                if kept
+                else f"not one document was kept; outcomes: {dict(outcomes)}{first}",
             ),
         ],
     )

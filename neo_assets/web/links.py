@@ -1,23 +1,20 @@
-"""URLs: their canonical form, the links of a page, the entries of a sitemap, and which hosts may be asked.
+"""URLs: the address that a link asks for, its canonical form, the entries of a sitemap, and which hosts may be asked.
 
-A page's bytes are decoded before links are read, because a query in a link is sent in the page's own encoding (WHATWG
-URL §4.4).
+A URL is two things. Its *address* is what is sent: what the page linked to, written as a browser would (WHATWG URL).
+Its *canonical form* is an identity: that two addresses are the same page is told by it, and it is never sent, because
+a server may well tell ``?/topic/1`` from ``?%2Ftopic%2F1=``.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
+import ada_url
 from lxml import etree
-from selectolax.lexbor import LexborHTMLParser
 from w3lib.url import canonicalize_url
-
-from neo_assets.web.encoding import decode_html
-from neo_assets.web.fetch_log import storable
 
 SITEMAP_BYTES = 50_000_000
 """Longest sitemap the protocol allows, unpacked."""
@@ -26,30 +23,49 @@ CACHED_URLS = 200_000
 """Canonical forms kept in memory: the pages of a site mostly link to the same pages."""
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
-_LINKS = "a[href], area[href], frame[src], iframe[src]"
 
 
 class BadUrl(ValueError):
     """Not a URL that can be fetched; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Where a page points: canonical http(s) URLs, and hrefs that are no URLs at all."""
+def address(href: str, base: str | None = None, encoding: str = "utf-8") -> str:
+    """What a browser would ask for: ``href`` of a page at ``base`` as ASCII, without its fragment. The query of a page
+    in another encoding is sent in that encoding (WHATWG URL §4.4).
 
-    urls: tuple[str, ...] = ()
-    malformed: tuple[str, ...] = ()
+    Raises:
+        BadUrl: it cannot be parsed.
+    """
+    href = href.strip().partition("#")[0]
+    path, mark, query = href.partition("?")
+    if mark and not query.isascii() and encoding != "utf-8":
+        try:
+            raw = query.encode(encoding, "xmlcharrefreplace")
+        except LookupError:
+            raw = query.encode()
+        # Only what is not ASCII is written in another way; "&#20013;" of what the encoding lacks is one value.
+        query = "".join(chr(b) if b < 128 else f"%{b:02X}" for b in raw.replace(b"&#", b"%26%23"))
+    try:
+        return ada_url.URL(path + mark + query, base).href
+    except ValueError as error:
+        raise BadUrl(f"cannot be parsed: {error}") from error
+
+
+def is_web(url: str) -> bool:
+    """Whether an address is http or https."""
+    return url.startswith(("http://", "https://"))
 
 
 @lru_cache(maxsize=CACHED_URLS)
-def canonical(url: str, encoding: str = "utf-8") -> str:
-    """Canonical form: fragment dropped, query sorted, percent-encoding and host case made one, default port left out.
+def canonical(url: str) -> str:
+    """Canonical form, an identity and no address: fragment dropped, query sorted, percent-encoding and host case made
+    one, default port left out.
 
     Raises:
         BadUrl: it cannot be parsed, has no host, or is not http(s).
     """
     try:
-        plain: str = canonicalize_url(url.strip(), keep_fragments=False, encoding=encoding)
+        plain: str = canonicalize_url(url.strip(), keep_fragments=False)
         parts = urlsplit(plain)
         host, port = parts.hostname, parts.port
     except (ValueError, LookupError) as error:
@@ -84,32 +100,6 @@ def is_allowed(url: str, domains: Sequence[str]) -> bool:
     """Whether the URL's host is one of ``domains`` or below one."""
     host = host_of(url).rstrip(".")
     return any(host == d or host.endswith("." + d) for d in (domain.lower().rstrip(".") for domain in domains))
-
-
-def page_links(payload: bytes, base_url: str, content_type: str) -> Links:
-    """Links of an HTML page in canonical form, sorted, each once; mail addresses and other schemes are left out."""
-    text, encoding = decode_html(payload, content_type)
-    tree = LexborHTMLParser(text)
-    base = base_url
-    for node in tree.css("base[href]")[:1]:
-        try:
-            base = urljoin(base_url, node.attributes["href"] or "")
-        except ValueError:
-            base = base_url
-    urls: set[str] = set()
-    malformed: set[str] = set()
-    hrefs = {
-        (node.attributes.get("href") or node.attributes.get("src") or "").partition("#")[0].strip()
-        for node in tree.css(_LINKS)
-    }
-    for href in hrefs - {""}:
-        try:
-            target = urljoin(base, href)
-            if urlsplit(target).scheme in _DEFAULT_PORT:
-                urls.add(canonical(target, encoding))
-        except ValueError:
-            malformed.add(storable(href))
-    return Links(tuple(sorted(urls)), tuple(sorted(malformed)))
 
 
 def sitemap_entries(body: bytes) -> tuple[list[str], list[str]]:

@@ -25,7 +25,7 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response as it was stored."""
+    """One HTTP response as it was stored; ``url`` is the address that was asked for."""
 
     url: str
     status: int

@@ -145,6 +145,7 @@ def crawl_config(root: str, **fields: object) -> CrawlSource:
             "seeds": [f"{root}/"],
             "allowed_domains": ["127.0.0.1"],
             "politeness": politeness,
+            "private_addresses": True,
             **fields,
         }
     )

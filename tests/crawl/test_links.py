@@ -6,7 +6,9 @@ import pytest
 
 from neo_assets.crawl.fetch import is_loopback
 from neo_assets.web.encoding import decode_html
-from neo_assets.web.links import BadUrl, canonical, is_allowed, page_links, sitemap_entries
+from neo_assets.web.links import BadUrl, address, canonical, is_allowed, sitemap_entries
+from neo_assets.web.page_view import view_page
+from neo_assets.web.warc_files import Response
 
 CHINESE = "<p>这是一个用来测试编码的页面，里面有许多汉字。</p>" * 3
 
@@ -44,6 +46,32 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         canonical(url)
 
 
+@pytest.mark.parametrize(
+    ("href", "sent"),
+    [
+        ("?/topic/1", "/?/topic/1"),
+        ("?b=2&a=1", "/?b=2&a=1"),
+        ("?x=a%20b", "/?x=a%20b"),
+        ("?x=a+b", "/?x=a+b"),
+        ("?a=1;b=2", "/?a=1;b=2"),
+        ("?id[]=1", "/?id[]=1"),
+        ("?a&b=&&c", "/?a&b=&&c"),
+        ("/%7Euser/%2F/|", "/%7Euser/%2F/|"),
+        ("/a b/文?q=文#part", "/a%20b/%E6%96%87?q=%E6%96%87"),
+        ("..\\x", "/x"),
+        (" /a\n/b ", "/a/b"),
+    ],
+)
+def test_an_address_is_what_a_browser_would_ask_for(href: str, sent: str) -> None:
+    place = address(href, "http://a.example/")
+    assert place == f"http://a.example{sent}" and address(place) == place
+    assert canonical(canonical(place)) == canonical(place)
+
+
+def test_a_query_that_its_encoding_lacks_is_one_value() -> None:
+    assert address("?q=é中", "http://a.example/", "iso-8859-1") == "http://a.example/?q=%E9%26%2320013;"
+
+
 def test_allowed_are_a_domain_and_what_is_below_it() -> None:
     allowed = ["a.example"]
     assert is_allowed("http://a.example/", allowed) and is_allowed("http://www.a.example/", allowed)
@@ -55,10 +83,9 @@ def test_links_follow_the_base_and_the_encoding_of_their_page() -> None:
         '<base href="/b/"><a href="x#1">1</a><a href="x#2">2</a><a href="?q=中">3</a><a href="http://[::1">4</a><a'
         ' href="mailto:x@y">5</a><a>6</a>' + CHINESE
     )
-    found = page_links(page.encode("gb18030"), "http://a.example/a/", "text/html")
-    assert found.urls == ("http://a.example/b/?q=%D6%D0", "http://a.example/b/x") and found.malformed == (
-        "http://[::1",
-    )
+    found = view_page(Response("http://a.example/a/", 200, [], page.encode("gb18030"), ""))
+    assert [place for _, place in found.links] == ["http://a.example/b/?q=%D6%D0", "http://a.example/b/x"]
+    assert found.malformed == ("http://[::1",)
 
 
 def test_sitemaps_are_read_packed_plain_or_broken() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -37,7 +38,84 @@ class Politeness(Section):
     )
 
 
+Signal = Literal["robots_agents", "content_usage", "content_signal", "tdmrep", "noai", "rsl"]
+"""A way in which a site says that its pages are not for training."""
+
+TRAINING_AGENTS = (
+    "AI2Bot",
+    "Amazonbot",
+    "anthropic-ai",
+    "Applebot-Extended",
+    "Bytespider",
+    "CCBot",
+    "ClaudeBot",
+    "cohere-ai",
+    "cohere-training-data-crawler",
+    "Diffbot",
+    "FacebookBot",
+    "Google-Extended",
+    "GPTBot",
+    "meta-externalagent",
+    "omgili",
+    "PanguBot",
+    "Timpibot",
+)
+"""Crawlers that say that they gather training data, by the names that their makers give for robots.txt."""
+
+
+class Refusals(Section):
+    """What a site says about being trained on, and stored, and whether it is obeyed. Whatever it says is in the log."""
+
+    obey: list[Signal] = Field(
+        default_factory=lambda: list(get_args(Signal)),
+        description=(
+            "robots_agents: a group of robots.txt for one of `agents`; content_usage: AIPREF; content_signal; tdmrep;"
+            " noai: X-Robots-Tag and meta; rsl: RSL licences"
+        ),
+    )
+    agents: list[str] = Field(
+        default_factory=lambda: list(TRAINING_AGENTS),
+        description="product tokens of crawlers that gather training data: what is forbidden to one of them is to us",
+    )
+    page_robots: bool = Field(
+        True,
+        description="obey noindex, noarchive (not stored) and nofollow (links) in X-Robots-Tag and meta robots",
+    )
+
+
+class TrapBudget(Section):
+    """When a site without end is left: session ids, calendars, paths that grow."""
+
+    patience: int = Field(
+        50, ge=1, description="repeated pages more than new ones, among URLs of one form, before the form is left"
+    )
+    tries: int = Field(5, ge=2, description="values of a query name that are compared before it is judged")
+    same_share: Share = Field(0.8, description="of them, this share with the same text: the name changes nothing")
+    max_same_steps: int = Field(3, ge=1, description="times that one step may stand in a path")
+    max_url_chars: int = Field(2_000, ge=1)
+
+
+_HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+", re.ASCII | re.IGNORECASE)
+
+
+def _host_name(value: str) -> str:
+    """A bare host, in lower case. Raises ValueError with the form that is meant."""
+    bare = value.strip().lower().rstrip(".")
+    if not _HOST.fullmatch(bare.encode("idna").decode() if not bare.isascii() else bare):
+        meant = re.sub(r"^[a-z+.-]+:/+", "", bare).partition("/")[0]
+        meant = meant.partition("@")[2] or meant
+        meant = re.sub(r":\d+$", "", meant).lstrip("*.")
+        raise ValueError(
+            f"'{value}' is not a host name: write {meant or 'www.example.org'}, without scheme, port and path"
+        )
+    return bare
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+
+
 class Crawled(SourceSection):
+    refusals: Refusals = Field(default_factory=lambda: Refusals.model_validate({}))
     max_pages: int = Field(100_000, ge=1, description="pages at most, taken breadth first, in URL order within a depth")
     max_depth: int = Field(20, ge=0, description="links away from a seed")
     max_page_bytes: int = Field(5_000_000, ge=1, description="longer bodies are cut here and marked truncated")
@@ -52,7 +130,22 @@ class CrawlSource(Crawled):
 
     kind: Literal["crawl"]
     seeds: list[str] = Field(min_length=1)
-    allowed_domains: list[str] = Field(min_length=1, description="hosts, or their subdomains, that may be fetched")
+    allowed_domains: list[HostName] = Field(min_length=1, description="hosts, or their subdomains, that may be fetched")
+    private_addresses: bool = Field(
+        False, description="whether hosts may lead to private, link-local or loopback addresses (an intranet)"
+    )
+    traps: TrapBudget = Field(default_factory=lambda: TrapBudget.model_validate({}))
+
+    @model_validator(mode="after")
+    def _seeds_are_allowed(self) -> CrawlSource:
+        for seed in self.seeds:
+            parts = urlsplit(seed)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"seed '{seed}' is not a web address: write https://{self.allowed_domains[0]}/")
+            host = parts.hostname.rstrip(".")
+            if not any(host == d or host.endswith("." + d) for d in self.allowed_domains):
+                raise ValueError(f"seed '{seed}' is outside allowed_domains: add {host} to them")
+        return self
 
 
 class HtmlFolderSource(Crawled):
@@ -62,7 +155,9 @@ class HtmlFolderSource(Crawled):
     path: str = Field(
         description="the folder; ${VAR} and ${VAR:-default} are filled in", json_schema_extra=NOT_IDENTITY
     )
-    host: str = Field(description="logical host name in every URL, so that no port of this machine enters an identity")
+    host: HostName = Field(
+        description="logical host name in every URL, so that no port of this machine enters an identity"
+    )
     include: list[str] = Field(
         default_factory=lambda: ["**/*.html", "**/*.htm"], description="glob patterns below the folder"
     )
@@ -76,6 +171,9 @@ class WarcSource(SourceSection):
     """WARC files (.warc, .warc.gz, .warc.zst)."""
 
     kind: Literal["warc"]
+    refusals: Refusals = Field(
+        default_factory=lambda: Refusals.model_validate({}), description="of headers and pages; robots.txt is not asked"
+    )
     max_record_bytes: int = Field(
         RECORD_BYTES,
         ge=1,
