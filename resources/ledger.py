@@ -66,7 +66,7 @@ class Ledger:
         self._view(
             "verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail"
         )
-        self._view("fetched", fetched, "url, doc_id, outcome, reason, status, address")
+        self._view("fetched", fetched, "url, doc_id, outcome, reason, status, address, alias")
         position = " ".join(f"when '{stage}' then {i}" for i, stage in enumerate(found))
         self.connection.execute(
             "create view verdicts as select * replace (if(source = '', split_part(stage, '/', 2), source) as source), "
@@ -103,10 +103,10 @@ class Ledger:
         bare = doc_or_url.split("#", 1)[0]
         named = (
             "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or address in (?,"
-            " 'http://' || ?, 'https://' || ?) or (length(?) >= 8 and starts_with(doc_id, ?)) union "
+            " 'http://' || ?, 'https://' || ?) or alias = ? or (length(?) >= 8 and starts_with(doc_id, ?)) union "
         )
         named += "select distinct doc_id from verdicts where length(?) >= 8 and starts_with(doc_id, ?) order by doc_id"
-        return [str(r["doc_id"]) for r in self.rows(named, [bare] * 10)]
+        return [str(r["doc_id"]) for r in self.rows(named, [bare] * 11)]
 
     def urls_of(self, ids: Sequence[str]) -> dict[str, str]:
         """URLs of these documents, where they were fetched by one."""

@@ -68,15 +68,14 @@ SOURCE = '''
 from pathlib import Path
 from typing import Literal
 
-from neo_assets.core.recipe.data import SourceSection
+from neo_assets.core.recipe.sources import FilesSource
 from neo_assets.core.stage import SourceKind
-from neo_assets.crawl.catalogue import input_files, refuse_changed_files
+from neo_assets.crawl.catalogue import refuse_changed_files
 from neo_assets.crawl.documents_source import read_documents_source
 
 
-class Plain(SourceSection):
+class Plain(FilesSource):
     kind: Literal["plain"]
-    paths: list[str]
     marker: str = "-"
 
 

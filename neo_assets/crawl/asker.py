@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.recipe.data import CrawlSource, HtmlFolderSource
+from neo_assets.core.recipe.sources import CrawlSource, HtmlFolderSource
 from neo_assets.core.records import document_id
 from neo_assets.crawl.earlier import EarlierPages
 from neo_assets.crawl.fetch import AGENT, Fetched, Fetcher

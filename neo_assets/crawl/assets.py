@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.data import Source
 from neo_assets.core.recipe.kinds import told
+from neo_assets.core.recipe.sources import Source
 from neo_assets.core.stage import ROWS_BALANCE, Claim, SourceKind, Stage
 from neo_assets.core.store import Outcome
 from neo_assets.crawl.catalogue import SourceInput, describe_source, read_source_input, source_input
 from neo_assets.crawl.crawler import crawl_source
 from neo_assets.crawl.documents_source import read_documents_source
-from neo_assets.crawl.warc_source import read_warc_source
+from neo_assets.crawl.warc_source import read_warc_source, read_wet_source
 from neo_assets.declare import AttendedStage, Making
+from neo_assets.web.fetch_log import LOSSES_BOUNDED
 
 READERS: dict[str, Callable[..., Outcome]] = {
     "crawl": crawl_source,
     "html_folder": crawl_source,
     "warc": read_warc_source,
+    "wet": read_wet_source,
     "documents": read_documents_source,
 }
 """The function that fetches a source, by its kind."""
@@ -61,7 +63,7 @@ def _raw_crawl(name: str, source: Source) -> Stage[Source]:
         reader(source),
         source,
         reads=[f"sources/{name}"],
-        kinds=["html" if source.kind != "documents" else "parquet"],
-        claims=[ROWS_BALANCE, NOT_EMPTY],
+        kinds=["parquet" if source.GIVES_TEXT else "html"],
+        claims=[ROWS_BALANCE, NOT_EMPTY, LOSSES_BOUNDED],
         label="fetched",
     )

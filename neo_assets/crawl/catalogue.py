@@ -17,9 +17,10 @@ from pydantic import Field
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.data import CrawlSource, DocumentsSource, HtmlFolderSource, Source, WarcSource
+from neo_assets.core.recipe.sources import CrawlSource, HtmlFolderSource, Source
 from neo_assets.core.remembered import digests_at_load, remembered_digest, remembered_tree
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.crawl.input_files import HasPaths, InputFile, contents, files_known_at_load, input_files
 from neo_assets.crawl.site import folder_site
 
 
@@ -35,19 +36,25 @@ class SourceInput(Section):
 def source_input(source: Source) -> SourceInput:
     """The stage's input as far as it is known when definitions load; nothing of what is not there."""
     try:
-        return SourceInput(source=source, content=_content(source, digests_at_load))
+        return SourceInput(source=source, content=_content(source, files_known_at_load, digests_at_load))
     except BadInput:
         return SourceInput(source=source)
 
 
 def read_source_input(source: Source) -> SourceInput:
-    """The stage's input with every file read. Raises BadInput: a folder or file that the recipe names is not there."""
+    """The stage's input with every file read, and remote places asked. Raises BadInput: a place that the recipe names
+    is not there.
+    """
     return SourceInput(
-        source=source, content=_content(source, lambda files: [remembered_digest(file) for file in files])
+        source=source, content=_content(source, input_files, lambda files: [remembered_digest(f) for f in files])
     )
 
 
-def _content(source: Source, digests: Callable[[Sequence[Path]], list[str]]) -> dict[str, str]:
+def _content(
+    source: Source,
+    listed: Callable[[HasPaths, Sequence[str]], list[InputFile]],
+    digests: Callable[[Sequence[Path]], list[str]],
+) -> dict[str, str]:
     if isinstance(source, CrawlSource):
         return {}
     if isinstance(source, HtmlFolderSource):
@@ -57,16 +64,7 @@ def _content(source: Source, digests: Callable[[Sequence[Path]], list[str]]) -> 
                 folder, source.include, lambda: folder_site(folder, source.host, source.include).files.items()
             )
         }
-    files = input_files(source)
-    numbered = {
-        file: (
-            f"{file.name}#{sum(f.name == file.name for f in files[:i])}"
-            if sum(f.name == file.name for f in files) > 1
-            else file.name
-        )
-        for i, file in enumerate(files)
-    }
-    return {numbered[file]: digest for file, digest in zip(files, digests(files), strict=True)}
+    return contents(listed(source, source.SUFFIXES), digests)
 
 
 def refuse_changed_files(source: Source, catalogue: Artifact) -> None:
@@ -141,28 +139,12 @@ def html_folder(config: HtmlFolderSource) -> Path:
     return folder
 
 
-def input_files(config: WarcSource | DocumentsSource) -> list[Path]:
-    """Files behind ``paths``, in name order. Raises BadInput for a path or pattern that matches no file."""
-    found: set[Path] = set()
-    for pattern in config.paths:
-        path = Path(pattern).expanduser()
-        matches = (
-            {path}
-            if path.is_file()
-            else {p for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if p.is_file()}
-        )
-        if not matches:
-            raise BadInput(f"no file matches {pattern}. Point the source's `paths` at existing files ({config.kind}).")
-        found |= matches
-    return sorted(found, key=lambda p: (p.name, str(p)))
-
-
 def _place(config: Source) -> object:
     if isinstance(config, CrawlSource):
         return {"seeds": config.seeds, "allowed_domains": config.allowed_domains}
     if isinstance(config, HtmlFolderSource):
         return {"folder": html_folder(config).resolve().name, "host": config.host, "include": config.include}
-    return {"files": [p.name for p in input_files(config)]}
+    return {"files": [file.name for file in input_files(config, config.SUFFIXES)]}
 
 
 def _terms(config: Source) -> str | None:

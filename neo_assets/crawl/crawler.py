@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 import pyarrow as pa
 
 from neo_assets.core.errors import Unreachable
-from neo_assets.core.recipe.data import CrawlSource, HtmlFolderSource, TrapBudget
+from neo_assets.core.recipe.sources import CrawlSource, HtmlFolderSource, TrapBudget
 from neo_assets.core.records import read_table
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.crawl.asker import Asker, Found
@@ -96,6 +96,7 @@ def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Ar
             "requests_per_s": round(requests / max(seconds, 1e-9), 1),
             "not_modified": not_modified,
         },
+        config.max_bad_share,
     )
     if sitemaps := read_table(out.path / _SITEMAPS).slice(0, EXAMPLES).to_pylist():
         outcome.tables["sitemaps"] = sitemaps

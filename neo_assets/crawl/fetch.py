@@ -25,7 +25,7 @@ from aiohttp.resolver import DefaultResolver
 from resiliparse.parse.encoding import detect_mime
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from neo_assets.core.recipe.data import Politeness
+from neo_assets.core.recipe.sources import Politeness
 from neo_assets.web.fetch_log import FETCHED, REDIRECT, now
 from neo_assets.web.links import BadUrl, host_of
 from neo_assets.web.links import address as address_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from protego import Protego
 
-from neo_assets.core.recipe.data import Refusals
+from neo_assets.core.recipe.sources import Refusals
 from neo_assets.crawl.fetch import AGENT, Fetched, Fetcher
 from neo_assets.web.fetch_log import FETCHED, REDIRECT, now, storable
 from neo_assets.web.links import (

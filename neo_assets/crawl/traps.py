@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import xxhash
 
-from neo_assets.core.recipe.data import TrapBudget
+from neo_assets.core.recipe.sources import TrapBudget
 
 NOW, LATER = "", "later"
 """Answers of :meth:`Traps.admit` besides a refusal in words."""

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.sources import WarcSource
 from neo_assets.core.stage import ROWS_BALANCE, Need, Stage
 from neo_assets.extract.documents import DocumentsInput, make_documents
-from neo_assets.extract.page_text import WHOLE_BLOCKS, extract_pages
+from neo_assets.extract.page_text import WHOLE_BLOCKS, PageTextInput, extract_pages
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     for name, source in recipe.sources.items():
         before = f"raw_crawl/{name}"
-        if source.kind != "documents":
+        if not source.GIVES_TEXT:
             yield Stage(
                 f"page_text/{name}",
                 extract_pages,
-                recipe.extract,
+                PageTextInput(extract=recipe.extract, in_place=source if isinstance(source, WarcSource) else None),
                 reads=[before],
                 claims=[ROWS_BALANCE, WHOLE_BLOCKS],
                 label="with main text",

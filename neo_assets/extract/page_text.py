@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 from resiliparse.parse.encoding import detect_mime
 
 from neo_assets.core.errors import BadInput
+from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import Extract
+from neo_assets.core.recipe.sources import WarcSource
 from neo_assets.core.records import (
     DROPPED,
     VERDICT,
@@ -24,15 +27,16 @@ from neo_assets.core.records import (
     verdict_table,
     write_table,
 )
-from neo_assets.core.shards import run_shards, total_bytes
+from neo_assets.core.shards import run_shards
 from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspace
+from neo_assets.crawl.stored_pages import StoredPart, stored_parts
 from neo_assets.extract.extractors import extract
 from neo_assets.extract.main_content import MainText
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import stage_key, storable
 from neo_assets.web.links import canonical
-from neo_assets.web.warc_files import Response, read_segment
+from neo_assets.web.warc_files import Response
 
 PAGE_TEXT = pa.schema(
     [
@@ -61,7 +65,16 @@ class _Unreadable(Exception):
     """A page that is no page; says why."""
 
 
-def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+class PageTextInput(Section):
+    """What this stage takes of a recipe: the section ``extract``, and where pages lie that the crawl left where they
+    were.
+    """
+
+    extract: Extract
+    in_place: WarcSource | None = Field(None, json_schema_extra=NOT_IDENTITY)
+
+
+def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The main text and title of every HTML page of a crawl, decoded by what the bytes are and not only by what they
     claim to be.
 
@@ -72,15 +85,15 @@ def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspac
     """
     (crawl,) = inputs.values()
     stage = stage_key("page_text", inputs)
-    segments = crawl.files("warc/", ".warc.gz")
+    parts = stored_parts(crawl, config.in_place)
     run_shards(
-        partial(_extract_segment, config, stage, out.path),
-        segments,
+        partial(_extract_part, config.extract, stage, out.path),
+        parts,
         workers=out.workers,
         scratch=out.path / ".logs",
-        input_bytes=total_bytes(segments),
+        input_bytes=sum(part.size for part in parts),
     )
-    texts = [_text_file(out.path, s) for s in segments]
+    texts = [_text_file(out.path, part) for part in parts]
     kept: list[Verdict] = []
     characters, shares = 0, []
     for path in texts:  # one at a time: a crawl is larger than memory
@@ -88,15 +101,15 @@ def extract_pages(config: Extract, inputs: Mapping[str, Artifact], out: Workspac
         kept += [Verdict(str(i), stage) for i in made["doc_id"].to_pylist()]
         characters += int(pc.sum(pc.utf8_length(made["text"])).as_py() or 0)
         shares += made["kept_share"].to_pylist()
-    dropped = [Verdict(**row) for s in segments for row in rows(read_table(_dropped_file(out.path, s), VERDICT))]  # type: ignore[arg-type]
+    dropped = [Verdict(**row) for p in parts for row in rows(read_table(_dropped_file(out.path, p), VERDICT))]  # type: ignore[arg-type]
     out.write("verdicts.parquet", verdict_table([*kept, *dropped]))
     seen = crawl.manifest.rows_kept or 0
     unreadable = [v for v in dropped if v.rule == UNREADABLE]
     share = len(unreadable) / max(seen, 1)
-    if share > config.max_bad_share:
+    if share > config.extract.max_bad_share:
         raise BadInput(
             f"{stage}: {len(unreadable)} of {seen} pages cannot be read ({share:.1%}, allowed"
-            f" {config.max_bad_share:.1%}); the first: {unreadable[0].detail}"
+            f" {config.extract.max_bad_share:.1%}); the first: {unreadable[0].detail}"
         )
     broken = [v for v in dropped if v.rule == NOT_WHOLE]
     reasons: list[Row] = [
@@ -135,32 +148,32 @@ def _distribution(shares: Sequence[float]) -> list[Row]:
     return [{"from": i / 10, "to": (i + 1) / 10, "pages": int(n)} for i, n in enumerate(counts)]
 
 
-def _text_file(folder: Path, segment: Path) -> Path:
-    return folder / "text" / segment.name.replace(".warc.gz", ".parquet")
+def _text_file(folder: Path, part: StoredPart) -> Path:
+    return folder / "text" / f"{part.name}.parquet"
 
 
-def _dropped_file(folder: Path, segment: Path) -> Path:
-    return folder / "dropped" / segment.name.replace(".warc.gz", ".parquet")
+def _dropped_file(folder: Path, part: StoredPart) -> Path:
+    return folder / "dropped" / f"{part.name}.parquet"
 
 
-def _extract_segment(config: Extract, stage: str, folder: Path, segment: Path) -> None:
-    """One segment to one text file. Its verdicts are written first, so that a finished text file always has them."""
-    if _text_file(folder, segment).is_file():
+def _extract_part(config: Extract, stage: str, folder: Path, part: StoredPart) -> None:
+    """One part to one text file. Its verdicts are written first, so that a finished text file always has them."""
+    if _text_file(folder, part).is_file():
         return
     kept: list[dict[str, object]] = []
     dropped: list[Verdict] = []
-    for found in _pages(config, stage, segment):
+    for found in _pages(config, stage, part, folder / ".logs"):
         if isinstance(found, Verdict):
             dropped.append(found)
         else:
             kept.append(found)
-    write_table(verdict_table(dropped), _dropped_file(folder, segment))
+    write_table(verdict_table(dropped), _dropped_file(folder, part))
     kept.sort(key=lambda row: str(row["doc_id"]))
-    write_table(pa.Table.from_pylist(kept, schema=PAGE_TEXT), _text_file(folder, segment))
+    write_table(pa.Table.from_pylist(kept, schema=PAGE_TEXT), _text_file(folder, part))
 
 
-def _pages(config: Extract, stage: str, segment: Path) -> Iterator[dict[str, object] | Verdict]:
-    for page in read_segment(segment):
+def _pages(config: Extract, stage: str, part: StoredPart, scratch: Path) -> Iterator[dict[str, object] | Verdict]:
+    for page in part.pages(scratch):
         doc_id = document_id(canonical(page.url), page.payload)
         if len(page.payload) > config.max_html_bytes:
             yield Verdict(

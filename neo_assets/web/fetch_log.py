@@ -9,23 +9,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pyarrow as pa
 
 from neo_assets.core.fingerprint import MultisetDigest
-from neo_assets.core.records import DROPPED, KEPT, Verdict, read_table, rows, verdict_table
+from neo_assets.core.records import DROPPED, EDITED, Verdict, read_table, rows, verdict_table
+from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.web.links import host_of
 
 FETCHED = "fetched"
 REDIRECT = "redirect"
 REFUSED = "training_refused"
 """Outcome of a page whose site says that it is not for training, and is obeyed."""
 
+USELESS = ("malformed_record", "bad_row", "empty_text")
+"""Outcomes of records of a file that nothing can be made of."""
+FAILED = ("timeout", "connection", "bad_response")
+"""Outcomes of requests that the site failed to answer."""
+
 SAID_ABOUT_TRAINING = "said about training"
 """Table of the statements of sites about training on their pages, by signal, and what became of the pages."""
+
+LOSSES_BOUNDED = Claim(
+    "losses_bounded", "Of no file, and of no crawl's requests, more is lost than the recipe allows (max_bad_share)."
+)
 
 EXAMPLES = 20
 """Failures shown in the report; all of them are in the log."""
@@ -38,7 +49,7 @@ LOG = pa.schema(
         ("doc_id", pa.string()),
         ("status", pa.int32()),  # HTTP status, null when there was no answer
         ("outcome", pa.string()),
-        ("reason", pa.string()),  # in words, "" when fetched
+        ("reason", pa.string()),  # in words; of what was fetched, what was repaired in it
         ("depth", pa.int32()),  # links away from a seed
         ("bytes", pa.int64()),  # payload that was kept
         ("truncated", pa.bool_()),
@@ -47,6 +58,10 @@ LOG = pa.schema(
         ("fetched_at", pa.string()),  # RFC 3339, UTC
         ("said", pa.string()),  # about training, in the site's words, one statement a line; "" when nothing
         ("links", pa.list_(pa.string())),  # addresses that a page which was not kept leads to
+        ("file", pa.string()),  # of a source's files, the one it stands in; "" for what was crawled
+        ("place", pa.int64()),  # there: byte (of what is unpacked, where it is one stream) or record, from 0
+        ("lost_bytes", pa.int64()),  # of that file, not read because of this row
+        ("alias", pa.string()),  # what others call it
     ]
 )
 
@@ -70,6 +85,10 @@ class LogRow:
     said: str = ""
     links: list[str] = field(default_factory=list)
     address: str = ""
+    file: str = ""
+    place: int = 0
+    lost_bytes: int = 0
+    alias: str = ""
 
 
 def now() -> str:
@@ -98,8 +117,15 @@ def stage_key(stage: str, inputs: Mapping[str, Artifact]) -> str:
     return f"{stage}/{artifact.key.partition('/')[2]}"
 
 
-def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: Mapping[str, int | float]) -> Outcome:
-    """Write ``verdicts.parquet`` from a finished log, and report on it.
+def log_outcome(
+    stage: str,
+    out: Workspace,
+    log_files: Iterable[Path],
+    numbers: Mapping[str, int | float],
+    max_bad_share: float,
+    sizes: Mapping[str, int] | None = None,
+) -> Outcome:
+    """Write ``verdicts.parquet`` from a finished log, and report on it. ``sizes``: bytes by file, of a source of files.
 
     The digest covers canonical URL, outcome, status and payload: no times, ports or order.
     """
@@ -110,7 +136,7 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
     targets = {row.url: row for row in entries if row.outcome in (FETCHED, REDIRECT)}
     verdicts = [_verdict(stage, row, targets) for row in entries]
     out.write("verdicts.parquet", verdict_table(verdicts))
-    kept = sum(v.verdict == KEPT for v in verdicts)
+    kept = sum(v.verdict != DROPPED for v in verdicts)
     outcomes = Counter(row.outcome for row in entries)
     per_outcome: list[Row] = [
         {"outcome": name, "count": count, "share": round(count / len(entries), 4)}
@@ -146,6 +172,7 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
             **({SAID_ABOUT_TRAINING: about_training} if about_training else {}),
         },
         checks=[
+            _losses(entries, max_bad_share, sizes),
             Check(
                 name="rows_balance",
                 passed=len(entries) == kept + dropped,
@@ -162,7 +189,42 @@ def log_outcome(stage: str, out: Workspace, log_files: Iterable[Path], numbers: 
     )
 
 
+def _losses(entries: Sequence[LogRow], bound: float, sizes: Mapping[str, int] | None) -> Check:
+    """Whether what was lost stays within the bound: file by file, or over the requests of a crawl."""
+    if sizes is None:
+        answered = {host_of(row.address) for row in entries if row.status is not None}
+        asked = [row for row in entries if row.status is not None or row.outcome in FAILED]
+        asked = [row for row in asked if host_of(row.address) in answered]
+        failed = [row for row in asked if row.outcome in FAILED or (row.status or 0) >= 500]
+        share = len(failed) / max(len(asked), 1)
+        first = f"; the first: {failed[0].address}: {failed[0].reason}"[:300] if failed else ""
+        told = f"{len(failed)} of {len(asked)} requests failed ({share:.1%}, allowed {bound:.1%}){first}"
+        return Check(name=LOSSES_BOUNDED.name, passed=share <= bound, detail=told)
+    rows, bad, lost = Counter[str](), Counter[str](), Counter[str]()
+    reasons: dict[str, str] = {}
+    for row in entries:
+        rows[row.file] += 1
+        lost[row.file] += row.lost_bytes
+        if row.outcome in USELESS:
+            bad[row.file] += 1
+            reasons.setdefault(row.file, row.reason)
+    over = []
+    for file in sorted(reasons):
+        for count, of, what in ((bad[file], rows[file], "records"), (lost[file], sizes.get(file, 0), "bytes")):
+            if count > bound * of:
+                how_much = f"{count:,} of {of:,} {what} ({count / max(of, 1):.1%})"
+                over.append(f"{file}: {how_much}; the first: {reasons[file][:200]}")
+    told = f"at most {bound:.1%} of the records and bytes of each of {len(sizes)} files"
+    if over:
+        files = len({line.partition(":")[0] for line in over})
+        told = f"more than {bound:.1%} (max_bad_share) of {files} of {len(sizes)} files is lost. "
+        told += "; ".join(over[:EXAMPLES])
+    return Check(name=LOSSES_BOUNDED.name, passed=not over, detail=told)
+
+
 def _verdict(stage: str, row: LogRow, targets: Mapping[str, LogRow]) -> Verdict:
+    if row.outcome == FETCHED and row.reason:
+        return Verdict(row.doc_id, stage, EDITED, "repaired", detail=row.reason)
     if row.outcome == FETCHED:
         return Verdict(row.doc_id, stage)
     if row.outcome != REDIRECT:

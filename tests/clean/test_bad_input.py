@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from neo_assets.build import stages
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.recipe.data import DocumentsSource
+from neo_assets.core.recipe.sources import DocumentsSource
 from neo_assets.core.store import Store
 from resources.ledger import Ledger
 from tests.corpora import keepable
@@ -24,7 +24,7 @@ def build(tmp_path: Path, paths: list[str]) -> tuple[Store, Recipe]:
     base = load("laptop")
     documents = base.documents.model_copy(update={"max_text_bytes": 1_000_000})
     source = DocumentsSource.model_validate(
-        {"kind": "documents", "paths": paths, "licence": "CC0-1.0", "snapshot": "1"}
+        {"kind": "documents", "paths": paths, "max_bad_share": 1, "licence": "CC0-1.0", "snapshot": "1"}
     )
     recipe = base.model_copy(
         update={"sources": {"mine": source}, "languages": ["en"], "documents": documents, "mixture": {}, "runs": {}}
@@ -72,8 +72,6 @@ def test_every_broken_document_is_named_and_nothing_else_is_lost(tmp_path: Path)
     }
     reasons = sorted(detail for rule, detail in told if rule == "bad_row")
     for number, reason in (
-        (2, "NUL"),
-        (3, "lone surrogate"),
         (6, "int, not text"),
         (7, "'text' is missing"),
         (8, "not JSON"),
@@ -91,12 +89,15 @@ def test_every_broken_document_is_named_and_nothing_else_is_lost(tmp_path: Path)
         "language_not_listed",
         "zh",
     )
-    assert ledger.fate("http://a.example/empty")[-1]["rule"] == "language_not_listed"
+    assert ("empty_text", "mine.jsonl#4: mine.jsonl record 4: field 'text' is empty") in told
+    for page, repair in (("nul", "1 NUL taken out"), ("surrogate", "lone surrogates replaced")):
+        first = ledger.fate(f"http://a.example/{page}")[0]
+        assert (first["verdict"], first["rule"], first["detail"]) == ("edited", "repaired", repair)
     kept = store.head(recipe.name, "clean_docs/en").documents(["url"]).column("url").to_pylist()
     assert sorted(kept) == ["http://a.example/good", "http://a.example/good2"]
 
 
-def test_a_parquet_file_without_the_column_costs_only_its_own_rows(tmp_path: Path) -> None:
+def test_a_parquet_file_without_the_column_costs_only_itself(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"content": ["no such column here"], "url": ["http://b.example/1"]}), tmp_path / "a.parquet"
     )
@@ -113,7 +114,7 @@ def test_a_parquet_file_without_the_column_costs_only_its_own_rows(tmp_path: Pat
         str(r["detail"]) for r in Ledger(store, recipe.name).rows("select detail from verdicts where rule = 'bad_row'")
     ]
     for file, reason in (
-        ("a.parquet record 1", "'text' is missing"),
+        ("a.parquet record 1", "no column 'text'; its columns are 'content', 'url'"),
         ("b.parquet record 1", "int, not text"),
         ("b.parquet record 2", "int, not text"),
         ("c.parquet record 2", "'text' is missing"),

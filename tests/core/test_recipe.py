@@ -77,7 +77,7 @@ def write(tmp_path: Path, text: str, name: str = "mine") -> str:
         ),
         (
             "sources:\n  handbook:\n    kind: ftp\n",
-            r"mine\.yaml:4: sources\.handbook: kind 'ftp' is none of 'crawl', 'html_folder', 'warc', 'documents'",
+            r"mine\.yaml:4: sources\.handbook: kind 'ftp' is none of 'crawl', 'html_folder', 'warc', 'wet'",
         ),
     ],
 )

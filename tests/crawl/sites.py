@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from neo_assets.core.recipe.data import CrawlSource, Politeness, Source
+from neo_assets.core.recipe.sources import CrawlSource, Politeness, Source
 from neo_assets.core.records import remove_leftovers
 from neo_assets.core.store import Artifact, MadeFrom, Manifest, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.catalogue import read_source_input

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from sites import upstream
 
 from neo_assets.core.errors import BadInput, MachineLacks
-from neo_assets.core.recipe.data import HtmlFolderSource, Source
+from neo_assets.core.recipe.sources import HtmlFolderSource, Source
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.crawl import demo_site
 from neo_assets.crawl.catalogue import describe_source, read_source_input, refuse_changed_files, source_input

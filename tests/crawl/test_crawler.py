@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sites import Answer, crawl, crawl_config, html, raw, redirect, send, serving, stall
 
-from neo_assets.core.recipe.data import HtmlFolderSource, Politeness
+from neo_assets.core.recipe.sources import HtmlFolderSource, Politeness
 from neo_assets.core.records import VERDICT, document_id, read_table, rows
 from neo_assets.crawl import crawler
 from neo_assets.web.warc_files import read_segment
@@ -69,7 +69,7 @@ def test_every_fault_lands_in_the_log_and_none_stops_the_crawl(tmp_path: Path) -
         )
     )
     with serving(answers) as site:
-        outcome, log = crawl(tmp_path, crawl_config(site.root, max_page_bytes=100_000))
+        outcome, log = crawl(tmp_path, crawl_config(site.root, max_page_bytes=100_000, max_bad_share=1))
     got = {url.removeprefix(site.root): row.outcome for url, row in log.items()}
     expected = {
         "/": "fetched",

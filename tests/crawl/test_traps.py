@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sites import Answer, crawl, crawl_config, html, send, serving
 
-from neo_assets.core.recipe.data import TrapBudget
+from neo_assets.core.recipe.sources import TrapBudget
 from neo_assets.crawl.traps import LATER, NOW, Traps, form_of
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sites import Answer, crawl, crawl_config, html, raw, redirect, send, serving
 
 from neo_assets.core.errors import Unreachable
-from neo_assets.core.recipe.data import HtmlFolderSource, Politeness
+from neo_assets.core.recipe.sources import HtmlFolderSource, Politeness
 from neo_assets.crawl import crawler
 from neo_assets.crawl.fetch import Fetcher, LoopbackResolver, PrivateAddress, is_private
 from neo_assets.web.fetch_log import REDIRECT

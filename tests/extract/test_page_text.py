@@ -9,8 +9,8 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import Extract
 from neo_assets.core.records import read_table, rows
 from neo_assets.core.store import Artifact, Workspace
-from neo_assets.extract import page_text
-from neo_assets.extract.page_text import extract_pages
+from neo_assets.crawl import stored_pages
+from neo_assets.extract.page_text import PageTextInput, extract_pages
 from neo_assets.web.warc_files import read_segment
 
 CHINESE = "这是一个用来测试编码的页面，里面有许多汉字，读起来并不费力。" * 6
@@ -29,7 +29,7 @@ def extracted(
     made = commit(
         tmp_path / "store",
         "page_text/test",
-        lambda out: extract_pages(config, {"raw_crawl": crawl}, out),
+        lambda out: extract_pages(PageTextInput(extract=config), {"raw_crawl": crawl}, out),
         {"raw_crawl": crawl},
     )
     return made, {str(row["url"]): row for path in made.files("text/") for row in rows(read_table(path))}
@@ -97,13 +97,13 @@ def test_a_stage_that_was_cut_off_keeps_its_segments_and_its_digest(
             raise KeyboardInterrupt
         return read_segment(path)
 
-    monkeypatch.setattr(page_text, "read_segment", failing)
+    monkeypatch.setattr(stored_pages, "read_segment", failing)
     (tmp_path / "cut").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        extract_pages(CONFIG, {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
-    again = extract_pages(CONFIG, {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
+        extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
+    again = extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
     assert read == ["part-00000.warc.gz", "part-00001.warc.gz", "part-00001.warc.gz", "part-00002.warc.gz"]
     monkeypatch.undo()
     (tmp_path / "whole").mkdir()
-    whole = extract_pages(CONFIG, {"raw_crawl": crawl}, Workspace(tmp_path / "whole"))
+    whole = extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "whole"))
     assert again.digest == whole.digest and again.rows_dropped == whole.rows_dropped == 3

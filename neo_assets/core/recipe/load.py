@@ -28,13 +28,13 @@ from neo_assets.core.recipe.data import (
     Mixture,
     NearDedup,
     PersonalData,
-    Source,
     Split,
     SubstringDedup,
 )
 from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
