@@ -70,4 +70,5 @@ def _signals_of(recipe: Recipe, lang: str) -> LanguageSignals:
         bad_words=list_input(zh.bad_words),
         segment_words=words,
         faithful_to_release=zh.faithful_to_release,
+        delete_urls=zh.faithful_to_release and zh.delete_urls,
     )

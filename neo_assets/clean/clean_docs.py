@@ -48,7 +48,10 @@ def chinese_edits(config: CleanChinese) -> tuple[Edit, ...]:
     bad_words = list_input(config.bad_words).read()
     chosen = (
         (config.faithful_to_release, Edit("half_width_punctuation", released.half_width)),
-        (config.delete_urls, Edit("urls_deleted", without_urls)),
+        (
+            config.delete_urls,
+            Edit("urls_deleted", released.without_addresses if config.faithful_to_release else without_urls),
+        ),
         (config.line_rules, Edit("lines_dropped", partial(real_lines, bad_words=bad_words))),
     )
     return tuple(edit for wanted, edit in chosen if wanted)

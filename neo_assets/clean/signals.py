@@ -35,6 +35,7 @@ class LanguageSignals(Section):
     bad_words: ListInput
     segment_words: bool  # Chinese: whether mean_word_length is measured, which costs more than all other signals
     faithful_to_release: bool = False
+    delete_urls: bool = False  # as released, signals are of the text without its addresses
 
 
 class SignalsInput(Section):
@@ -143,7 +144,10 @@ def _measure(
     if settings.faithful_to_release:
         from neo_assets.clean import released
 
-        columns |= released.columns(table.column("text").to_pylist(), lang)
+        texts = table.column("text").to_pylist()
+        columns |= released.columns(
+            texts, lang, settings.stop_words.read(), settings.delete_urls, settings.segment_words
+        )
     arrays = [
         table.column("doc_id"),
         *(pa.array(columns[name], pa.float64(), mask=np.isnan(columns[name])) for name in names(lang)),

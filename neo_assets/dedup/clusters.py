@@ -55,9 +55,19 @@ class Candidates:
             joined[3].astype(np.int64),
         )
 
+    def by_id(self) -> Numbers:
+        """The place of every document in the order of their ids."""
+        out = np.empty(len(self.high), np.int64)
+        out[np.lexsort((self.low, self.high))] = np.arange(len(self.high))
+        return out
+
+    def preferred(self, cluster: Numbers) -> Numbers:
+        """Documents cluster by cluster, of each the one to stay first."""
+        return np.lexsort((self.low, self.high, -self.length, -self.quality, cluster))
+
     def keepers(self, cluster: Numbers) -> Numbers:
         """For every document, the number of the one that stays of its cluster."""
-        order = np.lexsort((self.low, self.high, -self.length, -self.quality, cluster))
+        order = self.preferred(cluster)
         ordered = cluster[order]
         first = np.ones(len(order), np.bool_)
         first[1:] = ordered[1:] != ordered[:-1]
@@ -78,15 +88,29 @@ def halves(doc_ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArra
 
 
 def write_choices(
-    folder: Path, shards: Sequence[Path], candidates: Candidates, keepers: Numbers, similarity: npt.NDArray[np.float64]
+    folder: Path,
+    shards: Sequence[Path],
+    candidates: Candidates,
+    keepers: Numbers,
+    similarity: npt.NDArray[np.float64],
+    cluster: Numbers | None = None,
 ) -> None:
-    """One small file a shard: for each of its documents its keeper's id ("" for itself) and how similar the two are."""
+    """One small file a shard: for each of its documents its keeper's id ("" for itself), how similar the two are, and
+    the id of its cluster: of the document that was first to stay of ``cluster``, by default of its keeper.
+    """
+    leaders = keepers if cluster is None else candidates.keepers(cluster)
     begin = 0
     for path, size in zip(shards, candidates.sizes, strict=True):
         part = range(begin, begin + size)
         twins = [candidates.id_of(int(keepers[i])) if keepers[i] != i else "" for i in part]
         records.write_table(
-            pa.table({"twin": pa.array(twins, pa.string()), "similarity": similarity[begin : begin + size]}),
+            pa.table(
+                {
+                    "twin": pa.array(twins, pa.string()),
+                    "similarity": similarity[begin : begin + size],
+                    "cluster": pa.array([candidates.id_of(int(leaders[i])) for i in part], pa.string()),
+                }
+            ),
             folder / path.name,
         )
         begin += size

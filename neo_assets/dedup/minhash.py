@@ -57,6 +57,72 @@ def signatures(texts: pa.Array | pa.ChunkedArray, settings: NearDedup) -> Signat
     return out
 
 
+def shingle_sets(
+    texts: pa.Array | pa.ChunkedArray, settings: NearDedup
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """(the shingles of all texts, sorted in each, one text after another; where each text's end): 4 bytes a character
+    at most.
+    """
+    held, table = buffers(texts), character_table()
+    n = len(held.offsets) - 1
+    ends = np.zeros(n, np.int64)
+    out = np.empty(len(held.data) + n, np.uint32)
+    if settings.unit == "character":
+        kernels.character_sets(held.data, held.offsets, table.flags, table.fold, settings.shingle, out, ends)
+    else:
+        tokens, starts = np.empty(len(held.data) // 2 + n + 2, np.uint64), np.empty(n + 1, np.int64)
+        text_kernels.tokenise(held.data, held.offsets, table.flags, table.fold, tokens, starts)
+        kernels.token_sets(tokens, starts, settings.shingle, out, ends)
+    return out[: ends[-1] if n else 0].copy(), ends
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The shingles of all documents on disk, and where each document's end."""
+
+    shingles: npt.NDArray[np.uint32]
+    ends: npt.NDArray[np.int64]
+
+    @staticmethod
+    def joined(target: Path, files: Sequence[tuple[Path, Path]]) -> Sets:
+        """Of shards' files (shingles, ends), one after another in one file that is mapped, not read."""
+        ends, total = [], 0
+        with target.open("wb") as stream:
+            for shingles, counts in files:
+                part = np.load(shingles, mmap_mode="r")
+                part.tofile(stream)
+                ends.append(np.load(counts) + total)
+                total += len(part)
+        mapped = np.memmap(target, np.uint32, "r") if total else np.zeros(0, np.uint32)
+        return Sets(mapped, np.concatenate(ends) if ends else np.zeros(0, np.int64))
+
+
+MOST_COMPARED = 64
+"""Documents of one band, or kept ones of one cluster, that each is compared with: what a page that a site has a million
+times may cost.
+"""
+
+
+def similar_clusters(
+    files: Sequence[Path], sizes: Sequence[int], settings: NearDedup, sets: Sets, rank: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Cluster of every document: connected components of "some band agrees, and the documents are similar". ``rank``
+    orders documents by identifier, so that the result is the same however they lie in files.
+    """
+    total, rows = sum(sizes), settings.rows
+    parents, keys = np.arange(total, dtype=np.int64), np.empty(total, np.uint64)
+    for band in range(settings.bands):
+        begin = 0
+        for path, size in zip(files, sizes, strict=True):
+            kernels.band_keys(np.load(path, mmap_mode="r"), band * rows, rows, keys[begin : begin + size])
+            begin += size
+        kernels.join_similar(
+            keys, np.lexsort((rank, keys)), parents, sets.shingles, sets.ends, settings.min_similarity, MOST_COMPARED
+        )
+    kernels.roots(parents)
+    return parents
+
+
 def clusters(files: Sequence[Path], sizes: Sequence[int], bands: int, rows: int) -> npt.NDArray[np.int64]:
     """Cluster of every document: connected components of "some band agrees". ``files``: signatures as .npy, one after
     another.

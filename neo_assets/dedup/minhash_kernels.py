@@ -15,6 +15,7 @@ from neo_assets.text.text_kernels import decode, mix
 
 _SPACE_CLASS, _PUNCTUATION_CLASS = 8, 16  # of text/characters.py
 _LIMIT = 0x40000
+_UNSEEN, _TAGS = 0, 0xE0000
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0xD6E8FEB86659FD93)
 _ONE, _ZERO, _S32 = np.uint64(1), np.uint64(0), np.uint64(32)
@@ -35,13 +36,14 @@ def normalised(data, begin, end, flags, fold, out):
         if kind & _SPACE_CLASS:
             pending = n > 0
             continue
-        if kind & _PUNCTUATION_CLASS:
+        folded = np.int64(fold[code]) if code < _LIMIT else code
+        if kind & _PUNCTUATION_CLASS or folded == _UNSEEN or code >= _TAGS:
             continue
         if pending:
             out[n] = _SPACE
             n += 1
             pending = False
-        out[n] = fold[code] if code < _LIMIT else code
+        out[n] = folded
         n += 1
     return n
 
@@ -158,6 +160,108 @@ def join_equal(keys, order, parents):
                 parents[max(a, b)] = min(a, b)
                 joined += 1
     return joined
+
+
+@kernel
+def character_sets(data, offsets, flags, fold, length, out, ends):
+    """The set of every text's shingles, sorted, one after another: ``out`` uint32; ``ends`` int64 (texts,)."""
+    longest = 0
+    for k in range(len(offsets) - 1):
+        longest = max(longest, offsets[k + 1] - offsets[k])
+    characters, shingles = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
+    n = 0
+    for k in range(len(offsets) - 1):
+        count = character_shingles(
+            characters, normalised(data, offsets[k], offsets[k + 1], flags, fold, characters), length, shingles
+        )
+        n = append_set(shingles, count, out, n)
+        ends[k] = n
+
+
+@kernel
+def token_sets(tokens, starts, length, out, ends):
+    """The same for runs of ``length`` tokens."""
+    longest = 0
+    for k in range(len(starts) - 1):
+        longest = max(longest, starts[k + 1] - starts[k])
+    shingles = np.empty(longest + 1, np.uint32)
+    n = 0
+    for k in range(len(starts) - 1):
+        part = tokens[starts[k] : starts[k + 1]]
+        n = append_set(shingles, token_shingles(part, len(part), length, shingles), out, n)
+        ends[k] = n
+
+
+@kernel
+def append_set(shingles, count, out, n):
+    ordered = np.sort(shingles[:count])
+    for i in range(count):
+        if i == 0 or ordered[i] != ordered[i - 1]:
+            out[n] = ordered[i]
+            n += 1
+    return n
+
+
+@kernel
+def similarity(sets, a, a_end, b, b_end):
+    """Jaccard similarity of two sorted runs of ``sets``."""
+    left, right = a_end - a, b_end - b
+    both = 0
+    while a < a_end and b < b_end:
+        if sets[a] == sets[b]:
+            both += 1
+            a += 1
+            b += 1
+        elif sets[a] < sets[b]:
+            a += 1
+        else:
+            b += 1
+    return both / max(1, left + right - both)
+
+
+@kernel
+def join_similar(keys, order, parents, sets, ends, minimum, most):
+    """Union-find of documents of equal keys that are similar indeed. ``order`` sorts ``keys``, documents of one key by
+    identifier; each is compared with ``most`` before it.
+    """
+    compared = 0
+    for i in range(1, len(order)):
+        j = i - 1
+        while j >= 0 and i - j <= most and keys[order[j]] == keys[order[i]]:
+            x, y = order[i], order[j]
+            a, b = root(parents, x), root(parents, y)
+            if a != b:
+                compared += 1
+                x_begin, y_begin = ends[x - 1] if x else 0, ends[y - 1] if y else 0
+                if similarity(sets, x_begin, ends[x], y_begin, ends[y]) >= minimum:
+                    parents[max(a, b)] = min(a, b)
+            j -= 1
+    return compared
+
+
+@kernel
+def keep_dissimilar(order, cluster, sets, ends, minimum, most, keeper, value):
+    """Of each cluster, in the order of preference: a document goes if it is similar to one that stays, its ``keeper``,
+    with that similarity as its ``value``; it is compared with ``most`` of those at least.
+    """
+    first = 0
+    kept = np.empty(most, np.int64)
+    for i in range(len(order)):
+        x = order[i]
+        if i == 0 or cluster[x] != cluster[order[i - 1]]:
+            first = 0
+        keeper[x], value[x] = x, 1.0
+        begin = ends[x - 1] if x else 0
+        for k in range(min(first, most)):
+            y = kept[k]
+            alike = similarity(sets, begin, ends[x], ends[y - 1] if y else 0, ends[y])
+            if alike >= minimum:
+                keeper[x], value[x] = y, alike
+                break
+        if keeper[x] == x:
+            if first < most:
+                kept[first] = x
+            first += 1
 
 
 @kernel

@@ -94,7 +94,13 @@ def chinese_script(text: str) -> str:
     return "Hant" if hant > hans else "Hans"
 
 
+_HALF_WIDTH = {0x3000: 0x20} | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+"""The model knows no full-width letters: it takes ＥＮＧＬＩＳＨ for Kannada."""
+
+
 def _guesses(text: str) -> dict[str, float]:
+    if not text.isascii():
+        text = text.translate(_HALF_WIDTH)
     # The model takes one line; five labels are enough to hold Chinese and Japanese together.
     labels, scores = _model().predict(" ".join(text.split()), k=5)
     return {label.removeprefix(_LABEL): float(score) for label, score in zip(labels, scores, strict=True)}

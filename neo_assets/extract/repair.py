@@ -1,4 +1,5 @@
-"""Repair of text whose encoding went wrong on its way: mojibake, control characters, composed forms, line endings.
+"""Repair of text whose encoding went wrong on its way: mojibake, control and invisible characters, composed forms, line
+endings.
 
 Only damage is repaired. Full-width characters, curly quotes and ligatures are what their author wrote and stay: a
 Chinese text with half-width punctuation would be another text.
@@ -12,6 +13,8 @@ import unicodedata
 import ftfy
 from ftfy.chardata import UTF8_CLUES
 
+from neo_assets.text.invisible import without_invisible
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _LINE_END = re.compile(r"\r\n|[\r\x0c\x85\u2028\u2029]")
 _LEAD = UTF8_CLUES["utf8_first_of_2"] + UTF8_CLUES["utf8_first_of_3"] + UTF8_CLUES["utf8_first_of_4"]
@@ -23,7 +26,9 @@ _CONFIG = ftfy.TextFixerConfig(decode_inconsistent_utf8=False, fix_c1_controls=F
 
 
 def repaired(text: str) -> str:
-    """``text`` without mojibake, control characters and lone surrogates, in NFC, with ``\\n`` line ends."""
+    """``text`` without mojibake, control characters, invisible ones that mean nothing and lone surrogates, in NFC, with
+    ``\\n`` line ends.
+    """
     if not text.isascii():
         # Line by line, as each may have gone another way; and before the control characters go, which are bytes of
         # mojibake.
@@ -32,5 +37,5 @@ def repaired(text: str) -> str:
             text = "\n".join(
                 ftfy.fix_encoding(line, _CONFIG) if _MAYBE_MOJIBAKE.search(line) else line for line in text.split("\n")
             )
-        text = unicodedata.normalize("NFC", text)
+        text = without_invisible(unicodedata.normalize("NFC", text))
     return _CONTROL.sub("", _LINE_END.sub("\n", text))

@@ -23,6 +23,11 @@ WORD, LETTER, DIGIT, SPACE = 1, 2, 4, 8
 PUNCTUATION, UPPER, LOWER, IDEOGRAPH = 16, 32, 64, 128
 BULLET, SENTENCE_END, SEMICOLON, CLOSER = 256, 512, 1024, 2048
 
+UNSEEN = 0
+"""What characters fold to that nobody sees: joiners, marks of direction, variation selectors. They never count where
+two texts are compared.
+"""
+
 COMPATIBLE = range(0x2F800, 0x2FA20)
 """The ideographs above the first two planes that are others' doubles."""
 
@@ -59,6 +64,8 @@ def character_table() -> CharacterTable:
         lowered = (compatible if len(compatible) == 1 else character).lower()
         if len(lowered) == 1:
             fold[code] = ord(lowered)
+        if category == "Cf" or 0xFE00 <= code <= 0xFE0F:
+            fold[code] = UNSEEN
     fold[ord("’")] = ord("'")
     flags[0xAC00:0xD7A4] = WORD | LETTER
     for begin, end in ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, LIMIT)):

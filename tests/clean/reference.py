@@ -16,6 +16,9 @@ from neo_assets.text.characters import BULLETS
 def folded(text: str) -> str:
     out = []
     for c in text:
+        if unicodedata.category(c) == "Cf" or "\ufe00" <= c <= "\ufe0f":  # not seen, so it never counts
+            out.append("\0")
+            continue
         compatible = unicodedata.normalize("NFKC", c)
         lower = (compatible if len(compatible) == 1 else c).lower()
         out.append("'" if c == "’" else lower if len(lower) == 1 else c)

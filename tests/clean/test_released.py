@@ -27,30 +27,30 @@ def test_ellipses_are_divided_by_characters_so_that_the_rule_never_fires() -> No
     text = "One line ends so...\n" * 10
     assert named(text)["ellipsis_lines"] == 1.0 > 0.2
     assert (
-        released.english(text)["ellipsis_lines"] == pytest.approx(10 / 200)
-        and released.english(text)["ellipsis_lines"] < 0.2
+        released.english(text, [])["ellipsis_lines"] == pytest.approx(10 / 200)
+        and released.english(text, [])["ellipsis_lines"] < 0.2
     )
 
 
 def test_words_without_letters_are_divided_by_characters() -> None:
     text = "1234567890 " * 50
     assert named(text)["letterless_words"] == 1.0
-    assert released.english(text)["letterless_words"] == pytest.approx(50 / len(text))
+    assert released.english(text, [])["letterless_words"] == pytest.approx(50 / len(text))
 
 
 def test_top_grams_are_of_characters_and_count_repeats() -> None:
-    assert released.english("abababab")["top_2gram"] == pytest.approx((4 - 1) * 2 / 8)
+    assert released.english("abababab", [])["top_2gram"] == pytest.approx((4 - 1) * 2 / 8)
     assert named("abababab")["top_2gram"] == 0.0  # one word
 
 
 def test_duplicate_grams_count_distinct_characters() -> None:
     text = "the same words again. " * 30
-    found = released.english(text)["duplicate_5grams"]
+    found = released.english(text, [])["duplicate_5grams"]
     assert found == pytest.approx(len(set(text)) / len(text)) and found < 0.15 < named(text)["duplicate_5grams"]
 
 
 def test_chinese_sentences_are_split_after_the_punctuation_was_mapped_and_repetition_never_counts() -> None:
-    found = released.chinese("第一句。第二句！第三句")
+    found = released.chinese("第一句。第二句！第三句", delete_urls=False, segment_words=False)
     assert found["sentences"] == 3 and all(found[name] == 0 for name in released.REPETITION)
 
 
@@ -95,3 +95,18 @@ def test_the_corpus_gets_half_width_punctuation_and_a_verdict_says_so(tmp_path: 
     assert kept[False][0] == {a: body} and str(kept[False][1][b]["rule"]).startswith(("max_top_", "max_duplicate_"))
     assert set(kept[True][0]) == {a, b} and kept[True][0][a] == released.half_width(body) != body
     assert (kept[True][1][a]["verdict"], kept[True][1][a]["rule"]) == ("edited", "half_width_punctuation")
+
+
+def test_the_letters_of_the_release_count_as_it_counts_them() -> None:
+    text = "第一句：见 www.a.example/x，再见 sources.list 。\n\n第二句、《书》！更多"
+    kept = released.half_width(text)
+    assert kept == "第一句:见 www.a.example/x,再见 sources.list .\n\n第二句、《书》!更多"
+    plain, without = (released.chinese(text, delete_urls=d, segment_words=True) for d in (False, True))
+    assert plain["chars"] == len(kept) and without["chars"] < plain["chars"], "white space counts, addresses do not"
+    assert plain["distinct_chars"] == len(set(kept)) / len(kept)
+    assert plain["read_more_lines"] == 1 / 3, "the empty line is a line"
+
+
+def test_english_words_are_cut_as_treebank_has_them() -> None:
+    found = released.english("I don't know. It costs $5 (or so)!", ["the", "i", "or"])
+    assert found["words"] == 14 and found["sentences"] == 2 and found["stop_words"] == 2

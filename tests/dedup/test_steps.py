@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neo_assets.core.recipe.data import NearDedup, ParagraphDedup, SimilarLineDedup, SubstringDedup
+from neo_assets.core.records import read_table
 from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import substring_dedup
@@ -42,6 +43,11 @@ def near(before: Artifact, out: Workspace) -> Outcome:
     )
 
 
+def counted(before: Artifact, out: Workspace) -> Outcome:
+    settings = NearDedup(bands=14, rows=8, shingle=13, unit="character", seed=1, min_similarity=0.7)
+    return drop_near_duplicates(StepInput(lang="en", settings=settings), {"before": before}, out)
+
+
 def paragraphs(before: Artifact, out: Workspace, minimum: int = 0) -> Outcome:
     return drop_repeated_paragraphs(
         StepInput(lang="en", settings=ParagraphDedup(kind="paragraph", min_paragraph_bytes=minimum, min_chars=20)),
@@ -63,7 +69,7 @@ def similar(before: Artifact, out: Workspace) -> Outcome:
     return drop_similar_lines(StepInput(lang="zh", settings=SIMILAR), {"before": before}, out)
 
 
-STEPS = [exact, near, paragraphs, substrings, similar]
+STEPS = [exact, near, counted, paragraphs, substrings, similar]
 
 
 def run(
@@ -157,6 +163,61 @@ def test_of_near_duplicates_the_longest_stays_and_the_others_name_it(tmp_path: P
     assert set(texts_of(out)) == {long["doc_id"], documents[3]["doc_id"]}
     loser = verdicts_of(out)[str(documents[0]["doc_id"])]
     assert loser["twin"] == long["doc_id"] and 0.9 < float(str(loser["value"])) <= 1 and loser["threshold"] == 0.8445
+
+
+def real_similarity(a: str, b: str) -> float:
+    sets = [{plain[i : i + 13] for i in range(len(plain) - 12)} for plain in map(str.lower, (a, b))]
+    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+
+
+def chain() -> list[dict[str, object]]:
+    """Texts of which each is like the next, and the ends are not like each other; and one apart."""
+    words = [f"word{i:04d}" for i in range(400)]
+    return [
+        *(document(" ".join(words[i * 25 : i * 25 + 200]), name=str(i)) for i in range(8)),
+        document(text(random.Random(3), "en", 60), name="else"),
+    ]
+
+
+def verified(before: Artifact, out: Workspace) -> Outcome:
+    wanted = NearDedup(bands=60, rows=3, shingle=13, unit="character", seed=1, min_similarity=0.7)
+    return drop_near_duplicates(StepInput(lang="en", settings=wanted), {"before": before}, out)
+
+
+def test_a_chain_of_small_differences_takes_nothing_along(tmp_path: Path) -> None:
+    documents = chain()
+    texts = {str(d["doc_id"]): str(d["text"]) for d in documents}
+    _, out = run(verified, tmp_path, documents)
+    kept, told = texts_of(out), verdicts_of(out)
+    dropped = {i: v for i, v in told.items() if v["verdict"] == "dropped"}
+    assert 2 < len(kept) < len(documents) and set(kept) | set(dropped) == set(texts)
+    for loser, verdict in dropped.items():
+        alike = real_similarity(texts[loser], texts[str(verdict["twin"])])
+        assert str(verdict["twin"]) in kept and alike >= 0.7 == verdict["threshold"]
+        assert float(str(verdict["value"])) == pytest.approx(alike, abs=0.01)
+    for a in kept:
+        assert all(real_similarity(kept[a], kept[b]) < 0.7 for b in kept if a != b)
+    clusters = {c for path in out.path.glob("part-*") for c in read_table(path)["cluster_id"].to_pylist()}
+    assert len(clusters) == 2, "what a chain ties stays on one side of the split"
+
+
+def test_without_a_bound_the_bands_alone_link(tmp_path: Path) -> None:
+    def bands(before: Artifact, out: Workspace) -> Outcome:
+        wanted = NearDedup(bands=60, rows=3, shingle=13, unit="character", seed=1)
+        return drop_near_duplicates(StepInput(lang="en", settings=wanted), {"before": before}, out)
+
+    _, out = run(bands, tmp_path, chain())
+    assert len(texts_of(out)) == 2
+
+
+def test_blank_lines_do_not_pile_up_where_something_was_cut(tmp_path: Path) -> None:
+    line = "这一行在同一个文档里面出现了好几次，后来的都要去掉。"
+    body = f"第一段有自己的内容，不同于别的。\n\n{line}\n\n　\n{line}\n\n{line}\n\n最后一段也有自己的内容。"
+    _, out = run(similar, tmp_path, [document(body, "zh")])
+    (left,) = texts_of(out).values()
+    assert left == f"第一段有自己的内容，不同于别的。\n\n{line}\n\n最后一段也有自己的内容。"
+    (verdict,) = verdicts_of(out).values()
+    assert verdict["value"] == pytest.approx(1 - len(left) / len(body), abs=1e-5)
 
 
 def test_a_paragraph_stays_where_it_is_first_and_blank_lines_stay_everywhere(tmp_path: Path) -> None:

@@ -185,8 +185,17 @@ class Clean(Section):
 
 
 class NearDedup(Section):
-    """MinHash LSH; two documents are linked when any band of their signatures agrees."""
+    """MinHash LSH; two documents are linked when any band of their signatures agrees, and, with ``min_similarity``,
+    when they really are that similar.
+    """
 
+    min_similarity: Share | None = Field(
+        None,
+        description=(
+            "Jaccard similarity of their shingles, counted and not estimated, that linked documents must have; null:"
+            " the bands alone link, as in the paper"
+        ),
+    )
     bands: int = Field(ge=1)
     rows: int = Field(ge=1)
     shingle: int = Field(ge=1, description="length of a shingle in units")
@@ -199,7 +208,9 @@ class ParagraphDedup(Section):
 
     kind: Literal["paragraph"]
     min_paragraph_bytes: int = Field(ge=0, description="shorter paragraphs may repeat")
-    min_chars: int = Field(ge=0, description="an edited document with fewer characters is dropped")
+    min_chars: int = Field(
+        ge=0, description="an edited document with fewer characters that are no white space is dropped"
+    )
 
 
 class SimilarLineDedup(Section):
@@ -208,7 +219,9 @@ class SimilarLineDedup(Section):
     kind: Literal["similar_line"]
     max_distance: float = Field(ge=0, lt=1, description="edits, as a share of the longer line")
     exact_below: int = Field(ge=0, description="lines of so many characters or fewer must be equal")
-    min_chars: int = Field(ge=0, description="an edited document with fewer characters is dropped")
+    min_chars: int = Field(
+        ge=0, description="an edited document with fewer characters that are no white space is dropped"
+    )
 
 
 LineDedup = Annotated[ParagraphDedup | SimilarLineDedup, Field(discriminator="kind")]
@@ -218,7 +231,9 @@ class SubstringDedup(Section):
     """Passages of ``length`` characters that occurred before are cut out."""
 
     length: int = Field(ge=2, description="characters")
-    min_chars: int = Field(ge=0, description="an edited document with fewer characters is dropped")
+    min_chars: int = Field(
+        ge=0, description="an edited document with fewer characters that are no white space is dropped"
+    )
 
 
 class PersonalData(Section):
