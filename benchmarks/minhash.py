@@ -147,7 +147,7 @@ def precision(lang: str, some: list[str]) -> None:
             f"  {bands} x {rows}: {len(found):,} pairs linked among the real pages; of {len(sample)} of them {shares}"
         )
         print(
-            f"    with min_similarity .7 {int((values >= 0.7).sum()):,} of them stay; precision {right:.3f}, of the true"
+            f"    with min_similarity .7 {int((values >= 0.7).sum()):,} of them stay; precision {right:.3f}, of true"
             f" ones {missed:.3f} lost; shingle sets {took:.1f} s"
         )
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.recipe.sources import CrawlSource, HtmlFolderSource
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES, CrawlSource, HtmlFolderSource
 from neo_assets.core.records import document_id
 from neo_assets.crawl.earlier import EarlierPages
-from neo_assets.crawl.fetch import AGENT, Fetched, Fetcher
+from neo_assets.crawl.fetch import AGENT, HTML, Fetched, Fetcher
 from neo_assets.crawl.frontier import Wanted
 from neo_assets.crawl.robots import Robots
 from neo_assets.web.fetch_log import FETCHED, REDIRECT, REFUSED, LogRow, now, storable
@@ -39,6 +39,7 @@ class Asker:
         agents = [AGENT, *config.refusals.agents]
         self.view = partial(view_page, agents=agents, obey_nofollow=config.refusals.page_robots)
         self.contact = config.politeness.contact
+        self._wanted = [*HTML, *(DOCUMENT_TYPES if config.keep_documents else ())]
         self._max_hops = config.max_redirects
         self._refusals = config.refusals
         self._fetcher = fetcher
@@ -63,7 +64,7 @@ class Asker:
             if refused := self._refused(said):
                 answer = Fetched(REFUSED, refused, fetched_at=now())
                 break
-            answer = await self._earlier.fetch(self._fetcher, place)
+            answer = await self._earlier.fetch(self._fetcher, place, self._wanted)
             # Another address of the same page, which is what the site calls it: no redirect to another page.
             if answer.outcome != REDIRECT or answer.location == place or _same(answer.location) != wanted.url:
                 break

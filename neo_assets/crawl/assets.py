@@ -11,6 +11,7 @@ from neo_assets.core.recipe.kinds import told
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.stage import ROWS_BALANCE, Claim, SourceKind, Stage
 from neo_assets.core.store import Outcome
+from neo_assets.crawl.books_source import read_books_source
 from neo_assets.crawl.catalogue import SourceInput, describe_source, read_source_input, source_input
 from neo_assets.crawl.crawler import crawl_source
 from neo_assets.crawl.documents_source import read_documents_source
@@ -23,6 +24,7 @@ READERS: dict[str, Callable[..., Outcome]] = {
     "html_folder": crawl_source,
     "warc": read_warc_source,
     "wet": read_wet_source,
+    "books": read_books_source,
     "documents": read_documents_source,
 }
 """The function that fetches a source, by its kind."""
@@ -63,7 +65,7 @@ def _raw_crawl(name: str, source: Source) -> Stage[Source]:
         reader(source),
         source,
         reads=[f"sources/{name}"],
-        kinds=["parquet" if source.GIVES_TEXT else "html"],
+        kinds=["parquet" if source.GIVES_TEXT else "html" if source.GIVES_PAGES else "pdf"],
         claims=[ROWS_BALANCE, NOT_EMPTY, LOSSES_BOUNDED],
         label="fetched",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +38,12 @@ class EarlierPages:
                     if row.outcome == FETCHED and not row.truncated:
                         self._segment_of[row.address] = segment
 
-    async def fetch(self, fetcher: Fetcher, address: str) -> Fetched:
+    async def fetch(self, fetcher: Fetcher, address: str, wanted: Sequence[str]) -> Fetched:
         """The answer for an address; the earlier page, fetched now, where it has not changed."""
         before = self._page(address)
         if before is None or not (unless := _conditions(before)):
-            return await fetcher.fetch(address)
-        answer = await fetcher.fetch(address, unless=unless)
+            return await fetcher.fetch(address, wanted=wanted)
+        answer = await fetcher.fetch(address, wanted=wanted, unless=unless)
         if answer.outcome != NOT_MODIFIED:
             return answer
         self.not_modified += 1

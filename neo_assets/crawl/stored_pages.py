@@ -6,18 +6,59 @@ files and store may move.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.recipe.sources import WarcSource
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES, BooksSource, WarcSource
 from neo_assets.core.store import Artifact, Workspace
 from neo_assets.crawl.input_files import InputFile, input_files
 from neo_assets.web.fetch_log import FETCHED, read_log
 from neo_assets.web.foreign_warc import read_warc
 from neo_assets.web.warc_files import Response, read_segment
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """A document to be converted: its row of the log, and the file that it is, or the WARC file that holds it."""
+
+    doc_id: str
+    url: str
+    suffix: str
+    fetched_at: str
+    size: int
+    file: InputFile | None = None
+    part: StoredPart | None = None
+    place: str = ""
+
+    @contextlib.contextmanager
+    def local(self, scratch: Path) -> Iterator[Path]:
+        """The document as a file on this machine, while it is read."""
+        scratch.mkdir(parents=True, exist_ok=True)
+        copy = scratch / f"{self.doc_id}{self.suffix}"
+        if self.file is not None and not self.file.packed:
+            with self.file.local(scratch) as path:
+                yield path
+            return
+        try:
+            if self.file is not None:
+                with self.file.local(scratch) as path, gzip.open(path) as packed, copy.open("wb") as stream:
+                    shutil.copyfileobj(packed, stream)
+            else:
+                assert self.part is not None
+                for page in self.part.pages(scratch):
+                    if page.url == self.place:
+                        copy.write_bytes(page.payload)
+                        break
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
 
 IN_PLACE = "in_place.json"
 """Names and digests of the files whose pages a log tells, in the order of the logs."""
@@ -54,6 +95,51 @@ def write_index(out: Workspace, files: Sequence[InputFile]) -> None:
     out.write_text(IN_PLACE, json.dumps(told, ensure_ascii=False, indent=1))
 
 
+def stored_documents(crawl: Artifact, source: BooksSource | WarcSource | None) -> list[StoredDocument]:
+    """Documents of a crawl that are to be converted, in the order of their ids.
+
+    Raises:
+        BadInput: a file is not where the recipe says, or is another one by now; names it.
+    """
+    out: list[StoredDocument] = []
+    logs = crawl.files("log/")
+    if isinstance(source, BooksSource):
+        there = dict(_in_place(crawl, source))
+        for row in read_log(logs[0]):
+            if row.outcome == FETCHED:
+                kind, moment = row.content_type, row.fetched_at
+                out.append(StoredDocument(row.doc_id, row.url, kind, moment, row.bytes, file=there[row.file]))
+    else:
+        parts = {part.name: part for part in stored_parts(crawl, source if isinstance(source, WarcSource) else None)}
+        for log in logs:
+            for row in read_log(log):
+                kind = DOCUMENT_TYPES.get(row.content_type.partition(";")[0].strip().lower(), "")
+                if row.outcome == FETCHED and kind:
+                    part = parts[log.stem]
+                    out.append(
+                        StoredDocument(
+                            row.doc_id, row.address, kind, row.fetched_at, row.bytes, part=part, place=row.address
+                        )
+                    )
+    return sorted(out, key=lambda d: d.doc_id)
+
+
+def _in_place(crawl: Artifact, source: BooksSource | WarcSource) -> list[tuple[str, InputFile]]:
+    """(name, file) of the files that an artifact was read from, in the order of its logs."""
+    told = json.loads(crawl.file(IN_PLACE).read_text(encoding="utf-8"))
+    there = {(file.name, file.digest()): file for file in input_files(source, source.SUFFIXES)}
+    out = []
+    for row in told:
+        file = there.get((row["name"], row["digest"]))
+        if file is None:
+            raise BadInput(
+                f"{crawl.key} was read from {row['name']}, which is not among the source's paths any more, or was"
+                f" changed. Materialize sources/{crawl.key.partition('/')[2]} and {crawl.key} again."
+            )
+        out.append((str(row["name"]), file))
+    return out
+
+
 def stored_parts(crawl: Artifact, source: WarcSource | None) -> list[StoredPart]:
     """The parts of a crawl. ``source`` says where files lie that were not copied.
 
@@ -65,15 +151,7 @@ def stored_parts(crawl: Artifact, source: WarcSource | None) -> list[StoredPart]
             StoredPart(path.name.replace(".warc.gz", ""), path.stat().st_size, segment=path)
             for path in crawl.files("warc/", ".warc.gz")
         ]
-    told = json.loads(crawl.file(IN_PLACE).read_text(encoding="utf-8"))
-    there = {(file.name, file.digest()): file for file in input_files(source, source.SUFFIXES)}
-    parts = []
-    for row, log in zip(told, crawl.files("log/"), strict=True):
-        file = there.get((row["name"], row["digest"]))
-        if file is None:
-            raise BadInput(
-                f"{crawl.key} was read from {row['name']}, which is not among the source's paths any more, or was"
-                f" changed. Materialize sources/{crawl.key.partition('/')[2]} and {crawl.key} again."
-            )
-        parts.append(StoredPart(log.stem, file.size, file=file, log=log, limit=source.max_record_bytes))
-    return parts
+    return [
+        StoredPart(log.stem, file.size, file=file, log=log, limit=source.max_record_bytes)
+        for (_, file), log in zip(_in_place(crawl, source), crawl.files("log/"), strict=True)
+    ]

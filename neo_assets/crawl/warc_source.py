@@ -14,7 +14,7 @@ import pyarrow as pa
 from resiliparse.parse.encoding import detect_mime
 
 from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.recipe.sources import Refusals, WarcSource, WetSource
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES, Refusals, WarcSource, WetSource
 from neo_assets.core.records import document_id, read_table, write_table
 from neo_assets.core.shards import run_shards
 from neo_assets.core.store import Artifact, Outcome, Row, Workspace
@@ -41,7 +41,7 @@ def read_warc_source(config: WarcSource, inputs: Mapping[str, Artifact], out: Wo
     Raises:
         BadInput: a path or pattern matches no file, or a remote one cannot be read.
     """
-    return _read(config, inputs, out, partial(_index, refusals=config.refusals))
+    return _read(config, inputs, out, partial(_index, refusals=config.refusals, keep_documents=config.keep_documents))
 
 
 def read_wet_source(config: WetSource, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -89,7 +89,7 @@ def _log_name(i: int) -> str:
     return f"log/part-{i:05d}.parquet"
 
 
-def _index(folder: Path, limit: int, shard: tuple[int, InputFile], refusals: Refusals) -> None:
+def _index(folder: Path, limit: int, shard: tuple[int, InputFile], refusals: Refusals, keep_documents: bool) -> None:
     i, file = shard
     if (folder / _log_name(i)).is_file():
         return
@@ -103,7 +103,7 @@ def _index(folder: Path, limit: int, shard: tuple[int, InputFile], refusals: Ref
                     entries.append(_damage_row(file, damage))
                 case Response() as response:
                     kinds["response or resource"] += 1
-                    entries.append(_judge(response, refusals, file.name, found.offset))
+                    entries.append(_judge(response, refusals, keep_documents, file.name, found.offset))
                 case Text():
                     kinds["conversion (text of a WET file: read it as kind: wet)"] += 1
                 case kind:
@@ -177,12 +177,12 @@ def _damage_row(file: InputFile, damage: Damage) -> LogRow:
     )
 
 
-def _judge(response: Response, refusals: Refusals, file: str, place: int) -> LogRow:
+def _judge(response: Response, refusals: Refusals, keep_documents: bool, file: str, place: int) -> LogRow:
     kind = response.content_type.partition(";")[0].strip().lower() or detect_mime(response.payload)
     outcome, reason = FETCHED, ""
     if not 200 <= response.status < 300:
         outcome, reason = "http_error", f"HTTP {response.status}"
-    elif kind not in HTML:
+    elif kind not in HTML and not (keep_documents and kind in DOCUMENT_TYPES):
         outcome, reason = "not_html", f"content type {kind}"
     elif not response.payload:
         outcome, reason = "empty", "an answer without a body"

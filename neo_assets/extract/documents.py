@@ -33,7 +33,6 @@ from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.extract.language import identify
 from neo_assets.extract.repair import repaired
-from neo_assets.web.fetch_log import stage_key
 
 
 class DocumentsInput(Section):
@@ -50,9 +49,8 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
 
     A document that occurs twice under one id is kept once; an edited one has a verdict that says so.
     """
-    (artifact,) = inputs.values()
-    stage = stage_key("documents", inputs)
-    shards = artifact.files("text/") or artifact.files("rows/")
+    stage = f"documents/{config.source}"
+    shards = [path for a in inputs.values() for path in a.files("text/") or a.files("rows/")]
     repeats = _repeats(shards)
     work = [(path, repeats.get(path, frozenset())) for path in shards]
     run_shards(
@@ -67,7 +65,7 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
     made = [read_table(out.path / path.name, DOCUMENT) for path in shards]
     documents, characters = _per_language(made)
     dropped = sum(v.verdict == DROPPED for v in verdicts)
-    kept, seen = sum(documents.values()), artifact.manifest.rows_kept or 0
+    kept, seen = sum(documents.values()), sum(a.manifest.rows_kept or 0 for a in inputs.values())
     distribution: list[Row] = [
         {"lang": lang, "documents": count, "characters": characters[lang], "share_of_documents": round(count / kept, 4)}
         for lang, count in sorted(documents.items(), key=lambda i: (-i[1], i[0]))

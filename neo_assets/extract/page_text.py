@@ -15,7 +15,7 @@ from resiliparse.parse.encoding import detect_mime
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import Extract
-from neo_assets.core.recipe.sources import WarcSource
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES, WarcSource
 from neo_assets.core.records import (
     DROPPED,
     VERDICT,
@@ -34,7 +34,7 @@ from neo_assets.crawl.stored_pages import StoredPart, stored_parts
 from neo_assets.extract.extractors import extract
 from neo_assets.extract.main_content import MainText
 from neo_assets.web.encoding import decode_html
-from neo_assets.web.fetch_log import stage_key, storable
+from neo_assets.web.fetch_log import KEPT_DOCUMENTS, stage_key, storable
 from neo_assets.web.links import canonical
 from neo_assets.web.warc_files import Response
 
@@ -103,7 +103,7 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
         shares += made["kept_share"].to_pylist()
     dropped = [Verdict(**row) for p in parts for row in rows(read_table(_dropped_file(out.path, p), VERDICT))]  # type: ignore[arg-type]
     out.write("verdicts.parquet", verdict_table([*kept, *dropped]))
-    seen = crawl.manifest.rows_kept or 0
+    seen = (crawl.manifest.rows_kept or 0) - int(str(crawl.manifest.numbers.get(KEPT_DOCUMENTS) or 0))
     unreadable = [v for v in dropped if v.rule == UNREADABLE]
     share = len(unreadable) / max(seen, 1)
     if share > config.extract.max_bad_share:
@@ -174,6 +174,8 @@ def _extract_part(config: Extract, stage: str, folder: Path, part: StoredPart) -
 
 def _pages(config: Extract, stage: str, part: StoredPart, scratch: Path) -> Iterator[dict[str, object] | Verdict]:
     for page in part.pages(scratch):
+        if page.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES:
+            continue  # of pdf_text
         doc_id = document_id(canonical(page.url), page.payload)
         if len(page.payload) > config.max_html_bytes:
             yield Verdict(

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from neo_assets.core.fingerprint import MultisetDigest
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES
 from neo_assets.core.records import DROPPED, EDITED, Verdict, read_table, rows, verdict_table
 from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
@@ -37,6 +38,9 @@ SAID_ABOUT_TRAINING = "said about training"
 LOSSES_BOUNDED = Claim(
     "losses_bounded", "Of no file, and of no crawl's requests, more is lost than the recipe allows (max_bad_share)."
 )
+
+KEPT_DOCUMENTS = "documents_to_convert"
+"""Number of what was kept that is no HTML page but a document to be converted."""
 
 EXAMPLES = 20
 """Failures shown in the report; all of them are in the log."""
@@ -136,6 +140,9 @@ def log_outcome(
     targets = {row.url: row for row in entries if row.outcome in (FETCHED, REDIRECT)}
     verdicts = [_verdict(stage, row, targets) for row in entries]
     out.write("verdicts.parquet", verdict_table(verdicts))
+    documents = sum(
+        r.outcome == FETCHED and r.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES for r in entries
+    )
     kept = sum(v.verdict != DROPPED for v in verdicts)
     outcomes = Counter(row.outcome for row in entries)
     per_outcome: list[Row] = [
@@ -165,7 +172,12 @@ def log_outcome(
         rows_in=len(entries),
         rows_kept=kept,
         rows_dropped=dropped,
-        numbers={"pages": kept, "bytes": sum(r.bytes for r in entries), **numbers},
+        numbers={
+            "pages": kept,
+            **({KEPT_DOCUMENTS: documents} if documents else {}),
+            "bytes": sum(r.bytes for r in entries),
+            **numbers,
+        },
         tables={
             "outcomes": per_outcome,
             "not_fetched": examples,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import xxhash
 from selectolax.lexbor import LexborHTMLParser
 
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import storable
 from neo_assets.web.links import BadUrl, address, canonical, is_web
@@ -43,6 +44,8 @@ def view_page(page: Response, agents: Sequence[str] = (), obey_nofollow: bool = 
     """Read an HTML page. Links marked ``nofollow``, and all of a page that asks for it, are left out, and so are mail
     addresses and other schemes. ``agents``: see :func:`~neo_assets.web.training_signals.page_says`.
     """
+    if page.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES:
+        return PageView(says=page_says(page.headers, [], [], agents))
     text, encoding = decode_html(page.payload, page.content_type)
     tree = LexborHTMLParser(text)
     metas = [

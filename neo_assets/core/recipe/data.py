@@ -21,6 +21,25 @@ class Extract(Section):
     max_bad_share: Share = Field(description="the stage fails when more than this share of a source cannot be read")
 
 
+class Convert(Section):
+    """Documents (PDF, scans, EPUB, DOCX, ODT, LaTeX) to text: when a page is believed, and what may be spent on it."""
+
+    min_agreement: Share = Field(0.9, description="share of a page's words that two readers have in the same order")
+    max_broken: Share = Field(0.02, description="share of broken characters above which a text layer is not believed")
+    min_confidence: Share = Field(0.85, description="mean confidence of a recognised page")
+    max_ink_outside: Share = Field(0.01, description="share of a recognised page's ink that is in no line")
+    max_untrusted: Share = Field(0.1, description="more than this share of pages that are not believed is told")
+    ocr: bool = Field(True, description="recognise pages without a text layer, or with a broken one")
+    ocr_dpi: int = Field(200, ge=72, le=600)
+    part_chars: int = Field(
+        8_000, ge=500, description="longer documents are cut into parts of about so many characters, between paragraphs"
+    )
+    page_seconds: float = Field(30.0, gt=0, description="a page that takes longer is left out, by name")
+    ocr_page_seconds: float = Field(180.0, gt=0, description="the same for a page that is recognised")
+    max_memory_mb: int = Field(900, ge=200, description="memory of the process that reads a document")
+    ocr_memory_mb: int = Field(2_500, ge=1_000, description="the same once it recognises pages")
+
+
 class Documents(Section):
     """Repair of text, and language."""
 

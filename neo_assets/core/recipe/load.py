@@ -20,6 +20,7 @@ from neo_assets.core.errors import RecipeError, did_you_mean
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
 from neo_assets.core.recipe.data import (
     Clean,
+    Convert,
     Decontamination,
     Documents,
     Extract,
@@ -64,6 +65,7 @@ class Recipe(Section):
     languages: list[Lang] = Field(min_length=1)
     sources: Named[Source] = Field(min_length=1)
     extract: Extract
+    convert: Convert = Field(default_factory=lambda: Convert.model_validate({}))
     documents: Documents
     clean: Clean
     steps: Named[list[str]] = Field(

@@ -18,7 +18,9 @@ class SourceSection(Section):
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     """Endings of the files that count where ``paths`` names a folder."""
     GIVES_TEXT: ClassVar[bool] = False
-    """Whether what is read is text already, and not HTML."""
+    """Whether what is read is text already, and neither HTML nor documents to be converted."""
+    GIVES_PAGES: ClassVar[bool] = True
+    """Whether HTML pages are among what is read."""
 
     max_bad_share: Share = Field(
         0.1,
@@ -27,6 +29,12 @@ class SourceSection(Section):
             " crawl's requests that fail, stop the build"
         ),
     )
+
+    @property
+    def converts(self) -> bool:
+        """Whether documents to be converted (PDF, EPUB and the like) are among what is read."""
+        return bool(getattr(self, "keep_documents", False))
+
     licence: str = Field(description="SPDX expression or a name; copied to every document")
     licence_file: str | None = Field(
         None, description="file with the full terms; quoted in the catalogue", json_schema_extra=NOT_IDENTITY
@@ -125,7 +133,13 @@ def _host_name(value: str) -> str:
 HostName = Annotated[str, AfterValidator(_host_name)]
 
 
+KEEP_DOCUMENTS = Field(
+    False, description="keep PDF, EPUB, DOCX and ODT files as well, and convert them (pip install -e '.[documents]')"
+)
+
+
 class Crawled(SourceSection):
+    keep_documents: bool = KEEP_DOCUMENTS
     refusals: Refusals = Field(default_factory=lambda: Refusals.model_validate({}))
     max_pages: int = Field(100_000, ge=1, description="pages at most, taken breadth first, in URL order within a depth")
     max_depth: int = Field(20, ge=0, description="links away from a seed")
@@ -201,6 +215,7 @@ class WarcSource(FilesSource):
 
     SUFFIXES: ClassVar[tuple[str, ...]] = (".warc", ".arc")
     kind: Literal["warc"]
+    keep_documents: bool = KEEP_DOCUMENTS
     refusals: Refusals = Field(
         default_factory=lambda: Refusals.model_validate({}), description="of headers and pages; robots.txt is not asked"
     )
@@ -212,6 +227,29 @@ class WetSource(FilesSource):
     SUFFIXES: ClassVar[tuple[str, ...]] = (".wet", ".warc")
     GIVES_TEXT: ClassVar[bool] = True
     kind: Literal["wet"]
+
+
+DOCUMENT_SUFFIXES = (".pdf", ".epub", ".docx", ".odt", ".tex", ".md", ".markdown", ".txt")
+DOCUMENT_TYPES = {
+    "application/pdf": ".pdf",
+    "application/x-pdf": ".pdf",
+    "application/epub+zip": ".epub",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.oasis.opendocument.text": ".odt",
+}
+"""Content types of documents that a crawl keeps where it is asked to, and the endings of such files."""
+
+
+class BooksSource(FilesSource):
+    """Documents to be converted: PDF, EPUB, DOCX, ODT, LaTeX, Markdown, plain text; read where they lie."""
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = DOCUMENT_SUFFIXES
+    GIVES_PAGES: ClassVar[bool] = False
+    kind: Literal["books"]
+
+    @property
+    def converts(self) -> bool:
+        return True
 
 
 class DocumentsSource(FilesSource):
@@ -228,9 +266,12 @@ class DocumentsSource(FilesSource):
     id_field: str | None = Field("id", description="what others call the document; `neo fate` finds it by that")
 
 
-SHIPPED_SOURCES = ("crawl", "html_folder", "warc", "wet", "documents")
+SHIPPED_SOURCES = ("crawl", "html_folder", "warc", "wet", "books", "documents")
 Source = Annotated[
-    Annotated[CrawlSource | HtmlFolderSource | WarcSource | WetSource | DocumentsSource, Field(discriminator="kind")],
+    Annotated[
+        CrawlSource | HtmlFolderSource | WarcSource | WetSource | BooksSource | DocumentsSource,
+        Field(discriminator="kind"),
+    ],
     or_of_its_own_file(SourceSection, SHIPPED_SOURCES, "neo_assets.crawl", "SOURCE"),
 ]
 """One of the shipped kinds, or one that ``neo_assets/crawl/‹kind›.py`` tells: a section with ``paths``, whose files are
