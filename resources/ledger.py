@@ -11,7 +11,7 @@ from pathlib import Path
 from neo_assets.core.store import Artifact, Row, Store
 
 
-def _current(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, Artifact]:
+def current_artifacts(store: Store, recipe: str, makes: Callable[[str], bool]) -> dict[str, Artifact]:
     """Artifacts of a build whose inputs, and theirs, are those that the build holds now (equal content is the same
     input), in the order in which they are made of each other.
     """
@@ -57,7 +57,7 @@ class Ledger:
 
         self.connection = duckdb.connect()
         verdicts, fetched = [], []
-        found = _current(store, recipe, makes)
+        found = current_artifacts(store, recipe, makes)
         for name, made in found.items():
             whole = made.path / "verdicts.parquet"
             verdicts += [whole] if whole.is_file() else sorted((made.path / "verdicts").glob("*.parquet"))

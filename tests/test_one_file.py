@@ -193,6 +193,7 @@ sources:
   handbook: null
   help_en: null
   help_zh: null
+  guides: null
   mine: {kind: documents, paths: [mine.jsonl], licence: CC0-1.0, snapshot: '1'}
 languages: [en]
 steps: {en: [clean_docs, exact_dedup, {long_enough: {min_characters: 1000}}]}

@@ -4,6 +4,7 @@ rule threw away, to read.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.place import store_root
-from neo_assets.core.recipe import load
+from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
 
@@ -19,7 +20,13 @@ OTHER_SIDE = ("in_train_pool", "held_out")
 """Rules of the split: a page they drop is in the artifact on the other side."""
 
 
-def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bool = JSON) -> None:
+def fate(
+    page: Annotated[str, typer.Argument(help="URL or doc_id")],
+    diff: Annotated[
+        bool, typer.Option("--diff", help="the page's text before and after each step, what was taken out marked")
+    ] = False,
+    as_json: bool = JSON,
+) -> None:
     """What every stage decided about one page, and why.
 
     A page is named by its URL as crawled (the scheme may be left out), by its document id, or by the first eight or
@@ -28,7 +35,8 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
     from resources.ledger import Ledger
 
     recipe = load()
-    ledger = Ledger(Store(store_root()), recipe.name, recipe.makes)
+    store = Store(store_root())
+    ledger = Ledger(store, recipe.name, recipe.makes)
     rows = ledger.fate(page)
     if not rows:
         known = ledger.similar_urls(page, limit=3)
@@ -42,6 +50,10 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
     if as_json:
         show(rows, as_json)
         return
+    if diff:
+        for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
+            _show_changes(store, recipe, ledger.url_of(doc_id) or page, doc_id)
+        return
     for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
         title = f"{ledger.url_of(doc_id) or page}  (document {doc_id})"
         told = [
@@ -52,6 +64,41 @@ def fate(page: Annotated[str, typer.Argument(help="URL or doc_id")], as_json: bo
             as_json=False,
             title=title,
         )
+
+
+def _show_changes(store: Store, recipe: Recipe, url: str, doc_id: str) -> None:
+    """Print what each step did to a text: of a web page from all that a reader sees on."""
+    from neo_assets.corpus.text_changes import marked
+    from neo_assets.extract.seen_page import seen_text
+    from resources.texts import versions_of
+
+    versions = versions_of(store, recipe.name, doc_id, recipe.makes)
+    print(f"{url}  (document {doc_id})")
+    seen = seen_text(store, recipe, doc_id)
+    if seen is not None:
+        versions.insert(0, ("the page as a reader sees it", seen))
+    if not versions:
+        print("  no stage of this build has a text of it")
+        return
+    before = versions[0]
+    print(f"\n== {before[0]}: {len(before[1]):,} characters")
+    for name, text in versions[1:]:
+        change = marked(before[1], text)
+        print(f"\n== {name}: {len(before[1]):,} -> {len(text):,} characters" if change else f"\n== {name}: unchanged")
+        if change:
+            print(_coloured(change))
+        before = (name, text)
+
+
+def _coloured(text: str) -> str:
+    if not sys.stdout.isatty():
+        return text
+    red, green, plain = "\033[31m", "\033[32m", "\033[0m"
+    for mark, colour in (("[-", red), ("{+", green)):
+        text = text.replace(mark, colour + mark)
+    for mark in ("-]", "+}"):
+        text = text.replace(mark, mark + plain)
+    return text
 
 
 def funnel(as_json: bool = JSON) -> None:

@@ -1,8 +1,8 @@
 """Fetch the demo site: HTML pages from Debian documentation packages, unpacked without installing anything.
 
 ``apt-get download`` verifies the packages' signatures and ``dpkg-deb`` unpacks them into a temporary folder; only HTML
-files and each package's copyright file are kept (about 90 MB). The price is a Debian-like machine; anywhere else a
-recipe points at any folder of HTML pages instead, and the message says so.
+files, two guides in PDF and each package's copyright file are kept (about 90 MB). The price is a Debian-like machine;
+anywhere else a recipe points at any folder of HTML pages instead, and the message says so.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     "debian-handbook": {"usr/share/doc/debian-handbook/html": "debian-handbook/html"},
     "libreoffice-help-en-us": {"usr/share/libreoffice/help/en-US": "help/en-US"},
     "libreoffice-help-zh-cn": {"usr/share/libreoffice/help/zh-CN": "help/zh-CN"},
+    "maint-guide": {"usr/share/doc/maint-guide/*.pdf": "guides/en"},
+    "maint-guide-zh-cn": {"usr/share/doc/maint-guide-zh-cn/*.pdf": "guides/zh-cn"},
 }
-"""Package name -> folder in the package -> folder of the demo site."""
+"""Package name -> folder in the package, or files in it -> folder of the demo site. Of a folder HTML pages are taken.
+"""
 
 MANUALS: Mapping[str, Mapping[str, str]] = {
     "gimp-help-common": {},
@@ -131,9 +134,10 @@ def _package_file(folder: Path, package: str) -> Path:
 def _unpack(scratch: Path, package: str, folders: Mapping[str, str], target: Path) -> None:
     root = scratch / package
     subprocess.run(["dpkg-deb", "-x", str(_package_file(scratch, package)), str(root)], check=True, capture_output=True)
-    for source, place in folders.items():
+    for named, place in folders.items():
         shutil.rmtree(target / place, ignore_errors=True)
-        for page in (root / source).rglob("*.html"):
+        source, pattern = (str(Path(named).parent), Path(named).name) if "*" in named else (named, "**/*.html")
+        for page in (root / source).glob(pattern):
             # A link could lead out of the unpacked tree; the sites need none.
             if page.is_symlink() or not page.is_file():
                 continue

@@ -9,7 +9,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.sources import BooksSource, WarcSource
 from neo_assets.core.stage import ROWS_BALANCE, Need, Stage
 from neo_assets.extract.documents import DocumentsInput, make_documents
-from neo_assets.extract.page_text import WHOLE_BLOCKS, PageTextInput, extract_pages
+from neo_assets.extract.page_text import KEPT_AS_BEFORE, WHOLE_BLOCKS, PageTextInput, extract_pages
 from neo_assets.extract.pdf_text import PAGES_TRUSTED, PdfTextInput, convert_documents
 
 
@@ -23,7 +23,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
                 extract_pages,
                 PageTextInput(extract=recipe.extract, in_place=source if isinstance(source, WarcSource) else None),
                 reads=before,
-                claims=[ROWS_BALANCE, WHOLE_BLOCKS],
+                claims=[ROWS_BALANCE, WHOLE_BLOCKS, KEPT_AS_BEFORE],
                 label="with main text",
                 needs=[Need("trafilatura", "trafilatura")] if recipe.extract.extractor == "trafilatura" else [],
             )

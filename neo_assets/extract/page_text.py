@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import Field
 from resiliparse.parse.encoding import detect_mime
 
@@ -52,6 +53,11 @@ PAGE_TEXT = pa.schema(
 WHOLE_BLOCKS = Claim(
     "whole_blocks",
     "Every character of a block that was chosen is in the text, counted page by page (a warning; the page is dropped).",
+    blocking=False,
+)
+KEPT_AS_BEFORE = Claim(
+    "kept_as_before",
+    "Of the pages that an earlier version of this text has too, as much is kept as then (a warning; max_kept_fall).",
     blocking=False,
 )
 KEPT_SHARES = "share of the visible text that was kept"
@@ -132,6 +138,7 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
                 passed=balanced,
                 detail=f"{seen} pages in = {len(kept)} kept + {len(dropped)} dropped",
             ),
+            _as_before(out, texts, config.extract.max_kept_fall),
             Check(
                 name=WHOLE_BLOCKS.name,
                 passed=not broken,
@@ -140,6 +147,35 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
             ),
         ],
     )
+
+
+def _as_before(out: Workspace, texts: Sequence[Path], most: float) -> Check:
+    """Whether as much of the same pages is kept as the newest version before kept: another snapshot, or other code."""
+    earlier = out.earlier()
+    then = _shares(earlier.files("text/")) if earlier is not None else {}
+    now = _shares(texts) if then else {}
+    both = sorted(set(then) & set(now))
+    if not both:
+        return Check(name=KEPT_AS_BEFORE.name, passed=True, detail="no earlier version has these pages", blocking=False)
+    fall = float(np.mean([then[url] - now[url] for url in both]))
+    worst = max(both, key=lambda url: (then[url] - now[url], url))
+    detail = (
+        f"of {len(both):,} pages that were there before the mean share that is kept went from"
+        f" {np.mean([then[u] for u in both]):.3f} to {np.mean([now[u] for u in both]):.3f} (may fall by {most:g});"
+        f" the most: {worst}, {then[worst]:.2f} to {now[worst]:.2f}"
+    )
+    return Check(name=KEPT_AS_BEFORE.name, passed=fall <= most, detail=detail, blocking=False)
+
+
+def _shares(files: Sequence[Path]) -> dict[str, float]:
+    """Share that is kept of each page, by its URL; nothing of files that do not say."""
+    out: dict[str, float] = {}
+    for path in files:
+        if {"url", "kept_share"} <= set(pq.read_schema(path).names):
+            table = read_table(path, columns=["url", "kept_share"])
+            held = zip(table["url"].to_pylist(), table["kept_share"].to_pylist(), strict=True)
+            out |= {url: share for url, share in held if share is not None}
+    return out
 
 
 def _distribution(shares: Sequence[float]) -> list[Row]:

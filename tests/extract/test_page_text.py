@@ -8,7 +8,7 @@ from pages import commit, crawled
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import Extract
 from neo_assets.core.records import read_table, rows
-from neo_assets.core.store import Artifact, Workspace
+from neo_assets.core.store import Artifact, Check, Workspace
 from neo_assets.crawl import stored_pages
 from neo_assets.extract.page_text import PageTextInput, extract_pages
 from neo_assets.web.warc_files import read_segment
@@ -107,3 +107,22 @@ def test_a_stage_that_was_cut_off_keeps_its_segments_and_its_digest(
     (tmp_path / "whole").mkdir()
     whole = extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "whole"))
     assert again.digest == whole.digest and again.rows_dropped == whole.rows_dropped == 3
+
+
+def test_a_fall_of_what_is_kept_of_the_same_pages_is_told(tmp_path: Path) -> None:
+    menu = "".join(f'<li><a href="/{i}">Another page {i}</a></li>' for i in range(40))
+    body = f"<nav><ul>{menu}</ul></nav><h1>Head</h1><p>{ENGLISH}</p><p>{ENGLISH}</p>"
+    crawl = crawled(tmp_path / "store", [{f"http://a.example/{i}": (page(body), "text/html") for i in range(4)}])
+
+    def told(label: str, keep_above: float) -> Check:
+        config = PageTextInput(extract=CONFIG.model_copy(update={"keep_above": keep_above, "min_chars": 1}))
+        inputs = {"raw_crawl": crawl}
+        made = commit(
+            tmp_path / "store", "page_text/test", lambda out: extract_pages(config, inputs, out), inputs, label
+        )
+        return next(check for check in made.verdict if check.name == "kept_as_before")
+
+    first, same, less = told("1", 0.0), told("2", 0.0), told("3", 0.5)
+    assert first.passed and "no earlier version" in first.detail
+    assert same.passed and "of 4 pages" in same.detail and "from 1.000 to 1.000" in same.detail
+    assert not less.passed and not less.blocking and "from 1.000 to 0." in less.detail

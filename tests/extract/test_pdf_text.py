@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pypdfium2 as pdfium
 import pytest
-from small_pdf import Page, bomb, pdf, written
 
 from neo_assets.core.recipe.data import Convert
 from neo_assets.core.recipe.sources import BooksSource
@@ -30,6 +29,7 @@ from neo_assets.extract.convert import ocr
 from neo_assets.extract.convert.page_layout import Run, ordered_lines
 from neo_assets.extract.convert.pdf_text_layer import text_layer
 from neo_assets.extract.pdf_text import PdfTextInput, convert_documents
+from tests.small_pdf import Page, bomb, pdf, written
 
 WORDS = [
     "people",

@@ -5,7 +5,10 @@ sites have.
 from __future__ import annotations
 
 import random
+import textwrap
 from pathlib import Path
+
+from tests.small_pdf import Page, pdf
 
 _ADJECTIVES = [
     "old",
@@ -156,8 +159,8 @@ def _page(title: str, lang: str, sentences: list[str]) -> str:
 
 
 def write_site(folder: Path, pages: int = 60) -> Path:
-    """``site`` (both languages, French, duplicates, a short page, a dead link), ``en`` and ``zh``; the same bytes every
-    time.
+    """``site`` (both languages, French, duplicates, a short page, a dead link), ``en``, ``zh`` and ``guides`` (PDF):
+    the same bytes every time.
     """
     generator = random.Random(20240530)
     for name in ("site", "en", "zh"):
@@ -192,4 +195,20 @@ def write_site(folder: Path, pages: int = 60) -> Path:
         f' charset="utf-8"><title>Index</title></head><body><ul>{links}</ul></body></html>',
         encoding="utf-8",
     )
+    (folder / "guides").mkdir(exist_ok=True)
+    for lang, sentences, width in (("en", _english(generator, 40), 88), ("zh", _chinese(generator, 60), 44)):
+        (folder / "guides" / f"{lang}.pdf").write_bytes(pdf(_printed(sentences, " " * (lang == "en"), width)))
     return folder
+
+
+def _printed(sentences: list[str], joint: str, width: int) -> list[Page]:
+    """Pages of a guide: paragraphs of four sentences, a header and a number on each page."""
+    lines: list[str] = []
+    for i in range(0, len(sentences), 4):
+        text = joint.join(sentences[i : i + 4])
+        lines += textwrap.wrap(text, width) if joint else [text[j : j + width] for j in range(0, len(text), width)]
+    pages = []
+    for number, begin in enumerate(range(0, len(lines), 20), 1):
+        body = [(60.0, 740 - 15 * i, line) for i, line in enumerate(lines[begin : begin + 20])]
+        pages.append(Page([(60.0, 800.0, "A guide to the town"), *body, (290.0, 40.0, str(number))]))
+    return pages

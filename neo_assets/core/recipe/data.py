@@ -19,6 +19,9 @@ class Extract(Section):
     min_chars: int = Field(ge=0, description="shorter main text counts as none")
     max_html_bytes: int = Field(ge=1, description="longer pages are dropped unread")
     max_bad_share: Share = Field(description="the stage fails when more than this share of a source cannot be read")
+    max_kept_fall: Share = Field(
+        0.05, description="a mean share of kept text of the same pages that falls by more than this is told"
+    )
 
 
 class Convert(Section):

@@ -53,6 +53,7 @@ def is_blank(page: pdfium.PdfPage) -> bool:
 def _engine() -> Any:
     most = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: F401 - what runs the models counts like what calls it
     from rapidocr import RapidOCR
 
     return RapidOCR(
