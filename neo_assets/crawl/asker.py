@@ -37,7 +37,12 @@ class Asker:
         self, config: CrawlSource | HtmlFolderSource, fetcher: Fetcher, robots: Robots, earlier: EarlierPages
     ) -> None:
         agents = [AGENT, *config.refusals.agents]
-        self.view = partial(view_page, agents=agents, obey_nofollow=config.refusals.page_robots)
+        self.view = partial(
+            view_page,
+            agents=agents,
+            obey_nofollow=config.refusals.page_robots,
+            with_text=isinstance(config, CrawlSource),  # only there may a site have no end
+        )
         self.contact = config.politeness.contact
         self._wanted = [*HTML, *(DOCUMENT_TYPES if config.keep_documents else ())]
         self._max_hops = config.max_redirects

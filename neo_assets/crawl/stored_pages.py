@@ -36,28 +36,37 @@ class StoredDocument:
     part: StoredPart | None = None
     place: str = ""
 
-    @contextlib.contextmanager
-    def local(self, scratch: Path) -> Iterator[Path]:
-        """The document as a file on this machine, while it is read."""
-        scratch.mkdir(parents=True, exist_ok=True)
-        copy = scratch / f"{self.doc_id}{self.suffix}"
-        if self.file is not None and not self.file.packed:
-            with self.file.local(scratch) as path:
-                yield path
-            return
-        try:
-            if self.file is not None:
-                with self.file.local(scratch) as path, gzip.open(path) as packed, copy.open("wb") as stream:
+
+def located(documents: Sequence[StoredDocument], scratch: Path) -> Iterator[tuple[StoredDocument, Path]]:
+    """Documents of one part as files on this machine, each as long as it is looked at. A part is read through once."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    in_parts: dict[str, StoredDocument] = {}
+    for document in documents:
+        if document.file is None:
+            in_parts[document.place] = document
+        elif not document.file.packed:
+            with document.file.local(scratch) as path:
+                yield document, path
+        else:
+            with document.file.local(scratch) as path, _copy(scratch, document) as copy:
+                with gzip.open(path) as packed, copy.open("wb") as stream:
                     shutil.copyfileobj(packed, stream)
-            else:
-                assert self.part is not None
-                for page in self.part.pages(scratch):
-                    if page.url == self.place:
-                        copy.write_bytes(page.payload)
-                        break
-            yield copy
-        finally:
-            copy.unlink(missing_ok=True)
+                yield document, copy
+    for part in {document.part.name: document.part for document in in_parts.values() if document.part}.values():
+        for page in part.pages(scratch):
+            if (found := in_parts.pop(page.url, None)) is not None:
+                with _copy(scratch, found) as copy:
+                    copy.write_bytes(page.payload)
+                    yield found, copy
+
+
+@contextlib.contextmanager
+def _copy(scratch: Path, document: StoredDocument) -> Iterator[Path]:
+    copy = scratch / f"{document.doc_id}{document.suffix}"
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 IN_PLACE = "in_place.json"

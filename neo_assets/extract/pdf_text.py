@@ -1,6 +1,6 @@
 """Documents to text: PDF with a text layer, scans, EPUB, DOCX, ODT, LaTeX, Markdown and plain text.
 
-One document is one shard, read by a child process with limits. Every page has a row that says by what it is trusted; a
+Each document is read by a child process with limits. Every page has a row that says by what it is trusted; a
 page that is not trusted is left out, with its reason, and never passed on in silence. Finished windows of pages survive
 a kill. A document longer than ``part_chars`` is cut into parts between paragraphs: a book is no document that a model
 trains on in one piece.
@@ -38,7 +38,7 @@ from neo_assets.core.records import (
 from neo_assets.core.shards import run_shards
 from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
-from neo_assets.crawl.stored_pages import StoredDocument, stored_documents
+from neo_assets.crawl.stored_pages import StoredDocument, located, stored_documents
 from neo_assets.extract.convert.joining import joined_pages
 from neo_assets.extract.convert.pages import ConvertedPage, Trust
 from neo_assets.extract.convert.run import WINDOW, Failed, converted
@@ -90,9 +90,12 @@ def convert_documents(config: PdfTextInput, inputs: Mapping[str, Artifact], out:
     (crawl,) = inputs.values()
     stage = stage_key("pdf_text", inputs)
     documents = stored_documents(crawl, config.in_place)
+    groups: dict[str, list[StoredDocument]] = {}
+    for document in documents:
+        groups.setdefault(document.part.name if document.part else document.doc_id, []).append(document)
     run_shards(
-        partial(_convert, config.convert, stage, out.path),
-        documents,
+        partial(_convert_group, config.convert, stage, out.path),
+        list(groups.values()),
         workers=out.workers,
         scratch=out.path / ".logs",
         input_bytes=sum(d.size for d in documents),
@@ -180,22 +183,23 @@ def _joined(folder: Path, kind: str, documents: Sequence[StoredDocument], schema
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _convert(config: Convert, stage: str, folder: Path, document: StoredDocument) -> None:
+def _convert_group(config: Convert, stage: str, folder: Path, group: Sequence[StoredDocument]) -> None:
+    """Documents that lie in one file, or one that is a file."""
+    left = [document for document in group if not _file(folder, "text", document).is_file()]
+    for document, path in located(left, folder / ".logs" / "documents"):
+        _convert(config, stage, folder, document, path)
+
+
+def _convert(config: Convert, stage: str, folder: Path, document: StoredDocument, path: Path) -> None:
     """One document to its text, pages and verdicts; the text is written last, so that what has one has all."""
-    target = _file(folder, "text", document)
-    if target.is_file():
-        return
     trust = Trust(**config.model_dump(include=set(Trust.model_fields)))
     failed: Failed | None = None
     pages: list[ConvertedPage] = []
-    with document.local(folder / ".logs" / "documents") as path:
-        for found in _resumed(
-            folder / ".logs" / "converted" / f"{document.doc_id}.jsonl", path, document.suffix, trust
-        ):
-            if isinstance(found, Failed):
-                failed = found
-            else:
-                pages.append(found)
+    for found in _resumed(folder / ".logs" / "converted" / f"{document.doc_id}.jsonl", path, document.suffix, trust):
+        if isinstance(found, Failed):
+            failed = found
+        else:
+            pages.append(found)
     trusted = [page for page in pages if not page.reason and page.text.strip()]
     parts = list(_parts(joined_pages(trusted), config.part_chars))
     left = [page for page in pages if page.reason]
@@ -217,7 +221,7 @@ def _convert(config: Convert, stage: str, folder: Path, document: StoredDocument
         for i, part in enumerate(parts)
     ]
     texts.sort(key=lambda row: str(row["doc_id"]))
-    write_table(pa.Table.from_pylist(texts, schema=PAGE_TEXT), target)
+    write_table(pa.Table.from_pylist(texts, schema=PAGE_TEXT), _file(folder, "text", document))
 
 
 def _resumed(held: Path, path: Path, suffix: str, trust: Trust) -> Iterator[ConvertedPage | Failed]:

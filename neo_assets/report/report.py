@@ -215,6 +215,17 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
             _kept_shares(of_kind(inputs, "page_text")),
             of_kind(inputs, "page_text").values(),
         ),
+        *table(
+            "Pages of documents (PDF, scans, EPUB and the like), by what read them; a page that is not trusted is in no"
+            " text.",
+            _pages(of_kind(inputs, "pdf_text"), "pages by engine"),
+            of_kind(inputs, "pdf_text").values(),
+        ),
+        *table(
+            "Why pages of documents were left out.",
+            _pages(of_kind(inputs, "pdf_text"), "pages left out"),
+            of_kind(inputs, "pdf_text").values(),
+        ),
     ]
     return Part(
         "crawled",
@@ -222,6 +233,12 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
         "Pages are kept as they came, with a log row for every address, whatever became of it.",
         blocks,
     )
+
+
+def _pages(converted: Mapping[str, Artifact], name: str) -> list[Row]:
+    return [
+        {"source": source, **row} for source, made in converted.items() for row in made.manifest.tables.get(name, [])
+    ]
 
 
 def _kept_shares(texts: Mapping[str, Artifact]) -> list[Row]:

@@ -40,9 +40,12 @@ class PageView:
     text: int | None = None
 
 
-def view_page(page: Response, agents: Sequence[str] = (), obey_nofollow: bool = True) -> PageView:
+def view_page(
+    page: Response, agents: Sequence[str] = (), obey_nofollow: bool = True, with_text: bool = False
+) -> PageView:
     """Read an HTML page. Links marked ``nofollow``, and all of a page that asks for it, are left out, and so are mail
-    addresses and other schemes. ``agents``: see :func:`~neo_assets.web.training_signals.page_says`.
+    addresses and other schemes. ``agents``: see :func:`~neo_assets.web.training_signals.page_says`; ``with_text``:
+    whether the page's words are hashed.
     """
     if page.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES:
         return PageView(says=page_says(page.headers, [], [], agents))
@@ -68,14 +71,16 @@ def view_page(page: Response, agents: Sequence[str] = (), obey_nofollow: bool = 
                 links.setdefault(canonical(target), target)
         except BadUrl:
             malformed.add(storable(href))
+    return PageView(
+        tuple(sorted(links.items())), tuple(sorted(malformed)), says, _words_of(tree) if with_text else None
+    )
+
+
+def _words_of(tree: LexborHTMLParser) -> int:
+    """A hash of the words that a reader sees, without digits."""
     tree.strip_tags(["script", "style", "noscript", "template"])
     words = _NOT_TEXT.sub(" ", tree.body.text(separator=" ")) if tree.body is not None else ""
-    return PageView(
-        tuple(sorted(links.items())),
-        tuple(sorted(malformed)),
-        says,
-        xxhash.xxh3_64_intdigest(words.encode("utf-8", "replace")),
-    )
+    return xxhash.xxh3_64_intdigest(words.encode("utf-8", "replace"))
 
 
 def _hrefs(tree: LexborHTMLParser, obey_nofollow: bool) -> set[str]:
