@@ -56,17 +56,20 @@ class Ledger:
         import duckdb
 
         self.connection = duckdb.connect()
-        verdicts, fetched = [], []
+        verdicts, fetched, parts = [], [], []
         found = current_artifacts(store, recipe, makes)
         for name, made in found.items():
             whole = made.path / "verdicts.parquet"
             verdicts += [whole] if whole.is_file() else sorted((made.path / "verdicts").glob("*.parquet"))
             if name.startswith("raw_crawl/"):
                 fetched += sorted((made.path / "log").glob("*.parquet"))
+            if name.startswith("pdf_text/"):
+                parts += sorted((made.path / "text").glob("*.parquet"))
         self._view(
             "verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail"
         )
         self._view("fetched", fetched, "url, doc_id, outcome, reason, status, address, alias")
+        self._view("parts", parts, "url, doc_id")
         position = " ".join(f"when '{stage}' then {i}" for i, stage in enumerate(found))
         self.connection.execute(
             "create view verdicts as select * replace (if(source = '', split_part(stage, '/', 2), source) as source), "
@@ -100,6 +103,13 @@ class Ledger:
 
     def ids_of(self, doc_or_url: str) -> list[str]:
         """Ids of the documents that a URL (its scheme may be left out), an id or the beginning of one names."""
+        exact = self.rows(
+            "select doc_id from fetched where ? in (url, address, alias) union select doc_id from parts where url = ?"
+            " order by doc_id",
+            [doc_or_url, doc_or_url],
+        )
+        if exact:
+            return [str(r["doc_id"]) for r in exact]
         bare = doc_or_url.split("#", 1)[0]
         named = (
             "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or address in (?,"
@@ -107,6 +117,15 @@ class Ledger:
         )
         named += "select distinct doc_id from verdicts where length(?) >= 8 and starts_with(doc_id, ?) order by doc_id"
         return [str(r["doc_id"]) for r in self.rows(named, [bare] * 11)]
+
+    def parts_of(self, url: str) -> list[Row]:
+        """Parts that a document was cut into (url, doc_id, the last verdict of each), in the order of their pages."""
+        return self.rows(
+            "select p.url, p.doc_id, arg_max(v.stage, v.place) as stage, arg_max(v.verdict, v.place) as verdict,"
+            " arg_max(v.rule, v.place) as rule from parts p join verdicts v using (doc_id) where starts_with(p.url, ?)"
+            " group by p.url, p.doc_id order by try_cast(regexp_extract(min(p.url), '#pages=(\\d+)', 1) as integer)",
+            [f"{url}#pages="],
+        )
 
     def urls_of(self, ids: Sequence[str]) -> dict[str, str]:
         """URLs of these documents, where they were fetched by one."""
@@ -126,7 +145,11 @@ class Ledger:
         return [str(r["url"]) for r in found]
 
     def url_of(self, doc_id: str) -> str | None:
-        found = self.rows("select url from fetched where doc_id = ? order by url limit 1", [doc_id])
+        found = self.rows(
+            "select url from (select url, doc_id, 1 as n from fetched union all select url, doc_id, 0 from parts) where"
+            " doc_id = ? order by n, url limit 1",
+            [doc_id],
+        )
         return str(found[0]["url"]) if found else None
 
     def funnel(self) -> list[Row]:

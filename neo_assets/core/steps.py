@@ -238,7 +238,8 @@ def report(out: Workspace, *, expected: int, numbers: dict[str, Scalar] | None =
             Check(
                 name="language_not_empty",
                 passed=found.rows > 0,
-                detail=f"{found.rows} documents left{_why_so_few(found)}",
+                detail=f"{found.rows} documents left{_why_so_few(found)}"
+                + ("" if found.rows else "; where there are none in this language, take it out of `languages`"),
             ),
         ],
     )

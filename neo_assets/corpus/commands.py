@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
+
+if TYPE_CHECKING:
+    from resources.ledger import Ledger
 
 OTHER_SIDE = ("in_train_pool", "held_out")
 """Rules of the split: a page they drop is in the artifact on the other side."""
@@ -38,11 +41,20 @@ def fate(
     store = Store(store_root())
     ledger = Ledger(store, recipe.name, recipe.makes)
     rows = ledger.fate(page)
+    if (parts := ledger.parts_of(page)) and not as_json:
+        print(f"{page} was cut into {len(parts)} parts; what became of each (`neo fate PART` tells its story):")
+        told = [{"part": row["url"], **{n: row[n] for n in ("verdict", "stage", "rule")}} for row in parts]
+        show(told, as_json=False)
+        return
     if not rows:
         known = ledger.similar_urls(page, limit=3)
         raise BadInput(
             f"no stage has seen '{page}' in this recipe's build. "
-            + (f"Did you mean {' or '.join(known)}?" if known else "Nothing is crawled yet.")
+            + (
+                f"Did you mean {' or '.join(known)}?"
+                if known
+                else "Nothing of its sources is crawled, or they were crawled from another snapshot than the catalogue's (`neo why`)."
+            )
         )
     for row in rows:
         if row["twin"]:
@@ -52,7 +64,7 @@ def fate(
         return
     if diff:
         for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
-            _show_changes(store, recipe, ledger.url_of(doc_id) or page, doc_id)
+            _show_changes(store, recipe, ledger, ledger.url_of(doc_id) or page, doc_id)
         return
     for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
         title = f"{ledger.url_of(doc_id) or page}  (document {doc_id})"
@@ -66,7 +78,7 @@ def fate(
         )
 
 
-def _show_changes(store: Store, recipe: Recipe, url: str, doc_id: str) -> None:
+def _show_changes(store: Store, recipe: Recipe, ledger: Ledger, url: str, doc_id: str) -> None:
     """Print what each step did to a text: of a web page from all that a reader sees on."""
     from neo_assets.corpus.text_changes import marked
     from neo_assets.extract.seen_page import seen_text
@@ -79,15 +91,21 @@ def _show_changes(store: Store, recipe: Recipe, url: str, doc_id: str) -> None:
         versions.insert(0, ("the page as a reader sees it", seen))
     if not versions:
         print("  no stage of this build has a text of it")
-        return
+        versions = [("", "")]
     before = versions[0]
-    print(f"\n== {before[0]}: {len(before[1]):,} characters")
+    if before[0]:
+        print(f"\n== {before[0]}: {len(before[1]):,} characters")
     for name, text in versions[1:]:
         change = marked(before[1], text)
         print(f"\n== {name}: {len(before[1]):,} -> {len(text):,} characters" if change else f"\n== {name}: unchanged")
         if change:
             print(_coloured(change))
         before = (name, text)
+    for row in ledger.fate(doc_id):
+        if row["verdict"] == "dropped" and row["rule"] not in OTHER_SIDE:
+            bounds = "" if row["value"] is None else f" ({row['value']:.4g}, bound {row['threshold']})"
+            twin = f"; stays instead: {ledger.url_of(str(row['twin'])) or row['twin']}" if row["twin"] else ""
+            print(f"\n== {row['stage']}: dropped by {row['rule']}{bounds}{twin} {row['detail'] or ''}".rstrip())
 
 
 def _coloured(text: str) -> str:

@@ -179,7 +179,7 @@ def _refuse_outage(found: list[Found], answered: set[str], kept: int, stage: str
     why = f"{first.reason} (asked for {first.address or first.url})"
     if not kept and not answered and len(down) == len(asked):
         raise Unreachable(
-            f"{stage}: {host} cannot be reached, and nothing is stored: {why}. Materialize it again later."
+            f"{stage}: {host} cannot be reached: {why}. Nothing of this snapshot is stored; materialize it later."
         )
     for host, entries in down.items():
         if host in answered and len(entries) >= OUTAGE:

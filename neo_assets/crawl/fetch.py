@@ -344,4 +344,4 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return f"{type(error).__name__}: {error}".replace(" ssl:default", "")[:300]

@@ -169,6 +169,7 @@ def _local_files(pattern: str, suffixes: Sequence[str]) -> list[InputFile]:
 def _remote_files(pattern: str, suffixes: Sequence[str]) -> list[InputFile]:
     with _told(pattern):
         system, path = _system(pattern)
+        system.invalidate_cache()  # a listing of an hour ago says nothing of now
         base = ""
         if any(c in path for c in "*?["):
             infos = {name: info for name, info in system.glob(path, detail=True).items() if info["type"] == "file"}

@@ -17,9 +17,12 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+from neo_assets.core.recipe.sources import DOCUMENT_TYPES
+
 SITEMAP_URLS = 50_000
 """URLs in one sitemap, by the protocol."""
 
+_TYPES = {suffix: kind for kind, suffix in DOCUMENT_TYPES.items()}
 _INDEX = re.compile(r"(?:^|(?<=/))index\.html?$")
 
 
@@ -82,7 +85,8 @@ async def serving(site: FolderSite) -> AsyncIterator[int]:
         path = request.rel_url.raw_path
         if path in pages:
             # No charset: a file's encoding is for its reader to find out.
-            return web.Response(body=pages[path].read_bytes(), headers={"Content-Type": "text/html"})
+            kind = _TYPES.get(pages[path].suffix.lower(), "text/html")
+            return web.Response(body=pages[path].read_bytes(), headers={"Content-Type": kind})
         if path in texts:
             kind, text = texts[path]
             return web.Response(text=text, content_type=kind)

@@ -10,7 +10,7 @@ from neo_assets.core.recipe.sources import BooksSource, WarcSource
 from neo_assets.core.stage import ROWS_BALANCE, Need, Stage
 from neo_assets.extract.documents import DocumentsInput, make_documents
 from neo_assets.extract.page_text import KEPT_AS_BEFORE, WHOLE_BLOCKS, PageTextInput, extract_pages
-from neo_assets.extract.pdf_text import PAGES_TRUSTED, PdfTextInput, convert_documents
+from neo_assets.extract.pdf_text import DOCUMENTS_READ, PAGES_TRUSTED, PdfTextInput, convert_documents
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
@@ -33,10 +33,12 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
                 f"pdf_text/{name}",
                 convert_documents,
                 PdfTextInput(
-                    convert=recipe.convert, in_place=source if isinstance(source, BooksSource | WarcSource) else None
+                    convert=recipe.convert,
+                    max_bad_share=source.max_bad_share,
+                    in_place=source if isinstance(source, BooksSource | WarcSource) else None,
                 ),
                 reads=before,
-                claims=[ROWS_BALANCE, PAGES_TRUSTED],
+                claims=[ROWS_BALANCE, DOCUMENTS_READ, PAGES_TRUSTED],
                 label="converted",
                 modules=["neo_assets.extract.convert.child"],
                 needs=[Need(module, "documents") for module in ("pypdfium2", "rapidfuzz", "pypandoc")]

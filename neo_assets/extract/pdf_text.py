@@ -70,6 +70,9 @@ PAGES_TRUSTED = Claim(
     blocking=False,
 )
 DOCUMENTS_IN_PART = 500
+DOCUMENTS_READ = Claim(
+    "documents_read", "Something was read, and of the documents no more is unreadable than the source's max_bad_share."
+)
 UNREADABLE, NO_PAGE = "unreadable", "no_trusted_page"
 
 
@@ -77,6 +80,7 @@ class PdfTextInput(Section):
     """What this stage takes of a recipe: the section ``convert``, and where documents lie that were left in place."""
 
     convert: Convert
+    max_bad_share: float = Field(0.1, description="of the source: share of its documents that may be unreadable")
     in_place: BooksSource | WarcSource | None = Field(None, json_schema_extra=NOT_IDENTITY)
 
 
@@ -140,6 +144,7 @@ def convert_documents(config: PdfTextInput, inputs: Mapping[str, Artifact], out:
                 passed=made + dropped == len(documents) and parts >= made,
                 detail=f"{len(documents)} documents = {made} converted, in {parts} parts, + {dropped} dropped",
             ),
+            _documents_read(verdicts, len(documents), parts, config.max_bad_share),
             Check(
                 name=PAGES_TRUSTED.name,
                 passed=untrusted <= config.convert.max_untrusted,
@@ -147,6 +152,19 @@ def convert_documents(config: PdfTextInput, inputs: Mapping[str, Artifact], out:
                 blocking=False,
             ),
         ],
+    )
+
+
+def _documents_read(verdicts: Sequence[Verdict], documents: int, parts: int, bound: float) -> Check:
+    lost = [v for v in verdicts if v.rule == UNREADABLE]
+    share = len(lost) / max(1, documents)
+    first = f"; the first: {lost[0].detail}"[:300] if lost else ""
+    told = f"{len(lost)} of {documents} documents are unreadable ({share:.1%}, allowed {bound:.1%})"
+    nothing = "; no text came of any" if documents and not parts else ""
+    return Check(
+        name=DOCUMENTS_READ.name,
+        passed=share <= bound and not nothing,
+        detail=f"{told}{nothing}{first}",
     )
 
 

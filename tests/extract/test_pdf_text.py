@@ -127,7 +127,7 @@ def converted(tmp_path: Path, files: dict[str, bytes], **fields: object) -> tupl
     sources = build("sources/test", described, lambda _: Outcome(digest="d"), {})
     held = {"sources": sources}
     crawl = build("raw_crawl/test", described, lambda out: read_books_source(source, held, out), held)
-    config = PdfTextInput(convert=Convert.model_validate({"ocr": False, **fields}), in_place=source)
+    config = PdfTextInput(convert=Convert.model_validate({"ocr": False, **fields}), max_bad_share=1, in_place=source)
     read = {"raw_crawl": crawl}
     made = build("pdf_text/test", dict(fields), lambda out: convert_documents(config, read, out), read)
     found: dict[str, list[tuple[int, str]]] = {}
@@ -236,6 +236,74 @@ def test_an_order_that_no_other_reader_has_is_not_believed(tmp_path: Path) -> No
     (row,) = page_rows(made)
     if float(str(row["agreement"])) < 1:
         assert not row["trusted"] and "two readers agree" in str(row["reason"]) and texts == {}
+
+
+def test_a_formula_that_stands_apart_is_marked_and_counted(tmp_path: Path) -> None:
+    lines = lines_of(1, 12)
+    pieces = [(50.0, 740 - 14 * i, line) for i, line in enumerate(lines[:6])]
+    pieces += [(140.0, 640.0, "E = m c^2 + p_1 + p_2")]
+    pieces += [(50.0, 610 - 14 * i, line) for i, line in enumerate(lines[6:])]
+    made, texts = converted(tmp_path, {"a.pdf": pdf([Page(pieces)])})
+    assert "[formula]" in texts["a.pdf"].split("\n") and "m c^2" not in texts["a.pdf"]
+    assert made.manifest.numbers["formulas"] == 1
+
+
+def test_a_caption_and_a_footnote_stay_where_they_stand(tmp_path: Path) -> None:
+    left, right = lines_of(1, 24), lines_of(2, 24)
+    left[10] = "Figure 1: what this column is about, told"
+    pieces = [(50.0, 740 - 14 * i, line) for i, line in enumerate(left)]
+    pieces += [(320.0, 740 - 14 * i, line) for i, line in enumerate(right)]
+    pieces += [
+        (50.0, 370.0, "1. A note at the foot of the left column."),
+        (320.0, 370.0, "2. A note at the foot of the right one."),
+    ]
+    random.Random(4).shuffle(pieces)
+    _, texts = converted(tmp_path, {"a.pdf": pdf([Page(pieces)])})
+    text = texts["a.pdf"]
+    order = [text.index(part) for part in ("Figure 1:", "1. A note", right[0][:12], "2. A note")]
+    assert order == sorted(order)
+
+
+def test_marks_of_footnotes_are_no_digits_of_what_they_follow(tmp_path: Path) -> None:
+    lines = lines_of(1, 8)
+    runs = [Run(50, 700 - 14 * i, 260, 710 - 14 * i, line) for i, line in enumerate(lines)]
+    runs += [
+        Run(50, 560, 200, 570, "the SONAME ABI version 1."),
+        Run(200, 565, 206, 571.5, "3"),
+        Run(50, 540, 80, 550, "10"),
+    ]
+    runs += [Run(80, 545, 86, 551.5, "6"), Run(90, 540, 140, 550, "bytes")]
+    found = [line.text for line in ordered_lines(runs)]
+    assert found[-2:] == ["the SONAME ABI version 1.[3]", "10^6 bytes"]
+
+
+def test_addresses_and_names_that_a_line_breaks_are_whole(tmp_path: Path) -> None:
+    lines = [
+        "see the pages at http://www.a.example/-",
+        "doc/policy and at http://a.example/wide-",
+        "spread, and unpack the file gentoo-0.9.12.",
+        "tar from there; then read on as usual here.",
+    ]
+    pieces = [(50.0, 740 - 14 * i, line) for i, line in enumerate(lines)]
+    _, texts = converted(tmp_path, {"a.pdf": pdf([Page(pieces)])})
+    text = texts["a.pdf"].replace("\n", " ")
+    assert "http://www.a.example/doc/policy" in text and "http://a.example/wide-spread" in text
+    assert "gentoo-0.9.12.tar from" in text
+
+
+def test_a_table_of_contents_is_left_out_and_told(tmp_path: Path) -> None:
+    pieces = [(50.0, 740 - 14 * i, line) for i, line in enumerate(lines_of(1, 6))]
+    pieces += [(50.0, 600 - 14 * i, f"{i}.1 A chapter of it . . . . . . . . . . . . {i * 7}") for i in range(1, 5)]
+    made, texts = converted(tmp_path, {"a.pdf": pdf([Page(pieces)])})
+    assert "A chapter" not in texts["a.pdf"]
+    (row,) = page_rows(made)
+    assert [str(line)[:3] for line in row["left_out"]] == ["1.1", "2.1", "3.1", "4.1"]  # type: ignore[union-attr]
+
+
+def test_documents_that_cannot_be_read_stop_a_build_that_does_not_allow_it(tmp_path: Path) -> None:
+    made, _ = converted(tmp_path, {"none.pdf": b"this is no PDF" * 20})
+    check = next(check for check in made.verdict if check.name == "documents_read")
+    assert check.blocking and not check.passed and "no text came of any; the first: none.pdf" in check.detail
 
 
 def broken_files() -> dict[str, tuple[bytes, str]]:

@@ -77,8 +77,15 @@ class Line:
     @property
     def text(self) -> str:
         """The line's text; cells are divided by a tab."""
-        parts, end, last = [], self.runs[0].x0, ""
+        parts: list[str] = []
+        end, last = self.runs[0].x0, ""
+        usual = max(self.runs, key=lambda r: len(r.text))
         for i, run in enumerate(self.runs):
+            if _is_raised(run, usual):  # a footnote's mark, or an exponent
+                mark = f"^{run.text}" if last[-1:].isdigit() else f"[{run.text}]"
+                parts.append(mark + (" " if not last else ""))
+                end, last = max(end, run.x1), last or " "
+                continue
             gap = (run.x0 - end) / max(run.height, 1e-6)
             if i in self.cells:
                 parts.append("\t")
@@ -97,6 +104,27 @@ def ordered_lines(runs: Sequence[Run]) -> list[Line]:
     return out
 
 
+def read_across(rows: Sequence[Line]) -> list[Line]:
+    """Lines from the top down, each across the whole width: a page that is one table."""
+    out = [Line(list(row.runs)) for row in rows]
+    _mark_cells(out)
+    return out
+
+
+def as_drawn(runs: Sequence[Run]) -> list[Line]:
+    """Lines in the order in which a file draws its runs."""
+    held: list[list[Run]] = []
+    for run in runs:
+        last = held[-1][-1] if held else None
+        if last is not None:
+            overlap = min(run.y1, last.y1) - max(run.y0, last.y0)
+            if overlap > SAME_LINE * min(run.height, last.height) and run.x0 >= last.x0:
+                held[-1].append(run)
+                continue
+        held.append([run])
+    return [Line(part) for part in held]
+
+
 def rows_of(runs: Sequence[Run]) -> list[Line]:
     """Runs that stand on one line, across the whole width, from the top down."""
     rows: list[list[Run]] = []
@@ -110,6 +138,13 @@ def rows_of(runs: Sequence[Run]) -> list[Line]:
         else:
             rows.append([run])
     return [Line(row) for row in rows]
+
+
+def _is_raised(run: Run, usual: Run) -> bool:
+    """Whether a number is written small and above the line."""
+    if run is usual or not run.text.isdigit() or len(run.text) > 3:
+        return False
+    return run.height < 0.82 * usual.height and run.y0 > usual.y0 + 0.12 * usual.height
 
 
 def _spaced(left: str, right: str, gap: float) -> bool:

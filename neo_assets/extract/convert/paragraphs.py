@@ -22,6 +22,12 @@ LEADING = 1.35
 SAME_SIZE = 1.18
 
 _LINE_END_HYPHEN = re.compile(rf"([^\W\d_]+)[-\u2010{HYPHEN}]$")
+_ADDRESS_BREAK = re.compile(r"[/._=#?&]-$")
+"""A dash after such a mark is put by a typesetter where it breaks an address."""
+_NAME_BREAK = re.compile(r"[^\s]*[/_\d][^\s]*\.$")
+"""A file's name that is broken after a full stop."""
+CONTENTS = re.compile(r"(?:\.[ \u00a0]?){5,}\s*(?:\d+|[ivxlc]+)$|…{2,}\s*\d+$")
+"""How an entry of a table of contents ends."""
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = tuple(".!?。！？:：;；…”\"')）]】」』>")
 _MATH = re.compile(
@@ -85,6 +91,10 @@ def joined(left: str, right: str, words: Counter[str]) -> tuple[str, int]:
     A hyphen goes when the word without it stands elsewhere in the document, and stays when the word with it does; where
     neither does, it goes if a lower-case letter follows, as printers break words.
     """
+    if _ADDRESS_BREAK.search(left):
+        return left[:-1] + right, 1
+    if _NAME_BREAK.search(left) and right[0].islower():
+        return left + right, 0
     found = _LINE_END_HYPHEN.search(left)
     following = _WORD.match(right)
     if found and following and right[0].islower():

@@ -6,18 +6,20 @@ borders of windows are the same wherever a conversion begins again.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pypdfium2 as pdfium  # type: ignore[import-untyped]
 from rapidfuzz.distance import LCSseq
 
 from neo_assets.extract.convert import ocr
-from neo_assets.extract.convert.page_layout import Line, ordered_lines, rows_of
+from neo_assets.extract.convert.page_layout import Line, Run, as_drawn, ordered_lines, read_across, rows_of
 from neo_assets.extract.convert.pages import ConvertedPage, Trust
-from neo_assets.extract.convert.paragraphs import Text, paragraphs, vocabulary
+from neo_assets.extract.convert.paragraphs import CONTENTS, Text, paragraphs, vocabulary
 from neo_assets.extract.convert.pdf_text_layer import HYPHEN, text_layer
 from neo_assets.extract.convert.running_lines import RunningLines
 
@@ -39,6 +41,7 @@ class _Raw:
     number: int
     height: float = 0.0
     rows: list[Line] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)  # as the file draws them
     stream: str = ""
     page: ConvertedPage = field(default_factory=lambda: ConvertedPage(0))
 
@@ -69,11 +72,13 @@ def convert(path: Path, trust: Trust, first: int, skip: set[int], at: Callable[[
         for r in raw:
             stay, left_out = running.without(r.height, r.rows)
             r.page.left_out = [line.text for line in left_out]
-            ordered.append(ordered_lines([run for row in stay for run in row.runs]))
+            lines = _confirmed(r, stay, path, trust)
+            r.page.left_out += [line.text for line in lines if CONTENTS.search(line.text)]
+            ordered.append([line for line in lines if not CONTENTS.search(line.text)])
         words = vocabulary(ordered)
         for r, lines in zip(raw, ordered, strict=True):
             at(r.number)
-            yield _judged(r, lines, paragraphs(lines, words), path, trust)
+            yield _judged(r, lines, paragraphs(lines, words), trust)
 
 
 def _read(document: pdfium.PdfDocument, number: int, trust: Trust, skip: set[int], at: Callable[[int], None]) -> _Raw:
@@ -98,7 +103,7 @@ def _fill(out: _Raw, page: pdfium.PdfPage, trust: Trust) -> None:
     out.height, out.stream, out.page.broken = layer.height, layer.stream, round(layer.broken, 4)
     letters = sum(len(run.text) for run in layer.runs)
     if letters >= FEW_LETTERS and layer.broken <= trust.max_broken:
-        out.rows = rows_of(layer.runs)
+        out.rows, out.runs = rows_of(layer.runs), layer.runs
         return
     if letters < FEW_LETTERS and ocr.is_blank(page):
         out.page.engine = "blank"
@@ -113,14 +118,13 @@ def _fill(out: _Raw, page: pdfium.PdfPage, trust: Trust) -> None:
     out.rows = rows_of(runs)
 
 
-def _judged(r: _Raw, lines: Sequence[Line], text: Text, path: Path, trust: Trust) -> ConvertedPage:
+def _judged(r: _Raw, lines: Sequence[Line], text: Text, trust: Trust) -> ConvertedPage:
     page = r.page
     page.columns = len({line.column for line in lines})
     page.hyphens_joined, page.formulas, page.open = text.joined, text.formulas, text.open
     page.text = "\n".join(text.lines).replace(HYPHEN, "-")
     if page.engine == "text":
-        page.agreement = round(_agreement(lines, r, path, trust), 4)
-        if page.agreement < trust.min_agreement:
+        if (page.agreement or 0.0) < trust.min_agreement:
             page.reason = f"two readers agree on the order of {page.agreement:.0%} of it only"
     elif page.engine == "ocr":
         if page.confidence is not None and page.confidence < trust.min_confidence:
@@ -132,26 +136,60 @@ def _judged(r: _Raw, lines: Sequence[Line], text: Text, path: Path, trust: Trust
     return page
 
 
+def _confirmed(r: _Raw, rows: Sequence[Line], path: Path, trust: Trust) -> list[Line]:
+    """The lines of a page in an order that two readers have: column by column, if another reader confirms it; or, where
+    nobody reads it so, across, as the rows of a table with wide cells are read; or as the file draws it, if pdf-oxide
+    has that order too (cells of more than one line).
+    """
+    lines = ordered_lines([run for row in rows for run in row.runs])
+    if r.page.engine != "text":
+        return lines
+    r.page.agreement = round(_agreement(lines, r, path, trust), 4)
+    if r.page.agreement >= trust.min_agreement:
+        return lines
+    best, agreed = lines, r.page.agreement
+    if len({line.column for line in lines}) > 1:
+        across = read_across(rows)
+        if (agreement := _agreement(across, r, path, trust)) > agreed:
+            best, agreed = across, agreement
+    if agreed < trust.min_agreement:
+        staying = {id(run) for row in rows for run in row.runs}
+        drawn = as_drawn([run for run in r.runs if id(run) in staying])
+        if (agreement := _shared(_words_of(drawn), _tokens(_other_reader(path, r.number)))) > agreed:
+            best, agreed = drawn, agreement
+    r.page.agreement = round(agreed, 4)
+    return best
+
+
 def _agreement(lines: Sequence[Line], r: _Raw, path: Path, trust: Trust) -> float:
     """Share of a page's words that another reader has in the same order: the order in which the file draws them, and
     where that is another one, that of pdf-oxide.
     """
-    ours = _tokens("\n".join(line.text for line in lines))
-    if not ours:
-        return 1.0
-    drawn = LCSseq.similarity(ours, _tokens(r.stream)) / len(ours)
-    if drawn >= trust.min_agreement:
-        return drawn
-    return max(drawn, LCSseq.similarity(ours, _tokens(_other_reader(path, r.number))) / len(ours))
+    ours = _words_of(lines)
+    drawn = _shared(ours, _tokens(r.stream))
+    return drawn if drawn >= trust.min_agreement else max(drawn, _shared(ours, _tokens(_other_reader(path, r.number))))
+
+
+def _words_of(lines: Sequence[Line]) -> list[str]:
+    return _tokens("\n".join(line.text for line in lines))
+
+
+def _shared(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    return LCSseq.similarity(ours, theirs) / len(ours) if ours else 1.0
 
 
 def _other_reader(path: Path, number: int) -> str:
     try:
-        import pdf_oxide
-
-        return str(pdf_oxide.PdfDocument(str(path)).extract_text(number))
+        return str(_by_pdf_oxide(path).extract_text(number))
     except Exception:  # a reader that fails agrees with nothing
         return ""
+
+
+@functools.lru_cache(maxsize=1)
+def _by_pdf_oxide(path: Path) -> Any:
+    import pdf_oxide
+
+    return pdf_oxide.PdfDocument(str(path))
 
 
 def _tokens(text: str) -> list[str]:

@@ -95,7 +95,7 @@ def _runs(text: str, places: npt.NDArray[np.float64]) -> tuple[list[Run], int]:
             continue
         if held is not None and height < 0.35 * held.height and held.y0 <= y0 <= held.y1:
             y0, y1, height = held.y0, held.y1, held.height  # a dash, whose box is as thin as it is
-        if held is not None and abs(y0 - held.y0) < 0.5 * height and 0.6 < height / held.height < 1.6:
+        if held is not None and abs(y0 - held.y0) < 0.5 * height and 0.82 < height / held.height < 1.22:
             gap = x0 - held.x1
             if -1.5 * height < gap < JOIN_GAP * height and x0 >= held.x0:
                 if abs(x0 - held.x0) < 0.08 * height and held.text.endswith(character):
