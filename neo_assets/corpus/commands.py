@@ -53,7 +53,7 @@ def fate(
             + (
                 f"Did you mean {' or '.join(known)}?"
                 if known
-                else "Nothing of its sources is crawled, or they were crawled from another snapshot than the catalogue's (`neo why`)."
+                else "Nothing is crawled, or another snapshot than the catalogue's (`neo why`)."
             )
         )
     for row in rows:

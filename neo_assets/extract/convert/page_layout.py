@@ -31,6 +31,12 @@ NARROW, NARROW_CROSSING = 1.0, 0.1
 """A strip narrower than so many heights may be crossed by this share: it could be a space between words."""
 MIN_PIECE = 7.5
 """Pieces beside a strip are this many heights long at the median, or they are cells of a table."""
+FULL_LINES, MOSTLY_FULL, FULL_WITHIN = 0.5, 0.75, 6.0
+"""Of the lines left of a strip this share ends within so many heights of it: columns are filled, cells are not. The
+second where pieces are not about as long as each other.
+"""
+EVEN = 0.6
+"""Pieces are about as long as each other when the median one is this share of the long ones."""
 BLOCK_GAP = 1.7
 """White of this many usual distances between lines parts blocks."""
 COLUMN_LINES = 3
@@ -102,27 +108,6 @@ def ordered_lines(runs: Sequence[Run]) -> list[Line]:
     if runs:
         _read(rows_of(runs), out)
     return out
-
-
-def read_across(rows: Sequence[Line]) -> list[Line]:
-    """Lines from the top down, each across the whole width: a page that is one table."""
-    out = [Line(list(row.runs)) for row in rows]
-    _mark_cells(out)
-    return out
-
-
-def as_drawn(runs: Sequence[Run]) -> list[Line]:
-    """Lines in the order in which a file draws its runs."""
-    held: list[list[Run]] = []
-    for run in runs:
-        last = held[-1][-1] if held else None
-        if last is not None:
-            overlap = min(run.y1, last.y1) - max(run.y0, last.y0)
-            if overlap > SAME_LINE * min(run.height, last.height) and run.x0 >= last.x0:
-                held[-1].append(run)
-                continue
-        held.append([run])
-    return [Line(part) for part in held]
 
 
 def rows_of(runs: Sequence[Run]) -> list[Line]:
@@ -235,16 +220,21 @@ def _columns(rows: list[Line], begin: float, end: float) -> float:
     """How many lines stand beside a strip as columns do; 0 where it divides cells of a table, or words."""
     pieces: tuple[list[float], list[float]] = ([], [])
     heights: tuple[list[float], list[float]] = ([], [])
-    crossing = 0
+    crossing = full = 0
     for row in rows:
         if _crosses(row, begin, end):
             crossing += 1
             continue
+        ends = [r.x1 for r in row.runs if r.x0 < end]
+        full += bool(ends) and begin - max(ends) < FULL_WITHIN * row.height
         for side in (0, 1):
             if part := [r for r in row.runs if (r.x0 >= end) == bool(side)]:
                 pieces[side].append(_piece(part, bool(side)) / row.height)
                 heights[side].append((row.y0 + row.y1) / 2)
     if min(map(len, pieces)) < COLUMN_LINES or min(map(median, pieces)) < MIN_PIECE:
+        return 0
+    uneven = any(median(side) < EVEN * float(np.quantile(side, 0.9)) for side in pieces)
+    if full < (MOSTLY_FULL if uneven else FULL_LINES) * len(pieces[0]):
         return 0
     narrow = end - begin < NARROW * median(r.height for r in rows)
     if narrow and crossing > NARROW_CROSSING * min(map(len, pieces)):

@@ -17,7 +17,7 @@ import pypdfium2 as pdfium  # type: ignore[import-untyped]
 from rapidfuzz.distance import LCSseq
 
 from neo_assets.extract.convert import ocr
-from neo_assets.extract.convert.page_layout import Line, Run, as_drawn, ordered_lines, read_across, rows_of
+from neo_assets.extract.convert.page_layout import Line, ordered_lines, rows_of
 from neo_assets.extract.convert.pages import ConvertedPage, Trust
 from neo_assets.extract.convert.paragraphs import CONTENTS, Text, paragraphs, vocabulary
 from neo_assets.extract.convert.pdf_text_layer import HYPHEN, text_layer
@@ -41,7 +41,6 @@ class _Raw:
     number: int
     height: float = 0.0
     rows: list[Line] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)  # as the file draws them
     stream: str = ""
     page: ConvertedPage = field(default_factory=lambda: ConvertedPage(0))
 
@@ -72,7 +71,9 @@ def convert(path: Path, trust: Trust, first: int, skip: set[int], at: Callable[[
         for r in raw:
             stay, left_out = running.without(r.height, r.rows)
             r.page.left_out = [line.text for line in left_out]
-            lines = _confirmed(r, stay, path, trust)
+            lines = ordered_lines([run for row in stay for run in row.runs])
+            if r.page.engine == "text":
+                r.page.agreement = round(_agreement(lines, r, path, trust), 4)
             r.page.left_out += [line.text for line in lines if CONTENTS.search(line.text)]
             ordered.append([line for line in lines if not CONTENTS.search(line.text)])
         words = vocabulary(ordered)
@@ -103,7 +104,7 @@ def _fill(out: _Raw, page: pdfium.PdfPage, trust: Trust) -> None:
     out.height, out.stream, out.page.broken = layer.height, layer.stream, round(layer.broken, 4)
     letters = sum(len(run.text) for run in layer.runs)
     if letters >= FEW_LETTERS and layer.broken <= trust.max_broken:
-        out.rows, out.runs = rows_of(layer.runs), layer.runs
+        out.rows = rows_of(layer.runs)
         return
     if letters < FEW_LETTERS and ocr.is_blank(page):
         out.page.engine = "blank"
@@ -134,31 +135,6 @@ def _judged(r: _Raw, lines: Sequence[Line], text: Text, trust: Trust) -> Convert
         elif not page.text:
             page.reason = "nothing was recognised"
     return page
-
-
-def _confirmed(r: _Raw, rows: Sequence[Line], path: Path, trust: Trust) -> list[Line]:
-    """The lines of a page in an order that two readers have: column by column, if another reader confirms it; or, where
-    nobody reads it so, across, as the rows of a table with wide cells are read; or as the file draws it, if pdf-oxide
-    has that order too (cells of more than one line).
-    """
-    lines = ordered_lines([run for row in rows for run in row.runs])
-    if r.page.engine != "text":
-        return lines
-    r.page.agreement = round(_agreement(lines, r, path, trust), 4)
-    if r.page.agreement >= trust.min_agreement:
-        return lines
-    best, agreed = lines, r.page.agreement
-    if len({line.column for line in lines}) > 1:
-        across = read_across(rows)
-        if (agreement := _agreement(across, r, path, trust)) > agreed:
-            best, agreed = across, agreement
-    if agreed < trust.min_agreement:
-        staying = {id(run) for row in rows for run in row.runs}
-        drawn = as_drawn([run for run in r.runs if id(run) in staying])
-        if (agreement := _shared(_words_of(drawn), _tokens(_other_reader(path, r.number)))) > agreed:
-            best, agreed = drawn, agreement
-    r.page.agreement = round(agreed, 4)
-    return best
 
 
 def _agreement(lines: Sequence[Line], r: _Raw, path: Path, trust: Trust) -> float:
