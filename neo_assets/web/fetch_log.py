@@ -229,7 +229,7 @@ def _losses(entries: Sequence[LogRow], bound: float, sizes: Mapping[str, int] | 
     told = f"at most {bound:.1%} of the records and bytes of each of {len(sizes)} files"
     if over:
         files = len({line.partition(":")[0] for line in over})
-        told = f"more than {bound:.1%} (max_bad_share) of {files} of {len(sizes)} files is lost. "
+        told = f"more than {bound:.1%} (max_bad_share of the source) of {files} of {len(sizes)} files is lost. "
         told += "; ".join(over[:EXAMPLES])
     return Check(name=LOSSES_BOUNDED.name, passed=not over, detail=told)
 
