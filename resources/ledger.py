@@ -146,8 +146,8 @@ class Ledger:
 
     def url_of(self, doc_id: str) -> str | None:
         found = self.rows(
-            "select url from (select url, doc_id, 1 as n from fetched union all select url, doc_id, 0 from parts) where"
-            " doc_id = ? order by n, url limit 1",
+            "select url from (select coalesce(nullif(address, ''), url) as url, doc_id, 1 as n from fetched union all"
+            " select url, doc_id, 0 from parts) where doc_id = ? order by n, url limit 1",
             [doc_id],
         )
         return str(found[0]["url"]) if found else None

@@ -4,6 +4,7 @@ rule threw away, to read.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.web.links import BadUrl, canonical
 
 if TYPE_CHECKING:
     from resources.ledger import Ledger
@@ -41,6 +43,9 @@ def fate(
     store = Store(store_root())
     ledger = Ledger(store, recipe.name, recipe.makes)
     rows = ledger.fate(page)
+    if not rows:
+        with contextlib.suppress(BadUrl):  # http://a.example is http://a.example/
+            rows = ledger.fate(canonical(page if "://" in page else f"http://{page}"))
     if (parts := ledger.parts_of(page)) and not as_json:
         print(f"{page} was cut into {len(parts)} parts; what became of each (`neo fate PART` tells its story):")
         told = [{"part": row["url"], **{n: row[n] for n in ("verdict", "stage", "rule")}} for row in parts]
