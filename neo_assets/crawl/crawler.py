@@ -1,8 +1,8 @@
 """Crawl a site into WARC segments, deterministically, and resume where a killed crawl stopped.
 
 A batch of the frontier becomes one segment: a WARC file, then its fetch log, whose rename finishes the pair. A resumed
-crawl reads finished segments instead of the site and plans on from there; robots.txt is asked again, the sitemap's list
-is kept. At most one segment's requests are repeated after a kill.
+crawl reads finished segments instead of the site and plans on from there; robots.txt is asked again, the sitemaps are
+not once a segment is finished. At most one segment's requests are repeated after a kill.
 
 A site that cannot be reached is a failure to try again later, and no segment of it is finished. Pages that an earlier
 snapshot holds are asked for by their ETag and date, and taken from there where the site says that they are the same.
@@ -124,9 +124,10 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: 
         Fetcher(config.politeness, config.max_page_bytes, site.ports, site.private_addresses) as fetcher,
     ):
         robots = Robots(fetcher, site.allowed_domains, config.refusals)
+        in_sitemaps = await _sitemap_urls(robots, site, out)
         frontier = Frontier(
             site.seeds,
-            await _sitemap_urls(robots, site, out),
+            in_sitemaps,
             site.allowed_domains,
             config.max_depth,
             config.max_redirects,
@@ -141,6 +142,8 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: 
             if (found := files.read(batch)) is None:
                 found = await _fetch_batch(batch, files, asker)
                 _refuse_outage(found, answered, kept, stage)
+                if not out.has(_SITEMAP_LIST):  # not before: what a site that was down did not say is asked again
+                    out.write(_SITEMAP_LIST, pa.table({"url": pa.array(in_sitemaps, pa.string())}))
                 files.finish(_settle(found, frontier))
             else:
                 _settle(found, frontier)
@@ -153,12 +156,12 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: 
 
 
 async def _sitemap_urls(robots: Robots, site: _Site, out: Workspace) -> list[str]:
-    if not out.has(_SITEMAP_LIST):
-        pages, told = await robots.sitemap_urls(site.origins)
-        out.write(_SITEMAPS, pa.Table.from_pylist([asdict(row) for row in told], schema=_SITEMAP))
-        out.write(_SITEMAP_LIST, pa.table({"url": pa.array(pages, pa.string())}))
-    urls: list[str] = read_table(out.path / _SITEMAP_LIST)["url"].to_pylist()
-    return urls
+    if out.has(_SITEMAP_LIST):
+        known: list[str] = read_table(out.path / _SITEMAP_LIST)["url"].to_pylist()
+        return known
+    pages, told = await robots.sitemap_urls(site.origins)
+    out.write(_SITEMAPS, pa.Table.from_pylist([asdict(row) for row in told], schema=_SITEMAP))
+    return pages
 
 
 def _refuse_outage(found: list[Found], answered: set[str], kept: int, stage: str) -> None:

@@ -92,15 +92,17 @@ class Robots:
 
     async def sitemap_urls(self, origins: Sequence[str]) -> tuple[list[str], list[SitemapRow]]:
         """(addresses of pages in the sitemaps that the robots.txt files of ``origins`` name, sorted, each once; what
-        became of each sitemap).
+        became of each sitemap, and of a robots.txt that could not be had).
         """
         named: list[str] = []
+        told: list[SitemapRow] = []
         for origin in origins:
             rules = await self._for(origin)
             named.extend(rules.parsed.sitemaps if rules.parsed else ())
+            if (failed := rules.failed) is not None:
+                told.append(SitemapRow(f"{origin}/robots.txt", failed.outcome, storable(failed.reason), 0))
         pages: set[str] = set()
         seen: set[str] = set()
-        told: list[SitemapRow] = []
         for level in range(2):
             places = sorted(set(named) - seen)
             answers = await asyncio.gather(*(self._sitemap(place) for place in places))

@@ -13,7 +13,7 @@ from neo_assets.core.errors import Unreachable
 from neo_assets.core.recipe.sources import HtmlFolderSource, Politeness
 from neo_assets.crawl import crawler
 from neo_assets.crawl.fetch import Fetcher, LoopbackResolver, PrivateAddress, is_private
-from neo_assets.web.fetch_log import REDIRECT
+from neo_assets.web.fetch_log import FETCHED, REDIRECT
 
 
 def test_a_site_that_cannot_be_reached_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -32,6 +32,29 @@ def test_a_site_whose_robots_file_fails_is_left_alone_until_it_is_back(tmp_path:
         del site.answers["/robots.txt"]
         outcome, _ = crawl(tmp_path, crawl_config(site.root))
     assert outcome.rows_kept == 1
+
+
+def test_pages_of_a_sitemap_that_could_not_be_had_at_first_are_not_lost(tmp_path: Path) -> None:
+    down = send(b"", 503, Retry_After="0")
+    with serving({"/robots.txt": down, "/": send(html("a page")), "/alone": send(html("a page alone"))}) as site:
+        with pytest.raises(Unreachable):
+            crawl(tmp_path, crawl_config(site.root))
+        site.answers["/robots.txt"] = send(f"Sitemap: {site.root}/sitemap.xml".encode())
+        site.answers["/sitemap.xml"] = send(f"<urlset><url><loc>{site.root}/alone</loc></url></urlset>".encode())
+        outcome, log = crawl(tmp_path, crawl_config(site.root))
+    assert outcome.rows_kept == 2 and log[f"{site.root}/alone"].outcome == FETCHED
+
+
+def test_a_robots_file_that_fails_is_told_beside_the_sitemaps(tmp_path: Path) -> None:
+    with (
+        serving({"/": send(html("a page"))}) as site,
+        serving({"/robots.txt": send(b"", 503, Retry_After="0"), "/": send(html("another"))}) as other,
+    ):
+        outcome, _ = crawl(tmp_path, crawl_config(site.root, seeds=[f"{site.root}/", f"{other.root}/"]))
+    assert outcome.rows_kept == 1
+    assert [(row["sitemap"], row["outcome"]) for row in outcome.tables["sitemaps"]] == [
+        (f"{other.root}/robots.txt", "http_error")
+    ]
 
 
 def test_a_site_that_goes_down_in_the_middle_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
