@@ -40,8 +40,8 @@ from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.crawl.stored_pages import StoredDocument, located, stored_documents
 from neo_assets.extract.convert.joining import joined_pages
-from neo_assets.extract.convert.pages import ConvertedPage, Trust
-from neo_assets.extract.convert.run import WINDOW, Failed, converted
+from neo_assets.extract.convert.pages import WINDOW, ConvertedPage, Trust
+from neo_assets.extract.convert.run import Failed, converted
 from neo_assets.extract.page_text import PAGE_TEXT
 from neo_assets.web.fetch_log import stage_key, storable
 

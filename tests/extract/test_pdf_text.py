@@ -25,8 +25,10 @@ from neo_assets.core.records import read_table, rows
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, input_refs
 from neo_assets.crawl.books_source import read_books_source
 from neo_assets.crawl.catalogue import read_source_input
-from neo_assets.extract.convert import ocr
+from neo_assets.extract.convert import ocr, other_kinds, run
+from neo_assets.extract.convert.joining import joined_pages
 from neo_assets.extract.convert.page_layout import Run, ordered_lines
+from neo_assets.extract.convert.pages import ConvertedPage
 from neo_assets.extract.convert.pdf_text_layer import text_layer
 from neo_assets.extract.pdf_text import PdfTextInput, convert_documents
 from tests.small_pdf import Page, bomb, pdf, written
@@ -415,6 +417,32 @@ def test_other_kinds_are_read(tmp_path: Path) -> None:
     assert "Head" in texts["c.tex"] and "Text and" in texts["c.tex"]
     assert texts["e.epub"].split("\n")[0] == "The first" and texts["e.epub"].endswith("the second chapter")
     assert {row["engine"] for row in page_rows(made)} == {"pandoc", "plain", "epub"}
+
+
+def test_pandoc_is_ended_before_who_waits_for_it_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pypandoc
+
+    assert other_kinds.PANDOC_SECONDS < run.START_SECONDS
+    program = tmp_path / "pandoc"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(pypandoc, "get_pandoc_path", lambda: str(program))
+    monkeypatch.setattr(other_kinds, "PANDOC_SECONDS", 0.5)
+    (tmp_path / "a.tex").write_text("Text")
+    with pytest.raises(other_kinds.NotRead, match=r"pandoc took more than 0\.5 s"):
+        list(other_kinds.convert(tmp_path / "a.tex", ".tex"))
+
+
+def test_a_word_that_is_broken_at_the_end_of_a_page_is_judged_by_the_document() -> None:
+    pages = [
+        ConvertedPage(0, "The well-known factory makes a well-", open=True),
+        ConvertedPage(1, "known claim, which one can check in one com-", open=True),
+        ConvertedPage(2, "mand. 一个完整的", open=True),
+        ConvertedPage(3, "段落。"),
+    ]
+    assert joined_pages(pages) == [
+        ("The well-known factory makes a well-known claim, which one can check in one command. 一个完整的段落。", 0)
+    ]
 
 
 def test_a_book_is_cut_into_parts_and_the_first_is_found_by_the_files_id(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neo_assets.extract.convert.pages import ConvertedPage
+from neo_assets.extract.convert.paragraphs import joined, vocabulary
 from neo_assets.extract.convert.words import BULLET, is_ideograph
 
 
@@ -12,14 +13,13 @@ def joined_pages(pages: Sequence[ConvertedPage]) -> list[tuple[str, int]]:
     """(paragraph, the page that it begins on) of pages in order."""
     out: list[tuple[str, int]] = []
     before: ConvertedPage | None = None
+    words = vocabulary(page.text for page in pages)
     for page in pages:
         lines = [line for line in page.text.split("\n") if line.strip()]
         if lines and out and before is not None and before.open and page.page == before.page + 1:
             text, begun = out[-1]
             if goes_on_after(text, lines[0]):
-                tight = is_ideograph(text[-1])
-                hyphen = text.endswith("-") and text[-2:-1].isalpha()
-                out[-1] = (text[:-1] + lines[0] if hyphen else text + ("" if tight else " ") + lines[0], begun)
+                out[-1] = (joined(text, lines[0], words)[0], begun)
                 lines = lines[1:]
         out += [(line, page.page) for line in lines]
         before = page

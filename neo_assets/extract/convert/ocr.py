@@ -73,7 +73,7 @@ def recognised(page: pdfium.PdfPage, dpi: int) -> tuple[list[Run], float, float]
     height = page.get_size()[1]
     scale = 72 / dpi
     runs: list[Run] = []
-    inside = np.zeros(image.shape, np.bool_)
+    inside = np.zeros(image.shape, np.uint8)
     weights, scores = [], []
     boxes = found.boxes if found.boxes is not None else []
     skew = _skew(boxes)
@@ -114,7 +114,7 @@ def _upright(box: npt.NDArray[np.float32], skew: float, shape: tuple[int, ...]) 
     return float(x - length / 2), float(y - tall / 2), float(x + length / 2), float(y + tall / 2)
 
 
-def _fill(inside: npt.NDArray[np.bool_], box: npt.NDArray[np.float32]) -> None:
+def _fill(inside: Image, box: npt.NDArray[np.float32]) -> None:
     """Mark a box and a little around it."""
     import cv2
 
@@ -122,19 +122,16 @@ def _fill(inside: npt.NDArray[np.bool_], box: npt.NDArray[np.float32]) -> None:
     tall = float(np.hypot(*(box[3] - box[0])))
     out = box - middle
     out = middle + out * (1 + 0.5 * tall / np.maximum(np.hypot(out[:, :1], out[:, 1:]), 1))
-    mask = np.zeros(inside.shape, np.uint8)
-    cv2.fillConvexPoly(mask, out.round().astype(np.int32), 1)
-    inside |= mask.astype(np.bool_)
+    cv2.fillConvexPoly(inside, out.round().astype(np.int32), 1)
 
 
-def _ink_outside(image: Image, inside: npt.NDArray[np.bool_], heights: list[float]) -> float:
+def _ink_outside(image: Image, inside: Image, heights: list[float]) -> float:
     """Share of the ink that looks like letters (by the size of its pieces) and lies in no line that was read."""
     import cv2
 
     dark = ink(image)
     letter = float(np.median(heights)) if heights else 0.02 * image.shape[0]
-    _, _, stats, _ = cv2.connectedComponentsWithStats(dark.astype(np.uint8), connectivity=8)
-    labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=8)[1]
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(dark.astype(np.uint8), connectivity=8)
     tall, wide, area = stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_AREA]
     like_letters = (
         (tall > 0.15 * letter) & (tall < 1.6 * letter) & (wide < 4 * letter) & (area > 0.01 * letter * letter)
@@ -142,4 +139,4 @@ def _ink_outside(image: Image, inside: npt.NDArray[np.bool_], heights: list[floa
     like_letters[0] = False
     chosen = like_letters[labels]
     total = int(chosen.sum())
-    return float((chosen & ~inside).sum()) / total if total else 0.0
+    return float((chosen & (inside == 0)).sum()) / total if total else 0.0

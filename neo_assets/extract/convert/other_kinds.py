@@ -1,5 +1,5 @@
-"""Documents of other kinds: EPUB by the house's own extractor, DOCX, ODT and LaTeX by pandoc, Markdown and plain text
-as they are.
+"""Documents of other kinds: EPUB by the house's own extractor, DOCX, ODT, LaTeX and Markdown by pandoc, plain text as
+it is.
 
 Archives are read member by member with a bound on what they unpack to; nothing of them is written or run.
 """
@@ -7,7 +7,6 @@ Archives are read member by member with a bound on what they unpack to; nothing 
 from __future__ import annotations
 
 import posixpath
-import re
 import subprocess
 import urllib.parse
 import zipfile
@@ -20,9 +19,9 @@ from neo_assets.extract.convert.pages import ConvertedPage
 from neo_assets.web.encoding import decode_html
 
 MOST_UNPACKED = 500_000_000
-PANDOC_SECONDS = 120
+PANDOC_SECONDS = 45
+"""Less than run.py waits for a first word: pandoc is ended by who started it."""
 _PANDOC = {".docx": "docx", ".odt": "odt", ".tex": "latex", ".md": "commonmark_x", ".markdown": "commonmark_x"}
-_MATH = re.compile(r"\$\$.+?\$\$|\\\[.+?\\\]", re.DOTALL)
 
 
 class NotRead(Exception):
@@ -35,7 +34,7 @@ def convert(path: Path, suffix: str) -> Iterator[ConvertedPage]:
         raise NotRead("the file is empty")
     if suffix == ".epub":
         yield from _epub(path)
-    elif suffix in (".txt", ".text"):
+    elif suffix == ".txt":
         yield ConvertedPage(0, _plain(path), engine="plain")
     elif suffix in _PANDOC:
         yield ConvertedPage(0, _pandoc(path, _PANDOC[suffix]), engine="pandoc")
@@ -44,7 +43,7 @@ def convert(path: Path, suffix: str) -> Iterator[ConvertedPage]:
 
 
 def _plain(path: Path) -> str:
-    """A plain book: its encoding found as a page's would be, lines of one paragraph joined where it was wrapped."""
+    """A plain book, line by line as it is; its encoding is found as a page's would be."""
     raw = path.read_bytes()
     if b"\x00" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise NotRead("the file is binary")

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 
 from neo_assets.core.recipe.base import Section
 
+WINDOW = 50
+"""Pages that are read together; its borders are the same wherever a conversion begins again."""
+
 
 class Trust(Section):
     """When a page is believed, and what may be spent on one."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from neo_assets.extract.convert.page_layout import Line
-from neo_assets.extract.convert.pdf_text_layer import HYPHEN
-from neo_assets.extract.convert.words import BULLET, is_ideograph
+from neo_assets.extract.convert.words import BULLET, HYPHEN, is_ideograph
 
 FULL_LINE = 0.82
 """A line that reaches this share of its column's width may go on in the next."""
@@ -49,12 +48,11 @@ class Text:
     """Whether the last paragraph may go on on the next page."""
 
 
-def vocabulary(pages: Iterable[Sequence[Line]]) -> Counter[str]:
+def vocabulary(lines: Iterable[str]) -> Counter[str]:
     """Words of a document, also those with hyphens inside, as they stand within lines."""
     words: Counter[str] = Counter()
-    for lines in pages:
-        for line in lines:
-            words.update(word.casefold() for word in _WORD.findall(line.text))
+    for line in lines:
+        words.update(word.casefold() for word in _WORD.findall(line))
     return words
 
 
@@ -108,8 +106,7 @@ def joined(left: str, right: str, words: Counter[str]) -> tuple[str, int]:
     left = left.replace(HYPHEN, "-") if left.endswith(HYPHEN) else left
     if left.endswith(("-", "/")) and not left.endswith((" -", " /")):
         return left + right, 0
-    tight = is_ideograph(left[-1]) or is_ideograph(right[0])
-    return left + ("" if tight and (is_ideograph(left[-1]) and is_ideograph(right[0])) else " ") + right, 0
+    return left + ("" if is_ideograph(left[-1]) and is_ideograph(right[0]) else " ") + right, 0
 
 
 def _columns(lines: Sequence[Line]) -> dict[int, tuple[float, float, float]]:

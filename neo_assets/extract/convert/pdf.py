@@ -1,7 +1,6 @@
 """A PDF, page by page: from its text layer, or recognised where it has none, with what tells whether to believe it.
 
-Pages are read in windows of :data:`WINDOW`, because what runs along on every page shows only beside other pages; the
-borders of windows are the same wherever a conversion begins again.
+Pages are read in windows, because what runs along on every page shows only beside other pages.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from rapidfuzz.distance import LCSseq
 
 from neo_assets.extract.convert import ocr
 from neo_assets.extract.convert.page_layout import Line, ordered_lines, rows_of
-from neo_assets.extract.convert.pages import ConvertedPage, Trust
+from neo_assets.extract.convert.pages import WINDOW, ConvertedPage, Trust
 from neo_assets.extract.convert.paragraphs import CONTENTS, Text, paragraphs, vocabulary
-from neo_assets.extract.convert.pdf_text_layer import HYPHEN, text_layer
+from neo_assets.extract.convert.pdf_text_layer import text_layer
 from neo_assets.extract.convert.running_lines import RunningLines
+from neo_assets.extract.convert.words import HYPHEN
 
-WINDOW = 50
 FEW_LETTERS = 10
 """A page with fewer letters in its text layer is looked at as a picture."""
 _TOKEN = re.compile(r"[^\W_]+|[\u3040-\u30ff\u3400-\u9fff]")
@@ -76,7 +75,7 @@ def convert(path: Path, trust: Trust, first: int, skip: set[int], at: Callable[[
                 r.page.agreement = round(_agreement(lines, r, path, trust), 4)
             r.page.left_out += [line.text for line in lines if CONTENTS.search(line.text)]
             ordered.append([line for line in lines if not CONTENTS.search(line.text)])
-        words = vocabulary(ordered)
+        words = vocabulary(line.text for lines in ordered for line in lines)
         for r, lines in zip(raw, ordered, strict=True):
             at(r.number)
             yield _judged(r, lines, paragraphs(lines, words), trust)

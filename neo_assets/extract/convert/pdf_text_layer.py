@@ -12,8 +12,6 @@ import pypdfium2.raw as raw  # type: ignore[import-untyped]
 
 from neo_assets.extract.convert.page_layout import Run
 
-HYPHEN = "\u00ad"
-"""A soft hyphen: the file says that it breaks a word."""
 SPACE_GAP = 0.1
 """A space that the reader put between letters nearer to each other than this is none."""
 JOIN_GAP = 0.5
@@ -32,9 +30,7 @@ class TextLayer:
     runs: list[Run]
     stream: str
     broken: float
-    width: float
     height: float
-    rotated: int = 0  # letters that do not stand upright, which are left out
 
 
 def text_layer(page: pdfium.PdfPage) -> TextLayer:
@@ -55,8 +51,7 @@ def text_layer(page: pdfium.PdfPage) -> TextLayer:
     places = _turned(places, page.get_rotation(), width, height)
     visible = [c for c in text if not c.isspace()]
     broken = sum(len(found) for found in _BROKEN.findall("".join(visible)))
-    runs, rotated = _runs(text, places)
-    return TextLayer(runs, text, broken / max(1, len(visible)), width, height, rotated)
+    return TextLayer(_runs(text, places), text, broken / max(1, len(visible)), height)
 
 
 def _character(code: int) -> str:
@@ -76,10 +71,9 @@ def _turned(places: npt.NDArray[np.float64], rotation: int, width: float, height
     return np.stack([left, low, right, high], axis=1)
 
 
-def _runs(text: str, places: npt.NDArray[np.float64]) -> tuple[list[Run], int]:
-    """Letters that stand beside each other, as runs; and how many letters stand on end."""
+def _runs(text: str, places: npt.NDArray[np.float64]) -> list[Run]:
+    """Letters that stand beside each other, as runs."""
     runs: list[Run] = []
-    rotated = 0
     held: Run | None = None
     space = False
     for character, (x0, y0, x1, y1) in zip(text, places.tolist(), strict=True):
@@ -108,4 +102,4 @@ def _runs(text: str, places: npt.NDArray[np.float64]) -> tuple[list[Run], int]:
         held = Run(x0, y0, x1, y1, character)
         runs.append(held)
         space = False
-    return [run for run in runs if run.text.strip()], rotated
+    return [run for run in runs if run.text.strip()]

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.fingerprint import ROOT
-from neo_assets.extract.convert.pages import ConvertedPage, Trust
+from neo_assets.extract.convert.pages import WINDOW, ConvertedPage, Trust
 
-WINDOW = 50  # of pdf.py, which imports libraries that are an extra
 START_SECONDS = 60.0
 """Until a child says its first word: it imports, and opens the file."""
 MOST_DEATHS = 8
