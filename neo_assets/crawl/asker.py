@@ -10,13 +10,14 @@ from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe.sources import DOCUMENT_TYPES, CrawlSource, HtmlFolderSource
 from neo_assets.core.records import document_id
 from neo_assets.crawl.earlier import EarlierPages
-from neo_assets.crawl.fetch import AGENT, HTML, Fetched, Fetcher
+from neo_assets.crawl.fetch import AGENT, Fetched, Fetcher
 from neo_assets.crawl.frontier import Wanted
 from neo_assets.crawl.robots import Robots
 from neo_assets.web.fetch_log import FETCHED, REDIRECT, REFUSED, LogRow, now, storable
 from neo_assets.web.links import BadUrl, canonical
-from neo_assets.web.page_view import PageView, view_page
-from neo_assets.web.training_signals import Said
+from neo_assets.web.media import HTML
+from neo_assets.web.page_view import PageView, refusal, view_page
+from neo_assets.web.training_signals import Said, refusing_words
 from neo_assets.web.warc_files import Response
 
 
@@ -62,11 +63,11 @@ class Asker:
             except BadUrl as error:
                 answer = Fetched("malformed_url", str(error), fetched_at=now())
                 break
-            if (refusal := await self._robots.refusal(place)) is not None:
-                answer = refusal
+            if (forbidden := await self._robots.refusal(place)) is not None:
+                answer = forbidden
                 break
             said = await self._robots.said(place)
-            if refused := self._refused(said):
+            if refused := refusing_words(said, self._refusals.obey):
                 answer = Fetched(REFUSED, refused, fetched_at=now())
                 break
             answer = await self._earlier.fetch(self._fetcher, place, self._wanted)
@@ -81,19 +82,12 @@ class Asker:
         page = Response(place, answer.status or 0, answer.headers, answer.payload, answer.fetched_at, answer.truncated)
         view = self.view(page)
         said += view.says.training
-        outcome, reason = FETCHED, ""
-        if refused := self._refused(said):
-            outcome, reason = REFUSED, refused
-        elif self._refusals.page_robots and view.says.not_kept:
-            outcome, reason = "page_robots", view.says.not_kept
-        if outcome != FETCHED:
-            refusal = replace(answer, outcome=outcome, reason=reason, payload=b"")
-            row = _log_row(wanted, place, refusal, said, [link for _, link in view.links])
+        outcome, reason = refusal(said, view.says.not_kept, self._refusals)
+        if outcome:
+            left = replace(answer, outcome=outcome, reason=reason, payload=b"")
+            row = _log_row(wanted, place, left, said, [link for _, link in view.links])
             return Found(row, replace(view, text=None, malformed=()), requested), None
         return Found(_log_row(wanted, place, answer, said), view, requested), page
-
-    def _refused(self, said: Sequence[Said]) -> str:
-        return next((str(s) for s in said if s.refuses and s.signal in self._refusals.obey), "")
 
 
 def _same(place: str) -> str:

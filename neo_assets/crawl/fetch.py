@@ -29,12 +29,12 @@ from neo_assets.core.recipe.sources import Politeness
 from neo_assets.web.fetch_log import FETCHED, REDIRECT, now
 from neo_assets.web.links import BadUrl, host_of
 from neo_assets.web.links import address as address_of
+from neo_assets.web.media import HTML, media_type
 
 AGENT = "NeoFoundry"
 LONGEST_WAIT_S = 120.0
 """A site that asks for a longer pause than this (Retry-After) is not asked again in this crawl."""
 
-HTML = ("text/html", "application/xhtml+xml")
 NOT_MODIFIED = "not_modified"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -262,7 +262,7 @@ async def _read(answer: aiohttp.ClientResponse, url: str, wanted: Sequence[str] 
         if answer.status in _PASSING and (wait_s is None or wait_s <= LONGEST_WAIT_S):
             raise _Passing(result, wait_s)
         return result
-    kind = result.content_type.partition(";")[0].strip().lower()
+    kind = media_type(result.content_type)
     if wanted is not None and kind and kind not in wanted:
         result.outcome, result.reason = "not_html", f"content type {kind}"
         answer.close()

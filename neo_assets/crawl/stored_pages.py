@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.recipe.sources import DOCUMENT_TYPES, BooksSource, WarcSource
+from neo_assets.core.recipe.sources import BooksSource, WarcSource
 from neo_assets.core.store import Artifact, Workspace
 from neo_assets.crawl.input_files import InputFile, input_files
 from neo_assets.web.fetch_log import FETCHED, read_log
 from neo_assets.web.foreign_warc import read_warc
+from neo_assets.web.media import document_suffix
 from neo_assets.web.warc_files import Response, read_segment
 
 
@@ -122,7 +123,7 @@ def stored_documents(crawl: Artifact, source: BooksSource | WarcSource | None) -
         parts = {part.name: part for part in stored_parts(crawl, source if isinstance(source, WarcSource) else None)}
         for log in logs:
             for row in read_log(log):
-                kind = DOCUMENT_TYPES.get(row.content_type.partition(";")[0].strip().lower(), "")
+                kind = document_suffix(row.content_type)
                 if row.outcome == FETCHED and kind:
                     part = parts[log.stem]
                     out.append(

@@ -20,13 +20,14 @@ from neo_assets.core.shards import run_shards
 from neo_assets.core.store import Artifact, Outcome, Row, Workspace
 from neo_assets.crawl.catalogue import refuse_changed_files
 from neo_assets.crawl.documents_source import ROW, repaired_text
-from neo_assets.crawl.fetch import AGENT, HTML
+from neo_assets.crawl.fetch import AGENT
 from neo_assets.crawl.input_files import InputFile, input_files, total_size
 from neo_assets.crawl.stored_pages import write_index
-from neo_assets.web.fetch_log import FETCHED, REFUSED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
 from neo_assets.web.foreign_warc import Damage, Text, read_warc
 from neo_assets.web.links import canonical
-from neo_assets.web.page_view import view_page
+from neo_assets.web.media import HTML, media_type
+from neo_assets.web.page_view import refusal, view_page
 from neo_assets.web.training_signals import PageSays
 from neo_assets.web.warc_files import Response
 
@@ -178,7 +179,7 @@ def _damage_row(file: InputFile, damage: Damage) -> LogRow:
 
 
 def _judge(response: Response, refusals: Refusals, keep_documents: bool, file: str, place: int) -> LogRow:
-    kind = response.content_type.partition(";")[0].strip().lower() or detect_mime(response.payload)
+    kind = media_type(response.content_type) or detect_mime(response.payload)
     outcome, reason = FETCHED, ""
     if not 200 <= response.status < 300:
         outcome, reason = "http_error", f"HTTP {response.status}"
@@ -189,10 +190,8 @@ def _judge(response: Response, refusals: Refusals, keep_documents: bool, file: s
     says = PageSays()
     if outcome == FETCHED:
         says = view_page(response, [AGENT, *refusals.agents]).says
-        if refused := next((str(s) for s in says.training if s.refuses and s.signal in refusals.obey), ""):
-            outcome, reason = REFUSED, refused
-        elif refusals.page_robots and says.not_kept:
-            outcome, reason = "page_robots", says.not_kept
+        refused, words = refusal(says.training, says.not_kept, refusals)
+        outcome, reason = refused or outcome, words
     kept = response.payload if outcome == FETCHED else b""
     url = canonical(response.url)
     return LogRow(

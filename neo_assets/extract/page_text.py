@@ -16,7 +16,7 @@ from resiliparse.parse.encoding import detect_mime
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import Extract
-from neo_assets.core.recipe.sources import DOCUMENT_TYPES, WarcSource
+from neo_assets.core.recipe.sources import WarcSource
 from neo_assets.core.records import (
     DROPPED,
     VERDICT,
@@ -37,6 +37,7 @@ from neo_assets.extract.main_content import MainText
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import KEPT_DOCUMENTS, stage_key, storable
 from neo_assets.web.links import canonical
+from neo_assets.web.media import document_suffix
 from neo_assets.web.warc_files import Response
 
 PAGE_TEXT = pa.schema(
@@ -210,7 +211,7 @@ def _extract_part(config: Extract, stage: str, folder: Path, part: StoredPart) -
 
 def _pages(config: Extract, stage: str, part: StoredPart, scratch: Path) -> Iterator[dict[str, object] | Verdict]:
     for page in part.pages(scratch):
-        if page.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES:
+        if document_suffix(page.content_type):
             continue  # of pdf_text
         doc_id = document_id(canonical(page.url), page.payload)
         if len(page.payload) > config.max_html_bytes:

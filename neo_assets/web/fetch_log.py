@@ -16,16 +16,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from neo_assets.core.fingerprint import MultisetDigest
-from neo_assets.core.recipe.sources import DOCUMENT_TYPES
 from neo_assets.core.records import DROPPED, EDITED, Verdict, read_table, rows, verdict_table
 from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.web.links import host_of
+from neo_assets.web.media import document_suffix
 
 FETCHED = "fetched"
 REDIRECT = "redirect"
 REFUSED = "training_refused"
 """Outcome of a page whose site says that it is not for training, and is obeyed."""
+PAGE_ROBOTS = "page_robots"
+"""Outcome of a page that asks, by itself, not to be kept."""
 
 USELESS = ("malformed_record", "bad_row", "empty_text")
 """Outcomes of records of a file that nothing can be made of."""
@@ -140,9 +142,7 @@ def log_outcome(
     targets = {row.url: row for row in entries if row.outcome in (FETCHED, REDIRECT)}
     verdicts = [_verdict(stage, row, targets) for row in entries]
     out.write("verdicts.parquet", verdict_table(verdicts))
-    documents = sum(
-        r.outcome == FETCHED and r.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES for r in entries
-    )
+    documents = sum(r.outcome == FETCHED and bool(document_suffix(r.content_type)) for r in entries)
     kept = sum(v.verdict != DROPPED for v in verdicts)
     outcomes = Counter(row.outcome for row in entries)
     per_outcome: list[Row] = [
@@ -153,18 +153,7 @@ def log_outcome(
     examples: list[Row] = [
         {"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in failed[:EXAMPLES]
     ]
-    said = Counter(
-        (
-            line.partition(":")[0],
-            "refused" if row.outcome == REFUSED else "kept" if row.outcome == FETCHED else "not kept",
-        )
-        for row in entries
-        for line in dict.fromkeys(row.said.split("\n"))
-        if line
-    )
-    about_training: list[Row] = [
-        {"signal": signal, "pages": fate, "count": count} for (signal, fate), count in sorted(said.items())
-    ]
+    about_training = _about_training(entries)
     first = f"; the first: {failed[0].url}: {failed[0].reason}"[:300] if failed else ""
     dropped = sum(v.verdict == DROPPED for v in verdicts)
     return Outcome(
@@ -199,6 +188,20 @@ def log_outcome(
             ),
         ],
     )
+
+
+def _about_training(entries: Sequence[LogRow]) -> list[Row]:
+    """What sites said about training, by signal and by what became of the page."""
+    said = Counter(
+        (
+            line.partition(":")[0],
+            "refused" if row.outcome == REFUSED else "kept" if row.outcome == FETCHED else "not kept",
+        )
+        for row in entries
+        for line in dict.fromkeys(row.said.split("\n"))
+        if line
+    )
+    return [{"signal": signal, "pages": fate, "count": count} for (signal, fate), count in sorted(said.items())]
 
 
 def _losses(entries: Sequence[LogRow], bound: float, sizes: Mapping[str, int] | None) -> Check:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import xxhash
 from selectolax.lexbor import LexborHTMLParser
 
-from neo_assets.core.recipe.sources import DOCUMENT_TYPES
+from neo_assets.core.recipe.sources import Refusals
 from neo_assets.web.encoding import decode_html
-from neo_assets.web.fetch_log import storable
+from neo_assets.web.fetch_log import PAGE_ROBOTS, REFUSED, storable
 from neo_assets.web.links import BadUrl, address, canonical, is_web
-from neo_assets.web.training_signals import PageSays, page_says
+from neo_assets.web.media import document_suffix
+from neo_assets.web.training_signals import PageSays, Said, page_says, refusing_words
 from neo_assets.web.warc_files import Response
 
 _LINKS = "a[href], area[href], frame[src], iframe[src]"
@@ -47,7 +48,7 @@ def view_page(
     addresses and other schemes. ``agents``: see :func:`~neo_assets.web.training_signals.page_says`; ``with_text``:
     whether the page's words are hashed.
     """
-    if page.content_type.partition(";")[0].strip().lower() in DOCUMENT_TYPES:
+    if document_suffix(page.content_type):
         return PageView(says=page_says(page.headers, [], [], agents))
     text, encoding = decode_html(page.payload, page.content_type)
     tree = LexborHTMLParser(text)
@@ -74,6 +75,15 @@ def view_page(
     return PageView(
         tuple(sorted(links.items())), tuple(sorted(malformed)), says, _words_of(tree) if with_text else None
     )
+
+
+def refusal(said: Sequence[Said], not_kept: str, refusals: Refusals) -> tuple[str, str]:
+    """(outcome, words) of a page that is not to be kept, by what was said about training and by its meta robots; both
+    "" where it may be.
+    """
+    if words := refusing_words(said, refusals.obey):
+        return REFUSED, words
+    return (PAGE_ROBOTS, not_kept) if refusals.page_robots and not_kept else ("", "")
 
 
 def _words_of(tree: LexborHTMLParser) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -35,6 +35,11 @@ class Said:
 
     def __str__(self) -> str:
         return f"{self.signal}: {self.words}"
+
+
+def refusing_words(said: Iterable[Said], obeyed: Collection[str]) -> str:
+    """The first statement that refuses by a signal which is obeyed, in its words; "" for none."""
+    return next((str(s) for s in said if s.refuses and s.signal in obeyed), "")
 
 
 @dataclass(frozen=True, slots=True)
