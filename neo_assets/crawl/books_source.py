@@ -10,10 +10,10 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.sources import BooksSource
 from neo_assets.core.records import document_id
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.crawl.catalogue import refuse_changed_files
-from neo_assets.crawl.input_files import input_files
+from neo_assets.crawl.catalogue import described_files
+from neo_assets.crawl.files_source import files_outcome, log_name
 from neo_assets.crawl.stored_pages import write_index
-from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.web.fetch_log import FETCHED, LogRow, log_table, now, storable
 
 
 def read_books_source(config: BooksSource, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -23,9 +23,7 @@ def read_books_source(config: BooksSource, inputs: Mapping[str, Artifact], out: 
         BadInput: a path or pattern matches no file, a remote place cannot be read, or a file is of no kind that is
             converted.
     """
-    stage = stage_key("raw_crawl", inputs)
-    refuse_changed_files(config, next(iter(inputs.values())))
-    files = input_files(config, config.SUFFIXES)
+    files = described_files(config, inputs)
     entries = []
     for file in files:
         if file.suffix not in config.SUFFIXES or file.packed not in ("", ".gz"):
@@ -47,13 +45,6 @@ def read_books_source(config: BooksSource, inputs: Mapping[str, Artifact], out: 
                 file=file.name,
             )
         )
-    out.write("log/part-00000.parquet", log_table(entries))
+    out.write(log_name(0), log_table(entries))
     write_index(out, files)
-    return log_outcome(
-        stage,
-        out,
-        [out.path / "log/part-00000.parquet"],
-        {"files": len(files)},
-        config.max_bad_share,
-        {file.name: file.size for file in files},
-    )
+    return files_outcome(config, inputs, out, files, [log_name(0)])

@@ -17,7 +17,16 @@ from pydantic import Field
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.sources import CrawlSource, HtmlFolderSource, Source
+from neo_assets.core.recipe.sources import (
+    BooksSource,
+    CrawlSource,
+    DocumentsSource,
+    FilesSource,
+    HtmlFolderSource,
+    Source,
+    WarcSource,
+    WetSource,
+)
 from neo_assets.core.remembered import digests_at_load, remembered_digest, remembered_tree
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.crawl.input_files import HasPaths, InputFile, contents, files_known_at_load, input_files
@@ -45,9 +54,7 @@ def read_source_input(source: Source) -> SourceInput:
     """The stage's input with every file read, and remote places asked. Raises BadInput: a place that the recipe names
     is not there.
     """
-    return SourceInput(
-        source=source, content=_content(source, input_files, lambda files: [remembered_digest(f) for f in files])
-    )
+    return SourceInput(source=source, content=_content(source, input_files, _digests_now))
 
 
 def _content(
@@ -69,8 +76,25 @@ def _content(
 
 def refuse_changed_files(source: Source, catalogue: Artifact) -> None:
     """Raises BadInput where what lies on this machine of a source is no longer what its catalogue describes."""
+    _refuse_other(catalogue, read_source_input(source).content)
+
+
+def described_files(
+    source: BooksSource | DocumentsSource | WarcSource | WetSource, inputs: Mapping[str, Artifact]
+) -> list[InputFile]:
+    """The files of a source. ``inputs``: its catalogue. Raises BadInput where they are not what that describes."""
+    (catalogue,) = inputs.values()
+    files = input_files(source, source.SUFFIXES)
+    _refuse_other(catalogue, contents(files, _digests_now))
+    return files
+
+
+def _digests_now(files: Sequence[Path]) -> list[str]:
+    return [remembered_digest(file) for file in files]
+
+
+def _refuse_other(catalogue: Artifact, now: Mapping[str, str]) -> None:
     described = catalogue.manifest.made_from.config.get("content")
-    now = read_source_input(source).content
     if described != now:
         told = described if isinstance(described, dict) else {}
         name = next(n for n in [*sorted({*told, *now}), "it"] if told.get(n) != now.get(n) or n == "it")
@@ -91,7 +115,7 @@ def describe_source(config: SourceInput, inputs: Mapping[str, Artifact], out: Wo
     terms = _terms(source)
     entry: dict[str, object] = {
         "kind": source.kind,
-        "place": _place(source),
+        "place": {"files": list(content)} if isinstance(source, FilesSource) else _place(source),
         "licence": source.licence,
         "terms": terms,
         "snapshot": source.snapshot,

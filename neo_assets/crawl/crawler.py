@@ -133,7 +133,7 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: 
             config.max_redirects,
             Traps(site.traps) if site.traps else None,
         )
-        earlier = EarlierPages(out.earlier())
+        earlier = EarlierPages(out.earlier() if isinstance(config, CrawlSource) else None)
         asker = Asker(config, fetcher, robots, earlier)
         kept = asked = segment = 0
         answered: set[str] = set()

@@ -26,11 +26,11 @@ from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe.sources import DocumentsSource
 from neo_assets.core.records import document_id, write_table
-from neo_assets.core.shards import run_shards
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.crawl.catalogue import refuse_changed_files
-from neo_assets.crawl.input_files import InputFile, input_files, total_size
-from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.crawl.catalogue import described_files
+from neo_assets.crawl.files_source import log_name, read_files
+from neo_assets.crawl.input_files import InputFile
+from neo_assets.web.fetch_log import FETCHED, LogRow, log_table, now, storable
 
 ROW = pa.schema(
     [
@@ -66,40 +66,17 @@ def read_documents_source(config: DocumentsSource, inputs: Mapping[str, Artifact
         BadInput: a path or pattern matches no file, a remote one cannot be read, or a file is neither Parquet nor JSON
             lines by its name.
     """
-    stage = stage_key("raw_crawl", inputs)
-    refuse_changed_files(config, next(iter(inputs.values())))
-    files = input_files(config, config.SUFFIXES)
+    files = described_files(config, inputs)
     for file in files:
         if file.suffix not in config.SUFFIXES:
             raise BadInput(
                 f"{file.name}: documents are read from .parquet, .jsonl, .ndjson or .json files (one object a line),"
                 " also packed as .gz, .zst, .bz2 or .xz"
             )
-    run_shards(
-        partial(_copy, config, out.path),
-        list(enumerate(files)),
-        workers=out.workers,
-        scratch=out.path / ".logs",
-        input_bytes=total_size(files),
-    )
-    return log_outcome(
-        stage,
-        out,
-        [out.path / _log_name(i) for i in range(len(files))],
-        {"files": len(files)},
-        config.max_bad_share,
-        {file.name: file.size for file in files},
-    )
+    return read_files(config, inputs, out, files, partial(_copy, config))
 
 
-def _log_name(i: int) -> str:
-    return f"log/part-{i:05d}.parquet"
-
-
-def _copy(config: DocumentsSource, folder: Path, shard: tuple[int, InputFile]) -> None:
-    i, file = shard
-    if (folder / _log_name(i)).is_file():
-        return
+def _copy(config: DocumentsSource, folder: Path, i: int, file: InputFile) -> None:
     moment = now()
     kept: list[dict[str, str]] = []
     entries: list[LogRow] = []
@@ -144,7 +121,7 @@ def _copy(config: DocumentsSource, folder: Path, shard: tuple[int, InputFile]) -
     write_table(
         pa.Table.from_pylist(sorted(kept, key=lambda r: r["doc_id"]), schema=ROW), folder / f"rows/part-{i:05d}.parquet"
     )
-    write_table(log_table(entries), folder / _log_name(i))
+    write_table(log_table(entries), folder / log_name(i))
 
 
 def _document(raw: object, config: DocumentsSource, place: str) -> tuple[dict[str, str], str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,11 +142,12 @@ def contents(files: Sequence[InputFile], digests: Callable[[Sequence[Path]], lis
     """Digest by name; files of one name are numbered."""
     local = [file for file in files if not file.token]
     known = dict(zip((f.place for f in local), digests([Path(f.place) for f in local]), strict=True))
+    times, seen = Counter(file.name for file in files), Counter[str]()
     out: dict[str, str] = {}
     for file in files:
-        same = sum(name == file.name or name.startswith(f"{file.name}#") for name in out)
-        twice = sum(other.name == file.name for other in files) > 1
-        out[f"{file.name}#{same}" if twice else file.name] = file.token or known[file.place]
+        name = f"{file.name}#{seen[file.name]}" if times[file.name] > 1 else file.name
+        seen[file.name] += 1
+        out[name] = file.token or known[file.place]
     return out
 
 

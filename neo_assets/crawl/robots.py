@@ -27,7 +27,7 @@ from neo_assets.web.links import (
     origin_of,
     sitemap_entries,
 )
-from neo_assets.web.training_signals import Said, SiteSays, named_agents, site_says
+from neo_assets.web.training_signals import Said, SiteSays, site_says
 
 ROBOTS_BYTES = 512_000
 """A robots.txt is read this far (RFC 9309 asks for at least 500 KiB)."""
@@ -40,7 +40,6 @@ class _Rules:
     parsed: Protego | None
     failed: Fetched | None = None
     says: SiteSays = field(default_factory=SiteSays)
-    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Robots:
         rules = await self._for(origin_of(url))
         out = rules.says.said(url)
         for agent in self._refusals.agents:
-            if rules.parsed and agent.lower() in rules.named and not rules.parsed.can_fetch(url, agent):
+            if rules.parsed and agent.lower() in rules.says.named and not rules.parsed.can_fetch(url, agent):
                 out.append(Said("robots_agents", f"robots.txt disallows {agent}", True))
         return out
 
@@ -154,7 +153,7 @@ class Robots:
             return _Rules(None, answer)
         reserved = await self._file(f"{origin}/.well-known/tdmrep.json") if "tdmrep" in self._refusals.obey else None
         tdmrep = reserved.payload if reserved is not None and reserved.outcome == FETCHED else b""
-        return _Rules(parsed, None, site_says(text, tdmrep, AGENT), frozenset(named_agents(text)))
+        return _Rules(parsed, None, site_says(text, tdmrep, AGENT))
 
     async def _file(self, url: str) -> Fetched:
         """A file about the site; a redirect that is not followed to its end is one."""

@@ -16,14 +16,14 @@ from resiliparse.parse.encoding import detect_mime
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe.sources import DOCUMENT_TYPES, Refusals, WarcSource, WetSource
 from neo_assets.core.records import document_id, read_table, write_table
-from neo_assets.core.shards import run_shards
 from neo_assets.core.store import Artifact, Outcome, Row, Workspace
-from neo_assets.crawl.catalogue import refuse_changed_files
+from neo_assets.crawl.catalogue import described_files
 from neo_assets.crawl.documents_source import ROW, repaired_text
 from neo_assets.crawl.fetch import AGENT
-from neo_assets.crawl.input_files import InputFile, input_files, total_size
+from neo_assets.crawl.files_source import log_name, read_files
+from neo_assets.crawl.input_files import InputFile
 from neo_assets.crawl.stored_pages import write_index
-from neo_assets.web.fetch_log import FETCHED, LogRow, log_outcome, log_table, now, stage_key, storable
+from neo_assets.web.fetch_log import FETCHED, LogRow, log_table, now, storable
 from neo_assets.web.foreign_warc import Damage, Text, read_warc
 from neo_assets.web.links import canonical
 from neo_assets.web.media import HTML, media_type
@@ -57,26 +57,10 @@ def read_wet_source(config: WetSource, inputs: Mapping[str, Artifact], out: Work
 def _read(
     config: WarcSource | WetSource, inputs: Mapping[str, Artifact], out: Workspace, work: Callable[..., None]
 ) -> Outcome:
-    stage = stage_key("raw_crawl", inputs)
-    refuse_changed_files(config, next(iter(inputs.values())))
-    files = input_files(config, config.SUFFIXES)
-    run_shards(
-        partial(work, out.path, config.max_record_bytes),
-        list(enumerate(files)),
-        workers=out.workers,
-        scratch=out.path / ".logs",
-        input_bytes=total_size(files),
-    )
+    files = described_files(config, inputs)
+    outcome = read_files(config, inputs, out, files, partial(work, limit=config.max_record_bytes))
     if isinstance(config, WarcSource):
         write_index(out, files)
-    outcome = log_outcome(
-        stage,
-        out,
-        [out.path / _log_name(i) for i in range(len(files))],
-        {"files": len(files)},
-        config.max_bad_share,
-        {file.name: file.size for file in files},
-    )
     kinds: Counter[str] = Counter()
     for i in range(len(files)):
         for row in read_table(out.path / _KINDS.format(i), _KIND).to_pylist():
@@ -86,14 +70,7 @@ def _read(
     return outcome
 
 
-def _log_name(i: int) -> str:
-    return f"log/part-{i:05d}.parquet"
-
-
-def _index(folder: Path, limit: int, shard: tuple[int, InputFile], refusals: Refusals, keep_documents: bool) -> None:
-    i, file = shard
-    if (folder / _log_name(i)).is_file():
-        return
+def _index(folder: Path, i: int, file: InputFile, *, limit: int, refusals: Refusals, keep_documents: bool) -> None:
     entries: list[LogRow] = []
     kinds: Counter[str] = Counter()
     with file.local(folder / ".logs") as path:
@@ -112,10 +89,7 @@ def _index(folder: Path, limit: int, shard: tuple[int, InputFile], refusals: Ref
     _finish(folder, i, kinds, entries)
 
 
-def _copy_text(folder: Path, limit: int, shard: tuple[int, InputFile]) -> None:
-    i, file = shard
-    if (folder / _log_name(i)).is_file():
-        return
+def _copy_text(folder: Path, i: int, file: InputFile, *, limit: int) -> None:
     entries: list[LogRow] = []
     kept: list[dict[str, str]] = []
     kinds: Counter[str] = Counter()
@@ -159,7 +133,7 @@ def _copy_text(folder: Path, limit: int, shard: tuple[int, InputFile]) -> None:
 def _finish(folder: Path, i: int, kinds: Counter[str], entries: list[LogRow]) -> None:
     told = [{"kind": kind, "records": count} for kind, count in sorted(kinds.items())]
     write_table(pa.Table.from_pylist(told, schema=_KIND), folder / _KINDS.format(i))
-    write_table(log_table(entries), folder / _log_name(i))
+    write_table(log_table(entries), folder / log_name(i))
 
 
 def _damage_row(file: InputFile, damage: Damage) -> LogRow:

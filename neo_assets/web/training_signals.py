@@ -97,6 +97,7 @@ class SiteSays:
     usage: list[tuple[str, str, str]] = field(default_factory=list)  # path, name of the line, its value
     licence: str = ""
     reserved: list[tuple[str, bool]] = field(default_factory=list)  # TDMRep: location, whether it is reserved
+    named: set[str] = field(default_factory=set)  # agents that robots.txt has a group of, in lower case
 
     def said(self, url: str) -> list[Said]:
         """What is said about one address."""
@@ -131,6 +132,7 @@ def site_says(robots: str, tdmrep: bytes, agent: str) -> SiteSays:
         if name == "user-agent":
             names = [value.lower()] if in_rules else [*names, value.lower()]
             in_rules = False
+            out.named |= {value.lower()} - {"*"}
         elif name in ("content-usage", "content-signal"):
             in_rules = True
             path, rest = value.split(None, 1) if value.startswith("/") and " " in value else ("/", value)
@@ -143,12 +145,6 @@ def site_says(robots: str, tdmrep: bytes, agent: str) -> SiteSays:
     out.usage = groups.get(agent.lower(), groups.get("*", []))
     out.reserved = _reservations(tdmrep)
     return out
-
-
-def named_agents(robots: str) -> set[str]:
-    """Agents that have a group of their own, in lower case."""
-    lines = (line.partition("#")[0].partition(":") for line in robots.splitlines())
-    return {value.strip().lower() for name, _, value in lines if name.strip().lower() == "user-agent"} - {"*"}
 
 
 def _reservations(body: bytes) -> list[tuple[str, bool]]:
