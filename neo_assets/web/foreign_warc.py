@@ -33,7 +33,8 @@ _HEAD = 4096
 _CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16
 MOST_DAMAGE = 1_000
-"""Places of damage in one gzip stream after which the rest of the file is given up: each is looked for from the start.
+"""Places of damage in one file after which the rest of it is given up: in one gzip stream each is looked for from the
+start.
 """
 
 
