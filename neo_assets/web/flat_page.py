@@ -146,8 +146,9 @@ class FlatPage:
     """Elements and runs of a page; what no reader sees (scripts, what is hidden) is not among the runs.
 
     ``title``: what the page is called, without line breaks. Elements: ``tag``, ``parent`` (-1: none), ``words`` (bits
-    of :data:`GROUPS`, of class, id and role), ``first`` and ``end`` (the runs of it and of what it holds). Runs:
-    ``kind``, ``start`` and ``stop`` in ``source``, ``owner`` (element), ``marks`` (:data:`IN_LINK`, :data:`IN_PRE`).
+    of :data:`GROUPS`, of class, id and role), ``classes`` (hash of the letters of its class, 0: none), ``first`` and
+    ``end`` (the runs of it and of what it holds). Runs: ``kind``, ``start`` and ``stop`` in ``source``, ``owner``
+    (element), ``marks`` (:data:`IN_LINK`, :data:`IN_PRE`).
     """
 
     title: str
@@ -155,6 +156,7 @@ class FlatPage:
     tag: Integers
     parent: Integers
     words: Integers
+    classes: NDArray[np.uint64]
     first: Integers
     end: Integers
     kind: Integers
@@ -216,8 +218,10 @@ def _to(source, at, wanted):  # type: ignore[no-untyped-def]
 
 @kernel
 def _word_bits(source, begin, stop, hashes, bits):  # type: ignore[no-untyped-def]
-    """Groups of the words of an attribute's value; words end at whatever is no letter, and before a capital."""
-    found = 0
+    """(groups of the words of an attribute's value, hash of its letters); a word ends at whatever is no letter, and
+    before a capital.
+    """
+    found, whole = 0, np.uint64(0)
     value, inside, small = HASH_SEED, False, False
     for i in range(begin, stop + 1):
         c = source[i] if i < stop else np.uint8(_BLANK)
@@ -228,8 +232,9 @@ def _word_bits(source, begin, stop, hashes, bits):  # type: ignore[no-untyped-de
             value, inside = HASH_SEED, False
         if letter:
             value = (value ^ np.uint64(c | 32)) * HASH_PRIME
+            whole = (whole ^ np.uint64(c)) * HASH_PRIME
             inside, small = True, not capital
-    return found
+    return found, whole
 
 
 @kernel
@@ -275,8 +280,10 @@ def _tag_number(source, at, hashes, numbers):  # type: ignore[no-untyped-def]
 
 @kernel
 def _attributes(source, at, word_hash, word_bits):  # type: ignore[no-untyped-def]
-    """(groups that class, id and role name, whether it is hidden, where the tag ends) of attributes from here on."""
-    said, hidden = 0, False
+    """(groups that class, id and role name, hash of the class's letters, whether it is hidden, where the tag ends) of
+    attributes from here on.
+    """
+    said, classes, hidden = 0, np.uint64(0), False
     while at < source.size and source[at] != _MORE:
         while at < source.size and source[at] == _BLANK:
             at += 1
@@ -290,13 +297,16 @@ def _attributes(source, at, word_hash, word_bits):  # type: ignore[no-untyped-de
             begin = at + 2
             finish = _to(source, begin, _QUOTE)
             at = finish + 1
-        if _is(source, name, named, b"class") or _is(source, name, named, b"id") or _is(source, name, named, b"role"):
-            said |= _word_bits(source, begin, finish, word_hash, word_bits)
+        is_class = _is(source, name, named, b"class")
+        if is_class or _is(source, name, named, b"id") or _is(source, name, named, b"role"):
+            found, letters = _word_bits(source, begin, finish, word_hash, word_bits)
+            said |= found
+            classes = letters if is_class else classes
         elif _is(source, name, named, b"hidden"):
             hidden = hidden or not _is(source, begin, finish, b"until-found")
         elif _is(source, name, named, b"style"):
             hidden = hidden or _hides(source, begin, finish)
-    return said, hidden, at + 1
+    return said, classes, hidden, at + 1
 
 
 @kernel
@@ -332,6 +342,7 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
         most += source[i] == _LESS
     tag, parent = np.zeros(most, np.int64), np.full(most, -1, np.int64)
     words, first, end = np.zeros(most, np.int64), np.zeros(most, np.int64), np.zeros(most, np.int64)
+    classes = np.zeros(most, np.uint64)
     hides = np.zeros(most, np.int64)
     room = 3 * most + 2
     kind, start, stop = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
@@ -358,13 +369,14 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
             begin = at
         else:
             number, at = _tag_number(source, at + 1, tag_hash, tag_of)
-            said, hidden, at = _attributes(source, at, word_hash, word_bits)
+            said, called, hidden, at = _attributes(source, at, word_hash, word_bits)
             what = kind_of[number]
             if what & _VOID:
                 run = BREAK if number == _BR else BOUNDARY if number == _HR else -1
             else:
                 of = elements
                 tag[of], parent[of], words[of], first[of] = number, here, said, runs
+                classes[of] = called
                 hides[of] = hidden or what & _UNSEEN > 0
                 unseen += hides[of]
                 links += number == _A
@@ -383,6 +395,6 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
         depth -= 1
         end[stack[depth]] = runs
     return (
-        (tag[:elements], parent[:elements], words[:elements], first[:elements], end[:elements]),
+        (tag[:elements], parent[:elements], words[:elements], classes[:elements], first[:elements], end[:elements]),
         (kind[:runs], start[:runs], stop[:runs], owner[:runs], marks[:runs]),
     )

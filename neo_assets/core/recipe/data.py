@@ -11,11 +11,22 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
 
 
+class SiteHabits(Section):
+    """What the other pages of a host say of a block that stands where theirs do (tags and classes around it)."""
+
+    pages: int = Field(ge=1, description="pages of a host that are looked at first, drawn by their ids")
+    at_least: int = Field(ge=2, description="hosts of fewer pages have no habits; n pages count n / (n + this)")
+    weight: float = Field(ge=0, description="how much they say beside the page itself; 0: each page alone")
+
+
 class Extract(Section):
     """HTML to text."""
 
     extractor: Literal["blocks", "resiliparse", "trafilatura"] = Field(description="what finds a page's main content")
     keep_above: Share = Field(description="blocks: one is kept that is content with a probability above this")
+    site: SiteHabits = Field(
+        SiteHabits(pages=200, at_least=4, weight=4.0), description="blocks: what the other pages of a host say"
+    )
     min_chars: int = Field(ge=0, description="shorter main text counts as none")
     max_html_bytes: int = Field(ge=1, description="longer pages are dropped unread")
     max_bad_share: Share = Field(description="the stage fails when more than this share of a source cannot be read")
