@@ -5,50 +5,93 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.extract.measure import f1, precision_recall
-from benchmarks.extract.pages import documentation, held_back, pages
-from benchmarks.extract.train import SECOND, features, of_unseen_sites, samples_of
+from benchmarks.extract.pages import GoldPage, TestedPage, documentation, held_back, pages, tested
+from benchmarks.extract.samples import Floats, Sample
+from benchmarks.extract.train import learnt
 from neo_assets.core.recipe import load
+from neo_assets.core.recipe.data import Extract
 from neo_assets.crawl.commands import demo_folder
 from neo_assets.extract.extractors import EXTRACTORS
+from neo_assets.extract.main_content import likely
 from neo_assets.extract.page_lines import text_of
+from neo_assets.extract.site_habits import Habit, as_the_site, habit_of, joined, places_of
 
-Scores = dict[str, list[tuple[float, float]]]
+
+class Scores:
+    """What a reader made of pages: (precision, recall) of those with gold text, passages of the others."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._passages = np.zeros(5)  # rightly there, of; wrongly there, of; pages with all of them right
+
+    def add(self, of: GoldPage | TestedPage, text: str) -> None:
+        if isinstance(of, GoldPage):
+            self._pairs[of.set].append(precision_recall(text, of.gold))
+        else:
+            there, wrong = of.passed(text)
+            right = there == len(of.has) and not wrong
+            self._passages += (there, len(of.has), wrong, len(of.lacks), right)
+
+    def tell(self, tested_pages: int) -> None:
+        for of, pairs in self._pairs.items():
+            precision, recall, both = f1(pairs)
+            told = f"P {precision:.3f}  R {recall:.3f}  F1 {both:.3f}"
+            print(f"  {of:<15} {len(pairs):4} pages  {told}  nothing right {sum(p == (0.0, 0.0) for p in pairs)}")
+        there, has, wrong, _, right = self._passages
+        if has:
+            precision, recall = there / (there + wrong), there / has
+            told = f"P {precision:.3f}  R {recall:.3f}  F1 {2 * precision * recall / (precision + recall):.3f}"
+            print(f"  {'passages':<15} {tested_pages:4} pages  {told}  all right on {right / tested_pages:.3f}")
 
 
 def main(copies: Path) -> None:
-    samples = samples_of([*pages(copies), *documentation(demo_folder())])
-    golds = [*(s.gold for s in samples), *held_back(copies)]
     config = load("laptop").extract
-    rows: dict[str, tuple[Scores, float]] = {}
+    told = list(tested(copies))
+    golds = [*pages(copies), *documentation(demo_folder()), *held_back(copies), *told]
     for name, extract in EXTRACTORS.items():
-        scores: Scores = defaultdict(list)
-        seconds = 0.0
+        scores, seconds = Scores(), 0.0
         try:
-            extract(config, golds[0].html)
+            extract(config, golds[0].html, None)
         except ImportError:
             print(f"NOT COMPARED: {name} is not installed")
             continue
         for gold in golds:
             began = time.process_time()
-            text = extract(config, gold.html).text
+            text = extract(config, gold.html, None).text
             seconds += time.process_time() - began
-            scores[gold.set].append(precision_recall(text, gold.gold))
-        fitted = ", sites it was fitted on (but for what is held back)" if name == "blocks" else ""
-        rows[name + fitted] = scores, 1000 * seconds / len(golds)
-    unseen: Scores = defaultdict(list)
-    for s, p in zip(samples, of_unseen_sites(samples, features(samples)[1], SECOND), strict=True):
-        text = text_of(s.page, s.blocks, p > config.keep_above)
-        unseen[s.gold.set].append(precision_recall(text, s.gold.gold))
-    rows["blocks, sites it has not seen"] = unseen, float("nan")
-    for name, (scores, each) in rows.items():
-        print(f"\n{name}: {each:.2f} ms of processor a page, this machine")
-        for of, pairs in scores.items():
-            precision, recall, both_ = f1(pairs)
-            told = f"P {precision:.3f}  R {recall:.3f}  F1 {both_:.3f}"
-            print(f"  {of:<15} {len(pairs):4} pages  {told}  nothing right {sum(p == (0.0, 0.0) for p in pairs)}")
+            scores.add(gold, text)
+        fitted = ", sites it was fitted on (but for what is held back), each page alone" if name == "blocks" else ""
+        print(f"\n{name}{fitted}: {1000 * seconds / len(golds):.2f} ms of processor a page, this machine")
+        scores.tell(len(told))
+    found = learnt(copies)
+    for name, unseen in (
+        ("each page alone", found.unseen),
+        ("with its site", _by_site(found.samples, found.unseen, config)),
+    ):
+        scores = Scores()
+        for s, odds in zip(found.samples, unseen, strict=True):
+            scores.add(s.of, text_of(s.page, s.blocks, likely(odds) > config.keep_above))
+        print(f"\nblocks, sites it has not seen, {name}")
+        scores.tell(len(told))
+
+
+def _by_site(samples: Sequence[Sample], unseen: Sequence[Floats], config: Extract) -> list[Floats]:
+    """What a page's site makes of its log-odds, where the site has enough pages here."""
+    places = [places_of(s.page, s.blocks) for s in samples]
+    habits: dict[str, list[Habit]] = defaultdict(list)
+    for s, where, odds in zip(samples, places, unseen, strict=True):
+        habits[s.of.site].append(habit_of(where, odds))
+    known = {site: joined(held) for site, held in habits.items() if len(held) >= config.site.at_least}
+    return [
+        as_the_site(where, odds, known[s.of.site], True, config.site) if s.of.site in known else odds
+        for s, where, odds in zip(samples, places, unseen, strict=True)
+    ]
 
 
 if __name__ == "__main__":

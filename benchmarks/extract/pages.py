@@ -16,7 +16,9 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.flat_page import BLOCKS
+from neo_assets.web.links import host_of
 
+TRAFILATURA, TOLD = "adbar/trafilatura", "tests/evaldata.json"
 ANNOTATIONS = Path(__file__).with_name("annotations.jsonl")
 READABILITY, HELD_BACK = "mozilla/readability", "scrapinghub/article-extraction-benchmark"
 UNSEEN = frozenset({"script", "style", "noscript", "template", "head", "title", "textarea", "select", "svg", "iframe"})
@@ -44,10 +46,54 @@ class GoldPage:
     gold: str
 
 
+@dataclass(frozen=True)
+class TestedPage:
+    """A page of which some passages are said to be content (``has``), and some not to be (``lacks``)."""
+
+    site: str
+    name: str
+    html: str
+    title: str
+    has: tuple[str, ...]
+    lacks: tuple[str, ...]
+
+    def passed(self, text: str) -> tuple[int, int]:
+        """How many of ``has`` stand in a text, and how many of ``lacks`` do; white space aside."""
+        found = bare(text)
+        return sum(bare(said) in found for said in self.has), sum(bare(said) in found for said in self.lacks)
+
+
+def bare(text: str) -> str:
+    """A text without its white space."""
+    return re.sub(r"\s+", "", text)
+
+
+def tested(copies: Path) -> Iterator[TestedPage]:
+    """Pages of trafilatura's own evaluation that are not annotated here."""
+    annotated_here = {said["path"] for said in _annotations()}
+    here = {Path(path).name: path for path in _listed(copies, TRAFILATURA, "tests")}
+    for url, said in json.loads(_file(copies, TRAFILATURA, TOLD) or b"{}").items():
+        path = here.pop(Path(said["file"]).name, None)
+        payload = _file(copies, TRAFILATURA, path) if path is not None and path not in annotated_here else None
+        if path is not None and payload is not None:
+            has, lacks = (tuple(filter(bare, said[key])) for key in ("with", "without"))
+            html, title = decode_html(payload, "")[0], said.get("title") or ""
+            yield TestedPage(_site(url, said["file"]), path, html, title, has, (*lacks, *said.get("comments", ())))
+
+
+def _site(url: str, file: str) -> str:
+    """One name for a site and what is below it: the last but one label of its host."""
+    labels = (host_of(url) or file).split(".")
+    return ".".join(labels[-2:])
+
+
+def _annotations() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ANNOTATIONS.read_text(encoding="utf-8").splitlines()]
+
+
 def pages(copies: Path) -> Iterator[GoldPage]:
     """Annotated pages of the repositories that are there, and Readability's own test pages."""
-    for line in ANNOTATIONS.read_text(encoding="utf-8").splitlines():
-        said = json.loads(line)
+    for said in _annotations():
         if said["include"] and (payload := _file(copies, said["repo"], said["path"])) is not None:
             html = payload.decode(said["encoding"], "replace") if "encoding" in said else decode_html(payload, "")[0]
             yield GoldPage(said["set"], said["site"], said["lang"], said["path"], html, annotated(html, said))
@@ -112,7 +158,7 @@ def rendered(root: LexborNode | None) -> str:
             if tag == "-text":
                 text = child.text_content or ""
                 parts.append(text if kept else re.sub(r"[ \t\r\n\f\u200b\ufeff]+", " ", text))
-            elif not tag.startswith(("-", "!")) and tag not in UNSEEN:
+            elif not tag.startswith(("-", "!")) and tag not in UNSEEN and not hidden(child):
                 edge = "\n" if tag in LINES else "\t" if tag in ("td", "th") else ""
                 parts.append(edge)
                 walk(child, kept or tag == "pre")
@@ -123,6 +169,14 @@ def rendered(root: LexborNode | None) -> str:
         walk(root, root.tag == "pre")
     lines = (line.strip(" \t\xa0") for line in "".join(parts).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def hidden(node: LexborNode) -> bool:
+    """Whether no reader sees an element, unless a script shows it."""
+    said = node.attributes
+    if "hidden" in said:
+        return said["hidden"] != "until-found"
+    return "display:none" in re.sub(r"\s", "", said.get("style") or "").lower()
 
 
 def _folder(copies: Path, repo: str) -> Path:

@@ -1,132 +1,126 @@
 """Fits the forests of ``main_content.py``: ``python -m benchmarks.extract.train COPIES`` writes ``main_content.npz``.
 
-A block is content where the gold text holds it. The second forest is fitted on what forests of the first kind say of
-sites they have not seen (five folds by site), since that is what it will read.
+The second forest is fitted on what forests of the first kind say of sites they have not seen (five folds by site),
+since that is what it will read. Pages of which only some passages are told get their labels from forests fitted on gold
+text of other sites, from trafilatura, and from the passages, which decide whom to believe (``samples.labelled``). Of
+the figures for sites not seen that is the one way in which a page's own gold text can reach what judges it: by labels
+of other sites' pages.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
+import trafilatura
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
-from benchmarks.extract.pages import GoldPage, documentation, pages
+from benchmarks.extract.pages import documentation, pages, tested
+from benchmarks.extract.samples import FOLDS, Floats, Sample, labelled, unlabelled, with_gold
 from neo_assets.crawl.commands import demo_folder
-from neo_assets.extract.block_features import FEATURES, Floats, features_of
-from neo_assets.extract.main_content import CONTEXTS, FORESTS, with_context
-from neo_assets.extract.page_blocks import WEIGHT, Blocks, blocks_of
-from neo_assets.extract.page_lines import text_of
-from neo_assets.web.flat_page import FlatPage, flat_page
+from neo_assets.extract.block_features import FEATURES, features_of
+from neo_assets.extract.main_content import CONTEXTS, FORESTS, likely, with_context
 
-FOLDS, SHINGLE, SHORT = 5, 8, 12
-OF_ONE_KIND = 25.0
-"""Weight of a page of the documentations; others have 100."""
-SHARED: dict[str, Any] = {"max_iter": 100, "random_state": 0}
-FIRST = SHARED | {"learning_rate": 0.1, "max_leaf_nodes": 24, "min_samples_leaf": 20, "l2_regularization": 1.0}
-FIRST |= {"max_features": 0.3}
-SECOND = SHARED | {"learning_rate": 0.08, "max_leaf_nodes": 16, "min_samples_leaf": 30, "l2_regularization": 2.0}
-SECOND |= {"max_features": 0.4}
-Probabilities = NDArray[np.float64]
+SEEDS = 2
+"""Forests fitted alike, of which the mean is taken."""
+SHARED: dict[str, Any] = {"n_estimators": 100, "verbose": -1, "deterministic": True, "force_row_wise": True}
+FIRST = SHARED | {"learning_rate": 0.1, "num_leaves": 32, "max_depth": 6, "min_child_samples": 20, "reg_lambda": 1.0}
+FIRST |= {"colsample_bytree": 0.3}
+SECOND = SHARED | {"learning_rate": 0.08, "num_leaves": 24, "max_depth": 5, "min_child_samples": 30, "reg_lambda": 2.0}
+SECOND |= {"colsample_bytree": 0.4}
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A page as the forests see it, and which of its blocks (n) the gold text holds."""
+class Learnt:
+    """Samples, their features for both forests, and the log-odds that forests which have not seen their sites give."""
 
-    gold: GoldPage
-    page: FlatPage
-    blocks: Blocks
-    content: NDArray[np.bool_]
-    fold: int
-
-    @property
-    def weights(self) -> Probabilities:
-        """Long blocks count more; pages alike, but for those of one documentation, which are many of one kind."""
-        weight = np.sqrt(self.blocks.counts[:, WEIGHT]) + 1
-        return np.asarray((OF_ONE_KIND if self.gold.set in ("handbook", "help") else 100.0) * weight / weight.sum())
+    samples: list[Sample]
+    alone: list[Rows]
+    in_context: list[Rows]
+    unseen: list[Floats]
 
 
-def sample(gold: GoldPage) -> Sample:
-    page = flat_page(gold.html)
-    blocks = blocks_of(page)
-    whole, lines = _bare(gold.gold), {_bare(line) for line in gold.gold.split("\n")}
-    shingles = {whole[i : i + SHINGLE] for i in range(len(whole) - SHINGLE + 1)}
-    content = np.zeros(len(blocks.first), np.bool_)
-    for b in range(len(content)):
-        alone = np.zeros(len(content), np.bool_)
-        alone[b] = True
-        text = _bare(text_of(page, blocks, alone))
-        cut = [text[i : i + SHINGLE] for i in range(len(text) - SHINGLE + 1)]
-        content[b] = text in lines if len(text) < SHORT else sum(s in shingles for s in cut) > 0.5 * len(cut)
-    return Sample(gold, page, blocks, content, zlib.crc32(gold.site.encode()) % FOLDS)
+def learnt(copies: Path) -> Learnt:
+    gold = with_gold([*pages(copies), *documentation(demo_folder())])
+    told = unlabelled(tested(copies), gold)
+    before = judged([*gold, *told])
+    texts = (trafilatura.extract(s.of.html, include_comments=False, include_tables=True) or "" for s in told)
+    said = zip(told, before.unseen[len(gold) :], texts, strict=True)
+    return judged([*gold, *(labelled(s, likely(odds), text) for s, odds, text in said)])
 
 
-def _bare(text: str) -> str:
-    return re.sub(r"\s+", "", text)
+def judged(samples: list[Sample]) -> Learnt:
+    """Both forests on samples, each fitted on what is known of other folds."""
+    alone = [features_of(s.page, s.blocks) for s in samples]
+    first = of_unseen_sites(samples, alone, FIRST)
+    both = zip(samples, alone, first, strict=True)
+    in_context = [with_context(s.page, s.blocks, x, likely(odds)) for s, x, odds in both]
+    return Learnt(samples, alone, in_context, of_unseen_sites(samples, in_context, SECOND))
 
 
-def fitted(samples: Sequence[Sample], given: Sequence[Floats], how: dict[str, Any]) -> Any:
-    model = HistGradientBoostingClassifier(**how)
+def fitted(samples: Sequence[Sample], given: Sequence[Rows], how: dict[str, Any]) -> list[lightgbm.Booster]:
+    rows, content = np.concatenate(given), np.concatenate([s.content for s in samples])
     weights = np.concatenate([s.weights for s in samples])
-    return model.fit(np.concatenate(given), np.concatenate([s.content for s in samples]), sample_weight=weights)
+    known = weights > 0
+    models = (lightgbm.LGBMClassifier(**how, random_state=seed) for seed in range(SEEDS))
+    return [m.fit(rows[known], content[known], sample_weight=weights[known]).booster_ for m in models]
 
 
-def of_unseen_sites(samples: Sequence[Sample], given: Sequence[Floats], how: dict[str, Any]) -> list[Probabilities]:
-    """What forests say of pages whose sites they were not fitted on."""
-    said: list[Probabilities] = [np.zeros(0)] * len(samples)
+def of_unseen_sites(samples: Sequence[Sample], given: Sequence[Rows], how: dict[str, Any]) -> list[Floats]:
+    """Log-odds that forests give to pages whose sites they were not fitted on."""
+    said: list[Floats] = [np.zeros(0)] * len(samples)
     for fold in range(FOLDS):
         seen = [i for i, s in enumerate(samples) if s.fold != fold]
-        model = fitted([samples[i] for i in seen], [given[i] for i in seen], how)
+        models = fitted([samples[i] for i in seen], [given[i] for i in seen], how)
         for i, s in enumerate(samples):
             if s.fold == fold:
-                said[i] = model.predict_proba(given[i])[:, 1]
+                said[i] = np.mean([np.asarray(m.predict(given[i], raw_score=True)) for m in models], axis=0)
     return said
 
 
-def features(samples: Sequence[Sample]) -> tuple[list[Floats], list[Floats]]:
-    """Features of both forests; those of the second hold what the first says of sites it has not seen."""
-    alone = [features_of(s.page, s.blocks) for s in samples]
-    judged = of_unseen_sites(samples, alone, FIRST)
-    return alone, [with_context(s.page, s.blocks, x, p) for s, x, p in zip(samples, alone, judged, strict=True)]
+def arrays(models: Sequence[lightgbm.Booster], name: str) -> dict[str, NDArray[Any]]:
+    """Fitted forests as the arrays of one ``Forest``: the mean of them."""
+    trees = [tree["tree_structure"] for model in models for tree in model.dump_model()["tree_info"]]
+    nodes: list[tuple[int, Any, float]] = []  # feature, threshold, value
+    children: list[int] = []
 
+    def walk(node: dict[str, Any]) -> int:
+        """Write a node and those below it down; how deep it goes from here."""
+        at = len(nodes)
+        children.extend((at, at))
+        if "left_child" not in node:
+            nodes.append((0, np.float32(np.inf), node["leaf_value"] / len(models)))
+            return 0
+        threshold = np.float32(node["threshold"])
+        if float(threshold) > node["threshold"]:  # features are float32: the greatest that goes left
+            threshold = np.nextafter(threshold, np.float32(-np.inf))
+        nodes.append((node["split_feature"], threshold, 0.0))
+        depth = 0
+        for i, side in enumerate(("left_child", "right_child")):
+            children[2 * at + i] = len(nodes)
+            depth = max(depth, 1 + walk(node[side]))
+        return depth
 
-def arrays(model: Any, name: str) -> dict[str, NDArray[Any]]:
-    """A fitted model as the arrays of a ``Forest``."""
-    nodes = [tree.nodes for (tree,) in model._predictors]  # scikit-learn has no other way to them
-    sizes = [len(n) for n in nodes]
-    roots = np.cumsum([0, *sizes[:-1]])
-
-    def joined(column: str, kind: type) -> NDArray[Any]:
-        return np.concatenate([n[column] for n in nodes]).astype(kind)
-
-    leaf = joined("is_leaf", np.bool_)
-    moved = np.repeat(roots, sizes)
-    sides = {side: np.where(leaf, 0, joined(side, np.int64) + moved).astype(np.int32) for side in ("left", "right")}
-    found = {"feature": joined("feature_idx", np.int16), "threshold": joined("num_threshold", np.float32), **sides}
-    found |= {"value": joined("value", np.float32), "roots": roots.astype(np.int32)}
-    found |= {"base": np.array(float(model._baseline_prediction.ravel()[0]))}
-    return {f"{name}_{key}": value for key, value in found.items()}
-
-
-def samples_of(found: Iterable[GoldPage]) -> list[Sample]:
-    return [s for s in map(sample, found) if len(s.content)]
+    roots, depth = zip(*((len(nodes), walk(tree)) for tree in trees), strict=True)
+    feature, threshold, value = zip(*nodes, strict=True)
+    found = {"feature": np.array(feature, np.int16), "threshold": np.array(threshold, np.float32)}
+    found |= {"children": np.array(children, np.int32), "value": np.array(value, np.float32)}
+    found |= {"roots": np.array(roots, np.int32), "depth": np.array(depth, np.int32)}
+    return {f"{name}_{key}": column for key, column in found.items()}
 
 
 def main(copies: Path) -> None:
-    samples = samples_of([*pages(copies), *documentation(demo_folder())])
-    one, two = features(samples)
-    first, second = fitted(samples, one, FIRST), fitted(samples, two, SECOND)
+    found = learnt(copies)
+    first, second = fitted(found.samples, found.alone, FIRST), fitted(found.samples, found.in_context, SECOND)
     counted = {"features": np.array(FEATURES), "contexts": np.array(CONTEXTS)}
     np.savez_compressed(FORESTS, **arrays(first, "first"), **arrays(second, "second"), **counted)
-    print(f"{FORESTS}: {FORESTS.stat().st_size:,} bytes, from {len(samples)} pages")
+    print(f"{FORESTS}: {FORESTS.stat().st_size:,} bytes, from {len(found.samples)} pages")
 
 
 if __name__ == "__main__":

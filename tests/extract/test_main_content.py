@@ -13,7 +13,7 @@ from neo_assets.core.recipe.data import Extract
 from neo_assets.extract import main_content
 from neo_assets.extract.block_features import FEATURES, features_of
 from neo_assets.extract.extractors import EXTRACTORS, extract
-from neo_assets.extract.main_content import main_text, probabilities
+from neo_assets.extract.main_content import likely, log_odds, main_text
 from neo_assets.extract.page_blocks import blocks_of
 from neo_assets.extract.page_lines import characters, text_of
 from neo_assets.web.flat_page import flat_page
@@ -136,9 +136,9 @@ def test_every_block_is_judged_and_judging_is_steady() -> None:
     blocks = blocks_of(flat)
     features = features_of(flat, blocks)
     assert features.shape == (len(blocks.first), len(FEATURES)) and np.isfinite(features).all()
-    one, other = probabilities(flat, blocks), probabilities(flat_page(html), blocks_of(flat_page(html)))
-    assert (one == other).all() and (one >= 0).all() and (one <= 1).all()
-    assert probabilities(flat_page("<p> </p>"), blocks_of(flat_page("<p> </p>"))).size == 0
+    one, other = log_odds(flat, blocks), log_odds(flat_page(html), blocks_of(flat_page(html)))
+    assert (one == other).all() and (likely(one) >= 0).all() and (likely(one) <= 1).all()
+    assert log_odds(flat_page("<p> </p>"), blocks_of(flat_page("<p> </p>"))).size == 0
 
 
 def test_forests_of_other_features_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

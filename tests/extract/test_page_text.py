@@ -122,7 +122,7 @@ def test_a_fall_of_what_is_kept_of_the_same_pages_is_told(tmp_path: Path) -> Non
         )
         return next(check for check in made.verdict if check.name == "kept_as_before")
 
-    first, same, less = told("1", 0.0), told("2", 0.0), told("3", 0.5)
+    first, same, less = told("1", 0.0), told("2", 0.0), told("3", 0.9)
     assert first.passed and "no earlier version" in first.detail
     assert same.passed and "of 4 pages" in same.detail and "from 1.000 to 1.000" in same.detail
     assert not less.passed and not less.blocking and "from 1.000 to 0." in less.detail
