@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,8 @@ from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspace
 from neo_assets.crawl.stored_pages import StoredPart, stored_parts
 from neo_assets.extract.extractors import extract
-from neo_assets.extract.main_content import MainText
+from neo_assets.extract.first_look import Sites, gather, look, shares_of
+from neo_assets.extract.main_content import MainText, Second
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import KEPT_DOCUMENTS, stage_key, storable
 from neo_assets.web.links import canonical
@@ -93,13 +94,8 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
     (crawl,) = inputs.values()
     stage = stage_key("page_text", inputs)
     parts = stored_parts(crawl, config.in_place)
-    run_shards(
-        partial(_extract_part, config.extract, stage, out.path),
-        parts,
-        workers=out.workers,
-        scratch=out.path / ".logs",
-        input_bytes=sum(part.size for part in parts),
-    )
+    sites = _look_first(config.extract, crawl.files("log/"), parts, out)
+    _run(partial(_extract_part, config.extract, sites, stage, out.path), parts, out)
     texts = [_text_file(out.path, part) for part in parts]
     kept: list[Verdict] = []
     characters, shares = 0, []
@@ -150,6 +146,21 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
     )
 
 
+def _run(work: Callable[[StoredPart], None], parts: Sequence[StoredPart], out: Workspace) -> None:
+    size = sum(part.size for part in parts)
+    run_shards(work, parts, workers=out.workers, scratch=out.path / ".logs", input_bytes=size)
+
+
+def _look_first(config: Extract, logs: Sequence[Path], parts: Sequence[StoredPart], out: Workspace) -> Sites:
+    """What the sites of a crawl do, where the extractor can hear it."""
+    scratch = out.path / ".logs"
+    shares = shares_of(logs, config.site) if config.extractor == "blocks" and config.site.weight else {}
+    if shares:
+        _run(partial(look, config, shares, scratch), parts, out)
+        gather(scratch, parts)
+    return Sites(scratch, shares, config.site)
+
+
 def _as_before(out: Workspace, texts: Sequence[Path], most: float) -> Check:
     """Whether as much of the same pages is kept as the newest version before kept: another snapshot, or other code."""
     earlier = out.earlier()
@@ -193,13 +204,13 @@ def _dropped_file(folder: Path, part: StoredPart) -> Path:
     return folder / "dropped" / f"{part.name}.parquet"
 
 
-def _extract_part(config: Extract, stage: str, folder: Path, part: StoredPart) -> None:
+def _extract_part(config: Extract, sites: Sites, stage: str, folder: Path, part: StoredPart) -> None:
     """One part to one text file. Its verdicts are written first, so that a finished text file always has them."""
     if _text_file(folder, part).is_file():
         return
     kept: list[dict[str, object]] = []
     dropped: list[Verdict] = []
-    for found in _pages(config, stage, part, folder / ".logs"):
+    for found in _pages(config, sites, stage, part, folder / ".logs"):
         if isinstance(found, Verdict):
             dropped.append(found)
         else:
@@ -209,18 +220,21 @@ def _extract_part(config: Extract, stage: str, folder: Path, part: StoredPart) -
     write_table(pa.Table.from_pylist(kept, schema=PAGE_TEXT), _text_file(folder, part))
 
 
-def _pages(config: Extract, stage: str, part: StoredPart, scratch: Path) -> Iterator[dict[str, object] | Verdict]:
+def _pages(
+    config: Extract, sites: Sites, stage: str, part: StoredPart, scratch: Path
+) -> Iterator[dict[str, object] | Verdict]:
     for page in part.pages(scratch):
         if document_suffix(page.content_type):
             continue  # of pdf_text
-        doc_id = document_id(canonical(page.url), page.payload)
+        url = canonical(page.url)
+        doc_id = document_id(url, page.payload)
         if len(page.payload) > config.max_html_bytes:
             yield Verdict(
                 doc_id, stage, DROPPED, "html_too_long", len(page.payload), config.max_html_bytes, detail=page.url
             )
             continue
         try:
-            found = page_text(page, config)
+            found = page_text(page, config, sites.of(url, doc_id))
         except _Unreadable as error:
             yield Verdict(doc_id, stage, DROPPED, UNREADABLE, detail=f"{page.url}: {error}")
             continue
@@ -241,8 +255,11 @@ def _pages(config: Extract, stage: str, part: StoredPart, scratch: Path) -> Iter
         }
 
 
-def page_text(page: Response, config: Extract) -> MainText:
-    """Title and main text of an HTML page. Raises :class:`_Unreadable`."""
+def page_text(page: Response, config: Extract, second: Second | None = None) -> MainText:
+    """Title and main text of an HTML page; ``second``: what its site says of its blocks.
+
+    Raises :class:`_Unreadable`.
+    """
     if (
         b"\x00" in page.payload
         and detect_mime(page.payload) == "application/octet-stream"
@@ -251,7 +268,7 @@ def page_text(page: Response, config: Extract) -> MainText:
         raise _Unreadable("binary data sent as HTML")
     html, _ = decode_html(page.payload, page.content_type)
     try:
-        found = extract(config, html)
+        found = extract(config, html, second)
     except (RuntimeError, ValueError) as error:
         raise _Unreadable(f"the HTML parser failed: {error}") from error
     return found
