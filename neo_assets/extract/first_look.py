@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.recipe.data import Extract, SiteHabits
-from neo_assets.core.records import document_id
+from neo_assets.core.records import read_table
 from neo_assets.crawl.stored_pages import StoredPart
+from neo_assets.extract.html_pages import Unreadable, html_of, html_pages
 from neo_assets.extract.main_content import LogOdds, Second, log_odds
 from neo_assets.extract.page_blocks import Blocks, blocks_of
 from neo_assets.extract.site_habits import (
@@ -22,10 +23,9 @@ from neo_assets.extract.site_habits import (
     read_habits,
     write_habits,
 )
-from neo_assets.web.encoding import decode_html
-from neo_assets.web.fetch_log import FETCHED, read_log
+from neo_assets.web.fetch_log import FETCHED
 from neo_assets.web.flat_page import FlatPage, flat_page
-from neo_assets.web.links import canonical, host_of
+from neo_assets.web.links import host_of
 from neo_assets.web.media import document_suffix
 
 Shares = Mapping[str, float]
@@ -37,8 +37,10 @@ def shares_of(logs: Iterable[Path], how: SiteHabits) -> Shares:
     """Which hosts of a crawl are looked at first, and how many of their pages."""
     counts: Counter[str] = Counter()
     for log in logs:
-        fetched = (row for row in read_log(log) if row.outcome == FETCHED)
-        counts.update(host_of(row.url) for row in fetched if not document_suffix(row.content_type))
+        columns = read_table(log, columns=["url", "outcome", "content_type"]).to_pydict()
+        for url, outcome, content_type in zip(*columns.values(), strict=True):
+            if outcome == FETCHED and not document_suffix(content_type):
+                counts[host_of(url)] += 1
     return {host: min(1.0, how.pages / n) for host, n in counts.items() if n >= how.at_least}
 
 
@@ -52,21 +54,17 @@ def look(config: Extract, shares: Shares, folder: Path, part: StoredPart) -> Non
     if _file(folder, part).is_file():
         return
     found: dict[str, list[Habit]] = {}
-    for host, payload, content_type in _first(config, shares, folder, part):
-        page = flat_page(decode_html(payload, content_type)[0])
+    for doc_id, url, crawled in html_pages(part, folder):
+        host = host_of(url)
+        if not looked_at(doc_id, shares.get(host, 0.0)) or len(crawled.payload) > config.max_html_bytes:
+            continue
+        try:
+            page = flat_page(html_of(crawled))
+        except (Unreadable, RuntimeError, ValueError):
+            continue  # told when it is read
         blocks = blocks_of(page)
         found.setdefault(host, []).append(habit_of(places_of(page, blocks), log_odds(page, blocks)))
     write_habits({host: joined(habits) for host, habits in found.items()}, _file(folder, part))
-
-
-def _first(config: Extract, shares: Shares, folder: Path, part: StoredPart) -> Iterator[tuple[str, bytes, str]]:
-    for page in part.pages(folder):
-        url = canonical(page.url)
-        share = shares.get(host_of(url))
-        if share is None or document_suffix(page.content_type) or len(page.payload) > config.max_html_bytes:
-            continue
-        if looked_at(document_id(url, page.payload), share):
-            yield host_of(url), page.payload, page.content_type
 
 
 def gather(folder: Path, parts: Iterable[StoredPart]) -> None:

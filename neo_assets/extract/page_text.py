@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
-from resiliparse.parse.encoding import detect_mime
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
@@ -21,7 +20,6 @@ from neo_assets.core.records import (
     DROPPED,
     VERDICT,
     Verdict,
-    document_id,
     files_digest,
     read_table,
     rows,
@@ -34,11 +32,9 @@ from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspa
 from neo_assets.crawl.stored_pages import StoredPart, stored_parts
 from neo_assets.extract.extractors import extract
 from neo_assets.extract.first_look import Sites, gather, look, shares_of
+from neo_assets.extract.html_pages import Unreadable, html_of, html_pages
 from neo_assets.extract.main_content import MainText, Second
-from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import KEPT_DOCUMENTS, stage_key, storable
-from neo_assets.web.links import canonical
-from neo_assets.web.media import document_suffix
 from neo_assets.web.warc_files import Response
 
 PAGE_TEXT = pa.schema(
@@ -67,10 +63,6 @@ KEPT_SHARES = "share of the visible text that was kept"
 UNREADABLE = "unreadable"
 NOT_WHOLE = "not_whole"
 """Rule of a page whose text has not the characters of its chosen blocks: a defect of ours, which costs the page."""
-
-
-class _Unreadable(Exception):
-    """A page that is no page; says why."""
 
 
 class PageTextInput(Section):
@@ -223,11 +215,7 @@ def _extract_part(config: Extract, sites: Sites, stage: str, folder: Path, part:
 def _pages(
     config: Extract, sites: Sites, stage: str, part: StoredPart, scratch: Path
 ) -> Iterator[dict[str, object] | Verdict]:
-    for page in part.pages(scratch):
-        if document_suffix(page.content_type):
-            continue  # of pdf_text
-        url = canonical(page.url)
-        doc_id = document_id(url, page.payload)
+    for doc_id, url, page in html_pages(part, scratch):
         if len(page.payload) > config.max_html_bytes:
             yield Verdict(
                 doc_id, stage, DROPPED, "html_too_long", len(page.payload), config.max_html_bytes, detail=page.url
@@ -235,7 +223,7 @@ def _pages(
             continue
         try:
             found = page_text(page, config, sites.of(url, doc_id))
-        except _Unreadable as error:
+        except Unreadable as error:
             yield Verdict(doc_id, stage, DROPPED, UNREADABLE, detail=f"{page.url}: {error}")
             continue
         if (written := found.written) != found.kept:
@@ -258,17 +246,9 @@ def _pages(
 def page_text(page: Response, config: Extract, second: Second | None = None) -> MainText:
     """Title and main text of an HTML page; ``second``: what its site says of its blocks.
 
-    Raises :class:`_Unreadable`.
+    Raises :class:`Unreadable`.
     """
-    if (
-        b"\x00" in page.payload
-        and detect_mime(page.payload) == "application/octet-stream"
-        and not page.payload.startswith((b"\xff\xfe", b"\xfe\xff"))
-    ):
-        raise _Unreadable("binary data sent as HTML")
-    html, _ = decode_html(page.payload, page.content_type)
     try:
-        found = extract(config, html, second)
+        return extract(config, html_of(page), second)
     except (RuntimeError, ValueError) as error:
-        raise _Unreadable(f"the HTML parser failed: {error}") from error
-    return found
+        raise Unreadable(f"the HTML parser failed: {error}") from error

@@ -9,15 +9,14 @@ import numpy as np
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.sources import WarcSource
-from neo_assets.core.records import document_id
 from neo_assets.core.store import Store
 from neo_assets.crawl.stored_pages import stored_parts
+from neo_assets.extract.html_pages import html_pages
 from neo_assets.extract.page_blocks import blocks_of
 from neo_assets.extract.page_lines import text_of
 from neo_assets.web.encoding import decode_html
 from neo_assets.web.fetch_log import FETCHED, read_log
 from neo_assets.web.flat_page import flat_page
-from neo_assets.web.links import canonical
 
 
 def seen_text(store: Store, recipe: Recipe, doc_id: str) -> str | None:
@@ -31,10 +30,9 @@ def seen_text(store: Store, recipe: Recipe, doc_id: str) -> str | None:
             if not any(row.doc_id == doc_id and row.outcome == FETCHED for row in read_log(log)):
                 continue
             with tempfile.TemporaryDirectory() as scratch:
-                for page in parts[log.stem].pages(Path(scratch)):
-                    if document_id(canonical(page.url), page.payload) == doc_id:
-                        html, _ = decode_html(page.payload, page.content_type)
-                        flat = flat_page(html)
+                for found, _, page in html_pages(parts[log.stem], Path(scratch)):
+                    if found == doc_id:
+                        flat = flat_page(decode_html(page.payload, page.content_type)[0])
                         blocks = blocks_of(flat)
                         return text_of(flat, blocks, np.ones(len(blocks.first), np.bool_)).strip()
     return None

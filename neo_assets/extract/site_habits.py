@@ -114,7 +114,7 @@ def read_habits(files: Iterable[Path]) -> dict[str, Habit]:
         for run in np.split(np.arange(len(hosts)), np.flatnonzero(hosts[1:] != hosts[:-1]) + 1):
             if len(run):
                 held.setdefault(hosts[run[0]], []).append(Habit(*(column[run] for column in columns)))
-    return {host: joined(found) for host, found in held.items()}
+    return {host: joined(found) if len(found) > 1 else found[0] for host, found in held.items()}
 
 
 @kernel

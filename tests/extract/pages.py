@@ -6,10 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from neo_assets.core.recipe.data import Documents
-from neo_assets.core.records import document_id
+from neo_assets.core.records import document_id, write_table
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.documents_source import ROW
 from neo_assets.extract.documents import DocumentsInput, make_documents
+from neo_assets.web.fetch_log import FETCHED, LogRow, log_table
+from neo_assets.web.links import canonical
 from neo_assets.web.warc_files import Response, SegmentWriter
 
 MOMENT = "2024-05-30T00:00:00Z"
@@ -28,14 +30,18 @@ def commit(
 
 
 def crawled(store: Path, segments: list[dict[str, tuple[bytes, str]]]) -> Artifact:
-    """``raw_crawl/test`` of URL -> (payload, content type), one WARC segment for each mapping."""
+    """``raw_crawl/test`` of URL -> (payload, content type), one WARC segment and its log for each mapping."""
 
     def work(out: Workspace) -> Outcome:
         for i, pages in enumerate(segments):
             writer = SegmentWriter(out.path / f"warc/part-{i:05d}.warc.gz", "test")
+            log = []
             for url, (payload, content_type) in pages.items():
                 writer.add(Response(url, 200, [("Content-Type", content_type)], payload, MOMENT))
+                plain = canonical(url)
+                log.append(LogRow(plain, plain, document_id(plain, payload), FETCHED, content_type=content_type))
             writer.finish()
+            write_table(log_table(log), out.path / f"log/part-{i:05d}.parquet")
         return Outcome(
             digest="d", rows_kept=sum(map(len, segments)), checks=[Check(name="rows_balance", passed=True, detail="")]
         )

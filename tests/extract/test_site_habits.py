@@ -1,57 +1,41 @@
 """What the other pages of a site say of a page: in whatever order they are read, and never the page of itself."""
 
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import commit
+from pages import commit, crawled
 
 from neo_assets.core.recipe.data import Extract, SiteHabits
-from neo_assets.core.records import document_id, read_table, rows, write_table
-from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.records import document_id, read_table, rows
 from neo_assets.extract.first_look import looked_at, shares_of
 from neo_assets.extract.page_blocks import blocks_of
 from neo_assets.extract.page_text import PageTextInput, extract_pages
 from neo_assets.extract.site_habits import Habit, as_the_site, habit_of, joined, places_of
-from neo_assets.web.fetch_log import FETCHED, LogRow, log_table
 from neo_assets.web.flat_page import flat_page
-from neo_assets.web.warc_files import Response, SegmentWriter
 
 SITE = SiteHabits(pages=200, at_least=4, weight=4.0)
 CONFIG = Extract(extractor="blocks", keep_above=0.5, site=SITE, min_chars=1, max_html_bytes=10**6, max_bad_share=0.5)
 FRAME = "This page is:"
+WORDS = (
+    "the", "printer", "reads", "paper", "from", "a", "tray", "and", "writes", "what", "it", "was", "sent", "by",
+)  # fmt: skip
+Pages = dict[str, tuple[bytes, str]]
 
 
-def manual_page(body: str) -> bytes:
+def manual_page(body: str) -> tuple[bytes, str]:
     return (
         f"<html><head><title>Manual</title></head><body><div class='leaf'>{body}</div><div class='frame'>"
         f"<h3>About this page:</h3><p>{FRAME} /manual/7.4/leaf</p><p>Its source is: /manual/leaf.xml</p></div></body>"
-    ).encode()
+    ).encode(), "text/html"
 
 
 def prose(generator: random.Random, sentences: int) -> str:
-    words = [
-        "the",
-        "printer",
-        "reads",
-        "paper",
-        "from",
-        "a",
-        "tray",
-        "and",
-        "writes",
-        "what",
-        "it",
-        "was",
-        "sent",
-        "by",
-    ]
-    return " ".join(" ".join(generator.sample(words, 12)).capitalize() + "." for _ in range(sentences))
+    return " ".join(" ".join(generator.sample(WORDS, 12)).capitalize() + "." for _ in range(sentences))
 
 
-def manual(pages: int = 12) -> dict[str, bytes]:
+def manual(pages: int = 12) -> Pages:
     """Long pages, and one that is nearly empty: its frame is longer than what it has to say."""
     generator = random.Random(5)
     site = {
@@ -61,24 +45,8 @@ def manual(pages: int = 12) -> dict[str, bytes]:
     return site | {"http://manual.example/short": manual_page("<p>See the other page.</p>")}
 
 
-def crawl_of(store: Path, segments: list[dict[str, bytes]]) -> Artifact:
-    def work(out: Workspace) -> Outcome:
-        for i, pages in enumerate(segments):
-            writer = SegmentWriter(out.path / f"warc/part-{i:05d}.warc.gz", "test")
-            log = []
-            for url, payload in pages.items():
-                writer.add(Response(url, 200, [("Content-Type", "text/html")], payload, "2024-05-30T00:00:00Z"))
-                log.append(LogRow(url, url, document_id(url, payload), FETCHED, content_type="text/html"))
-            writer.finish()
-            write_table(log_table(log), out.path / f"log/part-{i:05d}.parquet")
-        checks = [Check(name="rows_balance", passed=True, detail="")]
-        return Outcome(digest="d", rows_kept=sum(map(len, segments)), checks=checks)
-
-    return commit(store, "raw_crawl/test", work)
-
-
-def texts(store: Path, segments: list[dict[str, bytes]], config: Extract = CONFIG) -> dict[str, str]:
-    crawl = crawl_of(store, segments)
+def texts(store: Path, segments: list[Pages], config: Extract = CONFIG) -> dict[str, str]:
+    crawl = crawled(store, segments)
     made = commit(
         store, "page_text/test",
         lambda out: extract_pages(PageTextInput(extract=config), {"raw_crawl": crawl}, out), {"raw_crawl": crawl},
@@ -105,11 +73,13 @@ def test_the_same_whatever_the_parts_and_their_order(tmp_path: Path, pages: int)
 
 
 def test_so_many_pages_are_looked_at_of_hosts_that_have_enough(tmp_path: Path) -> None:
-    site = {f"http://{host}.example/{i}": b"<p>x" for host, n in (("a", 400), ("b", 4), ("c", 3)) for i in range(n)}
-    logs = crawl_of(tmp_path, [dict(list(site.items())[:200]), dict(list(site.items())[200:])]).files("log/")
+    page = (b"<p>x", "text/html")
+    site = {f"http://{host}.example/{i}": page for host, n in (("a", 400), ("b", 4), ("c", 3)) for i in range(n)}
+    site |= {f"http://c.example/{i}.pdf": (b"%PDF-1.7", "application/pdf") for i in range(9)}  # of pdf_text
+    logs = crawled(tmp_path, [dict(list(site.items())[:200]), dict(list(site.items())[200:])]).files("log/")
     shares = shares_of(logs, SITE.model_copy(update={"pages": 100}))
     assert shares == {"a.example": 0.25, "b.example": 1.0}
-    drawn = sum(looked_at(document_id(url, page), 0.25) for url, page in site.items() if url.startswith("http://a"))
+    drawn = sum(looked_at(document_id(url, page[0]), 0.25) for url in site if url.startswith("http://a"))
     assert 70 < drawn < 130
 
 
@@ -153,5 +123,7 @@ def test_sums_are_the_same_in_any_order() -> None:
     generator = np.random.default_rng(2)
     many = [habit_of(generator.integers(0, 20, 30).astype(np.uint64), generator.normal(0, 4, 30)) for _ in range(50)]
     one, other = joined(many), joined([joined(many[30:]), joined(many[:30][::-1])])
-    assert all((getattr(one, name) == getattr(other, name)).all() for name in ("places", "pages", "log_odds"))
-    assert replace(one).pages.sum() == sum(len(habit.places) for habit in many)
+    assert all(
+        (getattr(one, name) == getattr(other, name)).all() for name in ("places", "pages", "log_odds", "squares")
+    )
+    assert one.pages.sum() == sum(len(habit.places) for habit in many)
