@@ -86,6 +86,9 @@ class MainText:
 LogOdds = NDArray[np.float64]
 Second = Callable[[FlatPage, Blocks, LogOdds], LogOdds]
 """A second opinion: a page, its blocks and their log-odds to other log-odds."""
+NEVER = -100.0
+"""Log-odds of navigation, whatever else speaks for it: a site's pages agree on their menus as on their texts."""
+_IN_NAVIGATION = FEATURES.index("in_nav")
 
 
 def main_text(html: str, keep_above: float, second: Second | None = None) -> MainText:
@@ -105,7 +108,14 @@ def log_odds(page: FlatPage, blocks: Blocks) -> LogOdds:
         return np.zeros(0)
     first, second = forests()
     alone = features_of(page, blocks)
-    return second.log_odds(with_context(page, blocks, alone, first.judge(alone)))
+    return without_navigation(alone, second.log_odds(with_context(page, blocks, alone, first.judge(alone))))
+
+
+def without_navigation(alone: Floats, log_odds: LogOdds) -> LogOdds:
+    """Log-odds (n), but nothing in a ``<nav>`` is content. Of 8,635 such blocks of the annotated pages 118 are called
+    so, most of them menu entries that a line of the text happens to say too.
+    """
+    return np.where(alone[:, _IN_NAVIGATION] > 0, NEVER, log_odds)
 
 
 def likely(log_odds: LogOdds) -> NDArray[np.float64]:

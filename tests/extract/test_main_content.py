@@ -141,6 +141,12 @@ def test_every_block_is_judged_and_judging_is_steady() -> None:
     assert log_odds(flat_page("<p> </p>"), blocks_of(flat_page("<p> </p>"))).size == 0
 
 
+def test_navigation_is_no_content_wherever_it_stands() -> None:
+    menu = "".join(f'<li><a href="/{i}">Another page {i}</a></li>' for i in range(40))
+    text = main_text(page(f"<main><nav><ul>{menu}</ul></nav><p>{ENGLISH}</p><p>{ENGLISH}</p></main>"), 0.5).text
+    assert "Another page" not in text and text.count(ENGLISH.strip()) == 2
+
+
 def test_forests_of_other_features_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main_content, "FEATURES", (*FEATURES[1:], FEATURES[0]))
     main_content.forests.cache_clear()

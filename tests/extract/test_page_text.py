@@ -78,9 +78,18 @@ def test_too_many_unreadable_pages_fail_the_stage_by_name(tmp_path: Path) -> Non
         extracted(tmp_path, pages, config=CONFIG.model_copy(update={"max_bad_share": 0.1}))
 
 
+@pytest.mark.parametrize(
+    ("weight", "cut_at", "wanted"),
+    [
+        (0.0, 2, [0, 1, 1, 2]),
+        (4.0, 2, [0, 1, 1, 2, 0, 1, 2]),  # in the first look at the site
+        (4.0, 5, [0, 1, 2, 0, 1, 1, 2]),  # after it
+    ],
+)
 def test_a_stage_that_was_cut_off_keeps_its_segments_and_its_digest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float, cut_at: int, wanted: list[int]
 ) -> None:
+    config = CONFIG.model_copy(update={"site": CONFIG.site.model_copy(update={"weight": weight})})
     segments = [
         {
             f"http://a.example/{i}": (page(f"<p>{i} {ENGLISH}</p>"), "text/html"),
@@ -93,19 +102,19 @@ def test_a_stage_that_was_cut_off_keeps_its_segments_and_its_digest(
 
     def failing(path: Path) -> object:
         read.append(path.name)
-        if len(read) == 2:
+        if len(read) == cut_at:
             raise KeyboardInterrupt
         return read_segment(path)
 
     monkeypatch.setattr(stored_pages, "read_segment", failing)
     (tmp_path / "cut").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
-    again = extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
-    assert read == ["part-00000.warc.gz", "part-00001.warc.gz", "part-00001.warc.gz", "part-00002.warc.gz"]
+        extract_pages(PageTextInput(extract=config), {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
+    again = extract_pages(PageTextInput(extract=config), {"raw_crawl": crawl}, Workspace(tmp_path / "cut"))
+    assert read == [f"part-{i:05d}.warc.gz" for i in wanted]
     monkeypatch.undo()
     (tmp_path / "whole").mkdir()
-    whole = extract_pages(PageTextInput(extract=CONFIG), {"raw_crawl": crawl}, Workspace(tmp_path / "whole"))
+    whole = extract_pages(PageTextInput(extract=config), {"raw_crawl": crawl}, Workspace(tmp_path / "whole"))
     assert again.digest == whole.digest and again.rows_dropped == whole.rows_dropped == 3
 
 
@@ -122,7 +131,7 @@ def test_a_fall_of_what_is_kept_of_the_same_pages_is_told(tmp_path: Path) -> Non
         )
         return next(check for check in made.verdict if check.name == "kept_as_before")
 
-    first, same, less = told("1", 0.0), told("2", 0.0), told("3", 0.9)
+    first, same, less = told("1", 0.0), told("2", 0.0), told("3", 0.5)
     assert first.passed and "no earlier version" in first.detail
     assert same.passed and "of 4 pages" in same.detail and "from 1.000 to 1.000" in same.detail
     assert not less.passed and not less.blocking and "from 1.000 to 0." in less.detail
