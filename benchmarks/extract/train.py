@@ -1,4 +1,5 @@
 """Fits the forests of ``main_content.py``: ``python -m benchmarks.extract.train COPIES`` writes ``main_content.npz``.
+Needs the extra ``[bench]``.
 
 The second forest is fitted on what forests of the first kind say of sites they have not seen (five folds by site),
 since that is what it will read. Pages of which only some passages are told get their labels from forests fitted on gold
@@ -17,14 +18,15 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-import trafilatura
 from numpy.typing import NDArray
 
 from benchmarks.extract.pages import documentation, pages, tested
 from benchmarks.extract.samples import FOLDS, Floats, Sample, labelled, unlabelled, with_gold
+from neo_assets.core.recipe import load
 from neo_assets.crawl.commands import demo_folder
 from neo_assets.extract.block_features import FEATURES, features_of
-from neo_assets.extract.main_content import CONTEXTS, FORESTS, likely, with_context
+from neo_assets.extract.extractors import by_trafilatura
+from neo_assets.extract.main_content import CONTEXTS, FORESTS, likely, with_context, without_navigation
 
 SEEDS = 2
 """Forests fitted alike, of which the mean is taken."""
@@ -50,7 +52,7 @@ def learnt(copies: Path) -> Learnt:
     gold = with_gold([*pages(copies), *documentation(demo_folder())])
     told = unlabelled(tested(copies), gold)
     before = judged([*gold, *told])
-    texts = (trafilatura.extract(s.of.html, include_comments=False, include_tables=True) or "" for s in told)
+    texts = (by_trafilatura(load("laptop").extract, s.of.html, None).text for s in told)
     said = zip(told, before.unseen[len(gold) :], texts, strict=True)
     return judged([*gold, *(labelled(s, likely(odds), text) for s, odds, text in said)])
 
@@ -61,7 +63,9 @@ def judged(samples: list[Sample]) -> Learnt:
     first = of_unseen_sites(samples, alone, FIRST)
     both = zip(samples, alone, first, strict=True)
     in_context = [with_context(s.page, s.blocks, x, likely(odds)) for s, x, odds in both]
-    return Learnt(samples, alone, in_context, of_unseen_sites(samples, in_context, SECOND))
+    second = of_unseen_sites(samples, in_context, SECOND)
+    unseen = [without_navigation(x, odds) for x, odds in zip(alone, second, strict=True)]
+    return Learnt(samples, alone, in_context, unseen)
 
 
 def fitted(samples: Sequence[Sample], given: Sequence[Rows], how: dict[str, Any]) -> list[lightgbm.Booster]:
