@@ -170,10 +170,20 @@ def flat_page(html: str) -> FlatPage:
     """Parse a page. Any text is a page, as it is to a browser."""
     tree = LexborHTMLParser(html)
     written = tree.html or ""
-    title = tree.head.css_first("title") if tree.head else None
     source = np.frombuffer(written.encode("utf-8", "replace"), np.uint8)
     elements, runs = _read(source, _TAG_HASH, _TAG_OF, _WORD_HASH, _WORD_BITS, _KIND)
-    return FlatPage(" ".join(title.text().split()) if title else "", source, *elements, *runs)
+    return FlatPage(_title(tree), source, *elements, *runs)
+
+
+def _title(tree: LexborHTMLParser) -> str:
+    """The first title that is no picture's; where a picture or a frame ended the head early it stands in the body."""
+    for node in tree.css("title"):
+        above = node.parent
+        while above is not None and above.tag != "svg":
+            above = above.parent
+        if above is None:
+            return " ".join(node.text().split())
+    return ""
 
 
 # ------------------------------------------------------------------ reading

@@ -66,6 +66,20 @@ def test_a_block_gives_all_its_text_as_a_browser_shows_it(html: str, text: str) 
     assert whole(html) == text
 
 
+@pytest.mark.parametrize(
+    ("html", "title"),
+    [
+        ("<head><title> A\n title</title></head><p>x", "A title"),
+        ("<head><noscript><img src=x></noscript><title>T</title></head><p>x", "T"),  # the picture ends the head
+        ("<svg><title>a picture's</title></svg><p>x", ""),
+        ("<body><svg><g><title>a picture's</title></g></svg><title>T</title>", "T"),
+        ("<p>x", ""),
+    ],
+)
+def test_a_page_has_its_title_wherever_the_parser_put_it(html: str, title: str) -> None:
+    assert flat_page(html).title == title
+
+
 def test_nothing_of_any_page_is_lost_or_made_up() -> None:
     """Pages of random tags, attributes and characters: what is written is what is seen, by two counts."""
     generator = random.Random(0)
