@@ -176,7 +176,7 @@ def hidden(node: LexborNode) -> bool:
     said = node.attributes
     if "hidden" in said:
         return said["hidden"] != "until-found"
-    return "display:none" in re.sub(r"\s", "", said.get("style") or "").lower()
+    return bool(re.search(r"(?i)(?:^|;)\s*display\s*:\s*none\s*(?:!\s*important\s*)?(?:;|$)", said.get("style") or ""))
 
 
 def _folder(copies: Path, repo: str) -> Path:

@@ -259,22 +259,30 @@ def _is(source, begin, stop, text):  # type: ignore[no-untyped-def]
 
 @kernel
 def _hides(source, begin, stop):  # type: ignore[no-untyped-def]
-    """Whether a style says ``display: none``."""
-    wanted = b"display:none"
-    matched = 0
-    for i in range(begin, stop):
-        c = source[i]
-        if c == 32 or c == 9 or c == 10:
-            continue
-        if 65 <= c <= 90:
-            c |= 32
-        if c == wanted[matched]:
-            matched += 1
-            if matched == len(wanted):
-                return True
-        else:
-            matched = 1 if c == wanted[0] else 0
-    return False
+    """Whether a style says ``display: none``, and nothing else of ``display`` after it."""
+    said, important = b"display:none", b"!important"
+    hides = False
+    while begin < stop:
+        end = begin
+        matched = after = 0
+        whole = True  # so far this declaration is what is looked for
+        while end < stop and source[end] != _SEMICOLON:
+            c = source[end]
+            end += 1
+            if c == 32 or c == 9 or c == 10:
+                continue
+            if 65 <= c <= 90:
+                c |= 32
+            if whole and matched < len(said) and c == said[matched]:
+                matched += 1
+            elif whole and matched == len(said) and after < len(important) and c == important[after]:
+                after += 1
+            else:
+                whole = False
+        if matched >= 8:  # it is about ``display``
+            hides = whole and matched == len(said) and (after == 0 or after == len(important))
+        begin = end + 1
+    return hides
 
 
 @kernel
