@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from neo_assets.core.compiled import kernel
 from neo_assets.core.recipe.data import SiteHabits
 from neo_assets.core.records import read_table, write_table
+from neo_assets.extract.main_content import LogOdds
 from neo_assets.extract.page_blocks import Blocks
 from neo_assets.web.flat_page import HASH_PRIME, HASH_SEED, FlatPage
 
@@ -39,7 +40,6 @@ HABITS = pa.schema(
 )
 
 Places = NDArray[np.uint64]
-LogOdds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
