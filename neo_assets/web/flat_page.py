@@ -26,9 +26,11 @@ RAW = ("script", "style", "xmp", "iframe", "noembed", "noframes", "noscript", "p
 """Elements whose content is no markup when it is written out."""
 UNSEEN = (
     "head", "template", "svg", "canvas", "audio", "video", "object", "select", "textarea", "button", "datalist", "rt",
-    "rp", "rtc", "title", "applet", "map", "annotation", "annotation-xml", "menuitem", "dialog", "math-annotation",
+    "rp", "rtc", "title", "applet", "annotation", "annotation-xml", "menuitem", "dialog", "math-annotation",
 )  # fmt: skip
-"""Elements whose text no reader of a page sees, or only as a control of it. Of a ruby the base text is seen."""
+"""Elements whose text no reader of a page sees, or only as a control of it. Of a ruby the base text is seen. A dialog
+that is ``open`` is seen.
+"""
 BLOCKS = (
     "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dir", "div", "dl", "dt",
     "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup",
@@ -39,7 +41,7 @@ BLOCKS = (
 OTHERS = (
     "a", "td", "th", "span", "b", "i", "em", "strong", "code", "font", "label", "small", "time", "cite", "q", "sub",
     "sup", "ruby", "rb", "abbr", "math", "kbd", "samp", "var", "u", "s", "del", "ins", "mark", "bdi", "bdo", "big",
-    "tt", "colgroup", "picture", "slot", "data", "output", "meter", "progress", "dfn",
+    "tt", "colgroup", "picture", "slot", "data", "output", "meter", "progress", "dfn", "map",
 )  # fmt: skip
 TAGS = tuple(dict.fromkeys((*VOID, *RAW, *UNSEEN, *BLOCKS, *OTHERS)))
 TAG = {name: i + 1 for i, name in enumerate(TAGS)}
@@ -134,11 +136,39 @@ for _i, _group in enumerate(GROUPS):
         _bits[_word] = _bits.get(_word, 0) | 1 << _i
 _TAG_HASH, _TAG_OF = _table(dict(TAG))
 _WORD_HASH, _WORD_BITS = _table(_bits)
-_BR, _HR, _A, _TD, _TH, _PRE = (TAG[n] for n in ("br", "hr", "a", "td", "th", "pre"))
+_BR, _HR, _A, _TD, _TH, _PRE, _LISTING, _DIALOG = (
+    TAG[n] for n in ("br", "hr", "a", "td", "th", "pre", "listing", "dialog")
+)
+
+# ------------------------------------------------------------------ styles
+
+_UNSAID, _NO_DISPLAY, _AS_BLOCK, _AS_TEXT, _AS_TAGGED = range(5)
+"""What a style says of ``display``; :data:`_AS_TAGGED`: something that begins lines where the tag does."""
+_FOLDED, _PRESERVED, _LINES_KEPT = 1, 2, 3
+"""What a style says of white space (0: nothing)."""
+_DISPLAY = {
+    "none": _NO_DISPLAY, "inline": _AS_TEXT, "contents": _AS_TEXT,
+    **dict.fromkeys(("block", "flex", "grid", "list-item", "table", "flow-root"), _AS_BLOCK),
+    **dict.fromkeys(
+        ("inline-block", "inline-flex", "inline-grid", "inline-table", "table-cell", "table-row", "table-row-group",
+         "table-header-group", "table-footer-group", "table-column", "table-column-group", "table-caption", "ruby",
+         "inherit", "initial", "unset", "revert", "-webkit-box", "-webkit-inline-box"), _AS_TAGGED),
+}  # fmt: skip
+_WHITE_SPACE = {
+    "normal": _FOLDED, "nowrap": _FOLDED, "initial": _FOLDED, "pre": _PRESERVED, "pre-wrap": _PRESERVED,
+    "break-spaces": _PRESERVED, "pre-line": _LINES_KEPT,
+}  # fmt: skip
+_WHITE = 8
+_STYLE_HASH, _STYLES = _table(
+    {f"display:{value}": what for value, what in _DISPLAY.items()}
+    | {f"white-space:{value}": what * _WHITE for value, what in _WHITE_SPACE.items()}
+)
+"""Declarations that matter here; any other value is none to a browser either."""
 
 TEXT, BREAK, CELL, BOUNDARY = 0, 1, 2, 3
 """What a run is: a range of text, a line break, the beginning of a table's cell, the beginning or end of a block."""
-IN_LINK, IN_PRE = 1, 2
+IN_LINK, IN_PRE, IN_LINES = 1, 2, 4
+"""Marks of a run of text: within a link; its white space is preserved; its line breaks are."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +178,7 @@ class FlatPage:
     ``title``: what the page is called, without line breaks. Elements: ``tag``, ``parent`` (-1: none), ``words`` (bits
     of :data:`GROUPS`, of class, id and role), ``classes`` (hash of the letters of its class, 0: none), ``first`` and
     ``end`` (the runs of it and of what it holds). Runs: ``kind``, ``start`` and ``stop`` in ``source``, ``owner``
-    (element), ``marks`` (:data:`IN_LINK`, :data:`IN_PRE`).
+    (element), ``marks`` (:data:`IN_LINK`, :data:`IN_PRE`, :data:`IN_LINES`).
     """
 
     title: str
@@ -171,7 +201,7 @@ def flat_page(html: str) -> FlatPage:
     tree = LexborHTMLParser(html)
     written = tree.html or ""
     source = np.frombuffer(written.encode("utf-8", "replace"), np.uint8)
-    elements, runs = _read(source, _TAG_HASH, _TAG_OF, _WORD_HASH, _WORD_BITS, _KIND)
+    elements, runs = _read(source, _TAG_HASH, _TAG_OF, _WORD_HASH, _WORD_BITS, _STYLE_HASH, _STYLES, _KIND)
     return FlatPage(_title(tree), source, *elements, *runs)
 
 
@@ -258,31 +288,25 @@ def _is(source, begin, stop, text):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _hides(source, begin, stop):  # type: ignore[no-untyped-def]
-    """Whether a style says ``display: none``, and nothing else of ``display`` after it."""
-    said, important = b"display:none", b"!important"
-    hides = False
+def _style(source, begin, stop, hashes, styles):  # type: ignore[no-untyped-def]
+    """(what a style says of ``display``, of white space): of each the last declaration that a browser understands."""
+    display = white = 0
     while begin < stop:
+        value, said = HASH_SEED, True
         end = begin
-        matched = after = 0
-        whole = True  # so far this declaration is what is looked for
         while end < stop and source[end] != _SEMICOLON:
             c = source[end]
             end += 1
-            if c == 32 or c == 9 or c == 10:
-                continue
-            if 65 <= c <= 90:
-                c |= 32
-            if whole and matched < len(said) and c == said[matched]:
-                matched += 1
-            elif whole and matched == len(said) and after < len(important) and c == important[after]:
-                after += 1
-            else:
-                whole = False
-        if matched >= 8:  # it is about ``display``
-            hides = whole and matched == len(said) and (after == 0 or after == len(important))
+            said = said and c != _BANG  # ``!important`` ends the value
+            if said and c != _BLANK and c != 9 and c != 10:
+                value = (value ^ np.uint64(c | 32 if 65 <= c <= 90 else c)) * HASH_PRIME
+        found = _look_up(hashes, styles, value)
+        if found >= _WHITE:
+            white = found // _WHITE
+        elif found:
+            display = found
         begin = end + 1
-    return hides
+    return display, white
 
 
 @kernel
@@ -297,11 +321,12 @@ def _tag_number(source, at, hashes, numbers):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _attributes(source, at, word_hash, word_bits):  # type: ignore[no-untyped-def]
-    """(groups that class, id and role name, hash of the class's letters, whether it is hidden, where the tag ends) of
-    attributes from here on.
+def _attributes(source, at, word_hash, word_bits, style_hash, styles):  # type: ignore[no-untyped-def]
+    """(groups that class, id and role name, hash of the class's letters, what is said of display and of white space,
+    whether it is open, where the tag ends) of attributes from here on.
     """
-    said, classes, hidden = 0, np.uint64(0), False
+    said, classes, hidden, opened = 0, np.uint64(0), False, False
+    display = white = 0
     while at < source.size and source[at] != _MORE:
         while at < source.size and source[at] == _BLANK:
             at += 1
@@ -322,9 +347,13 @@ def _attributes(source, at, word_hash, word_bits):  # type: ignore[no-untyped-de
             classes = letters if is_class else classes
         elif _is(source, name, named, b"hidden"):
             hidden = hidden or not _is(source, begin, finish, b"until-found")
+        elif _is(source, name, named, b"open"):
+            opened = True
         elif _is(source, name, named, b"style"):
-            hidden = hidden or _hides(source, begin, finish)
-    return said, classes, hidden, at + 1
+            display, white = _style(source, begin, finish, style_hash, styles)
+    if hidden and display == _UNSAID:  # a style is stronger than the attribute
+        display = _NO_DISPLAY
+    return said, classes, display, white, opened, at + 1
 
 
 @kernel
@@ -353,7 +382,7 @@ def _past_raw(source, at, number, hashes, numbers):  # type: ignore[no-untyped-d
 
 
 @kernel
-def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ignore[no-untyped-def]
+def _read(source, tag_hash, tag_of, word_hash, word_bits, style_hash, styles, kind_of):  # type: ignore[no-untyped-def]
     size = source.size
     most = 1
     for i in range(size):
@@ -361,12 +390,13 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
     tag, parent = np.zeros(most, np.int64), np.full(most, -1, np.int64)
     words, first, end = np.zeros(most, np.int64), np.zeros(most, np.int64), np.zeros(most, np.int64)
     classes = np.zeros(most, np.uint64)
-    hides = np.zeros(most, np.int64)
+    hides, begins_lines = np.zeros(most, np.int64), np.zeros(most, np.uint8)
+    keeps = np.zeros(most + 1, np.int64)  # white space of an element, the marks of its runs; the last: of none
     room = 3 * most + 2
     kind, start, stop = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
     owner, marks = np.zeros(room, np.int64), np.zeros(room, np.int64)
     stack = np.zeros(most + 1, np.int64)
-    depth = elements = runs = unseen = links = pres = at = 0
+    depth = elements = runs = unseen = links = at = 0
     while at < size:
         here = stack[depth - 1] if depth else -1
         run, of, begin = -1, here, at  # what begins here, and what it belongs to
@@ -381,13 +411,12 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
                 depth -= 1
                 unseen -= hides[here]
                 links -= tag[here] == _A
-                pres -= tag[here] == _PRE
-                run = BOUNDARY if kind_of[tag[here]] & _BLOCK else -1
+                run = BOUNDARY if begins_lines[here] else -1
                 end[here] = runs + (run >= 0 and not unseen)
             begin = at
         else:
             number, at = _tag_number(source, at + 1, tag_hash, tag_of)
-            said, called, hidden, at = _attributes(source, at, word_hash, word_bits)
+            said, called, display, white, opened, at = _attributes(source, at, word_hash, word_bits, style_hash, styles)
             what = kind_of[number]
             if what & _VOID:
                 run = BREAK if number == _BR else BOUNDARY if number == _HR else -1
@@ -395,11 +424,14 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
                 of = elements
                 tag[of], parent[of], words[of], first[of] = number, here, said, runs
                 classes[of] = called
-                hides[of] = hidden or what & _UNSEEN > 0
+                hides[of] = display == _NO_DISPLAY or (what & _UNSEEN > 0 and not (number == _DIALOG and opened))
                 unseen += hides[of]
                 links += number == _A
-                pres += number == _PRE
-                run = BOUNDARY if what & _BLOCK else CELL if number in (_TD, _TH) else -1
+                keeps[of] = IN_PRE if number in (_PRE, _LISTING) else keeps[here]
+                if white:
+                    keeps[of] = IN_PRE if white == _PRESERVED else IN_LINES if white == _LINES_KEPT else 0
+                begins_lines[of] = display == _AS_BLOCK or (display != _AS_TEXT and what & _BLOCK > 0)
+                run = BOUNDARY if begins_lines[of] else CELL if number in (_TD, _TH) else -1
                 stack[depth] = of
                 elements, depth = elements + 1, depth + 1
                 if what & _RAW:
@@ -407,7 +439,7 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, kind_of):  # type: ign
             begin = at
         if run >= 0 and not unseen:
             kind[runs], start[runs], stop[runs], owner[runs] = run, begin, at, of
-            marks[runs] = (IN_LINK if links else 0) | (IN_PRE if pres else 0)
+            marks[runs] = (IN_LINK if links else 0) | keeps[of]
             runs += 1
     while depth:
         depth -= 1
