@@ -16,6 +16,14 @@ from neo_assets.extract.convert.pdf_text_layer import text_layer
 HEADER, FOOTER = "Running header of the whole book", "A footer that says nothing new"
 PAGE = {"en": ("a4", 10), "zh": ("a4", 10)}
 
+_FIT = """
+#let fit(width, body) = context box(width: 1000pt,
+  scale(x: width / measure(body).width * 100%, origin: left, reflow: false, body))
+"""
+"""A piece of a line as wide as it was: it neither breaks nor runs into the next column. Boxes of no width at its ends keep
+its punctuation as wide as it is within a line.
+"""
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -55,7 +63,7 @@ def redrawn(folder: Path, made: Rendered, lang: str, how: str, fonts: list[str])
     generator = random.Random(5)
     font = '"Libertinus Serif"' if lang == "en" else '"WenQuanYi Micro Hei"'
     document = pdfium.PdfDocument(made.path)
-    parts = [f'#set page(paper: "a4", margin: 0pt)\n#set text(font: {font}, size: 10pt, lang: "{lang}")\n']
+    parts = [f'#set page(paper: "a4", margin: 0pt)\n#set text(font: {font}, size: 10pt, lang: "{lang}")\n{_FIT}']
     for number in range(len(document)):
         layer = text_layer(document[number])
         runs = list(layer.runs)
@@ -65,7 +73,7 @@ def redrawn(folder: Path, made: Rendered, lang: str, how: str, fonts: list[str])
             generator.shuffle(runs)
         placed = [
             f"#place(top + left, dx: {run.x0:.2f}pt, dy: {layer.height - run.y1:.2f}pt,"
-            f" box(width: {run.x1 - run.x0 + 2:.2f}pt, text(size: {10}pt)[{escaped(run.text)}]))"
+            f" fit({run.x1 - run.x0:.2f}pt)[#box(width: 0pt);{escaped(run.text)}#box(width: 0pt)])"
             for run in runs
         ]
         parts.append("\n".join(placed) + ("\n#pagebreak()\n" if number + 1 < len(document) else ""))

@@ -29,7 +29,8 @@ from neo_assets.extract.convert import ocr, other_kinds, run
 from neo_assets.extract.convert.joining import joined_pages
 from neo_assets.extract.convert.page_layout import Run, ordered_lines
 from neo_assets.extract.convert.pages import ConvertedPage
-from neo_assets.extract.convert.pdf_text_layer import text_layer
+from neo_assets.extract.convert.paragraphs import joined, vocabulary
+from neo_assets.extract.convert.pdf_text_layer import _runs, text_layer
 from neo_assets.extract.pdf_text import PdfTextInput, convert_documents
 from tests.small_pdf import Page, bomb, pdf, written
 
@@ -443,6 +444,34 @@ def test_a_word_that_is_broken_at_the_end_of_a_page_is_judged_by_the_document() 
     assert joined_pages(pages) == [
         ("The well-known factory makes a well-known claim, which one can check in one command. 一个完整的段落。", 0)
     ]
+
+
+def test_names_keep_the_hyphens_that_a_line_ends_with() -> None:
+    words = vocabulary(["nothing of it"])
+    assert joined("the box autopkgtest-bullseye-", "amd64 of it", words) == (
+        "the box autopkgtest-bullseye-amd64 of it",
+        0,
+    )
+    assert joined("an amd-", "k6 of it", words) == ("an amd-k6 of it", 0)
+    assert joined("a state-of-the-", "art thing", words) == ("a state-of-the-art thing", 0)
+    assert joined("a fac-", "tory of it", words) == ("a factory of it", 1)
+
+
+def test_columns_at_half_a_lines_distance_keep_their_lines() -> None:
+    """Lines of the second column stand half a line higher; pieces of the first one's are not of quite the same height."""
+    left, right = lines_of(5, 20), lines_of(6, 20)
+    runs = [Run(320.0, 705.5 - 14 * i, 540.0, 715.5 - 14 * i, line) for i, line in enumerate(right)]
+    for i, line in enumerate(left):
+        head, _, tail = line.partition(" ")
+        runs.append(Run(50.0, 700.1 - 14 * i, 90.0, 710.1 - 14 * i, head))
+        runs.append(Run(95.0, 699.9 - 14 * i, 290.0, 709.9 - 14 * i, tail))
+    assert [line.text for line in ordered_lines(runs)] == [*left, *right]
+
+
+def test_a_full_width_mark_that_hangs_into_the_white_between_columns_joins_nothing() -> None:
+    letters = [("中", 100.0), ("。", 110.0), ("a", 124.0), ("b", 129.5)]
+    places = [[x, 100.0, x + (10 if ord(c) > 200 else 5.5), 110.0] for c, x in letters]
+    assert [run.text for run in _runs("".join(c for c, _ in letters), np.array(places))] == ["中。", "ab"]
 
 
 def test_a_book_is_cut_into_parts_and_the_first_is_found_by_the_files_id(tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ def test_a_killed_dagster_run_costs_no_training(
     assert count == {f"{step:07d}": 1 for step in range(0, 61, 10)}
 
 
+def _hears_ctrl_c() -> None:
+    """A suite in the background is deaf to Ctrl-C, and what it starts inherits that; a person's shell is not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_ctrl_c_says_what_goes_on_and_how_to_stop_it(
     first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
@@ -77,6 +82,7 @@ def test_ctrl_c_says_what_goes_on_and_how_to_stop_it(
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=_hears_ctrl_c,
     )
     folder = wait_for_checkpoint(compute, known, run)
     run.send_signal(signal.SIGINT)

@@ -156,8 +156,8 @@ def _read(rows: list[Line], out: list[Line]) -> None:
             continue
         middle = (begin + end) / 2
         for side in (0, 1):
-            half = [[r for r in row.runs if ((r.x0 + r.x1) / 2 > middle) == bool(side)] for row in band]
-            _read([Line(part) for part in half if part], out)
+            half = [r for row in band for r in row.runs if ((r.x0 + r.x1) / 2 > middle) == bool(side)]
+            _read(rows_of(half), out)  # anew: lines of two columns may stand at half a line's distance
 
 
 def _mark_cells(rows: list[Line]) -> None:

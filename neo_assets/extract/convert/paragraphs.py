@@ -87,7 +87,8 @@ def joined(left: str, right: str, words: Counter[str]) -> tuple[str, int]:
     """Two lines of one paragraph as one, and whether a hyphen was taken out.
 
     A hyphen goes when the word without it stands elsewhere in the document, and stays when the word with it does; where
-    neither does, it goes if a lower-case letter follows, as printers break words.
+    neither does, it goes if a lower-case letter follows, as printers break words, unless the word has a hyphen already
+    or goes on with digits, as names of things do.
     """
     if _ADDRESS_BREAK.search(left):
         return left[:-1] + right, 1
@@ -99,8 +100,10 @@ def joined(left: str, right: str, words: Counter[str]) -> tuple[str, int]:
         first, second = found[1].casefold(), following[0].casefold()
         whole, kept = words[first + second.partition("-")[0]], words[f"{first}-{second}"]
         marked = left.endswith(HYPHEN)
-        in_address = "/" in left.rpartition(" ")[2] or "_" in left.rpartition(" ")[2]
-        if marked or (not in_address and (whole > 0 or kept == 0)):
+        begun = left.rpartition(" ")[2]
+        in_address = "/" in begun or "_" in begun
+        named = "-" in begun[:-1] or right[len(following[0]) : len(following[0]) + 1].isdigit()
+        if marked or (not in_address and (whole > 0 or (kept == 0 and not named))):
             return left[:-1] + right, 1
         return left + right, 0
     left = left.replace(HYPHEN, "-") if left.endswith(HYPHEN) else left

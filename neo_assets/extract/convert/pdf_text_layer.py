@@ -16,6 +16,11 @@ SPACE_GAP = 0.1
 """A space that the reader put between letters nearer to each other than this is none."""
 JOIN_GAP = 0.5
 """Letters nearer to each other than this many heights are one run."""
+_CLOSING, _OPENING = frozenset("。，、；：！？．）》〉」』】〕”’"), frozenset("（《〈「『【〔“‘")
+FULL_WIDTH = 0.75
+"""Such a mark that is as wide as this many heights is white in its second, or first, half."""
+MARK_JOIN_GAP = 0.25
+"""As ``JOIN_GAP``, where that half is between: it may be the white between two columns."""
 
 _BROKEN = re.compile(r"[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]|\(cid:\d+\)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b]")
@@ -76,6 +81,7 @@ def _runs(text: str, places: npt.NDArray[np.float64]) -> list[Run]:
     runs: list[Run] = []
     held: Run | None = None
     space = False
+    last, last_width = "", 0.0
     for character, (x0, y0, x1, y1) in zip(text, places.tolist(), strict=True):
         if character in "\r\n" or character.isspace():
             space = True
@@ -91,15 +97,18 @@ def _runs(text: str, places: npt.NDArray[np.float64]) -> list[Run]:
             y0, y1, height = held.y0, held.y1, held.height  # a dash, whose box is as thin as it is
         if held is not None and abs(y0 - held.y0) < 0.5 * height and 0.82 < height / held.height < 1.22:
             gap = x0 - held.x1
-            if -1.5 * height < gap < JOIN_GAP * height and x0 >= held.x0:
+            white = (last in _CLOSING and last_width > FULL_WIDTH * height) or (
+                character in _OPENING and x1 - x0 > FULL_WIDTH * height
+            )
+            if -1.5 * height < gap < (MARK_JOIN_GAP if white else JOIN_GAP) * height and x0 >= held.x0:
                 if abs(x0 - held.x0) < 0.08 * height and held.text.endswith(character):
                     continue  # drawn twice, to look bold
                 held.text += (" " if space and gap > SPACE_GAP * height else "") + character
                 held.x1, held.y1 = max(held.x1, x1), max(held.y1, y1)
                 held.y0 = min(held.y0, y0)
-                space = False
+                space, last, last_width = False, character, x1 - x0
                 continue
         held = Run(x0, y0, x1, y1, character)
         runs.append(held)
-        space = False
+        space, last, last_width = False, character, x1 - x0
     return [run for run in runs if run.text.strip()]
