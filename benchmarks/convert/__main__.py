@@ -3,12 +3,14 @@
 Rendered pages (handbook prose of the built recipe; one to three columns; drawn in order, row by row, shuffled): what is
 lost to a wrong order (bag of words less longest common subsequence), running lines that leak, words that are missing.
 ``FONTS``: a folder with a Chinese font; ``BOOKS``: a folder of PDFs beside HTML twins, ``‹name›.pdf`` and ``‹name›/``.
-With ``--ocr`` so many rendered pages of each language are turned into scans, clean and bad, and recognised.
+With ``--ocr`` so many rendered pages of each language are turned into scans, clean and bad, and recognised. pdftotext,
+tesseract and docling-parse stand beside it where they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import random
 import re
@@ -56,9 +58,19 @@ def by_pdfium(path: Path) -> str:
     return "\n".join(page.get_textpage().get_text_range() for page in document)
 
 
+def by_docling_parse(path: Path) -> str:
+    """Lines in the order in which they are drawn; docling's own order needs models that no package has."""
+    from docling_core.types.doc.page import TextCellUnit  # type: ignore[import-not-found]
+    from docling_parse.pdf_parser import DoclingPdfParser  # type: ignore[import-not-found]
+
+    pages = DoclingPdfParser(loglevel="fatal").load(str(path)).iterate_pages()
+    return "\n".join(cell.text for _, page in pages for cell in page.iterate_cells(unit_type=TextCellUnit.LINE))
+
+
 READERS: dict[str, Callable[[Path], str]] = {
     "ours": lambda path: "\n".join(page.text for page in ours(path)),
     **({"pdftotext": by_pdftotext} if shutil.which("pdftotext") else {}),
+    **({"docling-parse": by_docling_parse} if importlib.util.find_spec("docling_parse") else {}),
     "pdf-oxide": by_pdf_oxide,
     "pdfium": by_pdfium,
 }
@@ -99,7 +111,7 @@ def columns(folder: Path, fonts: list[str], paragraphs: int) -> None:
             for how, version in versions.items():
                 print(f"{lang}, {count} columns, {how}")
                 for name, reader in READERS.items():
-                    print(f"  {name:10} {scored(version.paragraphs, reader(version.path))}")
+                    print(f"  {name:13} {scored(version.paragraphs, reader(version.path))}")
 
 
 def books(folder: Path) -> None:
@@ -116,7 +128,7 @@ def books(folder: Path) -> None:
             bag = sum((Counter(true) & Counter(found)).values())
             rate = len(pdfium.PdfDocument(path)) / took
             shares = f"bag recall {bag / len(true):.3f}  precision {bag / len(found):.3f}"
-            print(f"  {name:10} {shares}  {rate:.0f} pages/CPU s")
+            print(f"  {name:13} {shares}  {rate:.0f} pages/CPU s")
 
 
 def scanned(image: Image.Image, bad: bool) -> Image.Image:
@@ -140,7 +152,7 @@ def by_tesseract(image: Image.Image, lang: str) -> str:
 def recognition(folder: Path, fonts: list[str], count: int) -> None:
     for lang in ("en", "zh"):
         some = prose(lang)
-        made = render(folder, f"ocr-{lang}", lang, some[: count * (7 if lang == "en" else 14)], 1, fonts)
+        made = render(folder, f"ocr-{lang}", lang, some[: count * (14 if lang == "en" else 20)], 1, fonts)
         document = pdfium.PdfDocument(made.path)
         number = min(count, len(document))
         for bad in (False, True):

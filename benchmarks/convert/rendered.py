@@ -20,8 +20,8 @@ _FIT = """
 #let fit(width, body) = context box(width: 1000pt,
   scale(x: width / measure(body).width * 100%, origin: left, reflow: false, body))
 """
-"""A piece of a line as wide as it was: it neither breaks nor runs into the next column. Boxes of no width at its ends keep
-its punctuation as wide as it is within a line.
+"""A piece of a line as wide as it was: it neither breaks nor runs into the next column. Boxes of no width at its ends
+keep its punctuation as wide as it is within a line.
 """
 
 

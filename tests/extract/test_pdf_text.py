@@ -458,7 +458,7 @@ def test_names_keep_the_hyphens_that_a_line_ends_with() -> None:
 
 
 def test_columns_at_half_a_lines_distance_keep_their_lines() -> None:
-    """Lines of the second column stand half a line higher; pieces of the first one's are not of quite the same height."""
+    """Lines of the second column stand half a line higher; pieces of the first one's are not quite level."""
     left, right = lines_of(5, 20), lines_of(6, 20)
     runs = [Run(320.0, 705.5 - 14 * i, 540.0, 715.5 - 14 * i, line) for i, line in enumerate(right)]
     for i, line in enumerate(left):
