@@ -17,7 +17,7 @@ from benchmarks.extract.train import learnt
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.data import Extract
 from neo_assets.crawl.commands import demo_folder
-from neo_assets.extract.extractors import EXTRACTORS
+from neo_assets.extract.extractors import EXTRACTORS, bounds_of
 from neo_assets.extract.main_content import likely
 from neo_assets.extract.page_lines import text_of
 from neo_assets.extract.site_habits import Habit, as_the_site, habit_of, joined, places_of
@@ -70,7 +70,7 @@ def main(copies: Path) -> None:
     ):
         scores = Scores()
         for s, odds in zip(found.samples, unseen, strict=True):
-            scores.add(s.of, text_of(s.page, s.blocks, likely(odds) > config.keep_above))
+            scores.add(s.of, text_of(s.page, s.blocks, bounds_of(config).kept(likely(odds))))
         print(f"\nblocks, sites it has not seen, {name}")
         scores.tell()
 

@@ -8,7 +8,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from neo_assets.core.recipe.data import Extract
-from neo_assets.extract.main_content import MainText, Second, main_text
+from neo_assets.extract.main_content import Bounds, MainText, Second, main_text
 from neo_assets.extract.page_blocks import blocks_of
 from neo_assets.extract.page_lines import characters
 from neo_assets.web.flat_page import flat_page
@@ -24,7 +24,12 @@ def extract(config: Extract, html: str, second: Second | None = None) -> MainTex
 
 def by_blocks(config: Extract, html: str, second: Second | None) -> MainText:
     """Our own (``main_content.py``)."""
-    return main_text(html, config.keep_above, second)
+    return main_text(html, bounds_of(config), second)
+
+
+def bounds_of(config: Extract) -> Bounds:
+    """A recipe's bounds."""
+    return Bounds(config.keep_above, config.keep_best_above)
 
 
 def by_resiliparse(_: Extract, html: str, __: Second | None) -> MainText:

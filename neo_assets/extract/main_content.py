@@ -91,12 +91,28 @@ NEVER = -100.0
 _IN_NAVIGATION = FEATURES.index("in_nav")
 
 
-def main_text(html: str, keep_above: float, second: Second | None = None) -> MainText:
-    """The main text of a page: blocks that are content with a probability above ``keep_above``."""
+@dataclass(frozen=True)
+class Bounds:
+    """A block is kept whose probability is ``above``. Where no block of a page is, those are kept that are half as
+    likely as its likeliest, if that is above ``best_above``: of an article that is doubted as a whole, what is doubted
+    least.
+    """
+
+    above: float
+    best_above: float
+
+    def kept(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which blocks (n) of a page are kept."""
+        best = probabilities.max(initial=0.0)
+        return probabilities > (best / 2 if self.best_above < best <= self.above else self.above)
+
+
+def main_text(html: str, bounds: Bounds, second: Second | None = None) -> MainText:
+    """The main text of a page: the blocks that are content, as far as they are within bounds."""
     page = flat_page(html)
     blocks = blocks_of(page)
     found = log_odds(page, blocks)
-    chosen = likely(second(page, blocks, found) if second is not None else found) > keep_above
+    chosen = bounds.kept(likely(second(page, blocks, found) if second is not None else found))
     return MainText(
         page.title, text_of(page, blocks, chosen), characters(page, blocks, chosen), characters(page, blocks)
     )

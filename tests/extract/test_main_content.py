@@ -13,12 +13,13 @@ from neo_assets.core.recipe.data import Extract
 from neo_assets.extract import main_content
 from neo_assets.extract.block_features import FEATURES, features_of
 from neo_assets.extract.extractors import EXTRACTORS, extract
-from neo_assets.extract.main_content import likely, log_odds, main_text
+from neo_assets.extract.main_content import Bounds, likely, log_odds, main_text
 from neo_assets.extract.page_blocks import blocks_of
 from neo_assets.extract.page_lines import characters, text_of
 from neo_assets.web.flat_page import flat_page
 from tests.corpora import keepable
 
+BOUNDS = Bounds(0.5, 0.3)
 ENGLISH = "The crawler waits politely between two pages, and writes down what it has seen, every time it stops. "
 CHINESE = "抓取程序在两个网页之间礼貌地等待，并把看到的一切记录下来，每次停下都是如此。"
 
@@ -146,7 +147,7 @@ def test_an_article_stays_whole_and_its_frame_goes(sentence: str) -> None:
     items = ["<b>甲</b>", "<code>wget</code>", "twelve words stand in this item of a list that is kept whole"]
     body = f"<p>{sentence * 3}</p><p>{sentence * 2}</p><ul>" + "".join(f"<li>{item}</li>" for item in items)
     body += f"</ul><p>{sentence * 2}</p><table><tr><th>name<th>value<tr><td>甲<td>1</table><p>{sentence * 3}</p>"
-    found = main_text(page(body), 0.5)
+    found = main_text(page(body), BOUNDS)
     assert found.title == "A title" and found.written == found.kept
     assert "甲\nwget\ntwelve words" in found.text and "name\tvalue\n甲\t1" in found.text
     assert found.text.count(sentence.strip()) == 10
@@ -158,7 +159,7 @@ def test_the_list_of_a_page_without_an_article_container_is_kept() -> None:
     """``<main><p>…</p><ul>…`` two levels below body, where resiliparse leaves out the whole list."""
     item = "<li>twelve words stand in this item of a list that is kept whole</li>"
     html = f"<body><main><p>{ENGLISH * 3}</p><ul>{item * 4}</ul><p>{ENGLISH * 2}</p></main></body>"
-    assert main_text(html, 0.5).text.count("twelve words") == 4
+    assert main_text(html, BOUNDS).text.count("twelve words") == 4
 
 
 def test_every_block_is_judged_and_judging_is_steady() -> None:
@@ -173,9 +174,22 @@ def test_every_block_is_judged_and_judging_is_steady() -> None:
     assert log_odds(flat_page("<p> </p>"), blocks_of(flat_page("<p> </p>"))).size == 0
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "kept"),
+    [
+        ([0.9, 0.5, 0.51, 0.1], [True, False, True, False]),
+        ([0.46, 0.34, 0.08, 0.23], [True, True, False, False]),  # an article that is doubted is not an empty page
+        ([0.3, 0.29, 0.2], [False, False, False]),
+        ([], []),
+    ],
+)
+def test_what_is_doubted_least_is_kept_where_all_is_doubted(probabilities: list[float], kept: list[bool]) -> None:
+    assert BOUNDS.kept(np.array(probabilities)).tolist() == kept
+
+
 def test_navigation_is_no_content_wherever_it_stands() -> None:
     menu = "".join(f'<li><a href="/{i}">Another page {i}</a></li>' for i in range(40))
-    text = main_text(page(f"<main><nav><ul>{menu}</ul></nav><p>{ENGLISH}</p><p>{ENGLISH}</p></main>"), 0.5).text
+    text = main_text(page(f"<main><nav><ul>{menu}</ul></nav><p>{ENGLISH}</p><p>{ENGLISH}</p></main>"), BOUNDS).text
     assert "Another page" not in text and text.count(ENGLISH.strip()) == 2
 
 
@@ -183,7 +197,7 @@ def test_forests_of_other_features_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(main_content, "FEATURES", (*FEATURES[1:], FEATURES[0]))
     main_content.forests.cache_clear()
     with pytest.raises(NeoError, match="fitted on other features"):
-        main_text(page(f"<p>{ENGLISH}</p>"), 0.5)
+        main_text(page(f"<p>{ENGLISH}</p>"), BOUNDS)
     main_content.forests.cache_clear()
 
 

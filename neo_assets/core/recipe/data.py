@@ -24,6 +24,10 @@ class Extract(Section):
 
     extractor: Literal["blocks", "resiliparse", "trafilatura"] = Field(description="what finds a page's main content")
     keep_above: Share = Field(description="blocks: one is kept that is content with a probability above this")
+    keep_best_above: Share = Field(
+        0.3,
+        description="blocks: where none is, those half as likely as the likeliest one are kept, if it is above this",
+    )
     site: SiteHabits = Field(
         SiteHabits(pages=200, at_least=4, weight=4.0), description="blocks: what the other pages of a host say"
     )
