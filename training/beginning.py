@@ -18,7 +18,7 @@ from training.checkpoint import Checkpoints, Progress, damage
 from training.engine import build_engine, seed_everything
 from training.foreign import content_digest, foreign_weights
 from training.machine import Machine, differences
-from training.model import build_model, recompute
+from training.model import build_model, load_weights, recompute
 from training.spec import PretrainConfig, Start
 from training.telling import announce
 from training.weights import master_weights, universal
@@ -46,9 +46,8 @@ def begin(
     if start is not None and start.take == "weights":
         # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's
         # --finetune loads it.
-        model.load_state_dict(
-            foreign_weights(Path(start.folder)) if start.foreign else master_weights(Path(start.folder)), strict=True
-        )
+        folder = Path(start.folder)
+        load_weights(model, foreign_weights(folder) if start.foreign else master_weights(folder))
         say(f"weights of {Path(start.folder).name}")
     if found is not None and found[0] > config.first_step:
         engine = build_engine(model, run)

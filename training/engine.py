@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.run import AdamW, Muon, Run
 from training.sizes import BUCKET
 
 if TYPE_CHECKING:
@@ -70,21 +70,13 @@ def seed_everything(seed: int) -> None:
 
 
 def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = False) -> DeepSpeedEngine:
-    """AdamW (no decay on norm weights) under ZeRO of the recipe's stage. The learning rate is set before every step
+    """The recipe's optimizer under ZeRO of the recipe's stage. The learning rate is set before every step
     (``set_rate``).
     """
     import deepspeed
 
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+    optimizer = _optimizer(model, run.optimizer)
     settings = run.optimizer
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=run.schedule.peak_lr,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-        fused=True,
-    )
     config = {
         "train_batch_size": run.global_batch,
         "train_micro_batch_size_per_gpu": run.micro_batch,
@@ -108,12 +100,53 @@ def build_engine(model: torch.nn.Module, run: Run, *, load_universal: bool = Fal
     return engine
 
 
+def _optimizer(model: torch.nn.Module, settings: AdamW | Muon) -> torch.optim.Optimizer:
+    """AdamW, no decay on norm weights; or Muon for the matrices of the blocks and AdamW for the rest. Each group knows
+    its multiple of the schedule's rate (:data:`RATE`).
+    """
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    adam = {"betas": (settings.beta1, settings.beta2), "eps": settings.eps, "lr": 0.0}
+    if not isinstance(settings, Muon):
+        return torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": settings.weight_decay, RATE: 1.0},
+                {"params": vectors, "weight_decay": 0.0, RATE: 1.0},
+            ],
+            **adam,  # type: ignore[arg-type]
+            fused=True,
+        )
+    # Its kernels are functions to compile, which needs a C++ compiler on a CPU, and gives other bits on each machine.
+    torch._dynamo.config.disable = True
+    from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+
+    blocks = {id(p) for name, p in model.named_parameters() if p.ndim >= 2 and ".layers." in f".{name}"}
+    hidden, tables = [p for p in matrices if id(p) in blocks], [p for p in matrices if id(p) not in blocks]
+    decay = {"weight_decay": settings.weight_decay}
+    orthogonal = {"use_muon": True, "momentum": settings.momentum, "lr": 0.0}
+    made: torch.optim.Optimizer = MuonWithAuxAdam(
+        [
+            {"params": hidden, **orthogonal, **decay},
+            {"params": tables, "use_muon": False, **adam, **decay},
+            {"params": vectors, "use_muon": False, **adam, "weight_decay": 0.0},
+        ]
+    )
+    for group, rate in zip(made.param_groups, (settings.matrix_rate, settings.embedding_rate, 1.0), strict=True):
+        group[RATE] = rate
+    return made
+
+
+RATE = "rate"
+"""Of a group of parameters: its rate as a multiple of the schedule's."""
+
+
 def rate_of(engine: DeepSpeedEngine) -> float:
-    """Learning rate that the last update was made with, asked of the optimizer itself."""
-    return float(engine.optimizer.param_groups[0]["lr"])
+    """The schedule's rate that the last update was made with, asked of the optimizer itself."""
+    group = engine.optimizer.param_groups[-1]
+    return float(group["lr"] / group[RATE])
 
 
 def set_rate(engine: DeepSpeedEngine, rate: float) -> None:
-    """Learning rate of the next update."""
+    """The schedule's rate of the next update."""
     for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[RATE]

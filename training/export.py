@@ -138,10 +138,10 @@ def bf16_model(
     import torch
     from transformers import LlamaForCausalLM
 
-    from training.model import llama_config
+    from training.model import llama_config, load_weights
 
     model = LlamaForCausalLM(llama_config(config.model, config.vocab_rows, bos_token_id=bos, eos_token_id=eos))
-    model.load_state_dict(weights, strict=True)
+    load_weights(model, weights)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     model.config.dtype = torch.bfloat16
@@ -158,6 +158,8 @@ def measure_parity(
     import torch
     from transformers import AutoModelForCausalLM
 
+    from training.model import load_weights
+
     folder = checkpoint / config.tag
     own = module_weights(folder)
     reference_is = "engine's module weights" if own else "master weights rounded to bf16"
@@ -171,7 +173,7 @@ def measure_parity(
         expected = reference(input_ids=ids, use_cache=False).logits.float()
         difference = (expected - exported(input_ids=ids, use_cache=False).logits.float()).abs().max().item()
         del exported
-        reference.float().load_state_dict(masters)
+        load_weights(reference.float(), masters)
         in_fp32 = reference(input_ids=ids, use_cache=False).logits
     return {
         "max_abs_logit_difference": difference,

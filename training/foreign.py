@@ -72,7 +72,11 @@ def shape_differences(folder: Path, model: Model, rows: int) -> list[str]:
         "share of a head that is rotated": 1.0,
         "activation": "silu",
     }
-    wanted |= {"attention bias": False, "bias in the feed-forward layers": False, "tied embeddings": False}
+    wanted |= {
+        "attention bias": False,
+        "bias in the feed-forward layers": False,
+        "tied embeddings": model.tied_embeddings,
+    }
     wanted |= {
         name: getattr(model, name)
         for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "rope_theta", "norm_eps")

@@ -39,7 +39,7 @@ def llama_config(
         rms_norm_eps=model.norm_eps,
         initializer_range=model.init_std,
         hidden_act="silu",
-        tie_word_embeddings=False,
+        tie_word_embeddings=model.tied_embeddings,
         attention_bias=False,
         mlp_bias=False,
         attention_dropout=0.0,
@@ -68,6 +68,13 @@ class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
         return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels)
 
 
+def load_weights(model: LlamaForCausalLM, weights: dict[str, torch.Tensor]) -> None:
+    """Take weights by name, all of them and no other. Of a tied table files have the first name alone."""
+    if model.config.tie_word_embeddings:
+        weights = {"lm_head.weight": weights["model.embed_tokens.weight"], **weights}
+    model.load_state_dict(weights, strict=True)
+
+
 def recompute(model: TrainedLlama, what: str) -> None:
     """Have the backward pass compute again what the forward pass then need not keep (arXiv 1604.06174). Changes no bit,
     where kernels are deterministic.
@@ -93,4 +100,10 @@ def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built: TrainedLlama = TrainedLlama(config).to(torch.float32)
+    if model.zero_outputs:
+        for block in built.model.layers:
+            torch.nn.init.zeros_(block.self_attn.o_proj.weight)
+            torch.nn.init.zeros_(block.mlp.down_proj.weight)
+        if not model.tied_embeddings:
+            torch.nn.init.zeros_(built.lm_head.weight)
     return built

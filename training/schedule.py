@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from neo_assets.core.recipe.run import ExponentialSchedule, Schedule
+from neo_assets.core.recipe.run import ConstantSchedule, ExponentialSchedule, Schedule
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -17,6 +17,8 @@ def learning_rate(schedule: Schedule, step: int) -> float:
     """
     if step < schedule.warmup_steps:
         return schedule.warmup_start_lr + (schedule.peak_lr - schedule.warmup_start_lr) * step / schedule.warmup_steps
+    if isinstance(schedule, ConstantSchedule):
+        return schedule.peak_lr
     since = step - schedule.warmup_steps
     if isinstance(schedule, ExponentialSchedule):
         return max(schedule.min_lr, schedule.peak_lr * math.exp2(-since / schedule.half_life_steps))

@@ -83,6 +83,36 @@ def refuse_more_than_data(folder: Path) -> None:
         read_state(file)
 
 
+MOMENTUM = "momentum_buffer"
+"""What Muon keeps of a matrix."""
+
+
+def _as_adams(state: Path, target: Path) -> tuple[Path, list[str]]:
+    """(folder of shards that DeepSpeed's converter reads, names of the parameters that have Muon's momentum). It knows
+    Adam's two moments alone, and its reader takes what it finds by name: momentum goes through it as the first moment.
+    """
+    import torch
+
+    from training.states import read_state
+
+    names: dict[str, None] = {}
+    for file in sorted(state.glob("*_optim_states.pt")):
+        content = read_state(file, deepspeed=True)
+        optimizer = content["optimizer_state_dict"]
+        base = optimizer.get("base_optimizer_state")
+        for group, held in (base.get("state", {}) if isinstance(base, dict) else {}).items():
+            if MOMENTUM in held:
+                held["exp_avg"] = held["exp_avg_sq"] = held.pop(MOMENTUM)
+                names |= dict.fromkeys(optimizer["param_slice_mappings"][group])
+        if not names:
+            return state, []
+        target.mkdir(parents=True, exist_ok=True)
+        torch.save(content, target / file.name)
+    for file in state.glob("*_model_states.pt"):
+        shutil.copyfile(file, target / file.name)
+    return target, list(names)
+
+
 def universal(checkpoint: Path, target: Path, rank: int) -> Path:
     """DeepSpeed's universal form of a checkpoint, in ``target``: any world size and ZeRO stage can load it. Collective.
 
@@ -95,12 +125,13 @@ def universal(checkpoint: Path, target: Path, rank: int) -> Path:
     if rank == 0:
         refuse_more_than_data(checkpoint / STATE)
         shutil.rmtree(target, ignore_errors=True)
+        shards, with_momentum = _as_adams(checkpoint / STATE, target / "shards")
         command = [
             sys.executable,
             "-m",
             "deepspeed.checkpoint.ds_to_universal",
             "--input_folder",
-            str(checkpoint / STATE),
+            str(shards),
             "--output_folder",
             str(target / STATE),
         ]
@@ -117,6 +148,11 @@ def universal(checkpoint: Path, target: Path, rank: int) -> Path:
                 f" size:\n{(done.stdout + done.stderr)[-1500:]}"
             ]
         else:
+            for name in with_momentum:
+                held = target / STATE / "zero" / name
+                (held / "exp_avg.pt").rename(held / f"{MOMENTUM}.pt")
+                (held / "exp_avg_sq.pt").unlink()
+            shutil.rmtree(target / "shards", ignore_errors=True)
             shutil.copyfile(checkpoint / "certificate.json", target / "certificate.json")
     dist.broadcast_object_list(failed, src=0)
     if failed[0] is not None:

@@ -241,7 +241,7 @@ def speed(device: torch.device, quick: bool) -> Iterator[Row]:
 def _flops_a_token(shape: Model, length: int, vocabulary: int) -> float:
     """As the planner counts: six a multiplied weight, and attention's own products over the window."""
     return (
-        6.0 * (shape.parameters(vocabulary) - vocabulary * shape.hidden)
+        6.0 * (shape.parameters(vocabulary) - (0 if shape.tied_embeddings else vocabulary * shape.hidden))
         + 6.0 * shape.layers * shape.heads * shape.head_dim * length
     )
 

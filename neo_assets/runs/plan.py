@@ -112,10 +112,10 @@ def on_gpus(run: Run) -> bool:
 
 
 def flops(run: Run, rows: int, tokens: int) -> float:
-    """Forward and backward: six a parameter and token (the embedding table is looked up, not multiplied), and
-    attention's own products over the window.
+    """Forward and backward: six a parameter and token (an embedding table that is no output layer too is looked up, not
+    multiplied), and attention's own products over the window.
     """
-    multiplied = run.model.parameters(rows) - rows * run.model.hidden
+    multiplied = run.model.parameters(rows) - (0 if run.model.tied_embeddings else rows * run.model.hidden)
     return (
         6.0 * multiplied * tokens
         + 6.0 * run.model.layers * run.model.heads * run.model.head_dim * run.sequence_length * tokens

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from neo_assets.core.recipe import load
-from neo_assets.core.recipe.run import CosineSchedule, ExponentialSchedule
+from neo_assets.core.recipe.run import ConstantSchedule, CosineSchedule, ExponentialSchedule
 from training.schedule import learning_rate
 
 
@@ -50,3 +50,8 @@ def test_without_warm_up_the_first_step_has_the_peak() -> None:
 def test_a_floor_above_the_peak_is_refused() -> None:
     with pytest.raises(ValueError, match="is above peak_lr"):
         CosineSchedule(kind="cosine", peak_lr=1e-4, min_lr=1e-3, decay_steps=10)
+
+
+def test_a_constant_rate_stays_after_its_warm_up() -> None:
+    schedule = ConstantSchedule(kind="constant", peak_lr=4e-3, min_lr=0, warmup_start_lr=0, warmup_steps=4)
+    assert [learning_rate(schedule, step) for step in (0, 1, 4, 5, 10**6)] == [0, 1e-3, 4e-3, 4e-3, 4e-3]

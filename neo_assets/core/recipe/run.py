@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from neo_assets.core.recipe.base import NOT_IDENTITY, Name, Section, Share
 
 
 class Model(Section):
-    """The Llama block: RMSNorm, SwiGLU, RoPE, no biases, untied embeddings."""
+    """The Llama block: RMSNorm, SwiGLU, RoPE, no biases."""
 
     layers: int = Field(ge=1)
     hidden: int = Field(ge=1)
@@ -23,6 +23,14 @@ class Model(Section):
     rope_theta: float = Field(gt=0)
     norm_eps: float = Field(gt=0)
     init_std: float = Field(gt=0)
+    tied_embeddings: bool = Field(False, description="the output layer is the embedding table")
+    zero_outputs: bool = Field(
+        False,
+        description=(
+            "what a block adds to the residual stream starts at zero, and so does an output layer of its own"
+            " (arXiv 2203.03466, appendix D.2)"
+        ),
+    )
     vocab_multiple: int = Field(ge=1, description="embedding rows are rounded up to a multiple of this")
 
     @model_validator(mode="after")
@@ -45,7 +53,8 @@ class Model(Section):
         """Trainable parameters, embeddings (input and output) included."""
         attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         block = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
-        return 2 * vocab_rows * self.hidden + self.layers * block + self.hidden
+        tables = 1 if self.tied_embeddings else 2
+        return tables * vocab_rows * self.hidden + self.layers * block + self.hidden
 
 
 class _Schedule(Section):
@@ -83,17 +92,43 @@ class ExponentialSchedule(_Schedule):
     half_life_steps: int = Field(ge=1)
 
 
-Schedule = Annotated[CosineSchedule | ExponentialSchedule, Field(discriminator="kind")]
+class ConstantSchedule(_Schedule):
+    """After the warm-up the peak, to the end: a phase whose decay is another run."""
+
+    kind: Literal["constant"]
 
 
-class Optimizer(Section):
-    """AdamW."""
+Schedule = Annotated[CosineSchedule | ExponentialSchedule | ConstantSchedule, Field(discriminator="kind")]
 
+
+class AdamW(Section):
+    """arXiv 1711.05101, no decay on norm weights."""
+
+    kind: Literal["adamw"] = "adamw"
     beta1: float = Field(gt=0, lt=1)
     beta2: float = Field(gt=0, lt=1)
     eps: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     grad_clip: float = Field(gt=0)
+
+
+class Muon(AdamW):
+    """Momentum whose matrices are made orthogonal, for the matrices within the blocks (Jordan 2024; DeepSpeed's own);
+    AdamW for everything else.
+    """
+
+    kind: Literal["muon"]  # type: ignore[assignment]
+    momentum: float = Field(gt=0, lt=1)
+    matrix_rate: float = Field(gt=0, description="rate of the blocks' matrices, as a multiple of the schedule's")
+    embedding_rate: float = Field(1.0, gt=0, description="rate of embeddings and output layer, likewise")
+
+
+def _kind_of_optimizer(value: object) -> str:
+    kind = value.get("kind", "adamw") if isinstance(value, dict) else getattr(value, "kind", "adamw")
+    return str(kind)
+
+
+Optimizer = Annotated[Annotated[AdamW, Tag("adamw")] | Annotated[Muon, Tag("muon")], Discriminator(_kind_of_optimizer)]
 
 
 class Parent(Section):
@@ -130,6 +165,8 @@ class OnTrouble(Section):
     window: int = Field(ge=2, description="steps")
 
 
+MUON_STAGES = {"bf16": (1,), "fp32": (0,)}
+"""Where DeepSpeed's Muon does what it says (tests/training/test_muon.py)."""
 SIXTEEN_BITS = ("flash_attention_4", "flash_attention_2", "torch_varlen")
 """Attention kernels that exist for bf16 alone."""
 
@@ -214,6 +251,12 @@ class Run(Section):
             raise ValueError(
                 "zero_stage 0 in bf16 would train bf16 weights without an fp32 master; stage 1 keeps one, and with one"
                 " rank costs the same"
+            )
+        if isinstance(self.optimizer, Muon) and self.zero_stage not in MUON_STAGES[self.precision]:
+            stages = " or ".join(map(str, MUON_STAGES[self.precision]))
+            raise ValueError(
+                f"muon with ZeRO {self.zero_stage} in {self.precision} is not tested to make its updates orthogonal;"
+                f" zero_stage {stages} is"
             )
         if self.attention in SIXTEEN_BITS and self.precision == "fp32":
             raise ValueError(f"attention: {self.attention} computes in 16 bits; the run's precision is fp32")
