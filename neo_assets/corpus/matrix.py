@@ -1,6 +1,4 @@
-"""``matrix``, ``heldout``, ``train_pool``: the cleaned corpus, and the line between what is trained
-on and what is not.
-"""
+"""``matrix``: the cleaned corpus."""
 
 from __future__ import annotations
 
@@ -9,17 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.data import Split
 from neo_assets.core.shards import run_shards, total_bytes
-from neo_assets.core.steps import VERDICTS, Decision, run_step, totals, verdict_columns, write_part, write_verdicts
+from neo_assets.core.steps import VERDICTS, Decision, totals, verdict_columns, write_part, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 
@@ -113,60 +108,3 @@ def _amounts(parts: list[Path]) -> dict[str, tuple[int, int, int]]:
             for i, name in enumerate(("chars_count", "chars_sum", "bytes_sum")):
                 out[row["source"]][i] += row[name]
     return {source: (d, c, b) for source, (d, c, b) in out.items()}
-
-
-class SplitInput(Section):
-    languages: list[str]
-    split: Split
-
-
-def is_held_out(name: str, split: Split) -> bool:
-    """Whether a near-duplicate cluster, or a page with its translations, is held out: its keyed hash falls into the
-    recipe's share.
-    """
-    return xxhash.xxh3_64_intdigest(name.encode(), seed=split.seed) < int(split.share * (1 << 64))
-
-
-def hold_out(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Documents that nothing trains on, the tokenizer included; evaluation tasks are made from them.
-
-    Whole near-duplicate clusters, chosen by a keyed hash; where the recipe says which addresses are translations of one
-    page (`heldout.together`), the page with all its translations.
-    """
-    return _side("heldout", "in_train_pool", config, inputs["matrix"], out)
-
-
-def pool(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """Everything of the matrix that is not held out: what mixtures and the tokenizer may draw from."""
-    return _side("train_pool", "held_out", config, inputs["matrix"], out)
-
-
-def _side(stage: str, other: str, config: SplitInput, matrix: Artifact, out: Workspace) -> Outcome:
-    outcome = run_step(
-        stage,
-        matrix.files(records.PART),
-        partial(_choose, config.split, stage, other),
-        out,
-        expected=matrix.manifest.rows_kept or 0,
-    )
-    counts = {
-        lang: totals(sorted(out.path.glob(f"{records.PART}{lang}-*.parquet")), []).rows for lang in config.languages
-    }
-    outcome.numbers = {f"documents_{lang}": n for lang, n in counts.items()} | {
-        "text_bytes": outcome.numbers["text_bytes"]
-    }
-    outcome.checks = [c for c in outcome.checks if c.name == "rows_balance"] + [
-        Check(name="language_not_empty", passed=all(counts.values()), detail=str(counts))
-    ]
-    return outcome
-
-
-def _choose(split: Split, stage: str, other: str, documents: pa.Table, shard: Path) -> Decision:
-    decision = Decision.keep(documents.num_rows)
-    clusters, urls = documents.column("cluster_id").to_pylist(), documents.column("url").to_pylist()
-    held_out = np.array(
-        [is_held_out(split.page(url) or cluster, split) for cluster, url in zip(clusters, urls, strict=True)], np.bool_
-    )
-    decision.dropped = held_out if stage == "train_pool" else ~held_out
-    decision.rule[decision.dropped] = other
-    return decision

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Named, Section, Share
+from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Share
 
 
 class SiteHabits(Section):
@@ -316,10 +316,19 @@ class HighQuality(Section):
 
 
 class Split(Section):
-    """Held-out documents, chosen by near-duplicate cluster so that no twin of a held-out page is trained on."""
+    """Held-out documents, chosen by near-duplicate cluster so that no twin of a held-out page is trained on, and by the
+    runs of text that they share with what is.
+    """
 
-    share: Share
+    share: Share = Field(description="of clusters, or pages: candidates")
     seed: int
+    max_run: dict[Lang, int] = Field(
+        default_factory=dict,
+        description=(
+            "words (zh: characters): a candidate that shares a longer run with a document that is trained on is trained"
+            " on too. A language that is left out has no bound"
+        ),
+    )
     together: list[str] = Field(
         default_factory=list,
         description=(
