@@ -91,7 +91,8 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
     """The documents of one training phase with the number of rounds each is read, asked against got.
 
     Rounds are asked for by language and source, or follow from a target in tokens; a fraction of a round takes that
-    share of the documents, chosen by a keyed hash. Documents that high-quality recall found may be read more often.
+    share of the documents, chosen by a keyed hash. Documents that high-quality recall found may be read more often,
+    those of one script of Chinese less.
     """
     asked, stage = config.mixture, f"mixture/{config.phase}"
     files = inputs["train_pool"].files(records.PART)
@@ -107,14 +108,15 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
     chosen = []
     seen = 0
     for path in files:
-        table = records.read_table(path, records.DOCUMENT, ["doc_id", "source", "lang", "text"])
+        table = records.read_table(path, records.DOCUMENT, ["doc_id", "source", "lang", "script", "text"])
         sizes = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
         decision = Decision.keep(table.num_rows)
         rounds = np.zeros(table.num_rows, np.int32)
-        for i, (doc_id, source, lang) in enumerate(
-            zip(*(table.column(n).to_pylist() for n in ("doc_id", "source", "lang")), strict=True)
+        for i, (doc_id, source, lang, script) in enumerate(
+            zip(*(table.column(n).to_pylist() for n in ("doc_id", "source", "lang", "script")), strict=True)
         ):
             times = wanted[lang, source] * (asked.recalled_rounds.get(lang, 1.0) if doc_id in recalled else 1.0)
+            times *= asked.script_rounds.get(script, 1.0)
             rounds[i] = rounds_of(doc_id, times, asked.seed)
             decision.threshold[i] = times
             got[lang, source] += int(sizes[i]) * int(rounds[i])

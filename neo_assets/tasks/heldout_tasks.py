@@ -145,10 +145,11 @@ class _Language:
 def _make_language(lang: str, documents: Sequence[_Heldout], settings: HeldoutTasks, out: Workspace) -> _Language:
     """Choose documents and items of one language and write the task files."""
     mine = [d for d in documents if d.lang == lang and d.text]
-    docs = [_text(d) for d in _of_one_script(mine)]
+    written = _of_one_script(mine)
+    docs = [_text(d) for d in written]
     licences = _licences(mine)
     rolling = sorted(
-        sorted(mine, key=lambda d: keyed(settings.seed, "bits_per_byte", d.doc_id))[: settings.max_documents],
+        sorted(written, key=lambda d: keyed(settings.seed, "bits_per_byte", d.doc_id))[: settings.max_documents],
         key=lambda d: d.doc_id,
     )
     limits, how = _limits(settings, lang), {"choices": settings.choices, "seed": settings.seed}

@@ -46,6 +46,21 @@ def rows(outcome: Outcome) -> dict[tuple[str, str], dict[str, float]]:
     }
 
 
+def test_a_script_may_be_left_out(tmp_path: Path) -> None:
+    generator = random.Random(1)
+    rows = [
+        document(text(generator, "zh"), "zh", f"zh{i}") | {"script": "Hant" if i % 3 else "Hans"} for i in range(30)
+    ]
+    rows += [document(text(generator, "en"), "en", f"en{i}") for i in range(30)]
+    held = left_by_a_step(tmp_path / "store", rows, shards=2, key="train_pool")
+    out = Workspace(tmp_path / "out")
+    out.path.mkdir()
+    mixture = asked(rounds={"en": 1.0, "zh": 1.0}, script_rounds={"Hant": 0.0})
+    mix(MixtureInput(phase="p", mixture=mixture), {"train_pool": held}, out)
+    chosen = set(records.read_table(out.path / "mixture.parquet").column("doc_id").to_pylist())
+    assert chosen == {row["doc_id"] for row in rows if row["script"] != "Hant"}
+
+
 def test_rounds_are_served_to_the_document(tmp_path: Path) -> None:
     outcome, chosen, out = run(tmp_path, asked(rounds={"en": 1.5, "zh": 0.25}, source_rounds={"books": 2.0}))
     got = rows(outcome)

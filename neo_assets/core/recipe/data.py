@@ -377,6 +377,9 @@ class Mixture(Section):
     recalled_rounds: Named[Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="factor on top for documents that high-quality recall found, by language"
     )
+    script_rounds: dict[Literal["Hans", "Hant"], Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="factor on top, by script of Chinese text"
+    )
     target_tokens: int | None = Field(None, ge=1)
     weights: Named[Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="share of the tokens, by language; they add up to 1"
@@ -408,7 +411,11 @@ class Mixture(Section):
             )
         if self.target_tokens is None:
             return self
-        for name in ("source_rounds", "recalled_rounds"):  # they would move what is got away from what is asked
+        for name in (
+            "source_rounds",
+            "recalled_rounds",
+            "script_rounds",
+        ):  # they would move what is got away from what is asked
             if getattr(self, name):
                 raise ValueError(
                     f"{name} belongs to rounds; with target_tokens use source_weights (`{name}: null` takes out"
