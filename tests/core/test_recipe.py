@@ -184,8 +184,8 @@ def test_null_in_place_of_a_mapping_takes_out_all_of_it(tmp_path: Path) -> None:
     recipe = load(
         write(
             tmp_path,
-            "mixture: {decay: {rounds: null, recalled_rounds: null, script_rounds: null, target_tokens: 9, weights: {en: 1},"
-            " bytes_per_token: {en: 3}}}\n",
+            "mixture: {decay: {rounds: null, recalled_rounds: null, script_rounds: null, target_tokens: 9,"
+            " weights: {en: 1}, bytes_per_token: {en: 3}}}\n",
         )
     )
     assert recipe.mixture["decay"].rounds == {} and recipe.mixture["decay"].target_tokens == 9

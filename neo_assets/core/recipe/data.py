@@ -6,9 +6,9 @@ import functools
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Share
+from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Share, without_nulls
 
 
 class SiteHabits(Section):
@@ -322,7 +322,7 @@ class Split(Section):
 
     share: Share = Field(description="of clusters, or pages: candidates")
     seed: int
-    max_run: dict[Lang, int] = Field(
+    max_run: Annotated[dict[Lang, Annotated[int, Field(ge=1)]], BeforeValidator(without_nulls)] = Field(
         default_factory=dict,
         description=(
             "words (zh: characters): a candidate that shares a longer run with a document that is trained on is trained"
@@ -377,9 +377,9 @@ class Mixture(Section):
     recalled_rounds: Named[Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="factor on top for documents that high-quality recall found, by language"
     )
-    script_rounds: dict[Literal["Hans", "Hant"], Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="factor on top, by script of Chinese text"
-    )
+    script_rounds: Annotated[
+        dict[Literal["Hans", "Hant"], Annotated[float, Field(ge=0)]], BeforeValidator(without_nulls)
+    ] = Field(default_factory=dict, description="factor on top, by script of Chinese text")
     target_tokens: int | None = Field(None, ge=1)
     weights: Named[Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="share of the tokens, by language; they add up to 1"
