@@ -9,6 +9,7 @@ from typing import Any
 
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import Gates
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
@@ -27,6 +28,10 @@ GATES = (
         "no_regression",
         "No run's last checkpoint is worse than its parent, the best checkpoint or the baseline, item by item (blocking"
         " where the recipe says so).",
+    ),
+    Claim(
+        "better_than_parent",
+        "A run that goes on from another ends better by the recipe's share (blocking where the recipe says so).",
     ),
     Claim(
         "languages_in_step",
@@ -109,9 +114,10 @@ def _gates(recipe: Recipe) -> Gates:
     """The recipe's gates, without the tasks of languages that it does not list: nobody asks those."""
     gates, other = recipe.evaluation.gates, recipe.of_other_languages()
     pairs = [pair for pair in gates.parity.pairs if not other.intersection(pair)]
-    tasks = [task for task in gates.sanity.tasks if task not in other]
-    parity, sanity = gates.parity.model_copy(update={"pairs": pairs}), gates.sanity.model_copy(update={"tasks": tasks})
-    return gates.model_copy(update={"parity": parity, "sanity": sanity})
+    update: dict[str, Section] = {"parity": gates.parity.model_copy(update={"pairs": pairs})}
+    for name, gate in (("sanity", gates.sanity), ("improvement", gates.improvement)):
+        update[name] = gate.model_copy(update={"tasks": [task for task in gate.tasks if task not in other]})
+    return gates.model_copy(update=update)
 
 
 def _comparison_input(recipe: Recipe) -> ComparisonInput:

@@ -18,7 +18,7 @@ from neo_assets.evaluate.index import read_items, read_scores, written
 from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.evaluate.score import SAMPLES, Subject
 from neo_assets.scores.clean_scores import CLEAN
-from neo_assets.scores.gates import Finding, Items, Judged, Reference, judge
+from neo_assets.scores.gates import Finding, Items, Judged, Reference, at, judge
 from neo_assets.scores.published import read_published
 from neo_assets.scores.score_matrix import FILE
 from neo_assets.scores.score_page import SOURCES, ScorePage, write_page
@@ -128,9 +128,9 @@ def _judged(
     if parent and parent[0] in checkpoints:
         there = checkpoints[parent[0]]
         start = next((n for n in there if parent[1] is not None and int(n.split("-")[0]) == parent[1]), list(there)[-1])
-        references.append(Reference("parent", f"{parent[0]} {start}", there[start]))
+        references.append(Reference("parent", at(parent[0], start), there[start]))
     elif len(names) > 1:
-        references.append(Reference("parent", f"{run} {names[-2]}", mine[names[-2]]))
+        references.append(Reference("parent", at(run, names[-2]), mine[names[-2]]))
     earlier = {n: mine[n] for n in names[:-1]} | (
         {f"{parent[0]} {n}": rows for n, rows in checkpoints[parent[0]].items()}
         if parent and parent[0] in checkpoints

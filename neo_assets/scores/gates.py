@@ -14,6 +14,7 @@ from neo_assets.core.recipe.evaluation import (
     ContaminationGate,
     Gates,
     GuessingGate,
+    ImprovementGate,
     ParityGate,
     RegressionGate,
     SanityGate,
@@ -26,8 +27,21 @@ from neo_assets.scores.paired import Difference, holm, paired
 STANDARD_ERRORS = 2.0
 """Beyond which a difference between two scores is taken for one."""
 
-NAMES = ("no_regression", "languages_in_step", "no_contamination", "guessing_is_chance", "sane")
+NAMES = (
+    "no_regression",
+    "better_than_parent",
+    "languages_in_step",
+    "no_contamination",
+    "guessing_is_chance",
+    "sane",
+)
 Items = Mapping[str, tuple[float, int]]
+
+
+def at(run: str, checkpoint: str) -> str:
+    """A checkpoint as people call it: RUN@STEP."""
+    step, named, _ = checkpoint.partition("-")
+    return f"{run}@{int(step)}" if named else f"{run} {checkpoint}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,10 @@ class Judged:
     references: Sequence[Reference]
     untrained: Mapping[str, ScoreRow] | None = None
 
+    @property
+    def name(self) -> str:
+        return at(self.run, self.checkpoint)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -81,6 +99,7 @@ def judge(
     regression, findings = _regression(gates.regression, runs, items)
     return [
         regression,
+        _improvement(gates.improvement, runs),
         _parity(gates.parity, runs),
         _contamination(gates.contamination, runs, clean),
         _guessing(gates.guessing, runs),
@@ -92,6 +111,7 @@ def only_warn(gates: Gates) -> list[str]:
     """Names of the gates that stop nothing."""
     blocking = (
         gates.regression.blocking,
+        gates.improvement.blocking,
         gates.parity.blocking,
         gates.contamination.blocking,
         gates.guessing.blocking,
@@ -134,7 +154,7 @@ def _regression(
             )
             if regressed:
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} {difference.b:.4f}, {reference.kind} {reference.name}"
+                    f"{run.name}: {task} {difference.b:.4f}, {reference.kind} {reference.name}"
                     f" {difference.a:.4f} (p {p:.2g}, {difference.n} items)"
                 )
     return (
@@ -153,6 +173,30 @@ def _error(*rows: ScoreRow) -> float:
     return math.sqrt(sum(r["stderr"] ** 2 for r in rows if r["stderr"] is not None))
 
 
+def _improvement(gate: ImprovementGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, gains = [], [], []
+    for run in runs:
+        for reference in run.references:
+            for task in gate.tasks if reference.kind == "parent" else []:
+                row, other = run.rows.get(task), reference.rows.get(task)
+                if row is None or other is None:
+                    unasked.append(f"{run.name} or {reference.name} has no score of {task}")
+                    continue
+                if other["run"] == run.run:  # its own checkpoint before
+                    continue
+                gain = (better(row) - better(other)) / abs(other["value"] or math.inf)
+                gains.append(gain)
+                if gain < gate.least:
+                    reasons.append(
+                        f"{run.name}: {task} {row['value']:.4f} is {gain:+.1%} on its parent {reference.name}"
+                        f" ({other['value']:.4f}), at least {gate.least:+.1%} is asked for"
+                    )
+    passed = f"{len(gains)} scores of runs with a parent" + (
+        f", better by {min(gains):.1%} or more ({gate.least:.1%} is asked for)" if gains else ""
+    )
+    return _check("better_than_parent", reasons, unasked, passed, gate.blocking)
+
+
 def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
     reasons, unasked, looked = [], [], 0
     for run in runs:
@@ -167,7 +211,7 @@ def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
             )
             if now - before > allowed:
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: the gap between {english} and {chinese} went from {before:.4f} to"
+                    f"{run.name}: the gap between {english} and {chinese} went from {before:.4f} to"
                     f" {now:.4f}, {allowed:.4f} is let pass"
                 )
     return _check(
@@ -195,8 +239,7 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
             inflation = better(row) - better(part) if part["value"] is not None else math.inf
             if inflation > gate.max_inflation + STANDARD_ERRORS * _error(row, part):
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} is {row['value']:.4f} on all items and"
-                    f" {part['value']} on clean ones"
+                    f"{run.name}: {task} is {row['value']:.4f} on all items and {part['value']} on clean ones"
                 )
     return _check(
         "no_contamination",
@@ -251,7 +294,7 @@ def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
         p = float(binomtest(round(value * n), n, chance).pvalue)
         if p < gate.alpha:
             reasons.append(
-                f"{name} {checkpoint}: without training {task} is {value:.4f} where guessing is {chance:.4g} (p"
+                f"{at(name, checkpoint)}: without training {task} is {value:.4f} where guessing is {chance:.4g} (p"
                 f" {p:.2g}, {n} items): its items give something away, and scores of it are to be compared with each"
                 " other, not with guessing"
             )
@@ -277,7 +320,7 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
             start = (run.untrained or {}).get(task)
             if ahead <= STANDARD_ERRORS:
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} {row['value']:.4f} is not better than guessing"
+                    f"{run.name}: {task} {row['value']:.4f} is not better than guessing"
                     f" ({row['chance']:.4g}): {ahead:.1f} standard errors"
                 )
             elif (
@@ -286,19 +329,18 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
                 and better(row) - better(start) <= STANDARD_ERRORS * _error(row, start)
             ):
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {task} {row['value']:.4f} is not better than without"
-                    f" training ({start['value']:.4f})"
+                    f"{run.name}: {task} {row['value']:.4f} is not better than without training ({start['value']:.4f})"
                 )
         for task, row in sorted(run.rows.items()):
             cut, requests = (row["cut"] or 0), (row["requests"] or 0)
             if requests and cut / requests > gate.max_cut:
                 reasons.append(
-                    f"{run.run} {run.checkpoint}: {cut:,} of {requests:,} requests of {task} are longer than the model"
+                    f"{run.name}: {cut:,} of {requests:,} requests of {task} are longer than the model"
                     f" reads and were cut, {gate.max_cut:.1%} is let pass"
                 )
         if run.repetition is not None and run.repetition > gate.max_repetition:
             reasons.append(
-                f"{run.run} {run.checkpoint}: {run.repetition:.0%} of what it writes repeats itself,"
+                f"{run.name}: {run.repetition:.0%} of what it writes repeats itself,"
                 f" {gate.max_repetition:.0%} is let pass"
             )
     return _check(

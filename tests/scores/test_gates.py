@@ -10,6 +10,7 @@ from neo_assets.core.recipe.evaluation import (
     ContaminationGate,
     Gates,
     GuessingGate,
+    ImprovementGate,
     ParityGate,
     RegressionGate,
     SanityGate,
@@ -84,7 +85,24 @@ def checks(run: Judged, clean: list[Row] | None = None, gates: Gates = GATES) ->
 
 
 def test_a_model_that_is_no_worse_passes_every_gate() -> None:
-    assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 5
+    assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 6
+
+
+@pytest.mark.parametrize(("bits", "passes"), [(1.55, True), (1.58, False), (1.7, False)])
+def test_a_second_phase_must_be_worth_it(bits: float, passes: bool) -> None:
+    gate = ImprovementGate(tasks=["bpb"], least=0.02, blocking=True)
+    parent = {"bpb": row("bpb", "0000420-aaaaaaaa", 1.6, higher=False)}
+    mine = {"bpb": row("bpb", "0000120-bbbbbbbb", bits, higher=False) | {"run": "decay"}}
+    run = Judged("decay", "0000120-bbbbbbbb", mine, mine, None, [Reference("parent", "main@420", parent)], UNTRAINED)
+    found = checks(run, gates=GATES.model_copy(update={"improvement": gate}))["better_than_parent"]
+    assert found.passed is passes and found.blocking
+    if not passes:
+        assert f"decay@120: bpb {bits:.4f} is {(1.6 - bits) / 1.6:+.1%} on its parent main@420 (1.6000)" in found.detail
+    own = checks(judged(scores("now", 0.5, 0.5)), gates=GATES.model_copy(update={"improvement": gate}))
+    assert "has no score of bpb" in own["better_than_parent"].detail and not own["better_than_parent"].passed
+    first = {"bpb": row("bpb", "0000000-aaaaaaaa", 3.0, higher=False)}
+    alone = Judged("main", "0000420-aaaaaaaa", parent, first, None, [Reference("parent", "main@0", first)], UNTRAINED)
+    assert checks(alone, gates=GATES.model_copy(update={"improvement": gate}))["better_than_parent"].passed
 
 
 def test_a_worse_model_is_refused_with_task_reference_and_chance() -> None:

@@ -168,7 +168,7 @@ def test_tokens_are_counted_from_the_first_weights_on(tmp_path: Path) -> None:
     assert [r["tokens"] for r in built.matrix().table(FILE).to_pylist() if r["task"] == "quiz"] == [1500, 2500]
     assert (tokens_before(RECIPE, "main", built.store), tokens_before(RECIPE, "decay", built.store)) == (
         0,
-        80 * 4096,
+        RECIPE.runs["main"].steps * RECIPE.runs["main"].tokens_per_step,
     ), "as planned: there is no checkpoint here"
 
 
@@ -183,7 +183,7 @@ def test_new_scores_make_a_new_matrix_and_nothing_else_does(tmp_path: Path) -> N
 def test_a_worsened_checkpoint_is_refused_item_by_item(tmp_path: Path) -> None:
     made = Built(tmp_path, {1: 0.8, 2: 0.9, 3: 0.3}).comparison()
     assert [c.name for c in made.refused_by] == ["no_regression"]
-    assert "quiz 0.3000" in made.refused_by[0].detail and checkpoint(2) in made.refused_by[0].detail
+    assert "quiz 0.3000" in made.refused_by[0].detail and "main@2" in made.refused_by[0].detail
     found = {(r["task"], r["verdict"]) for r in json.loads(made.file("comparisons.json").read_text())}
     assert ("quiz", "worse") in found
     page = made.file("scores.html").read_text(encoding="utf-8")
@@ -195,7 +195,7 @@ def test_a_better_one_passes_and_says_what_it_was_held_against(tmp_path: Path) -
     assert made.refused_by == []
     rows = json.loads(made.file("comparisons.json").read_text())
     assert {(r["task"], r["against"], r["verdict"]) for r in rows} == {
-        (t, f"parent main {checkpoint(1)}", "better") for t in ("quiz", "test")
+        (t, "parent main@1", "better") for t in ("quiz", "test")
     }
 
 

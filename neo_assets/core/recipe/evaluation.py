@@ -192,6 +192,14 @@ class RegressionGate(Section):
     blocking: bool
 
 
+class ImprovementGate(Section):
+    """A run that goes on from another must be worth it."""
+
+    tasks: list[str] = Field(description="tasks that its last checkpoint must be better at than its parent")
+    least: float = Field(description="by this share of the parent's score")
+    blocking: bool
+
+
 class ParityGate(Section):
     """The gap between two tasks of two languages may not widen."""
 
@@ -246,6 +254,7 @@ class GuessingGate(Section):
 
 class Gates(Section):
     regression: RegressionGate
+    improvement: ImprovementGate = ImprovementGate(tasks=[], least=0.0, blocking=False)
     parity: ParityGate
     contamination: ContaminationGate
     guessing: GuessingGate
@@ -312,6 +321,7 @@ class Evaluation(Section):
         ]
         judged = [(f"gates.parity.pairs[{i}]", name) for i, pair in enumerate(self.gates.parity.pairs) for name in pair]
         judged += [(f"gates.sanity.tasks[{i}]", name) for i, name in enumerate(self.gates.sanity.tasks)]
+        judged += [(f"gates.improvement.tasks[{i}]", name) for i, name in enumerate(self.gates.improvement.tasks)]
         return out + [(where, whole_task(name, self.benchmarks)) for where, name in judged]
 
     def due(self, run: Run) -> list[int]:
