@@ -418,10 +418,14 @@ def _overlay(
 
 
 def _in_file(told: Location, content: object) -> Location:
-    """A place as the file has it: after a section with a kind pydantic puts that kind, which is no level of a file."""
+    """A place as the file has it: after a section with a kind pydantic puts that kind, which is no level of a file, and
+    neither is the kind of a section that does not say one.
+    """
     out: list[str | int] = []
     section, of_kind = content, False
-    for part in told:
+    for i, part in enumerate(told):
+        if isinstance(section, dict) and "kind" not in section and part not in section and i + 1 < len(told):
+            continue
         if not of_kind and isinstance(section, dict) and section.get("kind") == part:
             of_kind = True
             continue
