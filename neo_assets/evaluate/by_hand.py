@@ -14,7 +14,7 @@ from neo_assets.core.store import Artifact, Store
 if TYPE_CHECKING:
     from neo_assets.evaluate.score import Scorer, Subject
 
-MODEL = "RUN@STEP (main@40, main@last) or a Hugging Face folder"
+MODEL = "RUN@STEP (main@70, main@last) or a Hugging Face folder"
 SUITE = typer.Option(
     "--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; those the factory asks if left out"
 )

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from neo_assets.core.place import store_root
-from neo_assets.core.recipe import load
-from neo_assets.core.store import Store
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.scalars import whole
+from neo_assets.core.store import Check, Scalar, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.words import age
 from neo_assets.house.heads import current_heads
+from neo_assets.scores.gates import at
 
-LONGEST_REASON = 150
-"""Characters of a gate's reasons that are printed; the report has them all."""
+WHAT_TO_DO = {
+    "no_regression": "Item by item that is no chance: look at its loss and rate in the report before it is used.",
+    "better_than_parent": "That phase is not worth its time as it is: try a lower rate, more steps or other text.",
+    "languages_in_step": "One language falls behind the other: give it more rounds in the mixture.",
+    "no_contamination": "Compare such scores by their clean part, which stands beside the whole on the page of scores.",
+    "guessing_is_chance": "Compare scores of that task with each other, and not with guessing.",
+    "sane": "Read what it writes, above and on the page of scores, before any of its scores.",
+}
+"""What a gate that refuses, or warns, means for whoever reads it."""
+WIDEST = 110
+"""Characters of a continuation that are printed."""
 
 
 def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=True)] = 0.0) -> None:
     """The scores of this recipe's build, and where its report is."""
     recipe = load()
     store = Store(store_root())
-    rows, waiting = [], []
+    rows, waiting, asked = [], [], []
     for run in recipe.runs:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
             waiting.append(run)
@@ -29,6 +41,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         scores = json.loads(
             store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8")
         )
+        asked += [r for r in scores if r["main"] and not r["subset"]]
         rows += [
             {
                 "run": run,
@@ -48,14 +61,15 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         return
     if waiting == list(recipe.runs):
         store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
-    show(rows, as_json=False, title="Scores")
+    _written(recipe, store)
+    show(_by_checkpoint(asked), as_json=False, title="\nScores")
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")
+    _figures(recipe, store)
     if (pointer := store.head_pointer(recipe.name, "comparison")) and (comparison := store.find(*pointer)):
         print()
         for check in comparison.verdict:
-            said = check.detail if len(check.detail) <= LONGEST_REASON else check.detail[:LONGEST_REASON] + " …"
-            print(f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {check.name}: {said}")
+            print(f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {_said(check)}")
         print(f"Scores, curves, what was written, every gate's reasons in full: {comparison.file('scores.html')}")
         store.head(recipe.name, "comparison")  # a refused one ends it here
     if store.head_pointer(recipe.name, "factory_report") is None:
@@ -74,3 +88,71 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
             + ("" if fresh else " Nothing was recomputed.")
         )
     print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
+
+
+def _written(recipe: Recipe, store: Store) -> None:
+    """What the evaluated checkpoints write after one prompt of each language, one below the other."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for run in recipe.runs:
+        if store.head_pointer(recipe.name, f"evaluation/{run}") is not None:
+            file = store.head(recipe.name, f"evaluation/{run}").file("samples.json")
+            for row in json.loads(file.read_text(encoding="utf-8")):
+                said = (at(run, row["checkpoint"]), " ".join(row["continuation"].split()))
+                found.setdefault((row["lang"], row["prompt"]), []).append(said)
+    shown = [(prompt, said) for lang in recipe.languages for prompt, said in _first(found, lang)]
+    if shown:
+        print("\nWhat it writes")
+    width = max((len(name) for _, said in shown for name, _ in said), default=0)
+    for prompt, texts in shown:
+        print(f"  {prompt}")
+        for name, text in texts:
+            print(f"    {name:{width}}  {text if len(text) <= WIDEST else text[:WIDEST] + ' …'}")
+
+
+def _first(found: dict[tuple[str, str], list[tuple[str, str]]], lang: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [(prompt, said) for (of, prompt), said in found.items() if of == lang][:1]
+
+
+def _by_checkpoint(asked: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """A row a task, a column a checkpoint."""
+    names = list(dict.fromkeys(at(r["run"], r["checkpoint"]) for r in asked))
+    out: dict[str, dict[str, object]] = {}
+    for r in asked:
+        row = out.setdefault(r["task"], {"task": r["task"], **dict.fromkeys(names), "±": None, "guessing": r["chance"]})
+        row[at(r["run"], r["checkpoint"])] = r["value"]
+        row["±"] = r["stderr"]
+    return list(out.values())
+
+
+def _figures(recipe: Recipe, store: Store) -> None:
+    """What it was made from and what it took."""
+
+    def of(name: str) -> dict[str, Scalar]:
+        pointer = store.head_pointer(recipe.name, name)
+        made = store.find(*pointer) if pointer else None
+        return made.manifest.numbers if made else {}
+
+    def number(name: str, what: str) -> int:
+        return whole(of(name).get(what) or 0)
+
+    pages = sum(number(f"raw_crawl/{name}", "pages") for name in recipe.sources)
+    trained = [of(f"pretraining/{run}") for run in recipe.runs]
+    tokens = sum(whole(t.get("trained_tokens") or 0) for t in trained)
+    if not tokens:
+        return
+    rates = [(whole(t["trained_tokens"]), float(str(t["median_tokens_per_s"]))) for t in trained if t]
+    print(
+        f"\n{pages:,} pages fetched; {number('matrix', 'documents'):,} documents,"
+        f" {number('matrix', 'bytes') / 1e6:.1f} MB, left by cleaning;"
+        f" {number(f'run_plan/{next(iter(recipe.runs))}', 'parameters'):,} parameters; {tokens:,} tokens trained on, in"
+        f" {age(sum(count / rate for count, rate in rates if rate))}."
+    )
+
+
+def _said(check: Check) -> str:
+    """A gate's verdict in whole sentences: its first reason, how many there are, and what that means."""
+    if check.passed:
+        return f"{check.name}: {check.detail}"
+    first, *more = check.detail.split("; ")
+    others = f" (and {len(more)} more)" if more else ""
+    return f"{check.name}: {first}{others}. {WHAT_TO_DO.get(check.name, '')}".rstrip()

@@ -130,12 +130,12 @@ def _read(file: Path, store: Store) -> FoundRun | None:
 
 
 def run_and_step(text: str) -> tuple[str, int | None]:
-    """'main@40' -> ('main', 40); 'main' and 'main@last' -> ('main', None). Raises BadInput."""
+    """'main@70' -> ('main', 40); 'main' and 'main@last' -> ('main', None). Raises BadInput."""
     name, _, step = text.partition("@")
     if step in ("", "last"):
         return name, None
     if not step.isdecimal():
-        raise BadInput(f"'{text}': a checkpoint is named RUN@STEP, as in main@40 or main@last")
+        raise BadInput(f"'{text}': a checkpoint is named RUN@STEP, as in main@70 or main@last")
     return name, int(step)
 
 

@@ -136,7 +136,7 @@ def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) ->
 
 
 def prove_checkpoint(
-    checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@40, main@last")], as_json: bool = JSON
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@70, main@last")], as_json: bool = JSON
 ) -> None:
     """Train from the checkpoint before to this one and compare every bit. Takes as long as those steps did."""
     recipe, store = load(), Store(store_root())

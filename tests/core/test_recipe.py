@@ -106,7 +106,7 @@ def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
     )
     recipe = load(write(tmp_path, text))
     assert list(recipe.sources) == ["handbook"]
-    assert recipe.mixture["fundamental"].rounds == {"en": 1.0}
+    assert recipe.mixture["fundamental"].rounds == {"en": 0.9}
     assert "mmlu" not in recipe.evaluation.benchmarks and "base-en" not in recipe.evaluation.suites
     assert list(recipe.asked()) == [
         "bits_per_byte_en_30",
@@ -141,11 +141,11 @@ def test_a_run_like_another_takes_its_values_over_but_not_where_it_starts_from(t
             r"mine\.yaml:5: runs that are like each other in a circle \(a -> b -> a\)",
         ),
         ("runs:\n  decay: {parent: {run: nobody}}\n", "names run 'nobody', which is not in runs"),
-        ("runs:\n  decay: {parent: {step: 33}}\n", "'main' has checkpoints at 0, 20, 40, 60, 80"),
+        ("runs:\n  decay: {parent: {step: 33}}\n", "'main' has checkpoints at 0, 70, 140, 210, 280, 350"),
         ("runs:\n  decay: {parent: {take: everything}}\n", "needs its step"),
         (
-            "runs:\n  decay: {parent: {take: everything, step: 40}}\n",
-            "would end at step 24, but it starts from its parent's step 40",
+            "runs:\n  decay: {parent: {take: everything, step: 140}}\n",
+            "would end at step 120, but it starts from its parent's step 140",
         ),
         ("runs:\n  decay: {model: {layers: 2}}\n", "its model has another shape"),
         ("runs:\n  main: {parent: {run: decay}}\n", r"go in a circle"),
@@ -165,11 +165,11 @@ def test_branches_lie_over_the_runs_and_hold_nothing_else(tmp_path: Path) -> Non
     recipe = write(tmp_path, "runs: {main: {seed: 9}}\n")
     branches = tmp_path / "mine.branches.yaml"
     branches.write_text(
-        "runs:\n  main: {seed: 10}\n  main_b: {like: main, parent: {run: main, step: 40, take: everything}}\n"
+        "runs:\n  main: {seed: 10}\n  main_b: {like: main, parent: {run: main, step: 140, take: everything}}\n"
     )
     runs = load(recipe).runs
-    assert (runs["main"].seed, runs["main_b"].seed, runs["main_b"].first_step) == (10, 10, 40)
-    assert runs["main_b"].checkpoint_steps() == [40, 60, 80]
+    assert (runs["main"].seed, runs["main_b"].seed, runs["main_b"].first_step) == (10, 10, 140)
+    assert runs["main_b"].checkpoint_steps() == [140, 210, 280, 350]
     branches.write_text("name: other\n")
     with pytest.raises(RecipeError, match="holds runs, and nothing else"):
         load(recipe)
@@ -177,7 +177,7 @@ def test_branches_lie_over_the_runs_and_hold_nothing_else(tmp_path: Path) -> Non
 
 def test_early_checkpoints_are_powers_of_two(tmp_path: Path) -> None:
     run = load(write(tmp_path, "runs: {main: {early_checkpoints: 20}}\n")).runs["main"]
-    assert run.checkpoint_steps() == [0, 1, 2, 4, 8, 16, 20, 40, 60, 80]
+    assert run.checkpoint_steps() == [0, 1, 2, 4, 8, 16, 70, 140, 210, 280, 350]
 
 
 def test_null_in_place_of_a_mapping_takes_out_all_of_it(tmp_path: Path) -> None:
