@@ -231,7 +231,7 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
             part = without.get((run.run, run.checkpoint, task))
             if part is None:
                 continue
-            share = 1 - part["n"] / row["n"]
+            share = (row["n"] - part["n"]) / row["n"]  # one of a hundred is a hundredth; 1 - 0.99 is more
             if share > gate.max_items:
                 reasons.append(
                     f"{task}: {share:.1%} of its items stand in the training text, {gate.max_items:.1%} is let pass"

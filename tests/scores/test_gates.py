@@ -257,3 +257,12 @@ def test_gates_name_no_task_of_a_language_that_the_recipe_does_not_list() -> Non
     assert _gates(both) == both.evaluation.gates
     english = both.model_copy(update={"languages": ["en"]})
     assert _gates(english).parity.pairs == [] and _gates(english).sanity.tasks == ["bits_per_byte_en_30"]
+
+
+def test_as_many_items_as_are_let_pass_are_let_pass() -> None:
+    """1 - 0.99 is more than 0.01 to a computer."""
+    lenient = GATES.model_copy(update={"contamination": GATES.contamination.model_copy(update={"max_items": 0.01})})
+    now = {"next_en": row("next_en", "now", 0.5) | {"n": 100}}
+    for n, passes in ((99, True), (98, False)):
+        clean = row("next_en", "now", 0.0) | {"value": 0.5, "n": n, "subset": "clean", "main": False}
+        assert checks(judged(now), [clean], lenient)["no_contamination"].passed is passes
