@@ -47,6 +47,7 @@ COMMANDS = {
     "prove": "runs.run_commands:prove_checkpoint",
     "continue": "runs.run_commands:continue_run",
     "rehearse": "runs.run_commands:rehearse_run",
+    "generate": "evaluate.generate:generate",
     "eval": "evaluate.commands:evaluate",
     "tasks": "evaluate.commands:tasks",
     "scores": "scores.commands:scores",

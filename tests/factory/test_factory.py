@@ -407,6 +407,20 @@ def test_a_checkpoint_is_verified_and_proved_by_one_command_each(
     assert "has no checkpoint of step 7; there are: 0, 1, 2, 10, 20" in factory.neo("verify", "main@7").stderr
 
 
+def test_a_model_writes_on_from_a_text_as_the_report_shows_it(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
+    samples = json.loads(store(factory).head("ci", "evaluation/main").file("samples.json").read_text(encoding="utf-8"))
+    shown = next(s for s in samples if s["lang"] == "zh")
+    asked = factory.neo("generate", "main@last", shown["prompt"], "--tokens", "8", "--json")
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["text"] == shown["continuation"]
+    streamed = factory.neo("generate", "main@last", shown["prompt"], "--tokens", "8")
+    assert streamed.stdout.strip() == (shown["prompt"] + shown["continuation"]).strip()
+    too_long = factory.neo("generate", "main@last", "one two three " * 200)
+    assert too_long.returncode and "main@last reads 128 with what it writes" in too_long.stderr
+
+
 def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(
     first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
 ) -> None:
