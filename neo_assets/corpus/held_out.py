@@ -27,6 +27,7 @@ from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.stage import Claim
 from neo_assets.core.steps import Decision, run_step, totals
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.words import counted
 from neo_assets.text.runs import longest_runs, run_hashes
 
 NO_SHARED_RUNS = Claim(
@@ -71,6 +72,12 @@ def hold_out(config: SplitInput, inputs: Mapping[str, Artifact], out: Workspace)
     _count(outcome, config.languages, out)
     for lang in config.split.max_run:
         outcome.numbers[f"went_back_{lang}"] = sum(where == lang for where, *_ in back.values())
+    for check in outcome.checks:
+        if check.name == "language_not_empty" and not check.passed and back:
+            check.detail += (
+                f"; {counted(len(back), 'candidate')} went back: longer runs are shared with what is trained on than"
+                " heldout.max_run lets pass. Raise it, or heldout.share"
+            )
     return outcome
 
 

@@ -162,3 +162,11 @@ def test_a_line_that_was_drawn_without_looking_at_runs_is_refused(tmp_path: Path
         pool(SplitInput(languages=["en", "zh"], split=SPLIT), {"matrix": of, "heldout": held}, out), NO_SHARED_RUNS.name
     )
     assert not found.passed and found.blocking and found.detail.startswith("8 of 18 ")
+
+
+def test_a_language_of_which_everything_went_back_says_what_to_change(tmp_path: Path) -> None:
+    documents = [document("所有的页面说的都是同一句话，没有别的。", "zh", named(side, "zh")) for side in (True, False)]
+    documents += [document(" ".join(words(random.Random(i), 30)), name=f"en{i}") for i in range(20)]
+    held, *_ = divided(tmp_path, matrix(tmp_path / "m", documents))
+    found = check(held, "language_not_empty")
+    assert not found.passed and "1 candidate went back" in found.detail and "heldout.max_run" in found.detail
