@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typer import _click as click
 
 COMMANDS = {
+    "init": "house.init:init",
     "demo": "house.factory:demo",
     "ui": "house.factory:ui",
     "plan": "house.plan:plan",

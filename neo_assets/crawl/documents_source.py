@@ -81,7 +81,7 @@ def _copy(config: DocumentsSource, folder: Path, i: int, file: InputFile) -> Non
     kept: list[dict[str, str]] = []
     entries: list[LogRow] = []
     with file.local(folder / ".logs") as path:
-        for number, raw in enumerate(_records(file, path, config), 1):
+        for number, raw in enumerate(open_records(file, path, config), 1):
             place = f"{file.name}#{number}"
             try:
                 row, repairs, alias = _document(raw, config, place)
@@ -188,7 +188,7 @@ def repaired_text(text: str) -> tuple[str, str]:
     return text, ", ".join(told)
 
 
-def _records(file: InputFile, path: Path, config: DocumentsSource) -> Iterator[object]:
+def open_records(file: InputFile, path: Path, config: DocumentsSource) -> Iterator[object]:
     """Values of a file, or what is wrong with them."""
     if file.suffix == ".parquet":
         return _parquet_rows(path, file, config.text_field)

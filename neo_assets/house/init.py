@@ -1,0 +1,212 @@
+"""`neo init`: a recipe for somebody's own text, written after a look at it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+import yaml
+
+from neo_assets.core import records
+from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
+from neo_assets.core.words import counted
+from neo_assets.house.look import Looked, archives, folder
+from neo_assets.house.look import records as rows
+
+BASE = "_own"
+LANGUAGES = ("en", "zh")
+"""Languages that the base recipe cleans; another is a day's work (docs/howto.md)."""
+WORTH = 0.05
+"""Share of the text from which on a language is trained on."""
+KEPT = 0.7
+"""Ours: of a text this share is left by cleaning, more or less."""
+BYTES_A_TOKEN = 3.4
+EPOCHS, STEPS = 3.0, (40, 350)
+DECAY = 120 / 350
+"""Steps of the second phase for each of the first, as in the demo."""
+PIECES = {"en": (800, 6000), "zh": (3200, 6000)}
+"""Least and most pieces of a tokenizer: Chinese needs its characters."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is written into a recipe, and why."""
+
+    value: int
+    why: str
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="of the recipe: recipes/NAME.yaml is written")],
+    of_folder: Annotated[Path | None, typer.Option("--folder", help="pages, documents or rows, below a folder")] = None,
+    url: Annotated[str | None, typer.Option(help="a site, which is not fetched yet")] = None,
+    jsonl: Annotated[list[str] | None, typer.Option(help="JSON lines, also packed; again for more")] = None,
+    parquet: Annotated[list[str] | None, typer.Option(help="Parquet; again for more")] = None,
+    warc: Annotated[list[str] | None, typer.Option(help="WARC or WET files; again for more")] = None,
+    lang: Annotated[list[str] | None, typer.Option(help="en, zh; again for both; those found if left out")] = None,
+    licence: Annotated[str, typer.Option(help="whose text it is: SPDX expression or a name")] = "unknown",
+) -> None:
+    """Look at your text and write a recipe for it that runs; say what was chosen and why."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
+        raise BadInput(f"'{name}' is no name of a recipe: small letters, digits, '_' and '-'")
+    target = RECIPES / f"{name}.yaml"
+    if target.exists():
+        raise BadInput(f"{target} is there already: take another name, or remove it")
+    if unknown := sorted(set(lang or ()) - set(LANGUAGES)):
+        raise BadInput(f"--lang {', '.join(unknown)}: the base recipe cleans {' and '.join(LANGUAGES)} (docs/howto.md)")
+    looked = _looked(of_folder, url, [*(jsonl or ()), *(parquet or ())], warc or [], name)
+    size = sum(source.text_size for source in looked)
+    found: Counter[str] = Counter()
+    for source in looked:
+        found.update(source.languages)
+    languages, told = _languages(lang, found)
+    pieces, steps = _pieces(size, languages), _steps(size)
+    text = _written(name, looked, licence, languages, told, size, pieces, steps)
+    records.write_text(target, text)
+    try:
+        load(name)
+    except NeoError:
+        target.unlink()
+        raise
+    print(f"{target} written.\n")
+    for source in looked:
+        kind = str(source.section["kind"])
+        amount = (
+            f"{counted(source.files, 'file')}, about {source.text_size / 1e6:.1f} MB of text"
+            if source.files
+            else "not fetched yet"
+        )
+        print(f"  {kind:12} {amount}")
+        for note in source.notes:
+            print(f"  {'':12} {note}")
+    print(f"  {'languages':12} {', '.join(languages)}: {told}")
+    print(f"  {'vocabulary':12} {pieces.value:,}: {pieces.why}")
+    print(f"  {'steps':12} {steps.value:,}: {steps.why}")
+    if licence == "unknown":
+        print(f"  {'licence':12} unknown: say whose text it is in the recipe; it is copied to every document")
+    print(
+        f'\nNext:\n  eval "$(neo home {name})"     a Dagster instance of its own for this recipe\n'
+        "  neo plan                      what would be built\n  dagster job execute -m definitions -j factory\n"
+        "  neo summary"
+    )
+
+
+def _looked(of_folder: Path | None, url: str | None, files: list[str], warcs: list[str], name: str) -> list[Looked]:
+    base = load(DEFAULT_RECIPE)  # which takes these sections over from the same base
+    given = [bool(of_folder), bool(url), bool(files), bool(warcs)]
+    if sum(given) != 1:
+        raise BadInput(
+            "say where the text is, once: --folder DIR, --url URL, --jsonl FILE, --parquet FILE or --warc FILE"
+        )
+    if of_folder:
+        return folder(
+            of_folder.expanduser().resolve(), f"{name.replace('_', '-')}.example", base.documents, base.extract
+        )
+    if files:
+        return [rows(files, base.documents)]
+    if warcs:
+        return [archives(warcs, base.documents, base.extract)]
+    parts = urlsplit(str(url))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadInput(f"'{url}' is no web address: https://www.example.org/")
+    host = parts.hostname.removeprefix("www.")
+    section: dict[str, object] = {"kind": "crawl", "seeds": [str(url)], "allowed_domains": [host], "max_pages": 2000}
+    return [Looked(section, 0, 0)]
+
+
+def _languages(asked: Sequence[str] | None, found: Counter[str]) -> tuple[list[str], str]:
+    """(languages, why) of what was asked for, or of what was found."""
+    whole = sum(found.values())
+    shares = (
+        ", ".join(f"{lang} {n / whole:.0%}" for lang, n in found.most_common(4) if n >= 0.01 * whole) if whole else ""
+    )
+    if asked:
+        return [lang for lang in LANGUAGES if lang in asked], "as you say" + (f"; found: {shares}" if shares else "")
+    if not whole:
+        return list(LANGUAGES), "nothing was read yet; take one out if the text has none of it"
+    chosen = [lang for lang in LANGUAGES if found[lang] >= WORTH * whole]
+    if not chosen:
+        raise BadInput(f"the text is neither English nor Chinese (found: {shares}); --lang says it anyhow")
+    return chosen, f"found: {shares}"
+
+
+def _pieces(size: int, languages: Sequence[str]) -> Choice:
+    least, most = PIECES["zh" if "zh" in languages else "en"]
+    if not size:
+        return Choice(most, "as in the demo; lower it where the tokenizer says that there is too little text")
+    value = min(most, max(least, round(size / 500, -2)))
+    return Choice(int(value), f"about one piece for 500 bytes of text, at least {least:,} and at most {most:,}")
+
+
+def _steps(size: int) -> Choice:
+    if not size:
+        return Choice(STEPS[1], "as in the demo, some minutes on two cores")
+    tokens = size * KEPT / BYTES_A_TOKEN
+    wanted = math.ceil(EPOCHS * tokens / 4096)
+    value = min(STEPS[1], max(STEPS[0], wanted))
+    why = f"{value * 4096 / tokens:.1f} times through some {tokens / 1e6:.2f} million tokens"
+    return Choice(value, why + ("; more steps learn more" if wanted > value else ""))
+
+
+def _written(
+    name: str,
+    looked: Sequence[Looked],
+    licence: str,
+    languages: Sequence[str],
+    told: str,
+    size: int,
+    pieces: Choice,
+    steps: Choice,
+) -> str:
+    """The recipe, with what was seen beside what was chosen."""
+    sources = {
+        ("ours" if len(looked) == 1 else f"ours_{source.section['kind']}"): source.section
+        | {"licence": licence, "snapshot": "1"}
+        for source in looked
+    }
+    gone = [lang for lang in LANGUAGES if lang not in languages]
+    decay = max(20, round(steps.value * DECAY))
+    out = [
+        f"# Written by `neo init {name}`: what it saw stands beside what it chose. All other settings, with their",
+        f"# sources, are in {BASE}.yaml.",
+        f"extends: {BASE}",
+        f"name: {name.replace('-', '_')}",
+        f"description: our own text, about {size / 1e6:.1f} MB" if size else "description: our own site",
+        f"languages: [{', '.join(languages)}]".ljust(32) + f"  # {told}",
+        "",
+        _yaml({"sources": sources}) + "  # a new label as `snapshot` means: read, or fetch, it again",
+        "",
+        "tokenizer:",
+        f"  vocab_size: {pieces.value}".ljust(32) + f"  # {pieces.why}",
+        "",
+        "runs:",
+        "  main:",
+        f"    steps: {steps.value}".ljust(32) + f"  # {steps.why}",
+        f"    checkpoint_every: {max(1, math.ceil(steps.value / 5))}",
+        "  decay:",
+        f"    steps: {decay}".ljust(32) + "  # a third of the first phase, about",
+        f"    checkpoint_every: {decay}",
+        f"    schedule: {{half_life_steps: {max(1, decay // 5)}}}".ljust(32) + "  # a fifth, so that the rate ends low",
+    ]
+    if gone:
+        nulls = ", ".join(f"{lang}: null" for lang in gone)
+        out += [
+            "",
+            "mixture:".ljust(32) + f"  # without {', '.join(gone)}; their tasks and gates are left out by themselves",
+            f"  fundamental: {{rounds: {{{nulls}}}}}",
+            f"  decay: {{rounds: {{{nulls}}}}}",
+        ]
+    return "\n".join(out) + "\n"
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=160).rstrip()
