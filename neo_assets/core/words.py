@@ -47,3 +47,9 @@ def counted(n: int, what: str) -> str:
 def spoken(value: object) -> str:
     """A value as a person reads it: numbers as :func:`number` writes them, anything else as it is."""
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def at(run: str, checkpoint: str) -> str:
+    """A checkpoint as people call it: RUN@STEP."""
+    step, named, _ = checkpoint.partition("-")
+    return f"{run}@{int(step)}" if named else f"{run} {checkpoint}"

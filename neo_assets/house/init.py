@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -19,8 +19,9 @@ from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
 from neo_assets.core.words import counted
-from neo_assets.house.look import Looked, archives, folder
-from neo_assets.house.look import records as rows
+
+if TYPE_CHECKING:
+    from neo_assets.house.look import Looked
 
 BASE = "_own"
 LANGUAGES = ("en", "zh")
@@ -101,6 +102,8 @@ def init(
 
 
 def _looked(of_folder: Path | None, url: str | None, files: list[str], warcs: list[str], name: str) -> list[Looked]:
+    from neo_assets.house import look  # compiles what reads pages
+
     base = load(DEFAULT_RECIPE)  # which takes these sections over from the same base
     given = [bool(of_folder), bool(url), bool(files), bool(warcs)]
     if sum(given) != 1:
@@ -108,19 +111,18 @@ def _looked(of_folder: Path | None, url: str | None, files: list[str], warcs: li
             "say where the text is, once: --folder DIR, --url URL, --jsonl FILE, --parquet FILE or --warc FILE"
         )
     if of_folder:
-        return folder(
-            of_folder.expanduser().resolve(), f"{name.replace('_', '-')}.example", base.documents, base.extract
-        )
+        host = f"{name.replace('_', '-')}.example"
+        return look.folder(of_folder.expanduser().resolve(), host, base.documents, base.extract)
     if files:
-        return [rows(files, base.documents)]
+        return [look.records(files, base.documents)]
     if warcs:
-        return [archives(warcs, base.documents, base.extract)]
+        return [look.archives(warcs, base.documents, base.extract)]
     parts = urlsplit(str(url))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadInput(f"'{url}' is no web address: https://www.example.org/")
     host = parts.hostname.removeprefix("www.")
     section: dict[str, object] = {"kind": "crawl", "seeds": [str(url)], "allowed_domains": [host], "max_pages": 2000}
-    return [Looked(section, 0, 0)]
+    return [look.Looked(section, 0, 0)]
 
 
 def _languages(asked: Sequence[str] | None, found: Counter[str]) -> tuple[list[str], str]:

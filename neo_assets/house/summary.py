@@ -12,9 +12,8 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import Check, Scalar, Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.core.words import age
+from neo_assets.core.words import age, at
 from neo_assets.house.heads import current_heads
-from neo_assets.scores.gates import at
 
 WHAT_TO_DO = {
     "no_regression": "Item by item that is no chance: look at its loss and rate in the report before it is used.",

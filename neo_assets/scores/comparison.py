@@ -13,12 +13,13 @@ from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import Gates
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
+from neo_assets.core.words import at
 from neo_assets.evaluate.best import best, by_checkpoint
 from neo_assets.evaluate.index import read_items, read_scores, written
 from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.evaluate.score import SAMPLES, Subject
 from neo_assets.scores.clean_scores import CLEAN
-from neo_assets.scores.gates import Finding, Items, Judged, Reference, at, judge
+from neo_assets.scores.gates import Finding, Items, Judged, Reference, judge
 from neo_assets.scores.published import read_published
 from neo_assets.scores.score_matrix import FILE
 from neo_assets.scores.score_page import SOURCES, ScorePage, write_page

@@ -20,6 +20,7 @@ from neo_assets.core.recipe.evaluation import (
     SanityGate,
 )
 from neo_assets.core.store import Check
+from neo_assets.core.words import at
 from neo_assets.evaluate.best import better
 from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.scores.paired import Difference, holm, paired
@@ -36,12 +37,6 @@ NAMES = (
     "sane",
 )
 Items = Mapping[str, tuple[float, int]]
-
-
-def at(run: str, checkpoint: str) -> str:
-    """A checkpoint as people call it: RUN@STEP."""
-    step, named, _ = checkpoint.partition("-")
-    return f"{run}@{int(step)}" if named else f"{run} {checkpoint}"
 
 
 @dataclass(frozen=True)
