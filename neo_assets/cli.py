@@ -26,6 +26,7 @@ COMMANDS = {
     "ui": "house.factory:ui",
     "plan": "house.plan:plan",
     "summary": "house.summary:summary",
+    "status": "house.status:status",
     "why": "house.why:why",
     "verify": "house.verify:verify",
     "gc": "house.gc:gc",

@@ -185,6 +185,25 @@ def test_why_names_the_threshold_that_changed(
         done.stderr
     )
     assert json.loads(factory.neo("why", "clean_docs/zh", "--json", NEO_RECIPE=str(recipe)).stdout) == []
+    found = {s["name"]: s for s in json.loads(factory.neo("status", "--json", NEO_RECIPE=str(recipe)).stdout)}
+    assert (found["clean_docs/en"]["state"], found["clean_docs/zh"]["state"]) == ("stale", "made")
+    assert found["clean_docs/en"]["because"] == "recipe: min_words: 50 -> 60"
+    below = {name for name, s in found.items() if (s["state"], s["because"]) == ("below", "clean_docs/en")}
+    assert {"exact_dedup/en", "matrix", "tokenizer", "pretraining/decay"} <= below
+    told = factory.neo("status", NEO_RECIPE=str(recipe)).stdout
+    assert "Asking now makes" in told and "for what lies below, where it comes out another" in told
+
+
+def test_the_status_of_a_finished_build(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+    told = factory.neo("status")
+    assert told.returncode == 0 and "Everything is made: asking again makes nothing." in told.stdout, told.stderr
+    lost = store(factory).head("ci", "fertility").path
+    aside = lost.rename(lost.with_name("aside"))
+    try:
+        found = {s["name"]: s for s in json.loads(factory.neo("status", "--json").stdout)}
+    finally:
+        aside.rename(lost)
+    assert found["fertility"]["state"] == "missing" and "is gone" in found["fertility"]["because"]
 
 
 def test_whatif_tells_what_another_threshold_would_do(

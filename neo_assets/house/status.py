@@ -1,0 +1,151 @@
+"""`neo status`: what of a recipe is made, stale, missing or at work, and what asking now would cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from neo_assets.core.errors import DamagedArtifact
+from neo_assets.core.jobs import JobState, job_folders
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.stage import Stage
+from neo_assets.core.store import Artifact, Store
+from neo_assets.core.terminal import JSON, show
+from neo_assets.core.why import differences
+from neo_assets.core.words import age, counted
+from neo_assets.runs.plan import estimate
+
+MADE, STALE, BELOW, MISSING, REFUSED, RUNNING = "made", "stale", "below", "missing", "refused", "running"
+"""Of an artifact: as it would be made now; made of something else; made, below such a one (and made again only if that
+comes out another); not made; refused by a gate; a job of it is at work.
+"""
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is of an artifact. ``because``: why it is not as it would be made now; below another, that one's name.
+    ``seconds``: what making it took last, or is estimated to; None: unknown.
+    """
+
+    name: str
+    group: str
+    state: str
+    because: str
+    seconds: float | None
+
+
+def status(
+    every: Annotated[bool, typer.Option("--all", help="list what is made, too")] = False, as_json: bool = JSON
+) -> None:
+    """What of this recipe is made, stale (and why), missing, refused or at work, and what asking now would take."""
+    from neo_assets.build import stages  # every room, which `neo status --help` should not wait for
+
+    recipe, store = load(), Store(store_root())
+    found = states(recipe, store, stages(recipe))
+    listed = [s for s in found if every or s.state != MADE]
+    if as_json:
+        show([vars(s) for s in found], as_json=True)
+        return
+    print(f"recipe '{recipe.name}': {recipe.description}\n")
+    kinds = [k for k in (MADE, STALE, BELOW, MISSING, REFUSED, RUNNING) if any(s.state == k for s in found)]
+    groups = dict.fromkeys(s.group for s in found)
+    counts = {group: Counter(s.state for s in found if s.group == group) for group in groups}
+    show([{"group": group, **{kind: counts[group][kind] or None for kind in kinds}} for group in groups], as_json=False)
+    if listed:
+        print()
+        show([{"asset": s.name, "state": s.state, "because": s.because} for s in listed], as_json=False)
+    print(f"\n{_cost(found)}")
+
+
+def states(recipe: Recipe, store: Store, told: Mapping[str, Stage[Any]]) -> list[State]:
+    """Every artifact of a recipe, in the order in which they are made."""
+    working = _at_work(recipe, store)
+    heads: dict[str, Artifact] = {}
+    state: dict[str, State] = {}
+    for name, stage in told.items():
+        made, damage = _made(recipe, store, name)
+        if made:
+            heads[name] = made
+        found = _judged(stage, made, damage, heads, state)
+        if name in working:
+            found = (RUNNING, f"job {working[name][:12]}: `neo logs -f {working[name][:12]}`")
+        seconds = made.manifest.seconds if made else _estimated(recipe, name)
+        state[name] = State(name, stage.room, *found, seconds)
+    return list(state.values())
+
+
+def _made(recipe: Recipe, store: Store, name: str) -> tuple[Artifact | None, str]:
+    """(what the build uses, what is wrong with it)."""
+    pointer = store.head_pointer(recipe.name, name)
+    if pointer is None:
+        return None, "not asked for yet; what others made of the same is found"
+    try:
+        made = store.find(*pointer)
+    except DamagedArtifact as error:
+        return None, str(error)
+    return made, "" if made else f"its folder {store.folder(*pointer)} is gone"
+
+
+def _judged(
+    stage: Stage[Any],
+    made: Artifact | None,
+    damage: str,
+    heads: Mapping[str, Artifact],
+    state: Mapping[str, State],
+) -> tuple[str, str]:
+    if made is None:
+        return MISSING, damage
+    if absent := [name for name in stage.reads if name not in heads]:
+        return BELOW, absent[0]
+    inputs = {name: heads[name] for name in stage.reads}
+    if changed := differences(made.manifest.made_from, stage.expected(made.manifest.made_from, inputs)):
+        return STALE, changed[0] + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
+    if made.refused_by:
+        return REFUSED, f"{made.refused_by[0].name}: {made.refused_by[0].detail}"
+    if above := next((state[n] for n in stage.reads if state[n].state != MADE), None):
+        return BELOW, above.because if above.state == BELOW else above.name
+    return MADE, ""
+
+
+def _at_work(recipe: Recipe, store: Store) -> dict[str, str]:
+    """Jobs of the recipe's runs that are at work, by the artifact that they make."""
+    from neo_assets.runs.asked import asked_runs
+    from resources.compute import open_compute
+
+    compute = open_compute(recipe.compute, store.root)
+    mine = {f"pretraining/{run}": asked_runs(store, recipe.name, run) for run in recipe.runs}
+    return {
+        folder.title: folder.fingerprint
+        for folder in job_folders(store.root)
+        if folder.fingerprint in mine.get(folder.title, ()) and compute.poll(folder) is JobState.RUNNING
+    }
+
+
+def _estimated(recipe: Recipe, name: str) -> float | None:
+    kind, _, run = name.partition("/")
+    if kind != "pretraining" or run not in recipe.runs:
+        return None
+    hours = estimate(recipe.runs[run], recipe.tokenizer, recipe.compute)["hours"]
+    return float(str(hours)) * 3600
+
+
+def _cost(found: list[State]) -> str:
+    """What asking for everything now would take, as far as that is known."""
+    again = [s for s in found if s.state in (STALE, MISSING)]
+    if not again:
+        rest = [s for s in found if s.state in (BELOW, REFUSED)]
+        return "Everything is made: asking again makes nothing." if not rest else "Nothing is made again by itself."
+    known = [s.seconds for s in again if s.seconds is not None]
+    below = sum(s.seconds or 0 for s in found if s.state == BELOW)
+    unknown = len(again) - len(known)
+    return (
+        f"Asking now makes {counted(len(again), 'artifact')}: about {age(sum(known))}"
+        + (f" for {len(known)} of them, by what each took before, or was planned" if unknown else "")
+        + (f"; up to {age(below)} more for what lies below, where it comes out another" if below else "")
+        + ".  dagster job execute -m definitions -j factory"
+    )
