@@ -198,7 +198,7 @@ class FlatPage:
 
 def flat_page(html: str) -> FlatPage:
     """Parse a page. Any text is a page, as it is to a browser."""
-    tree = LexborHTMLParser(html)
+    tree = LexborHTMLParser(_as_with_scripts(html.encode("utf-8", "replace")))
     written = tree.html or ""
     source = np.frombuffer(written.encode("utf-8", "replace"), np.uint8)
     elements, runs = _read(source, _TAG_HASH, _TAG_OF, _WORD_HASH, _WORD_BITS, _STYLE_HASH, _STYLES, _KIND)
@@ -216,10 +216,81 @@ def _title(tree: LexborHTMLParser) -> str:
     return ""
 
 
+# ------------------------------------------------------------------ before parsing
+
+_NOT_MARKUP = np.array(
+    sorted(_hash(n.encode()) for n in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")),
+    np.uint64,
+)
+_NOSCRIPT = np.uint64(_hash(b"noscript"))
+
+
+def _as_with_scripts(html: bytes) -> bytes:
+    """A page without what is shown where no script runs. lexbor parses it as if none did: blocks in it would end the
+    paragraph around it, and stand outside of it.
+    """
+    if b"<noscript" not in html and b"<noscript" not in html.lower():
+        return html
+    source = np.frombuffer(html, np.uint8).copy()
+    _blank_noscript(source, _NOT_MARKUP, _NOSCRIPT)
+    return source.tobytes()
+
+
 # ------------------------------------------------------------------ reading
 
 _LESS, _MORE, _AND, _BLANK, _BANG, _SLASH, _EQUALS, _QUOTE, _DASH, _SEMICOLON = (ord(c) for c in '<>& !/="-;')
 _SMALL_A, _SMALL_G, _SMALL_L, _SMALL_N, _NO_BREAK_SPACE = ord("a"), ord("g"), ord("l"), ord("n"), 0xA0
+
+
+@kernel
+def _letters(source, at):  # type: ignore[no-untyped-def]
+    """(hash of the letters that begin here, where they end)."""
+    value = HASH_SEED
+    while at < source.size and (65 <= source[at] <= 90 or 97 <= source[at] <= 122):
+        value = (value ^ np.uint64(source[at] | 32)) * HASH_PRIME
+        at += 1
+    return value, at
+
+
+@kernel
+def _end_tag(source, at, name):  # type: ignore[no-untyped-def]
+    """Where the end tag of this name begins, and where it ends; the end of the page where there is none."""
+    while at < source.size:
+        while at < source.size and source[at] != 60:
+            at += 1
+        if at + 1 < source.size and source[at + 1] == 47:
+            found, after = _letters(source, at + 2)
+            if found == name:
+                while after < source.size and source[after] != 62:
+                    after += 1
+                return at, min(after + 1, source.size)
+        at += 1
+    return source.size, source.size
+
+
+@kernel
+def _blank_noscript(source, not_markup, noscript):  # type: ignore[no-untyped-def]
+    at = 0
+    while at + 1 < source.size:
+        if source[at] != 60:
+            at += 1
+            continue
+        if source[at + 1] == 33 and at + 3 < source.size and source[at + 2] == 45 and source[at + 3] == 45:
+            at += 4
+            while at < source.size and not (source[at] == 62 and source[at - 1] == 45 and source[at - 2] == 45):
+                at += 1
+            continue
+        name, after = _letters(source, at + 1)
+        if name == noscript:
+            _, end = _end_tag(source, after, name)
+            source[at:end] = 32
+            source[at], source[at + 1], source[at + 2 : at + 4] = 60, 33, 45  # a comment, which parts no words
+            source[end - 3 : end - 1], source[end - 1] = 45, 62
+            at = end
+        elif after > at + 1 and name in not_markup:
+            at = _end_tag(source, after, name)[1]
+        else:
+            at = max(after, at + 1)
 
 
 @kernel

@@ -78,6 +78,9 @@ def whole(html: str) -> str:
         ("<p><span style='display:block'>a</span><span style='DISPLAY: flex !important'>b</span>c</p>", "a\n\nb\n\nc"),
         ("a<div style='display:inline'>b</div>c<span style='display:inline-block'>d</span>", "abcd"),
         ("<p hidden style='display:block'>yes</p><p hidden style='color:red'>no", "yes"),
+        ("<p>a<noscript><div>no</div></noscript>b</p><NOSCRIPT>no<p>no</NoScript >c", "ab\n\nc"),
+        ("a<script>'<noscript>'</script>b<!-- <noscript> -->c<noscript>no</noscript>d", "abcd"),
+        ("a<noscript>not closed", "a"),
         ("<dialog open>yes</dialog><dialog>no</dialog><map><p>too</p></map>", "yes\n\ntoo"),
     ],
 )  # fmt: skip
