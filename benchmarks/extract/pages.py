@@ -15,7 +15,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.web.encoding import decode_html
-from neo_assets.web.flat_page import BLOCKS
+from neo_assets.web.html_names import BLOCKS
 from neo_assets.web.links import host_of
 
 TRAFILATURA, TOLD = "adbar/trafilatura", "tests/evaldata.json"

@@ -19,7 +19,8 @@ from neo_assets.extract.page_blocks import (
     Blocks,
     block_above,
 )
-from neo_assets.web.flat_page import BLOCK_LEVEL, GROUPS, TAG, TAGS, FlatPage
+from neo_assets.web.flat_page import FlatPage
+from neo_assets.web.html_names import BLOCK_LEVEL, GROUPS, TAG, TAGS
 
 Floats = NDArray[np.float32]
 

@@ -14,18 +14,8 @@ from numpy.typing import NDArray
 from neo_assets.core.compiled import kernel
 from neo_assets.text.characters import character_table
 from neo_assets.text.text_kernels import CLOSER, DIGIT, IDEOGRAPH, SEMICOLON, SENTENCE_END, SPACE, UPPER, WORD
-from neo_assets.web.flat_page import (
-    BLOCK_LEVEL,
-    BOUNDARY,
-    BREAK,
-    HASH_PRIME,
-    HASH_SEED,
-    IN_LINK,
-    TEXT,
-    FlatPage,
-    Integers,
-    character,
-)
+from neo_assets.web.flat_page import BOUNDARY, BREAK, IN_LINK, TEXT, FlatPage, Integers, character
+from neo_assets.web.html_names import BLOCK_LEVEL, HASH_PRIME, HASH_SEED
 
 COUNTS = (
     "weight", "link_weight", "words", "ends", "commas", "digits", "capitals", "ideographs", "ends_sentence",

@@ -9,7 +9,8 @@ from neo_assets.core.compiled import kernel
 from neo_assets.extract.page_blocks import Blocks
 from neo_assets.text.characters import character_table
 from neo_assets.text.text_kernels import SPACE
-from neo_assets.web.flat_page import CELL, IN_LINES, IN_PRE, TAG, TEXT, FlatPage, Integers, character
+from neo_assets.web.flat_page import CELL, IN_LINES, IN_PRE, TEXT, FlatPage, Integers, character
+from neo_assets.web.html_names import TAG
 
 _BLANK, _NEWLINE, _TAB, _RETURN, _FEED, _AND, _NO_BREAK_SPACE = 32, 10, 9, 13, 12, ord("&"), 0xA0
 

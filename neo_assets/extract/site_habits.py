@@ -21,7 +21,8 @@ from neo_assets.core.recipe.data import SiteHabits
 from neo_assets.core.records import read_table, write_table
 from neo_assets.extract.main_content import LogOdds
 from neo_assets.extract.page_blocks import Blocks
-from neo_assets.web.flat_page import HASH_PRIME, HASH_SEED, FlatPage
+from neo_assets.web.flat_page import FlatPage
+from neo_assets.web.html_names import HASH_PRIME, HASH_SEED
 
 LEVELS = 4
 """Elements that a place is told by."""

@@ -15,155 +15,37 @@ from selectolax.lexbor import LexborHTMLParser
 
 from neo_assets.core.compiled import kernel
 from neo_assets.text.text_kernels import decode
+from neo_assets.web.html_names import (
+    AS_BLOCK,
+    AS_TEXT,
+    HASH_PRIME,
+    HASH_SEED,
+    IS_BLOCK,
+    IS_RAW,
+    IS_UNSEEN,
+    IS_VOID,
+    KIND,
+    LINES_KEPT,
+    NO_DISPLAY,
+    PRESERVED,
+    STYLE_HASH,
+    STYLES,
+    TAG,
+    TAG_HASH,
+    TAG_OF,
+    UNSAID,
+    WHITE,
+    WORD_BITS,
+    WORD_HASH,
+    hash_of,
+)
 
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 
-# ------------------------------------------------------------------ tags
-
-VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
-RAW = ("script", "style", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext")
-"""Elements whose content is no markup when it is written out."""
-UNSEEN = (
-    "head", "template", "svg", "canvas", "audio", "video", "object", "select", "textarea", "button", "datalist", "rt",
-    "rp", "rtc", "title", "applet", "annotation", "annotation-xml", "menuitem", "dialog", "math-annotation",
-)  # fmt: skip
-"""Elements whose text no reader of a page sees, or only as a control of it. Of a ruby the base text is seen. A dialog
-that is ``open`` is seen.
-"""
-BLOCKS = (
-    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dir", "div", "dl", "dt",
-    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup",
-    "html", "legend", "li", "main", "menu", "nav", "ol", "p", "pre", "search", "section", "summary", "table", "tbody",
-    "tfoot", "thead", "tr", "ul", "hr", "listing", "optgroup", "option",
-)  # fmt: skip
-"""Elements that begin on a line of their own."""
-OTHERS = (
-    "a", "td", "th", "span", "b", "i", "em", "strong", "code", "font", "label", "small", "time", "cite", "q", "sub",
-    "sup", "ruby", "rb", "abbr", "math", "kbd", "samp", "var", "u", "s", "del", "ins", "mark", "bdi", "bdo", "big",
-    "tt", "colgroup", "picture", "slot", "data", "output", "meter", "progress", "dfn", "map",
-)  # fmt: skip
-TAGS = tuple(dict.fromkeys((*VOID, *RAW, *UNSEEN, *BLOCKS, *OTHERS)))
-TAG = {name: i + 1 for i, name in enumerate(TAGS)}
-"""Number of a tag; 0 is any other."""
-
-_VOID, _RAW, _UNSEEN, _BLOCK = 1, 2, 4, 8
-_KIND = np.zeros(len(TAGS) + 1, np.uint8)
-for _names, _bit in ((VOID, _VOID), (RAW, _RAW | _UNSEEN), (UNSEEN, _UNSEEN), (BLOCKS, _BLOCK)):
-    for _name in _names:
-        _KIND[TAG[_name]] |= _bit
-BLOCK_LEVEL = (_KIND & _BLOCK) > 0
-
-# ------------------------------------------------------------------ words of class, id and role
-
-WORDS = {
-    "content": (
-        "article", "articles", "content", "contents", "body", "text", "post", "entry", "story", "main", "blog", "news",
-        "detail", "details", "page", "hentry", "document", "doc", "docs", "markdown", "prose", "richtext", "artical",
-        "articlebody", "maincontent", "articlecontent", "contentbody", "postbody", "bodytext", "paragraph", "abstract",
-        "wiki", "readme", "rich", "topic", "column", "txt", "zhengwen", "neirong", "wenzhang", "editor", "mw",
-    ),
-    "navigation": (
-        "nav", "navi", "navbar", "navigation", "menu", "menus", "breadcrumb", "breadcrumbs", "crumb", "crumbs", "pager",
-        "pagination", "paging", "pagelink", "toc", "sitemap", "tabs", "tab", "skip", "toolbar", "dropdown", "topbar",
-        "subnav", "prevnext", "prev", "previous", "next", "index", "daohang", "weizhi", "mbx", "location",
-    ),
-    "frame": (
-        "footer", "foot", "header", "head", "banner", "masthead", "topnav", "bottom", "copyright", "legal",
-        "disclaimer", "bottomnav", "colophon", "branding", "logo", "top", "side", "sidebar", "aside", "rail", "widget",
-        "widgets", "right", "left", "sidenav",
-    ),
-    "social": (
-        "share", "sharing", "social", "shares", "addthis", "sharethis", "facebook", "twitter", "weibo", "weixin",
-        "wechat", "qq", "follow", "like", "likes", "bdsharebuttonbox", "bdshare", "qrcode", "fenxiang", "whatsapp",
-        "pinterest", "linkedin", "print", "email", "rss",
-    ),
-    "others": (
-        "related", "recommend", "recommended", "recommendation", "recommendations", "relate", "similar", "more",
-        "popular", "hot", "rank", "ranking", "latest", "recent", "trending", "teaser", "teasers", "promo", "promotion",
-        "promoted", "outbrain", "taboola", "readmore", "also", "list", "feed", "card", "cards", "carousel", "slider",
-        "gallery", "tuijian", "xiangguan", "links", "linklist",
-    ),
-    "comment": (
-        "comment", "comments", "reply", "replies", "respond", "response", "disqus", "discussion", "pinglun",
-        "guestbook", "feedback", "review", "reviews", "cmt", "commentlist", "thread",
-    ),
-    "advert": (
-        "ad", "ads", "adv", "advert", "advertisement", "advertising", "adsense", "sponsor", "sponsored", "guanggao",
-        "gg", "dfp", "adbox", "adslot", "advertorial", "affiliate", "commercial",
-    ),
-    "form": (
-        "form", "search", "login", "signin", "signup", "register", "subscribe", "subscription", "newsletter", "modal",
-        "popup", "overlay", "cookie", "cookies", "consent", "gdpr", "paywall", "captcha", "dialog", "lightbox", "alert",
-        "notice", "message", "donate", "vote", "poll", "download", "app",
-    ),
-    "meta": (
-        "meta", "byline", "author", "authors", "date", "time", "timestamp", "published", "pubdate", "source", "tag",
-        "tags", "category", "categories", "keyword", "keywords", "info", "bio", "credit", "credits", "views", "count",
-        "tools", "tool", "bar", "label", "editor", "zeren", "laiyuan", "statement", "shengming", "dateline", "profile",
-    ),
-    "picture": ("caption", "figure", "figcaption", "image", "images", "img", "photo", "photos", "pic", "pics", "media",
-                "video", "audio", "thumb", "thumbnail", "player", "zoom"),
-    "title": ("title", "headline", "heading", "subtitle", "biaoti", "caption", "hd"),
-    "summary": ("summary", "lead", "intro", "standfirst", "excerpt", "description", "desc", "dek", "zhaiyao", "daoyu"),
-}  # fmt: skip
-"""Words that people name parts of pages by, in groups; a word may stand in two."""
-GROUPS = tuple(WORDS)
-
-
-HASH_SEED, HASH_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-"""FNV-1a's, of words and of what blocks show."""
-
-
-def _hash(word: bytes) -> int:
-    value = int(HASH_SEED)
-    for byte in word:
-        value = ((value ^ byte) * int(HASH_PRIME)) & 0xFFFFFFFFFFFFFFFF
-    return value
-
-
-def _table(words: dict[str, int]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hashes in order, and the value of each. Raises ValueError where two words have one hash."""
-    found = sorted((_hash(word.encode()), value) for word, value in words.items())
-    if len({h for h, _ in found}) < len(found):
-        raise ValueError("two words have the same hash")
-    return np.array([h for h, _ in found], np.uint64), np.array([v for _, v in found], np.int64)
-
-
-_bits: dict[str, int] = {}
-for _i, _group in enumerate(GROUPS):
-    for _word in WORDS[_group]:
-        _bits[_word] = _bits.get(_word, 0) | 1 << _i
-_TAG_HASH, _TAG_OF = _table(dict(TAG))
-_WORD_HASH, _WORD_BITS = _table(_bits)
 _BR, _HR, _A, _TD, _TH, _PRE, _LISTING, _DIALOG = (
     TAG[n] for n in ("br", "hr", "a", "td", "th", "pre", "listing", "dialog")
 )
-
-# ------------------------------------------------------------------ styles
-
-_UNSAID, _NO_DISPLAY, _AS_BLOCK, _AS_TEXT, _AS_TAGGED = range(5)
-"""What a style says of ``display``; :data:`_AS_TAGGED`: something that begins lines where the tag does."""
-_FOLDED, _PRESERVED, _LINES_KEPT = 1, 2, 3
-"""What a style says of white space (0: nothing)."""
-_DISPLAY = {
-    "none": _NO_DISPLAY, "inline": _AS_TEXT, "contents": _AS_TEXT,
-    **dict.fromkeys(("block", "flex", "grid", "list-item", "table", "flow-root"), _AS_BLOCK),
-    **dict.fromkeys(
-        ("inline-block", "inline-flex", "inline-grid", "inline-table", "table-cell", "table-row", "table-row-group",
-         "table-header-group", "table-footer-group", "table-column", "table-column-group", "table-caption", "ruby",
-         "inherit", "initial", "unset", "revert", "-webkit-box", "-webkit-inline-box"), _AS_TAGGED),
-}  # fmt: skip
-_WHITE_SPACE = {
-    "normal": _FOLDED, "nowrap": _FOLDED, "initial": _FOLDED, "pre": _PRESERVED, "pre-wrap": _PRESERVED,
-    "break-spaces": _PRESERVED, "pre-line": _LINES_KEPT,
-}  # fmt: skip
-_WHITE = 8
-_STYLE_HASH, _STYLES = _table(
-    {f"display:{value}": what for value, what in _DISPLAY.items()}
-    | {f"white-space:{value}": what * _WHITE for value, what in _WHITE_SPACE.items()}
-)
-"""Declarations that matter here; any other value is none to a browser either."""
 
 TEXT, BREAK, CELL, BOUNDARY = 0, 1, 2, 3
 """What a run is: a range of text, a line break, the beginning of a table's cell, the beginning or end of a block."""
@@ -201,7 +83,7 @@ def flat_page(html: str) -> FlatPage:
     tree = LexborHTMLParser(_as_with_scripts(html.encode("utf-8", "replace")))
     written = tree.html or ""
     source = np.frombuffer(written.encode("utf-8", "replace"), np.uint8)
-    elements, runs = _read(source, _TAG_HASH, _TAG_OF, _WORD_HASH, _WORD_BITS, _STYLE_HASH, _STYLES, _KIND)
+    elements, runs = _read(source, TAG_HASH, TAG_OF, WORD_HASH, WORD_BITS, STYLE_HASH, STYLES, KIND)
     return FlatPage(_title(tree), source, *elements, *runs)
 
 
@@ -219,10 +101,12 @@ def _title(tree: LexborHTMLParser) -> str:
 # ------------------------------------------------------------------ before parsing
 
 _NOT_MARKUP = np.array(
-    sorted(_hash(n.encode()) for n in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")),
+    sorted(
+        hash_of(n.encode()) for n in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
+    ),
     np.uint64,
 )
-_NOSCRIPT = np.uint64(_hash(b"noscript"))
+_NOSCRIPT = np.uint64(hash_of(b"noscript"))
 
 
 def _as_with_scripts(html: bytes) -> bytes:
@@ -372,8 +256,8 @@ def _style(source, begin, stop, hashes, styles):  # type: ignore[no-untyped-def]
             if said and c != _BLANK and c != 9 and c != 10:
                 value = (value ^ np.uint64(c | 32 if 65 <= c <= 90 else c)) * HASH_PRIME
         found = _look_up(hashes, styles, value)
-        if found >= _WHITE:
-            white = found // _WHITE
+        if found >= WHITE:
+            white = found // WHITE
         elif found:
             display = found
         begin = end + 1
@@ -422,8 +306,8 @@ def _attributes(source, at, word_hash, word_bits, style_hash, styles):  # type: 
             opened = True
         elif _is(source, name, named, b"style"):
             display, white = _style(source, begin, finish, style_hash, styles)
-    if hidden and display == _UNSAID:  # a style is stronger than the attribute
-        display = _NO_DISPLAY
+    if hidden and display == UNSAID:  # a style is stronger than the attribute
+        display = NO_DISPLAY
     return said, classes, display, white, opened, at + 1
 
 
@@ -489,23 +373,23 @@ def _read(source, tag_hash, tag_of, word_hash, word_bits, style_hash, styles, ki
             number, at = _tag_number(source, at + 1, tag_hash, tag_of)
             said, called, display, white, opened, at = _attributes(source, at, word_hash, word_bits, style_hash, styles)
             what = kind_of[number]
-            if what & _VOID:
+            if what & IS_VOID:
                 run = BREAK if number == _BR else BOUNDARY if number == _HR else -1
             else:
                 of = elements
                 tag[of], parent[of], words[of], first[of] = number, here, said, runs
                 classes[of] = called
-                hides[of] = display == _NO_DISPLAY or (what & _UNSEEN > 0 and not (number == _DIALOG and opened))
+                hides[of] = display == NO_DISPLAY or (what & IS_UNSEEN > 0 and not (number == _DIALOG and opened))
                 unseen += hides[of]
                 links += number == _A
                 keeps[of] = IN_PRE if number in (_PRE, _LISTING) else keeps[here]
                 if white:
-                    keeps[of] = IN_PRE if white == _PRESERVED else IN_LINES if white == _LINES_KEPT else 0
-                begins_lines[of] = display == _AS_BLOCK or (display != _AS_TEXT and what & _BLOCK > 0)
+                    keeps[of] = IN_PRE if white == PRESERVED else IN_LINES if white == LINES_KEPT else 0
+                begins_lines[of] = display == AS_BLOCK or (display != AS_TEXT and what & IS_BLOCK > 0)
                 run = BOUNDARY if begins_lines[of] else CELL if number in (_TD, _TH) else -1
                 stack[depth] = of
                 elements, depth = elements + 1, depth + 1
-                if what & _RAW:
+                if what & IS_RAW:
                     at = _past_raw(source, at, number, tag_hash, tag_of)
             begin = at
         if run >= 0 and not unseen:
