@@ -398,7 +398,12 @@ def test_steps_name_their_documents_and_documents_their_steps(
     page = seen[0]
     when = json.loads(factory.neo("when", page["url"], "--run", "main", "--json").stdout)
     assert sum(row["to_token"] - row["from_token"] for row in when if row["step"] == page["step"]) == page["tokens"]
-    assert {"main", "decay"} == {row["run"] for row in json.loads(factory.neo("when", page["doc_id"], "--json").stdout)}
+    by_run = [
+        {row["doc_id"] for row in json.loads(factory.neo("saw", steps, "--json").stdout)}
+        for steps in ("main@1..20", "decay@1..6")
+    ]
+    both = min(by_run[0] & by_run[1])
+    assert {"main", "decay"} == {row["run"] for row in json.loads(factory.neo("when", both, "--json").stdout)}
     held_out = json.loads(factory.neo("sample", "held_out", "-n", "1", "--json").stdout)[0]
     assert "no step of main, decay saw it" in factory.neo("when", held_out["doc_id"]).stdout
     assert factory.neo("saw", "main@19..21").stderr == "neo: run 'main' has 20 steps; 21 is after its end\n"

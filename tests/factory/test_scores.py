@@ -26,6 +26,7 @@ def test_gates_are_checks_and_all_scores_are_on_one_page(
     made = store.head("ci", "comparison")
     assert [c.name for c in made.verdict] == [
         "no_regression",
+        "better_than_parent",
         "languages_in_step",
         "no_contamination",
         "guessing_is_chance",
