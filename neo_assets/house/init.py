@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,11 +97,15 @@ def init(
     print(f"  {'steps':12} {steps.value:,}: {steps.why}")
     if licence == "unknown":
         print(f"  {'licence':12} unknown: say whose text it is in the recipe; it is copied to every document")
-    print(
-        f'\nNext:\n  eval "$(neo home {name})"     a Dagster instance of its own for this recipe\n'
-        "  neo plan                      what would be built\n  dagster job execute -m definitions -j factory\n"
-        "  neo summary"
-    )
+    at = "" if shutil.which("neo") else f"{os.path.relpath(Path(sys.argv[0]).parent)}/"
+    print("\nNext:")
+    for command, meaning in (
+        (f'eval "$({at}neo home {name})"', "a Dagster instance of its own for this recipe"),
+        (f"{at}neo plan", "what would be built, and what it takes"),
+        (f"{at}dagster job execute -m definitions -j factory", "build it"),
+        (f"{at}neo summary", "what the model writes, scores, gates, where the report is"),
+    ):
+        print(f"  {command:{len(at) + 46}}  {meaning}")
 
 
 def _looked(of_folder: Path | None, url: str | None, files: list[str], warcs: list[str], name: str) -> list[Looked]:

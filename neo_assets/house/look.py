@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import Documents, Extract
@@ -23,8 +22,12 @@ from neo_assets.web.encoding import decode_html
 from neo_assets.web.foreign_warc import Text, read_warc
 from neo_assets.web.warc_files import Response
 
+Item = TypeVar("Item")
+
 LOOKED_AT = 200
-"""Files, or records, of each source that are read: enough to tell a language that one document in twenty has."""
+"""Files, or records, of each source that are looked at: enough to tell a language that one document in twenty has."""
+GONE_THROUGH = 500_000_000
+"""Bytes of records of each source that are gone through for them: the first of a file say nothing about its last."""
 TEXT_FIELDS = ("text", "content", "body", "raw_content", "document", "article", "output")
 URL_FIELDS, ID_FIELDS = ("url", "link", "source_url", "meta.url"), ("id", "doc_id", "_id")
 PLAIN = (".txt", ".md", ".markdown", ".tex")
@@ -33,8 +36,8 @@ PAGES = (".html", ".htm", ".xhtml")
 
 @dataclass
 class Looked:
-    """What a source is seen to be: its section of a recipe, and of what was read in it the bytes of files and of text,
-    the latter also by language.
+    """What a source is seen to be: its section of a recipe, and of what was looked at in it the bytes of records and
+    of text, the latter also by language. ``all_text``: bytes of text in all of it, where every record was counted.
     """
 
     section: dict[str, object]
@@ -42,12 +45,15 @@ class Looked:
     size: int
     read: int = 0
     text: int = 0
+    all_text: int | None = None
     languages: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     @property
     def text_size(self) -> int:
         """Bytes of text in all of it, by what was read; of what cannot be read at a glance a tenth of its size."""
+        if self.all_text is not None:
+            return self.all_text
         return int(self.size * self.text / self.read) if self.read else self.size // 10
 
 
@@ -103,15 +109,17 @@ def records(paths: Sequence[str], settings: Documents, count: int | None = None)
         raise BadInput(f"{', '.join(paths)}: no file of rows ({', '.join(DocumentsSource.SUFFIXES)}) is there")
     section: dict[str, object] = {"kind": "documents", "paths": [str(Path(p).absolute()) for p in paths]}
     looked = Looked(section, count or len(files), sum(f.size for f in files))
-    each = max(1, LOOKED_AT // len(files))
-    for file in files[:LOOKED_AT]:
-        rows = list(itertools.islice(_rows(file, config), each))
+    some = _spread(files)
+    walk = Walk(len(some))
+    for file in some:
+        rows = walk.through(_rows(file, config), lambda row: sum(len(v) for v in row.values() if isinstance(v, str)))
         if "text_field" not in section:
-            _name_fields(section, rows, file)
+            _name_fields(section, looked.notes, rows, file)
         for row in rows:
             text = _at(row, str(section["text_field"]))
             if isinstance(text, str):
                 _tell(looked, len(json.dumps(row, ensure_ascii=False, default=str).encode()), text, settings)
+    walk.estimate(looked, len(files))
     if any(f.packed or f.suffix == ".parquet" for f in files):  # what was read is larger than the files are
         looked.read = max(1, looked.read // 3)
     return looked
@@ -125,18 +133,63 @@ def archives(paths: Sequence[str], settings: Documents, extract: Extract) -> Loo
         raise BadInput(f"{', '.join(paths)}: no WARC file is there")
     section: dict[str, object] = {"kind": "warc", "paths": [str(Path(p).absolute()) for p in paths]}
     looked = Looked(section, len(files), sum(f.size for f in files))
-    file = Path(files[0].place)
-    for record in itertools.islice(read_warc(file, RECORD_BYTES), 20 * LOOKED_AT):
-        what = record.what
-        if isinstance(what, Text):
-            section["kind"] = "wet"
-            _tell(looked, len(what.payload), what.payload.decode("utf-8", "replace"), settings)
-        elif isinstance(what, Response) and what.status == 200:
-            _tell(looked, len(what.payload), main_text(html_of(what), bounds_of(extract)).text, settings)
-        if sum(looked.languages.values()) and looked.read > 30_000_000:
-            break
+    some = _spread(files)
+    walk = Walk(len(some))
+    for file in some:
+        for what in walk.through(_texts_of(Path(file.place)), lambda what: len(what.payload)):
+            if isinstance(what, Text):
+                section["kind"] = "wet"
+                text = what.payload.decode("utf-8", "replace")
+            else:
+                text = main_text(html_of(what), bounds_of(extract)).text
+            _tell(looked, len(what.payload), text, settings)
+    walk.estimate(looked, len(files))
     looked.read = max(1, looked.read // (4 if files[0].packed else 1)) if looked.read else 0
     return looked
+
+
+def _texts_of(file: Path) -> Iterator[Text | Response]:
+    for record in read_warc(file, RECORD_BYTES):
+        if isinstance(record.what, Text) or (isinstance(record.what, Response) and record.what.status == 200):
+            yield record.what
+
+
+class Walk:
+    """Through the records of some files, a like share of each, as far as GONE_THROUGH goes."""
+
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._each = max(1, LOOKED_AT // files)
+        self._bytes = GONE_THROUGH // files
+        self._passed = self._taken = 0
+        self._whole = True
+
+    def through(self, items: Iterable[Item], size: Callable[[Item], int]) -> list[Item]:
+        """Some of the items, as far from each other as can be: at least LOOKED_AT over all files where there are so
+        many, at most twice that.
+        """
+        kept: list[Item] = []
+        step, gone, seen = 1, 0, 0
+        for item in items:
+            if gone > self._bytes:
+                self._whole = False
+                break
+            gone += size(item)
+            if seen % step == 0:
+                kept.append(item)
+            seen += 1
+            if len(kept) >= 2 * self._each:
+                kept, step = kept[::2], 2 * step
+        self._passed += seen
+        self._taken += len(kept)
+        return kept
+
+    def estimate(self, looked: Looked, files: int) -> None:
+        """The text of all records by those that were taken, if all records of some of the files were passed."""
+        if self._whole and self._taken:
+            looked.all_text = int(looked.text / self._taken * self._passed / self._files * files)
+        elif not self._whole:
+            looked.notes.append(f"languages and amount are those of what comes first: {GONE_THROUGH:,} bytes were read")
 
 
 def _unsaid(kind: str, paths: Sequence[str]) -> dict[str, object]:
@@ -151,7 +204,9 @@ def _rows(file: InputFile, config: DocumentsSource) -> Iterator[Mapping[str, Any
                 yield row
 
 
-def _name_fields(section: dict[str, object], rows: Sequence[Mapping[str, Any]], file: InputFile) -> None:
+def _name_fields(
+    section: dict[str, object], notes: list[str], rows: Sequence[Mapping[str, Any]], file: InputFile
+) -> None:
     named = {name for row in rows for name, value in row.items() if isinstance(value, str) and len(value) > 20}
     text = next((name for name in TEXT_FIELDS if name in named), None)
     if text is None:  # the field that holds most
@@ -161,6 +216,8 @@ def _name_fields(section: dict[str, object], rows: Sequence[Mapping[str, Any]], 
             raise BadInput(f"{file.place}: no field of its first rows holds text; its fields are {fields}")
         text = sizes.most_common(1)[0][0]
     section["text_field"] = text
+    if others := sorted(named - {text, *URL_FIELDS, *ID_FIELDS, "title"}):
+        notes.append(f"the text is '{text}'; fields that hold words as well: {', '.join(others)}")
     there = {name for row in rows for name in row}
     section["url_field"] = next((n for n in URL_FIELDS if n in there or (rows and _at(rows[0], n))), None)
     section["id_field"] = next((n for n in ID_FIELDS if n in there), None)
@@ -191,7 +248,7 @@ def _sizes(files: Sequence[Path]) -> int:
     return sum(p.stat().st_size for p in files)
 
 
-def _spread(files: Sequence[Path]) -> list[Path]:
+def _spread(files: Sequence[Item]) -> list[Item]:
     """So many of them, from all over."""
     step = max(1, len(files) // LOOKED_AT)
     return list(files[::step][:LOOKED_AT])

@@ -18,6 +18,7 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.house import init as init_module
+from neo_assets.house import look
 from neo_assets.house.init import init
 from neo_assets.web.warc_files import Response, SegmentWriter
 from tests.corpora import text
@@ -142,3 +143,30 @@ def test_what_cannot_be_a_source_is_refused_with_what_is_there(recipes: Path, tm
     with pytest.raises(BadInput, match="is no name of a recipe"):
         init("../odd", url="http://a.example/")
     assert not (recipes / "odd.yaml").exists()
+
+
+def test_what_comes_last_in_a_file_is_looked_at_too(
+    recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crawl of two folders, rows of two sources put together: languages come one after the other."""
+    generator = random.Random(3)
+    rows = [{"text": text(generator, lang), "note": "no text " * 5} for lang in ("en", "zh") for _ in range(900)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    init("sorted_rows", jsonl=[str(tmp_path / "rows.jsonl")])
+    assert written("sorted_rows").languages == ["en", "zh"]
+    said = capsys.readouterr().out
+    true = sum(len(row["text"].encode()) for row in rows) / 1e6
+    told = float(said.split("about ")[1].split(" MB")[0])
+    assert abs(told - true) <= 0.1 * true + 0.05
+    assert "the text is 'text'; fields that hold words as well: note" in said
+
+
+def test_a_long_file_is_gone_through_to_a_bound_and_that_is_said(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(look, "GONE_THROUGH", 20_000)
+    generator = random.Random(4)
+    rows = "".join(json.dumps({"text": text(generator, "en")}) + "\n" for _ in range(400))
+    (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+    init("long_rows", jsonl=[str(tmp_path / "rows.jsonl")])
+    assert "are those of what comes first: 20,000 bytes were read" in capsys.readouterr().out
