@@ -10,9 +10,10 @@ import difflib
 import importlib
 import io
 import os
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -20,42 +21,55 @@ from typer.core import TyperCommand, TyperGroup
 if TYPE_CHECKING:
     from typer import _click as click
 
-COMMANDS = {
-    "init": "house.init:init",
-    "demo": "house.factory:demo",
-    "ui": "house.factory:ui",
-    "plan": "house.plan:plan",
-    "summary": "house.summary:summary",
-    "status": "house.status:status",
-    "why": "house.why:why",
-    "verify": "house.verify:verify",
-    "gc": "house.gc:gc",
-    "home": "house.factory:home",
-    "schema": "house.schema:schema",
-    "fetch-demo": "crawl.commands:fetch_demo",
-    "fetch-benchmarks": "tasks.commands:fetch_benchmarks",
-    "fate": "corpus.commands:fate",
-    "funnel": "corpus.commands:funnel",
-    "sample": "corpus.commands:sample",
-    "whatif": "clean.commands:whatif",
-    "jobs": "runs.commands:jobs",
-    "logs": "runs.commands:logs",
-    "watch": "runs.commands:watch",
-    "pause": "runs.commands:pause",
-    "resume": "runs.commands:resume",
-    "cancel": "runs.commands:cancel",
-    "saw": "runs.run_commands:saw",
-    "when": "runs.run_commands:when",
-    "prove": "runs.run_commands:prove_checkpoint",
-    "continue": "runs.run_commands:continue_run",
-    "rehearse": "runs.run_commands:rehearse_run",
-    "generate": "evaluate.generate:generate",
-    "eval": "evaluate.commands:evaluate",
-    "tasks": "evaluate.commands:tasks",
-    "scores": "scores.commands:scores",
-    "compare": "scores.commands:compare",
+GROUPS = {
+    "First steps": {
+        "init": "house.init:init",
+        "demo": "house.factory:demo",
+        "ui": "house.factory:ui",
+        "plan": "house.plan:plan",
+        "status": "house.status:status",
+        "summary": "house.summary:summary",
+    },
+    "Text": {
+        "fate": "corpus.commands:fate",
+        "funnel": "corpus.funnel_table:funnel",
+        "sample": "corpus.commands:sample",
+        "whatif": "clean.commands:whatif",
+    },
+    "Training": {
+        "jobs": "runs.commands:jobs",
+        "logs": "runs.commands:logs",
+        "watch": "runs.commands:watch",
+        "pause": "runs.commands:pause",
+        "resume": "runs.commands:resume",
+        "cancel": "runs.commands:cancel",
+        "saw": "runs.run_commands:saw",
+        "when": "runs.run_commands:when",
+        "prove": "runs.run_commands:prove_checkpoint",
+        "continue": "runs.run_commands:continue_run",
+        "rehearse": "runs.run_commands:rehearse_run",
+    },
+    "Evaluation": {
+        "generate": "evaluate.generate:generate",
+        "eval": "evaluate.commands:evaluate",
+        "tasks": "evaluate.commands:tasks",
+        "scores": "scores.commands:scores",
+        "compare": "scores.commands:compare",
+    },
+    "Store": {
+        "why": "house.why:why",
+        "verify": "house.verify:verify",
+        "gc": "house.gc:gc",
+    },
+    "Set-up": {
+        "home": "house.factory:home",
+        "schema": "house.schema:schema",
+        "fetch-demo": "crawl.commands:fetch_demo",
+        "fetch-benchmarks": "tasks.commands:fetch_benchmarks",
+    },
 }
-"""Command -> module below `neo_assets` and function, in the order `neo --help` shows them."""
+"""Group -> command -> module below `neo_assets` and function, in the order `neo --help` shows them."""
+COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
 HERE = Path(__file__).parent
 
 
@@ -64,7 +78,12 @@ def described(place: str) -> str:
     module, function = place.split(":")
     tree = ast.parse(HERE.joinpath(*module.split(".")).with_suffix(".py").read_bytes())
     node = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function)
-    return ast.get_docstring(node) or ""
+    return unwrapped(ast.get_docstring(node) or "")
+
+
+def unwrapped(text: str) -> str:
+    """Paragraphs as single lines: a terminal breaks them where it ends, not where our files do."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
 class Commands(TyperGroup):
@@ -80,16 +99,26 @@ class Commands(TyperGroup):
         if place is None:
             return None
         if self.listing:
-            return TyperCommand(cmd_name, help=described(place))
+            group = next(group for group, names in GROUPS.items() if cmd_name in names)
+            return TyperCommand(cmd_name, help=described(place), rich_help_panel=group)
         module, function = place.split(":")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(cmd_name)(getattr(importlib.import_module(f"neo_assets.{module}"), function))
-        return typer.main.get_command(app)
+        command = typer.main.get_command(app)
+        command.help = unwrapped(command.help or "")
+        return command
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.listing = True
         try:
             super().format_help(ctx, formatter)
+        finally:
+            self.listing = False
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        self.listing = True
+        try:
+            return super().shell_complete(ctx, incomplete)
         finally:
             self.listing = False
 
@@ -103,11 +132,23 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"NeoFoundry {version('neofoundry')}, Python {sys.version.split()[0]}, in {HERE.parent}")
+        raise typer.Exit
 
 
 @app.callback()
-def neo() -> None:
+def neo(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and where.")
+    ] = False,
+) -> None:
     """NeoFoundry: what exists, why, and what runs."""
 
 

@@ -103,20 +103,22 @@ class Ledger:
 
     def ids_of(self, doc_or_url: str) -> list[str]:
         """Ids of the documents that a URL (its scheme may be left out), an id or the beginning of one names."""
+        bare = doc_or_url.removeprefix("https://").removeprefix("http://")
+        spelled = [doc_or_url, bare, f"http://{bare}", f"https://{bare}"]
         exact = self.rows(
-            "select doc_id from fetched where ? in (url, address, alias) union select doc_id from parts where url = ?"
-            " order by doc_id",
-            [doc_or_url, doc_or_url],
+            "select doc_id from fetched where list_contains(?, url) or list_contains(?, address) or alias = ?"
+            " union select doc_id from parts where list_contains(?, url) order by doc_id",
+            [spelled, spelled, doc_or_url, spelled],
         )
         if exact:
             return [str(r["doc_id"]) for r in exact]
-        bare = doc_or_url.split("#", 1)[0]
+        page = [url.split("#", 1)[0] for url in spelled]
         named = (
-            "select distinct doc_id from fetched where url in (?, 'http://' || ?, 'https://' || ?) or address in (?,"
-            " 'http://' || ?, 'https://' || ?) or alias = ? or (length(?) >= 8 and starts_with(doc_id, ?)) union "
+            "select distinct doc_id from fetched where list_contains(?, url) or list_contains(?, address)"
+            " or (length(?) >= 8 and starts_with(doc_id, ?)) union"
+            " select distinct doc_id from verdicts where length(?) >= 8 and starts_with(doc_id, ?) order by doc_id"
         )
-        named += "select distinct doc_id from verdicts where length(?) >= 8 and starts_with(doc_id, ?) order by doc_id"
-        return [str(r["doc_id"]) for r in self.rows(named, [bare] * 11)]
+        return [str(r["doc_id"]) for r in self.rows(named, [page, page, *[doc_or_url] * 4])]
 
     def parts_of(self, url: str) -> list[Row]:
         """Parts that a document was cut into (url, doc_id, the last verdict of each), in the order of their pages."""

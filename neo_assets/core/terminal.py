@@ -46,7 +46,7 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
         name
         for name in filled
         if all(
-            isinstance(row[name], int | float) and not isinstance(row[name], bool)
+            (isinstance(row[name], int | float) and not isinstance(row[name], bool)) or str(row[name]).endswith("%")
             for row in rows
             if row[name] is not None
         )
@@ -64,6 +64,14 @@ def show(rows: Sequence[Mapping[str, object]], as_json: bool, title: str = "", e
     for row in cells:
         table.add_row(*(row[name] for name in filled))
     console.print(table)
+
+
+def bar(part: float, whole: float, longest: float, width: int) -> str:
+    """A bar as wide as ``whole`` is of ``longest``, filled as far as ``part``; what is not nothing is seen."""
+    if longest <= 0:
+        return ""
+    filled = max(round(width * part / longest), 1 if part else 0)
+    return "█" * filled + "░" * (max(round(width * whole / longest), filled) - filled)
 
 
 def _lines(cells: Sequence[Mapping[str, str]], names: Sequence[str], right: Collection[str]) -> list[str]:

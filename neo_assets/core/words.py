@@ -52,4 +52,10 @@ def spoken(value: object) -> str:
 def at(run: str, checkpoint: str) -> str:
     """A checkpoint as people call it: RUN@STEP."""
     step, named, _ = checkpoint.partition("-")
-    return f"{run}@{int(step)}" if named else f"{run} {checkpoint}"
+    return f"{run}@{int(step)}" if named and step.isdigit() else f"{run} {checkpoint}"
+
+
+def titled(title: str) -> str:
+    """A job's title as people read it: ``eval_scores/main 0000350-6697871b`` is eval_scores/main@350."""
+    what, named, checkpoint = title.partition(" ")
+    return at(what, checkpoint) if named else title

@@ -1,6 +1,4 @@
-"""`neo fate`: the story of one page. `neo funnel`: how many documents each rule kept and dropped. `neo sample`: what a
-rule threw away, to read.
-"""
+"""`neo fate`: the story of one page. `neo sample`: what a rule threw away, to read."""
 
 from __future__ import annotations
 
@@ -16,13 +14,11 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.corpus.funnel_table import OTHER_SIDE
 from neo_assets.web.links import BadUrl, canonical
 
 if TYPE_CHECKING:
     from resources.ledger import Ledger
-
-OTHER_SIDE = ("in_train_pool", "held_out")
-"""Rules of the split: a page they drop is in the artifact on the other side."""
 
 
 def fate(
@@ -122,18 +118,6 @@ def _coloured(text: str) -> str:
     for mark in ("-]", "+}"):
         text = text.replace(mark, mark + plain)
     return text
-
-
-def funnel(as_json: bool = JSON) -> None:
-    """Documents kept, edited and dropped, by stage, source and rule."""
-    from resources.ledger import Ledger
-
-    recipe = load()
-    show(
-        Ledger(Store(store_root()), recipe.name, recipe.makes).funnel(),
-        as_json,
-        empty="nothing is built for this recipe yet",
-    )
 
 
 def sample(

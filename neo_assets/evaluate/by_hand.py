@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from neo_assets.core.completion import SUITES
 from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, Store
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 MODEL = "RUN@STEP (main@70, main@last) or a Hugging Face folder"
 SUITE = typer.Option(
-    "--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; those the factory asks if left out"
+    "--suite",
+    "-s",
+    metavar="SUITE",
+    autocompletion=SUITES,
+    help="a suite of the recipe; again for more; those the factory asks if left out",
 )
 SHORT = 12
 """Digits of a task's identity that are shown."""

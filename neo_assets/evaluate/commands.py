@@ -7,17 +7,18 @@ from typing import Annotated
 
 import typer
 
+from neo_assets.core.completion import CHECKPOINTS, SUITES
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.core.words import counted
+from neo_assets.core.words import at, counted
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of, todays_tasks
 from neo_assets.evaluate.rows import ScoreRow, columns
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help=MODEL)],
+    model: Annotated[str, typer.Argument(help=MODEL, autocompletion=CHECKPOINTS)],
     suite: Annotated[list[str] | None, SUITE] = None,
     as_json: bool = JSON,
 ) -> None:
@@ -42,7 +43,7 @@ def evaluate(
         for absent in mine.absent():
             print(f"{absent.name}: {absent.message}")
         print(
-            f"\n{subject.run} {subject.name}: {counted(len(rows), 'task')},"
+            f"\n{at(subject.run, subject.name)}: {counted(len(rows), 'task')},"
             f" {counted(len([n for n in made_now if n != 'samples']), 'score')} made now"
         )
 
@@ -55,7 +56,13 @@ def _shown(row: ScoreRow) -> Row:
 def tasks(
     suite: Annotated[
         list[str] | None,
-        typer.Option("--suite", "-s", metavar="SUITE", help="a suite of the recipe; again for more; all if left out"),
+        typer.Option(
+            "--suite",
+            "-s",
+            metavar="SUITE",
+            autocompletion=SUITES,
+            help="a suite of the recipe; again for more; all if left out",
+        ),
     ] = None,
     as_json: bool = JSON,
 ) -> None:

@@ -10,16 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
+from neo_assets.core.completion import CHECKPOINTS
 from neo_assets.core.errors import BadInput
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON
+from neo_assets.core.words import at
 from neo_assets.evaluate.by_hand import MODEL, subject_of
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help=MODEL)],
+    model: Annotated[str, typer.Argument(help=MODEL, autocompletion=CHECKPOINTS)],
     text: Annotated[str, typer.Argument(help="what it goes on from; '' for the beginning of a document")],
     tokens: Annotated[int, typer.Option(min=1, help="at most so many")] = 80,
     temperature: Annotated[
@@ -61,7 +63,7 @@ def generate(
     new = written[0, ids.shape[1] :].tolist()
     if as_json:
         told = {
-            "model": f"{subject.run} {subject.name}",
+            "model": at(subject.run, subject.name),
             "folder": str(subject.folder),
             "prompt": text,
             "text": tokenizer.decode(new, skip_special_tokens=True),

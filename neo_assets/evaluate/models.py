@@ -15,6 +15,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe, identity
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
+from neo_assets.core.words import at
 from neo_assets.evaluate.score import Subject
 from neo_assets.runs.export import PROGRAM, ExportInput, export_model
 from neo_assets.runs.plan import ids
@@ -61,7 +62,7 @@ class Exporter:
         made_from, inputs = self._made_from(checkpoint), self._inputs(checkpoint)
 
         def work(out: Workspace) -> Outcome:
-            self.log(f"exporting {checkpoint.path.name}")
+            self.log(f"exporting {at(self.export.run, checkpoint.path.name)}")
             return export_model(
                 self.export, inputs, out, fingerprint=made_from.fingerprint, store=self.store, jobs=self.jobs
             )

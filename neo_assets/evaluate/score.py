@@ -27,6 +27,8 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import First
 from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, Store, Workspace
+from neo_assets.core.words import at
+from neo_assets.evaluate.estimate import asking_takes
 from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.runs.export import run_to_end
 from resources.compute.base import Compute
@@ -224,10 +226,12 @@ class Scorer:
                     made_now += self._keep(subject, wanted, results)
                 if missing := self._missing(key, wanted):
                     self.log(
-                        f"scoring {subject.run} {subject.name}"
+                        f"scoring {at(subject.run, subject.name)}"
                         + (f", attempt {attempt}" if attempt > 1 else "")
                         + f": {', '.join(missing)}"
                     )
+                    if takes := asking_takes(self.store, subject.run, missing.keys() - {SAMPLES}):
+                        self.log(f"  {takes}")
                     try:
                         self._ask(self._job(subject, missing, results), results)
                     except JobFailed as error:

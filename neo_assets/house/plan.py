@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from neo_assets.clean.lists import missing_lists
+from neo_assets.core.completion import RUNS
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.scalars import real
@@ -27,7 +28,9 @@ from resources.compute.kubernetes_manifests import manifests
 
 
 def plan(
-    run: Annotated[str | None, typer.Argument(help="a run of the recipe; all of them if left out")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="a run of the recipe; all of them if left out", autocompletion=RUNS)
+    ] = None,
     manifest: Annotated[
         bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")
     ] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from neo_assets.core.completion import CLAIMS
 from neo_assets.core.errors import BadInput, MissingUpstream, NeoError, did_you_mean
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
@@ -19,7 +20,10 @@ from neo_assets.runs.run_commands import show_claims
 
 def verify(
     asset: Annotated[
-        str | None, typer.Argument(help="asset key, or RUN@STEP; everything this recipe's build uses if left out")
+        str | None,
+        typer.Argument(
+            help="asset key, or RUN@STEP; everything this recipe's build uses if left out", autocompletion=CLAIMS
+        ),
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="hash every file")] = False,
     as_json: bool = JSON,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neo_assets.core.completion import ARTIFACTS
 from neo_assets.core.errors import NeoError
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
@@ -18,7 +19,10 @@ from neo_assets.core.why import differences
 
 
 def why(
-    asset: Annotated[str, typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)")],
+    asset: Annotated[
+        str,
+        typer.Argument(help="e.g. clean_docs/en (or clean_docs_en, as Dagster writes it)", autocompletion=ARTIFACTS),
+    ],
     as_json: bool = JSON,
 ) -> None:
     """Why an asset would be made again: the recipe field, module, library or input that changed."""

@@ -38,6 +38,19 @@ def not_anothers(store: Store, recipe: str, run: str) -> Callable[[str], bool]:
     return lambda letters: not any(f.startswith(letters) for f in others) or any(f.startswith(letters) for f in mine)
 
 
+def askers(store: Store) -> dict[str, list[str]]:
+    """Recipes that asked for each training run, or hold it, by the first eight letters of its fingerprint: those that
+    its checkpoints, and jobs of them, carry in their names.
+    """
+    found: dict[str, list[str]] = {}
+    for recipe in sorted({path.name for path in (store.root / ASKED).glob("*")} | set(store.recipes())):
+        runs = {path.stem for path in (store.root / ASKED / recipe).glob("*.txt")}
+        runs |= {n.partition("/")[2] for n in store.heads(recipe) if n.startswith("pretraining/")}
+        for fingerprint in {f[:8] for run in runs for f in _own(store, recipe, run)}:
+            found.setdefault(fingerprint, []).append(recipe)
+    return found
+
+
 def _own(store: Store, recipe: str, run: str) -> set[str]:
     """What a recipe has asked for, and what its build holds: that of an older store was not noted."""
     pointer = store.head_pointer(recipe, f"pretraining/{run}")

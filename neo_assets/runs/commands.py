@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from neo_assets.core.completion import RUNS
 from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import ALIVE, JobFolder, JobState, job_folders
 from neo_assets.core.place import store_root
@@ -16,14 +17,17 @@ from neo_assets.core.scalars import real
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.usage import usage
-from neo_assets.core.words import age
-from neo_assets.runs.asked import asked_runs, not_anothers
+from neo_assets.core.words import age, titled
+from neo_assets.runs.asked import asked_runs, askers, not_anothers
 from neo_assets.runs.watch import watch_job
 from resources.compute import open_compute
 from resources.compute.base import Compute
 
 JobArgument = Annotated[
-    str, typer.Argument(help="a run of the recipe (its newest job), or a job's fingerprint or its first letters")
+    str,
+    typer.Argument(
+        help="a run of the recipe (its newest job), or a job's fingerprint or its first letters", autocompletion=RUNS
+    ),
 ]
 FOLLOW_SECONDS = 0.5
 
@@ -70,7 +74,7 @@ def jobs(
 ) -> None:
     """Jobs that run, or went wrong; --all lists finished ones too."""
     recipe, compute = load(), _compute()
-    rows = []
+    rows, whose = [], askers(Store(store_root()))
     for folder in job_folders(store_root()):
         state = compute.poll(folder)
         if state is JobState.SUCCEEDED and not everything:
@@ -79,7 +83,8 @@ def jobs(
         rows.append(
             {
                 "job": folder.fingerprint[:12],
-                "what": folder.title,
+                "what": titled(folder.title),
+                "recipe": ", ".join(whose.get(_run_of(folder), ())),
                 "state": str(state),
                 "attempts": len(folder.attempts()),
                 "age": _age(folder),
@@ -147,7 +152,7 @@ def cancel(
         "; its steps are given up: the next run starts anew" if abandon and state is not JobState.SUCCEEDED else ""
     )
     print(
-        f"{folder.title}: job {folder.fingerprint[:12]} "
+        f"{titled(folder.title)}: job {folder.fingerprint[:12]} "
         + ("had ended already: it succeeded" if state is JobState.SUCCEEDED else f"is {state}{given_up}")
     )
 
@@ -171,7 +176,7 @@ def pause(job: JobArgument) -> None:
         "",
     )
     print(
-        f"{folder.title}: job {folder.fingerprint[:12]} "
+        f"{titled(folder.title)}: job {folder.fingerprint[:12]} "
         + (
             "had ended already: it succeeded"
             if state is JobState.SUCCEEDED
@@ -195,14 +200,14 @@ def resume(
     before = compute.poll(folder)
     if before in (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED):
         print(
-            f"{folder.title}: job {folder.fingerprint[:12]} "
+            f"{titled(folder.title)}: job {folder.fingerprint[:12]} "
             + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already")
         )
         return
     compute.resume(folder, lost=lost)
     print(
-        f"{folder.title}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody; whoever asks for"
-        " what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
+        f"{titled(folder.title)}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody;"
+        " whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
     )
 
 
@@ -221,6 +226,11 @@ def _progress(folder: JobFolder) -> str:
         if message.event == "progress" and "task" in data:  # evaluation
             return f"task {data['done']}/{data['tasks']}, {data['task']}"
     return ""
+
+
+def _run_of(folder: JobFolder) -> str:
+    """The first letters of the training run that a job is, or is about: its checkpoint's name ends with them."""
+    return folder.fingerprint[:8] if folder.title.startswith("pretraining/") else folder.title.rpartition("-")[2]
 
 
 def _age(folder: JobFolder) -> str:

@@ -10,6 +10,7 @@ import dagster as dg
 from neo_assets.core.jobs import Message
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Manifest, Store, read_manifest
+from neo_assets.core.words import at
 from neo_assets.declare import key, scalar
 from resources.console import progress_of
 
@@ -63,7 +64,7 @@ class Announcer:
         )
         self.known.add(name)
         loss = manifest.numbers.get("loss")
-        self.log(f"checkpoint {name}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
+        self.log(f"checkpoint {at(self.run_name, name)}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
 
     def handle(self, message: Message) -> None:
         """Tell the console and the event log what a training job reports."""

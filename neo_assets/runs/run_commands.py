@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from neo_assets.core.completion import CHECKPOINTS, RUNS
 from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.frozen import claimed
 from neo_assets.core.place import store_root
@@ -136,7 +137,10 @@ def show_claims(recipe: Recipe, store: Store, checkpoint: str, as_json: bool) ->
 
 
 def prove_checkpoint(
-    checkpoint: Annotated[str, typer.Argument(metavar="RUN@STEP", help="e.g. main@70, main@last")], as_json: bool = JSON
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="RUN@STEP", help="e.g. main@70, main@last", autocompletion=CHECKPOINTS)
+    ],
+    as_json: bool = JSON,
 ) -> None:
     """Train from the checkpoint before to this one and compare every bit. Takes as long as those steps did."""
     recipe, store = load(), Store(store_root())
@@ -161,7 +165,11 @@ def _print_claims(title: str, claims: list[Checked], as_json: bool) -> None:
 def continue_run(
     checkpoint: Annotated[
         str,
-        typer.Argument(metavar="RUN[@STEP]", help="where to go on from; the run's last checkpoint if no step is named"),
+        typer.Argument(
+            metavar="RUN[@STEP]",
+            help="where to go on from; the run's last checkpoint if no step is named",
+            autocompletion=CHECKPOINTS,
+        ),
     ],
     changes: Annotated[
         list[str] | None,
@@ -208,7 +216,7 @@ def continue_run(
 
 
 def rehearse_run(
-    run: Annotated[str, typer.Argument(help="a run of the recipe")],
+    run: Annotated[str, typer.Argument(help="a run of the recipe", autocompletion=RUNS)],
     ranks: Annotated[
         int | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neo_assets.core.completion import CHECKPOINTS
 from neo_assets.core.errors import BadInput
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
@@ -101,8 +102,8 @@ def _newest(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help=MODEL)],
-    b: Annotated[str, typer.Argument(help=MODEL)],
+    a: Annotated[str, typer.Argument(help=MODEL, autocompletion=CHECKPOINTS)],
+    b: Annotated[str, typer.Argument(help=MODEL, autocompletion=CHECKPOINTS)],
     suite: Annotated[list[str] | None, SUITE] = None,
     alpha: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="chance of calling equals different, over all tasks shown")

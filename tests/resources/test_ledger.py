@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
 from neo_assets.core import records
 from neo_assets.core.records import DROPPED, Verdict
 from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
@@ -55,3 +58,28 @@ def test_steps_that_the_recipe_no_longer_has_are_not_told(tmp_path: Path) -> Non
         store, "matrix", "c", Verdict("d", "matrix"), {"exact_dedup/en": "b"}
     )  # made from the step that is gone: of another corpus
     assert stages(Ledger(store, "r", lambda name: name != "exact_dedup/en")) == ["clean_docs/en"]
+
+
+@pytest.mark.parametrize("asked", ["https://a.example/p", "http://a.example/p", "a.example/p", "https://a.example/p#x"])
+@pytest.mark.parametrize("crawled", ["https://a.example/p", "http://a.example/p"])
+def test_a_page_is_found_by_either_scheme_and_by_none(tmp_path: Path, asked: str, crawled: str) -> None:
+    store = Store(tmp_path)
+
+    def work(out: Workspace) -> Outcome:
+        out.write("verdicts.parquet", records.verdict_table([Verdict("d", "raw_crawl/s")]))
+        columns = {
+            "url": crawled,
+            "doc_id": "d",
+            "outcome": "kept",
+            "reason": "",
+            "status": 200,
+            "address": "",
+            "alias": "",
+        }
+        (out.path / "log").mkdir()
+        out.write("log/0.parquet", pa.Table.from_pylist([columns]))
+        return Outcome(digest="x")
+
+    made, _ = store.build("raw_crawl/s", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)
+    store.set_head("r", "raw_crawl/s", "raw_crawl/s", made.fingerprint)
+    assert [row["stage"] for row in Ledger(store, "r").fate(asked)] == ["raw_crawl/s"]

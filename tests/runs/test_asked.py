@@ -16,7 +16,7 @@ from neo_assets.core.jobs import JobFolder
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MadeFrom, Outcome, Store
 from neo_assets.house.heads import scores
-from neo_assets.runs.asked import asked_runs, not_anothers, note_asked
+from neo_assets.runs.asked import asked_runs, askers, not_anothers, note_asked
 from neo_assets.runs.found_runs import find_run
 from tests.training.runs import small_job, write_shards
 
@@ -58,6 +58,8 @@ def test_a_run_of_another_recipe_is_never_meant_however_new_it_is(store: Store) 
     for command in ("pause", "cancel"):
         assert MINE[:12] in neo(command, "main") and THEIRS[:12] not in neo(command, "main")
     assert not any((theirs.path / mark).exists() for mark in ("paused", "cancelled"))
+    told = {row["job"]: row for row in json.loads(neo("jobs", "--all", "--json"))}
+    assert [told[f[:12]]["recipe"] for f in (MINE, THEIRS)] == ["ci", "somebody elses"]
     assert neo("logs", THEIRS[:12]) == "log of b\n"  # by its fingerprint, anybody's
 
 
@@ -87,6 +89,7 @@ def test_the_job_asked_for_last_is_meant_even_where_an_older_one_is_younger(stor
 def test_a_run_that_two_recipes_asked_for_is_of_both(store: Store) -> None:
     for recipe in ("ci", "somebody elses"):
         note_asked(store, recipe, "main", MINE)
+    assert askers(store)[MINE[:8]] == ["ci", "somebody elses"]
     assert not_anothers(store, "ci", "main")(MINE[:8]) and not_anothers(store, "somebody elses", "main")(MINE[:8])
 
 
