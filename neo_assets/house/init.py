@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
 from neo_assets.core.words import counted
 
 if TYPE_CHECKING:
+    from neo_assets.house.kept import Kept
     from neo_assets.house.look import Looked
 
 BASE = "_own"
@@ -31,9 +32,14 @@ LANGUAGES = ("en", "zh")
 """Languages that the base recipe cleans; another is a day's work (docs/howto.md)."""
 WORTH = 0.05
 """Share of the text from which on a language is trained on."""
-KEPT = 0.7
-"""Ours: of a text this share is left by cleaning, more or less."""
+LITTLE = 0.3
+"""Share of the text that the rules keep below which it is said that this is little."""
+LEFT = 0.6
+"""Ours: of what the rules keep, this share is left to train on by de-duplication and the held-out documents, more or
+less: .43 to .8 of three texts that were built.
+"""
 BYTES_A_TOKEN = 3.4
+BYTES_A_PIECE = 400
 EPOCHS, STEPS = 3.0, (40, 350)
 DECAY = 120 / 350
 """Steps of the second phase for each of the first, as in the demo."""
@@ -73,14 +79,17 @@ def init(
     for source in looked:
         found.update(source.languages)
     languages, told = _languages(lang, found)
-    pieces, steps = _pieces(size, languages), _steps(size)
-    text = _written(name, looked, licence, languages, told, size, pieces, steps)
+    kept = _kept(looked, languages)
+    left = _left(size, found, kept)
+    pieces, steps = _pieces(left, languages), _steps(left)
+    text = _written(name, looked, licence, languages, told, size, pieces, steps, kept)
     records.write_text(target, text)
     try:
         load(name)
     except NeoError:
         target.unlink()
         raise
+    at = "" if shutil.which("neo") else f"{os.path.relpath(Path(sys.argv[0]).parent)}/"
     print(f"{target} written.\n")
     for source in looked:
         kind = str(source.section["kind"])
@@ -93,11 +102,17 @@ def init(
         for note in source.notes:
             print(f"  {'':12} {note}")
     print(f"  {'languages':12} {', '.join(languages)}: {told}")
+    for language, judged in kept.items():
+        print(f"  {'rules':12} {language}: {_spoken(judged)}")
+        if judged.share < LITTLE:
+            print(
+                f"  {'':12} that is little: after a build `{at}neo sample RULE` shows what went; change it at"
+                f" clean.{language} in the recipe"
+            )
     print(f"  {'vocabulary':12} {pieces.value:,}: {pieces.why}")
     print(f"  {'steps':12} {steps.value:,}: {steps.why}")
     if licence == "unknown":
         print(f"  {'licence':12} unknown: say whose text it is in the recipe; it is copied to every document")
-    at = "" if shutil.which("neo") else f"{os.path.relpath(Path(sys.argv[0]).parent)}/"
     print("\nNext:")
     for command, meaning in (
         (f'eval "$({at}neo home {name})"', "a Dagster instance of its own for this recipe"),
@@ -148,18 +163,49 @@ def _languages(asked: Sequence[str] | None, found: Counter[str]) -> tuple[list[s
     return chosen, f"found: {shares}"
 
 
-def _pieces(size: int, languages: Sequence[str]) -> Choice:
+def _pieces(left: int | None, languages: Sequence[str]) -> Choice:
     least, most = PIECES["zh" if "zh" in languages else "en"]
-    if not size:
+    if left is None:
         return Choice(most, "as in the demo; lower it where the tokenizer says that there is too little text")
-    value = min(most, max(least, round(size / 500, -2)))
-    return Choice(int(value), f"about one piece for 500 bytes of text, at least {least:,} and at most {most:,}")
+    value = min(most, max(least, round(left / BYTES_A_PIECE, -2)))
+    return Choice(
+        int(value),
+        f"about one piece for {BYTES_A_PIECE} bytes of what is left, at least {least:,} and at most {most:,}",
+    )
 
 
-def _steps(size: int) -> Choice:
-    if not size:
+def _kept(looked: Sequence[Looked], languages: Sequence[str]) -> dict[str, Kept]:
+    """What the base recipe's rules would leave of the texts that were looked at, by language."""
+    from neo_assets.house.kept import kept_of
+
+    clean = load(DEFAULT_RECIPE).clean
+    texts = {lang: [text for source in looked for text in source.texts.get(lang, ())] for lang in languages}
+    return {lang: kept_of(those, lang, getattr(clean, lang)) for lang, those in texts.items() if those}
+
+
+def _left(size: int, found: Counter[str], kept: Mapping[str, Kept]) -> int | None:
+    """Bytes that are left to train on, more or less; None where nothing was read."""
+    whole = sum(found.values())
+    if not whole:
+        return None
+    return int(size * sum(found[lang] / whole * judged.share for lang, judged in kept.items()) * LEFT)
+
+
+def _spoken(judged: Kept) -> str:
+    told = f"{judged.share:.0%} of the text passes"
+    if judged.drop:
+        told += "; most of the others go by " + ", ".join(f"{r} ({n:.0%})" for r, n in list(judged.drop.items())[:3])
+    if judged.lifted:
+        told += f"; {', '.join(judged.lifted)} are off: {judged.short:.0%} of these texts are too short for them"
+    return told
+
+
+def _steps(left: int | None) -> Choice:
+    if left is None:
         return Choice(STEPS[1], "as in the demo, some minutes on two cores")
-    tokens = size * KEPT / BYTES_A_TOKEN
+    if left == 0:
+        return Choice(STEPS[0], "the least there is: the rules leave nothing of the texts that were looked at")
+    tokens = left / BYTES_A_TOKEN
     wanted = math.ceil(EPOCHS * tokens / 4096)
     value = min(STEPS[1], max(STEPS[0], wanted))
     why = f"{value * 4096 / tokens:.1f} times through some {tokens / 1e6:.2f} million tokens"
@@ -175,6 +221,7 @@ def _written(
     size: int,
     pieces: Choice,
     steps: Choice,
+    kept: Mapping[str, Kept],
 ) -> str:
     """The recipe, with what was seen beside what was chosen."""
     sources = {
@@ -206,6 +253,11 @@ def _written(
         f"    checkpoint_every: {decay}",
         f"    schedule: {{half_life_steps: {max(1, decay // 5)}}}".ljust(32) + "  # a fifth, so that the rate ends low",
     ]
+    if lifted := {lang: judged for lang, judged in kept.items() if judged.lifted}:
+        out += ["", "clean:"]
+        for lang, judged in lifted.items():
+            off = ", ".join(f"{rule}: null" for rule in judged.lifted)
+            out.append(f"  {lang}: {{{off}}}  # {judged.short:.0%} of the texts looked at are too short for them")
     if gone:
         nulls = ", ".join(f"{lang}: null" for lang in gone)
         out += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ PAGES = (".html", ".htm", ".xhtml")
 @dataclass
 class Looked:
     """What a source is seen to be: its section of a recipe, and of what was looked at in it the bytes of records and
-    of text, the latter also by language. ``all_text``: bytes of text in all of it, where every record was counted.
+    of text, the latter also by language, with those texts and the scores of their language. ``all_text``: bytes of text
+    in all of it, where every record was counted.
     """
 
     section: dict[str, object]
@@ -47,6 +49,7 @@ class Looked:
     text: int = 0
     all_text: int | None = None
     languages: Counter[str] = field(default_factory=Counter)
+    texts: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -165,21 +168,22 @@ class Walk:
         self._whole = True
 
     def through(self, items: Iterable[Item], size: Callable[[Item], int]) -> list[Item]:
-        """Some of the items, as far from each other as can be: at least LOOKED_AT over all files where there are so
-        many, at most twice that.
+        """Some of the items, drawn evenly (Vitter's algorithm R, always the same ones): of rows that alternate between
+        two languages every other one would be of one.
         """
         kept: list[Item] = []
-        step, gone, seen = 1, 0, 0
+        generator = random.Random(0)
+        gone = seen = 0
         for item in items:
             if gone > self._bytes:
                 self._whole = False
                 break
             gone += size(item)
-            if seen % step == 0:
-                kept.append(item)
             seen += 1
-            if len(kept) >= 2 * self._each:
-                kept, step = kept[::2], 2 * step
+            if len(kept) < self._each:
+                kept.append(item)
+            elif (place := generator.randrange(seen)) < self._each:
+                kept[place] = item
         self._passed += seen
         self._taken += len(kept)
         return kept
@@ -237,7 +241,9 @@ def _tell(looked: Looked, size: int, text: str, settings: Documents) -> None:
     amount = len(text.encode())
     looked.text += amount
     if text.strip():
-        looked.languages[identify(text[:20_000], settings).lang] += amount
+        found = identify(text[:20_000], settings)
+        looked.languages[found.lang] += amount
+        looked.texts.setdefault(found.lang, []).append((text, found.score))
 
 
 def _suffix(path: Path) -> str:

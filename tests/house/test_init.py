@@ -21,7 +21,7 @@ from neo_assets.house import init as init_module
 from neo_assets.house import look
 from neo_assets.house.init import init
 from neo_assets.web.warc_files import Response, SegmentWriter
-from tests.corpora import text
+from tests.corpora import keepable, text
 
 
 @pytest.fixture
@@ -148,9 +148,10 @@ def test_what_cannot_be_a_source_is_refused_with_what_is_there(recipes: Path, tm
 def test_what_comes_last_in_a_file_is_looked_at_too(
     recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A crawl of two folders, rows of two sources put together: languages come one after the other."""
+    """Rows of two sources put together, one after the other or by turns."""
     generator = random.Random(3)
     rows = [{"text": text(generator, lang), "note": "no text " * 5} for lang in ("en", "zh") for _ in range(900)]
+    rows += [{"text": text(generator, lang), "note": ""} for _ in range(300) for lang in ("en", "zh", "en", "en")]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     init("sorted_rows", jsonl=[str(tmp_path / "rows.jsonl")])
     assert written("sorted_rows").languages == ["en", "zh"]
@@ -170,3 +171,31 @@ def test_a_long_file_is_gone_through_to_a_bound_and_that_is_said(
     (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
     init("long_rows", jsonl=[str(tmp_path / "rows.jsonl")])
     assert "are those of what comes first: 20,000 bytes were read" in capsys.readouterr().out
+
+
+def test_what_the_rules_would_leave_is_told_and_steps_are_counted_on_that(
+    recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of which nine in ten are all capitals: the rules drop them, so that few steps are worth while."""
+    generator = random.Random(5)
+    rows = [keepable(generator) for _ in range(400)]
+    rows = [row if i % 10 == 0 else row.upper() for i, row in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": r}) + "\n" for r in rows), encoding="utf-8")
+    init("shouted", jsonl=[str(tmp_path / "rows.jsonl")])
+    said = capsys.readouterr().out
+    share = int(said.split("max_caps_words (")[1].split("%")[0])
+    assert 85 <= share <= 95 and f"rules        en: {100 - share}% of the text passes" in said
+    assert "that is little" in said and written("shouted").clean.en is not None
+
+
+def test_a_collection_of_short_texts_is_not_thrown_away_for_their_length(
+    recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = random.Random(6)
+    rows = [" ".join(keepable(generator).split()[8:40]) + "." for _ in range(300)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": r}) + "\n" for r in rows), encoding="utf-8")
+    init("short_rows", jsonl=[str(tmp_path / "rows.jsonl")])
+    said, english = capsys.readouterr().out, written("short_rows").clean.en
+    assert english is not None and english.min_words is None and english.min_chars is None
+    assert english.max_caps_words == load("laptop").clean.en.max_caps_words  # type: ignore[union-attr]
+    assert "min_words" in said and "of these texts are too short for them" in said
