@@ -61,6 +61,9 @@ def init(
     url: Annotated[str | None, typer.Option(help="a site, which is not fetched yet")] = None,
     jsonl: Annotated[list[str] | None, typer.Option(help="JSON lines, also packed; again for more")] = None,
     parquet: Annotated[list[str] | None, typer.Option(help="Parquet; again for more")] = None,
+    text_field: Annotated[
+        str | None, typer.Option(help="of rows, the field that holds the text; the likeliest if left out")
+    ] = None,
     warc: Annotated[list[str] | None, typer.Option(help="WARC or WET files; again for more")] = None,
     lang: Annotated[list[str] | None, typer.Option(help="en, zh; again for both; those found if left out")] = None,
     licence: Annotated[str, typer.Option(help="whose text it is: SPDX expression or a name")] = "unknown",
@@ -73,7 +76,7 @@ def init(
         raise BadInput(f"{target} is there already: take another name, or remove it")
     if unknown := sorted(set(lang or ()) - set(LANGUAGES)):
         raise BadInput(f"--lang {', '.join(unknown)}: the base recipe cleans {' and '.join(LANGUAGES)} (docs/howto.md)")
-    looked = _looked(of_folder, url, [*(jsonl or ()), *(parquet or ())], warc or [], name)
+    looked = _looked(of_folder, url, [*(jsonl or ()), *(parquet or ())], text_field, warc or [], name)
     size = sum(source.text_size for source in looked)
     found: Counter[str] = Counter()
     for source in looked:
@@ -123,7 +126,9 @@ def init(
         print(f"  {command:{len(at) + 46}}  {meaning}")
 
 
-def _looked(of_folder: Path | None, url: str | None, files: list[str], warcs: list[str], name: str) -> list[Looked]:
+def _looked(
+    of_folder: Path | None, url: str | None, files: list[str], text_field: str | None, warcs: list[str], name: str
+) -> list[Looked]:
     from neo_assets.house import look  # compiles what reads pages
 
     base = load(DEFAULT_RECIPE)  # which takes these sections over from the same base
@@ -132,11 +137,13 @@ def _looked(of_folder: Path | None, url: str | None, files: list[str], warcs: li
         raise BadInput(
             "say where the text is, once: --folder DIR, --url URL, --jsonl FILE, --parquet FILE or --warc FILE"
         )
+    if text_field and not files:
+        raise BadInput("--text-field is of rows: it goes with --jsonl or --parquet")
     if of_folder:
         host = f"{name.replace('_', '-')}.example"
         return look.folder(of_folder.expanduser().resolve(), host, base.documents, base.extract)
     if files:
-        return [look.records(files, base.documents)]
+        return [look.records(files, base.documents, text_field=text_field)]
     if warcs:
         return [look.archives(warcs, base.documents, base.extract)]
     parts = urlsplit(str(url))

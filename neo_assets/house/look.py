@@ -104,7 +104,9 @@ def folder(path: Path, host: str, settings: Documents, extract: Extract) -> list
     return found
 
 
-def records(paths: Sequence[str], settings: Documents, count: int | None = None) -> Looked:
+def records(
+    paths: Sequence[str], settings: Documents, count: int | None = None, text_field: str | None = None
+) -> Looked:
     """Rows of text: which fields hold what, told by the first rows. Raises BadInput where no field looks like text."""
     config = DocumentsSource.model_validate(_unsaid("documents", paths))
     files = input_files(config, DocumentsSource.SUFFIXES)
@@ -117,7 +119,7 @@ def records(paths: Sequence[str], settings: Documents, count: int | None = None)
     for file in some:
         rows = walk.through(_rows(file, config), lambda row: sum(len(v) for v in row.values() if isinstance(v, str)))
         if "text_field" not in section:
-            _name_fields(section, looked.notes, rows, file)
+            _name_fields(section, looked.notes, rows, file, text_field)
         for row in rows:
             text = _at(row, str(section["text_field"]))
             if isinstance(text, str):
@@ -209,10 +211,17 @@ def _rows(file: InputFile, config: DocumentsSource) -> Iterator[Mapping[str, Any
 
 
 def _name_fields(
-    section: dict[str, object], notes: list[str], rows: Sequence[Mapping[str, Any]], file: InputFile
+    section: dict[str, object],
+    notes: list[str],
+    rows: Sequence[Mapping[str, Any]],
+    file: InputFile,
+    text_field: str | None,
 ) -> None:
     named = {name for row in rows for name, value in row.items() if isinstance(value, str) and len(value) > 20}
-    text = next((name for name in TEXT_FIELDS if name in named), None)
+    text = text_field or next((name for name in TEXT_FIELDS if name in named), None)
+    if text_field and not any(isinstance(_at(row, text_field), str) for row in rows):
+        fields = ", ".join(sorted({name for row in rows for name in row})) or "none"
+        raise BadInput(f"{file.place}: no field '{text_field}' of its rows holds text; its fields are {fields}")
     if text is None:  # the field that holds most
         sizes = Counter({name: sum(len(str(row.get(name) or "")) for row in rows) for name in named})
         if not sizes:

@@ -199,3 +199,15 @@ def test_a_collection_of_short_texts_is_not_thrown_away_for_their_length(
     assert english is not None and english.min_words is None and english.min_chars is None
     assert english.max_caps_words == load("laptop").clean.en.max_caps_words  # type: ignore[union-attr]
     assert "min_words" in said and "of these texts are too short for them" in said
+
+
+def test_the_field_of_the_text_may_be_said(recipes: Path, tmp_path: Path) -> None:
+    generator = random.Random(7)
+    rows = [{"text": "short words here and there", "meta": {"long": text(generator, "en")}} for _ in range(30)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    init("said", jsonl=[str(tmp_path / "rows.jsonl")], text_field="meta.long")
+    assert written("said").sources["ours"].text_field == "meta.long"  # type: ignore[union-attr]
+    with pytest.raises(BadInput, match="no field 'body' of its rows holds text; its fields are meta, text"):
+        init("said_wrong", jsonl=[str(tmp_path / "rows.jsonl")], text_field="body")
+    with pytest.raises(BadInput, match="goes with --jsonl or --parquet"):
+        init("said_of_pages", of_folder=tmp_path, text_field="body")
