@@ -33,7 +33,14 @@ CONFIG = {
         "labelFontSize": 10,
         "titleFontSize": 10,
     },
-    "title": {"anchor": "start", "fontSize": 12, "color": INK, "fontWeight": 600},
+    "title": {
+        "anchor": "start",
+        "fontSize": 12,
+        "color": INK,
+        "fontWeight": 600,
+        "subtitleFontSize": 10,
+        "subtitleColor": SOFT,
+    },
     "legend": {
         "title": None,
         "orient": "bottom",
@@ -72,7 +79,15 @@ def thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[Point], int]
 
 
 def curves(
-    title: str, lines: Sequence[Line], x_title: str = "", *, chance: float | None = None, marks: bool = False
+    title: str,
+    lines: Sequence[Line],
+    x_title: str = "",
+    *,
+    chance: float | None = None,
+    chance_name: str = "chance",
+    marks: bool = False,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    subtitle: str = "",
 ) -> Spec:
     """Lines over their finite points, each in a band of its errors (a whisker where it has one point), with a dashed
     line at ``chance``; lines of one name share a colour. Nothing to draw gives an empty chart.
@@ -101,6 +116,8 @@ def curves(
         colour = {"field": "name", "type": "nominal", "scale": {"domain": names, "range": COLOURS}}
     shared: Spec = {"x": across, "color": colour, "detail": {"field": "line"}}
     layers: list[Spec] = []
+    several: Spec = {"usermeta": {"several": True}} if len(names) > 1 else {}
+    named: Any = {"text": title, "subtitle": subtitle} if subtitle else title
     if any(row["low"] != row["high"] for row in rows):
         band = {**shared, "y": {**up, "field": "low"}, "y2": {"field": "high"}}
         layers.append({"mark": {"type": "area", "opacity": 0.2}, "encoding": band})
@@ -114,9 +131,9 @@ def curves(
         at = {"data": {"values": [{"y": chance}]}}
         where = {"y": {**up, "field": "y"}}
         layers.append({**at, "mark": {"type": "rule", "strokeDash": [4, 3], "color": SOFT}, "encoding": where})
-        label = {"type": "text", "align": "right", "dy": -5, "x": WIDTH, "fontSize": 10, "color": SOFT}
-        layers.append({**at, "mark": {**label, "text": f"chance {chance:.4g}"}, "encoding": where})
-    return {"title": title, "width": WIDTH, "height": HEIGHT, "data": {"values": rows}, "layer": layers}
+        label = {"type": "text", "align": "right", "dy": -5, "x": size[0], "fontSize": 10, "color": SOFT}
+        layers.append({**at, "mark": {**label, "text": f"{chance_name} {chance:.4g}"}, "encoding": where})
+    return {"title": named, "width": size[0], "height": size[1], "data": {"values": rows}, "layer": layers, **several}
 
 
 def beside(charts: Sequence[Spec], columns: int) -> Spec:
@@ -168,7 +185,11 @@ def svg(chart: Mapping[str, object], background: str | None = None) -> str:
 
 def drawing(chart: Mapping[str, object]) -> Markup:
     """The chart as part of a page, in the page's colours; its title is read out where it cannot be seen."""
-    return Markup('<div class="chart" role="img" aria-label="{}">{}</div>').format(chart["title"], Markup(svg(chart)))
+    kind = "chart several" if chart.get("usermeta") else "chart"
+    page_part = '<div class="{}" role="img" aria-label="{}">{}</div>'
+    title = chart["title"]
+    said = f"{title['text']}, {title['subtitle']}" if isinstance(title, Mapping) else title
+    return Markup(page_part).format(kind, said, Markup(svg(chart)))
 
 
 def write_picture(chart: Mapping[str, object], file: Path) -> None:

@@ -26,6 +26,8 @@ FILES = (FRAME, STYLE)
 """What every page is made of besides modules: whoever caches a page counts them himself."""
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 _HTML_LANG = {"zh": "zh-Hans"}
+_IN_THE_STORE = re.compile(r"\.\./\.\./[\w./-]+$")
+"""A link from a page of the store to a file of another artifact."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
@@ -103,7 +105,9 @@ class _Loads(HTMLParser):
                 self.found.append(f"<{tag} {name}>")
             if name in self.LOADING and not value.startswith("data:"):
                 self.found.append(f"<{tag} {name}={value[:80]}>")
-            if name == "href" and not (value.startswith("#") or (tag == "a" and is_web_address(value))):
+            if name == "href" and not (
+                value.startswith("#") or (tag == "a" and (is_web_address(value) or _IN_THE_STORE.match(value)))
+            ):
                 self.found.append(f"<{tag} href={value[:80]}>")
             if name == "style":
                 self._style(value)

@@ -12,7 +12,7 @@ from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
 from neo_assets.pages.page import LANGUAGES
 from neo_assets.report.funnel import Dropped, Gathered, kinds_by_source
-from neo_assets.report.page import Bar, Block, Examples, FunnelBars, Funnels, Part, of_kind, refs, table
+from neo_assets.report.page import Bar, Block, Examples, FunnelBars, Funnels, Part, RulesExamples, of_kind, refs, table
 
 
 def kept_and_dropped(gathered: Gathered) -> Part:
@@ -60,6 +60,22 @@ def _funnels(inputs: Mapping[str, Artifact], labels: Mapping[str, str]) -> list[
     return [Funnels(caption, funnels, refs(used))]
 
 
+def whole_funnel(gathered: Gathered) -> list[Bar]:
+    """What became of all documents, sources and languages together: the first stage, those that dropped more than half
+    a percent, and what is left to train on.
+    """
+    inputs, labels = gathered.artifacts, gathered.labels
+    made, by_source = [name for name in labels if name in inputs], kinds_by_source(labels)
+    trunk = [name for name in made if name.partition("/")[0] in by_source]
+    languages = set(of_kind(inputs, "clean_docs"))
+    steps = [name for name in made if name not in trunk and name.partition("/")[2] in languages]
+    bars = [*_trunk(inputs, trunk, labels), *_trunk(inputs, steps, labels)]
+    pool = inputs.get("train_pool")
+    if bars and pool is not None and pool.manifest.rows_kept is not None:
+        bars.append(Bar("to train on", bars[-1].kept, pool.manifest.rows_kept))
+    return [bar for i, bar in enumerate(bars) if i in (0, len(bars) - 1) or bar.dropped > 0.005 * bar.rows_in]
+
+
 def _trunk(inputs: Mapping[str, Artifact], names: Sequence[str], labels: Mapping[str, str]) -> list[Bar]:
     """Bars of the stages by source, all sources together; a source that skips a stage (documents need no extraction)
     passes it unchanged.
@@ -105,11 +121,11 @@ def _rules(inputs: Mapping[str, Artifact], verdicts: Iterable[Row], divides: Col
     caption = "Every stage, source and rule."
     if divides:
         caption += f" Of {', '.join(divides)}, dropped means: on the other side of the split, or not needed."
-    return table(caption, rows, (inputs[stage] for stage, _ in counts if stage in inputs))
+    return table(caption, rows, (inputs[stage] for stage, _ in counts if stage in inputs), folded=True)
 
 
 def _examples(inputs: Mapping[str, Artifact], examples: Sequence[Dropped]) -> list[Block]:
-    return [
+    rules = [
         Examples(
             e.rule,
             f"{e.step}: {e.total:,} document{'s' if e.total != 1 else ''}"
@@ -119,3 +135,4 @@ def _examples(inputs: Mapping[str, Artifact], examples: Sequence[Dropped]) -> li
         )
         for e in examples
     ]
+    return [RulesExamples("Read what each rule dropped.", rules)] if rules else []

@@ -34,10 +34,19 @@ class Ref:
     def anchor(self) -> str:
         return "artifact-" + self.key.replace("/", "-")
 
+    @property
+    def folder(self) -> str:
+        """Its folder in the store, from where the page lies."""
+        return f"../../{self.key}/{self.fingerprint}"
+
 
 def refs(artifacts: Iterable[Artifact]) -> tuple[Ref, ...]:
     """References to artifacts, each once, in the order given."""
     return tuple(dict.fromkeys(Ref(a.key, a.fingerprint) for a in artifacts))
+
+
+LONG = 6
+"""Rows from which on a table is folded away."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Table:
     caption: str
     rows: Sequence[Row]
     refs: tuple[Ref, ...]
+    folded: bool = False
     kind: ClassVar[str] = "table"
 
     @property
@@ -125,7 +135,15 @@ class Examples:
     caption: str
     examples: Sequence[Example]
     refs: tuple[Ref, ...]
-    kind: ClassVar[str] = "examples"
+
+
+@dataclass(frozen=True)
+class RulesExamples:
+    """What every rule dropped, folded under one line."""
+
+    caption: str
+    rules: Sequence[Examples]
+    kind: ClassVar[str] = "dropped"
 
 
 @dataclass(frozen=True)
@@ -141,12 +159,12 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Samples:
-    """What the checkpoints wrote after one prompt: (step, continuation) in step order."""
+    """What the checkpoints wrote after one prompt: (checkpoint, continuation) in the order of training."""
 
     caption: str
     lang: str
     prompt: str
-    continuations: Sequence[tuple[int, str]]
+    continuations: Sequence[tuple[str, str]]
     refs: tuple[Ref, ...]
     kind: ClassVar[str] = "samples"
 
@@ -155,10 +173,11 @@ class Samples:
 class Text:
     text: str
     heading: bool = False
+    soft: bool = False
     kind: ClassVar[str] = "text"
 
 
-Block = Table | Figure | Funnels | Examples | Pieces | Samples | Text
+Block = Table | Figure | Funnels | RulesExamples | Pieces | Samples | Text
 
 
 @dataclass(frozen=True)
@@ -176,9 +195,12 @@ def of_kind(inputs: Mapping[str, Artifact], kind: str) -> dict[str, Artifact]:
     return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.partition("/")[0] == kind}
 
 
-def table(caption: str, rows: Sequence[Row], artifacts: Iterable[Artifact]) -> list[Block]:
-    """A table, or nothing when there are no rows; columns that only some rows have are filled with None."""
+def table(caption: str, rows: Sequence[Row], artifacts: Iterable[Artifact], folded: bool | None = None) -> list[Block]:
+    """A table, or nothing when there are no rows; columns that only some rows have are filled with None. A long one is
+    folded unless it is said otherwise.
+    """
     if not rows:
         return []
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    return [Table(caption, [{name: row.get(name) for name in columns} for row in rows], refs(artifacts))]
+    whole = [{name: row.get(name) for name in columns} for row in rows]
+    return [Table(caption, whole, refs(artifacts), len(rows) > LONG if folded is None else folded)]

@@ -8,22 +8,21 @@ with an equal content therefore shows under its older fingerprint.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.scalars import is_number, real, whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
-from neo_assets.core.words import amount, number, size
+from neo_assets.core.words import size
 from neo_assets.extract.page_text import KEPT_SHARES
-from neo_assets.pages.charts import Line, curves, drawing, thinned
+from neo_assets.pages.charts import drawing
 from neo_assets.pages.page import LANGUAGES, loads, render
-from neo_assets.report.fates import kept_and_dropped
+from neo_assets.report.fates import kept_and_dropped, whole_funnel
 from neo_assets.report.funnel import read_funnel
+from neo_assets.report.opening import opening
 from neo_assets.report.page import (
     FILES,
     STYLE,
@@ -33,12 +32,12 @@ from neo_assets.report.page import (
     Part,
     Pieces,
     Ref,
-    Text,
     of_kind,
     refs,
     table,
 )
-from neo_assets.report.scores import generated_samples, scores, verdicts
+from neo_assets.report.run_lines import RunLine, measured, run_lines
+from neo_assets.report.scores import generated_samples, scores
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.train import load_processor
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
@@ -80,14 +79,15 @@ def write_report(
     """
     gathered = read_funnel(inputs["funnel"], store)
     inputs = {**gathered.artifacts, **inputs}
+    lines = run_lines(inputs)
     parts = [
         _crawled(inputs),
         kept_and_dropped(gathered),
         _corpus(inputs),
         _tokenizer(inputs),
-        _training(inputs),
-        scores(inputs),
-        generated_samples(inputs),
+        _training(inputs, lines),
+        scores(inputs, lines),
+        generated_samples(inputs, lines),
     ]
     fingerprints = {name: a.fingerprint for name, a in inputs.items()}
     digest = digest_json({"inputs": fingerprints, "recipe": recipe_text, "template": config.template_digest})
@@ -95,7 +95,7 @@ def write_report(
         "name": config.name,
         "description": config.description,
         "newest": max((a.manifest.created_at for a in inputs.values()), default="none"),
-        "headline": _headline(inputs),
+        "opening": opening(inputs, lines, whole_funnel(gathered)),
         "parts": parts,
         "artifacts": [
             _Entry(Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, _checks(a))
@@ -130,52 +130,6 @@ def _checks(artifact: Artifact) -> str:
     return "; ".join(failed) if failed else f"{len(artifact.verdict)} passed" if artifact.verdict else "none"
 
 
-def _total(artifacts: Iterable[Artifact], name: str) -> int:
-    return sum(whole(value) for a in artifacts if is_number(value := a.manifest.numbers.get(name)))
-
-
-def _headline(inputs: Mapping[str, Artifact]) -> list[str]:
-    """The story in a few plain sentences; whatever has not been built is left out."""
-    sentences = []
-    crawls = of_kind(inputs, "raw_crawl")
-    if crawls:
-        asked, pages = sum(a.manifest.rows_in or 0 for a in crawls.values()), _total(crawls.values(), "pages")
-        sentences.append(
-            f"{asked:,} addresses in {len(crawls)} source{'s' if len(crawls) != 1 else ''} gave {pages:,} pages"
-            f" ({size(_total(crawls.values(), 'bytes'))})."
-        )
-    if (matrix := inputs.get("matrix")) is not None:
-        languages = _listed([LANGUAGES.get(lang, lang) for lang in sorted(of_kind(inputs, "clean_docs"))])
-        sentences.append(
-            f"{_total([matrix], 'documents'):,} documents{' in ' + languages if languages else ''} were kept,"
-            f" {size(_total([matrix], 'bytes'))} of text."
-        )
-    for name, run in of_kind(inputs, "pretraining").items():
-        numbers = run.manifest.numbers
-        plan = inputs.get(f"run_plan/{name}")
-        parameters = f" of {amount(_total([plan], 'parameters'))} parameters" if plan is not None else ""
-        loss = (
-            f"; its loss went from {_told(numbers.get('first_tenth_loss'))} to {_told(numbers.get('last_tenth_loss'))}"
-            " nats a token (means of the first and of the last tenth of the steps)"
-            if "last_tenth_loss" in numbers
-            else ""
-        )
-        sentences.append(
-            f"The run '{name}' trained a model{parameters} for {_total([run], 'steps'):,} steps on"
-            f" {amount(_total([run], 'trained_tokens'))} tokens{loss}."
-        )
-    opening = [" ".join(sentences)] if sentences else []
-    return [*opening, *verdicts(inputs)]
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def _told(value: Scalar) -> str:
-    return number(real(value)) if is_number(value) else str(value)
-
-
 def _crawled(inputs: Mapping[str, Artifact]) -> Part:
     sources, crawls = of_kind(inputs, "sources"), of_kind(inputs, "raw_crawl")
     rows: list[Row] = []
@@ -203,7 +157,7 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
             rows,
             [*sources.values(), *crawls.values()],
         ),
-        *table("What became of every address that was asked for.", outcomes, crawls.values()),
+        *table("What became of every address that was asked for.", outcomes, crawls.values(), folded=True),
         *table(
             "What sites say about training on their pages, and what became of the pages. Refused: not stored, because"
             " the recipe obeys the signal.",
@@ -214,6 +168,7 @@ def _crawled(inputs: Mapping[str, Artifact]) -> Part:
             "What was kept as main content of what a reader sees of a page: pages by share, and the median.",
             _kept_shares(of_kind(inputs, "page_text")),
             of_kind(inputs, "page_text").values(),
+            folded=True,
         ),
         *table(
             "Pages of documents (PDF, scans, EPUB and the like), by what read them; a page that is not trusted is in no"
@@ -268,6 +223,7 @@ def _corpus(inputs: Mapping[str, Artifact]) -> Part:
             f"The mixture of phase '{phase}', asked against got. A round is one reading of all documents.",
             mixture.manifest.tables.get("asked against got", []),
             [mixture],
+            folded=True,
         )
     return Part(
         "corpus",
@@ -292,7 +248,10 @@ def _tokenizer(inputs: Mapping[str, Artifact]) -> Part:
         )
     if (fertility := inputs.get("fertility")) is not None:
         blocks += table(
-            "How much text a token holds.", fertility.manifest.tables.get("by language and source", []), [fertility]
+            "How much text a token holds.",
+            fertility.manifest.tables.get("by language and source", []),
+            [fertility],
+            folded=True,
         )
     if tokenizer is not None and "tokenizer.model" in tokenizer.manifest.files:
         processor = load_processor(tokenizer)
@@ -328,43 +287,26 @@ def _plain(value: object) -> Scalar:
     )
 
 
-def _training(inputs: Mapping[str, Artifact]) -> Part:
-    plans, trained = of_kind(inputs, "run_plan"), of_kind(inputs, "pretraining")
+def _training(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> Part:
+    charts, block = measured(list(lines))
     blocks: list[Block] = []
-    for name in dict.fromkeys([*plans, *trained]):
-        blocks.append(Text(f"Run '{name}'", heading=True))
-        for artifact, caption in (
-            (plans.get(name), "The plan, made before the run was started."),
-            (trained.get(name), "The run as it went."),
-        ):
-            if artifact is not None:
-                blocks += table(
-                    caption, [{"": key, "value": value} for key, value in artifact.manifest.numbers.items()], [artifact]
-                )
-        if (run := trained.get(name)) is not None and "metrics.parquet" in run.manifest.files:
-            blocks.append(_curves(run))
+    if charts:
+        caption = "Every step of every run, one behind the other." if block == 1 else f"Means over {block} steps each."
+        blocks.append(Figure(caption, [drawing(c) for c in charts], refs(li.trained for li in lines if li.trained)))
+    plans, trained = of_kind(inputs, "run_plan"), of_kind(inputs, "pretraining")
+    for kind, caption in (
+        (trained, "The runs as they went."),
+        (plans, "The plans, made from the recipe alone before anything was started."),
+    ):
+        made = {line.name: kind[line.name] for line in lines if line.name in kind}
+        names = list(dict.fromkeys(name for a in made.values() for name in a.manifest.numbers))
+        rows: list[Row] = [
+            {"": name, **{run: a.manifest.numbers.get(name) for run, a in made.items()}} for name in names
+        ]
+        blocks += table(caption, rows, made.values())
     return Part(
         "training",
         "Training",
-        "Planned from the recipe alone, then run; the curves are what the job wrote at every step.",
+        "Planned from the recipe alone, then run; the curves are what the jobs wrote at every step.",
         blocks,
     )
-
-
-def _curves(run: Artifact) -> Figure:
-    metrics: dict[str, list[float]] = defaultdict(list)
-    for row in run.table("metrics.parquet").to_pylist():
-        for name, value in row.items():
-            if is_number(value):
-                metrics[name].append(float(value))
-    drawings, block = [], 1
-    for title, column in (
-        ("loss, nats a token", "loss"),
-        ("learning rate", "lr"),
-        ("gradient norm", "grad_norm"),
-        ("tokens a second", "tokens_per_s"),
-    ):
-        if metrics[column] and len(metrics[column]) == len(metrics["step"]):
-            points, block = thinned(metrics["step"], metrics[column])
-            drawings.append(drawing(curves(title, [Line(points)], "step")))
-    return Figure("Every step of the run." if block == 1 else f"Means over {block} steps each.", drawings, refs([run]))

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
-from neo_assets.core.words import number
+from neo_assets.core.words import at, number
 from neo_assets.pages.charts import Line, Point, curves, drawing
 from neo_assets.pages.page import LANGUAGES
-from neo_assets.report.page import Block, Figure, Part, Samples, Text, refs, table
+from neo_assets.report.page import LONG, Block, Figure, Part, Samples, Text, refs, table
+from neo_assets.report.run_lines import SMALL, RunLine
 
+MANY = 12
+"""Checkpoints from which on the table of all of them is folded."""
+COMPARED = "last checkpoints compared"
+"""The comparison's table of every run's last checkpoint against others."""
 DIFFERS = 2.0
 """Standard errors between a score and chance from which the page calls them different; the page
 says so where it does.
@@ -115,16 +120,14 @@ def against_chance(score: Score) -> Verdict:
     )
 
 
-def _evaluations(inputs: Mapping[str, Artifact]) -> dict[str, Artifact]:
-    return {name.partition("/")[2]: artifact for name, artifact in inputs.items() if name.startswith("evaluation/")}
+def _evaluations(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> dict[str, Artifact]:
+    return {line.name: inputs[f"evaluation/{line.name}"] for line in lines if f"evaluation/{line.name}" in inputs}
 
 
 def since_the_first(rows: Sequence[Score]) -> str:
     """How a score moved from the first checkpoint evaluated to the last, in words."""
     first, last = rows[0], rows[-1]
     task = last.task if last.main else f"{last.task}, {last.metric},"
-    if first is last:
-        return f"{task} is {number(last.value)} at step {last.step:,}, the only checkpoint asked"
     moved = "fell" if last.value < first.value else "rose" if last.value > first.value else "stayed the same"
     return (
         f"{task} {moved} from {number(first.value)} at step {first.step:,} to {number(last.value)} at step"
@@ -132,16 +135,16 @@ def since_the_first(rows: Sequence[Score]) -> str:
     )
 
 
-def verdicts(inputs: Mapping[str, Artifact]) -> list[str]:
+def verdicts(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[str]:
     """Sentences for the head of the page about each task's main metric at the last checkpoint of a run.
 
     Questions with choices are told against chance. Where lower is better (bits per byte), uniform guessing is a bar
     that any model clears, so the first checkpoint is what the last is told against.
     """
     out = []
-    for run, artifact in _evaluations(inputs).items():
+    for run, artifact in _evaluations(inputs, lines).items():
         main = [rows for rows in read_scores(artifact).values() if rows[-1].main]
-        measured = [since_the_first(rows) for rows in main if not rows[-1].higher_is_better]
+        measured = [since_the_first(rows) for rows in main if not rows[-1].higher_is_better and len(rows) > 1]
         if measured:
             out.append(f"Run '{run}', lower is better: {'; '.join(measured)}.")
         finals = [rows[-1] for rows in main if rows[-1].higher_is_better]
@@ -159,52 +162,15 @@ def verdicts(inputs: Mapping[str, Artifact]) -> list[str]:
     return out
 
 
-def scores(inputs: Mapping[str, Artifact]) -> Part:
-    """What is asked, then per run and task: the verdict on the last checkpoint, a curve over tokens, a table."""
-    blocks: list[Block] = []
-    for name, caption, title in (
-        ("heldout_tasks", "Tasks made from held-out documents.", "tasks"),
-        ("benchmark_items", "Benchmarks that the recipe names.", "benchmarks"),
-    ):
-        if name in inputs:
-            blocks += table(caption, inputs[name].manifest.tables.get(title, []), [inputs[name]])
-    if "comparison" in inputs:
-        gates: list[Row] = [
-            {"gate": c.name, "verdict": "pass" if c.passed else "REFUSED" if c.blocking else "warning", "why": c.detail}
-            for c in inputs["comparison"].verdict
-        ]
-        blocks += table(
-            "Gates on each run's last evaluated checkpoint. All scores, curves and generations with filters:"
-            " scores.html of `comparison`.",
-            gates,
-            [inputs["comparison"]],
-        )
-    for run, artifact in _evaluations(inputs).items():
-        grouped = read_scores(artifact)
-        if not grouped:
-            blocks.append(Text(f"Run '{run}' has no scores."))
-        for (task, metric), rows in grouped.items():
-            blocks.append(
-                Text(
-                    f"{task}, {metric}" if len(_evaluations(inputs)) == 1 else f"{run}: {task}, {metric}", heading=True
-                )
-            )
-            told = against_chance(rows[-1]).words if rows[0].higher_is_better else since_the_first(rows)
-            blocks.append(Text(f"Last checkpoint (step {rows[-1].step:,}): {told}."))
-            points = [Point(r.tokens, r.value, r.stderr) for r in rows]
-            better = "higher is better" if rows[0].higher_is_better else "lower is better"
-            title = f"{task}, {metric} ({better})"
-            chart = curves(title, [Line(points)], "tokens this run was trained on", chance=rows[-1].chance, marks=True)
-            blocks.append(Figure("The band: one standard error either way.", [drawing(chart)], refs([artifact])))
-            listed: list[Row] = [
-                {"step": r.step, "tokens": r.tokens, metric: r.value, "±": r.stderr, "n": r.n, "chance": r.chance}
-                for r in rows
-            ]
-            blocks += table(
-                f"{task} at every checkpoint evaluated; ± is one standard error, n the number of items.",
-                listed,
-                [artifact],
-            )
+def scores(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> Part:
+    """What a phase changed, a curve a task over all runs, every checkpoint's scores, and what is asked."""
+    grouped = {run: read_scores(artifact) for run, artifact in _evaluations(inputs, lines).items()}
+    blocks: list[Block] = [Text(sentence) for sentence in verdicts(inputs, lines)]
+    blocks += [Text(f"Run '{run}' has no scores.") for run, found in grouped.items() if not found]
+    blocks += _against_parents(inputs, lines)
+    blocks += _small_multiples(inputs, lines, grouped)
+    blocks += _by_checkpoint(inputs, grouped)
+    blocks += _asked(inputs)
     return Part(
         "scores",
         "Scores per checkpoint",
@@ -212,6 +178,118 @@ def scores(inputs: Mapping[str, Artifact]) -> Part:
         " beside a task's main one are in scores.json.",
         blocks,
     )
+
+
+Grouped = Mapping[str, Mapping[tuple[str, str], Sequence[Score]]]
+"""Scores by run, and of it by (task, metric), in step order."""
+
+
+def _against_parents(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[Block]:
+    """What each phase that goes on from another's weights changed, item by item, as the comparison found."""
+    if (comparison := inputs.get("comparison")) is None:
+        return []
+    parents = {line.name: f"parent {line.parent}@" for line in lines if line.parent}
+    rows: list[Row] = [
+        {"run": row["run"], "task": row["task"], "before": str(row["against"]).removeprefix("parent ")}
+        | {name: row[name] for name in ("then", "now", "difference", "low", "high", "p", "items", "verdict")}
+        for row in comparison.manifest.tables.get(COMPARED, [])
+        if str(row["run"]) in parents and str(row["against"]).startswith(parents[str(row["run"])])
+    ]
+    caption = (
+        "What a phase changed, against the last checkpoint of the run that it goes on from: item by item, with the"
+        " interval that holds the difference at 95 %, and the chance p of as much without any difference."
+    )
+    return table(caption, rows, [comparison], folded=len(rows) > 2 * LONG)
+
+
+def _small_multiples(inputs: Mapping[str, Artifact], lines: Sequence[RunLine], grouped: Grouped) -> list[Block]:
+    """A small chart a task, all runs on one axis of tokens."""
+    before = {line.name: line.before for line in lines}
+    parents = {line.name: line.parent for line in lines}
+    drawn: dict[tuple[str, str], list[Line]] = {}
+    asked: dict[tuple[str, str], Score] = {}
+    untrained: dict[tuple[str, str], float] = {}
+    for run, found in grouped.items():
+        for key, rows in found.items():
+            if not rows[-1].main:
+                continue
+            points = [Point(before.get(run, 0) + r.tokens, r.value, r.stderr) for r in rows]
+            if parents.get(run) and (of_parent := drawn.get(key)):
+                began = next((line.points[-1] for line in reversed(of_parent) if line.name == parents[run]), None)
+                points = [began, *points] if began else points  # a phase's curve begins where it began
+            drawn.setdefault(key, []).append(Line(points, run))
+            asked.setdefault(key, rows[-1])
+            if rows[0].tokens == 0 and not before.get(run):
+                untrained.setdefault(key, rows[0].value)
+    drawings = []
+    for key, curve in drawn.items():
+        score = asked[key]
+        # Bits per byte of a uniform guess would flatten every curve; what the untrained model has is what is bettered.
+        level = (score.chance, "chance") if score.higher_is_better else (untrained.get(key), "untrained")
+        sense = "higher" if score.higher_is_better else "lower"
+        chart = curves(
+            key[0], curve, "tokens trained on", chance=level[0], chance_name=level[1],
+            marks=True, size=SMALL, subtitle=f"{key[1]}, {sense} is better",
+        )  # fmt: skip
+        drawings.append(drawing(chart))
+    if not drawings:
+        return []
+    caption = (
+        "Every checkpoint that was evaluated, over the tokens trained on, those of the runs before it included. The"
+        " bands: one standard error either way. Dashed: guessing, or, where lower is better, the untrained model."
+    )
+    return [Figure(caption, drawings, refs(inputs[f"evaluation/{run}"] for run in grouped))]
+
+
+def _by_checkpoint(inputs: Mapping[str, Artifact], grouped: Grouped) -> list[Block]:
+    """A row a task and a column a checkpoint; how the last one stands to chance; then every number."""
+    names = [f"{run}@{step}" for run, found in grouped.items() for step in _steps(found)]
+    keys = list(dict.fromkeys(key for found in grouped.values() for key in found))
+    wide: list[Row] = []
+    every: list[Row] = []
+    for key in keys:
+        task, metric = key
+        row: Row = {"task": task, "metric": metric, **dict.fromkeys(names)}
+        last = None
+        for run, found in grouped.items():
+            for r in found.get(key, ()):
+                row[f"{run}@{r.step}"] = r.value
+                last = r
+                told: Row = {"checkpoint": f"{run}@{r.step}", "task": task, "metric": metric, "tokens": r.tokens}
+                told |= {"value": r.value, "±": r.stderr, "n": r.n, "chance": r.chance}
+                every.append(told)
+        assert last
+        row["the last, in words"] = against_chance(last).words if last.higher_is_better and last.main else ""
+        wide.append(row)
+    used = [inputs[f"evaluation/{run}"] for run in grouped]
+    return [
+        *table("Scores by checkpoint.", wide, used, folded=len(names) > MANY),
+        *table("Every score with its standard error (±) and the number of items (n).", every, used, folded=True),
+    ]
+
+
+def _steps(found: Mapping[tuple[str, str], Sequence[Score]]) -> list[int]:
+    return sorted({row.step for rows in found.values() for row in rows})
+
+
+def _asked(inputs: Mapping[str, Artifact]) -> list[Block]:
+    """Tasks that there are, and, in a line, those that the recipe names and whose data is not here."""
+    blocks: list[Block] = []
+    for name, caption, title in (
+        ("heldout_tasks", "Tasks made from held-out documents.", "tasks"),
+        ("benchmark_items", "Benchmarks whose data is here.", "benchmarks"),
+    ):
+        if name not in inputs:
+            continue
+        rows = inputs[name].manifest.tables.get(title, [])
+        here = [row for row in rows if row.get("items") is not None]
+        shown = [{column: value for column, value in row.items() if column != "note"} for row in here]
+        blocks += table(caption, shown, [inputs[name]], folded=True)
+        if lacking := [str(row.get("benchmark", row.get("task"))) for row in rows if row.get("items") is None]:
+            blocks.append(
+                Text(f"Named in the recipe, but without data here, so not asked: {', '.join(lacking)}.", soft=True)
+            )
+    return blocks
 
 
 def with_white_space_shown(text: str) -> str:
@@ -224,29 +302,23 @@ def with_white_space_shown(text: str) -> str:
     return re.sub(r"\n+| {2,}", mark, text)
 
 
-def generated_samples(inputs: Mapping[str, Artifact]) -> Part:
-    """Continuations of every prompt, checkpoint by checkpoint."""
-    blocks: list[Block] = []
-    for run, artifact in _evaluations(inputs).items():
-        prompts: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
-        for row in (
-            json.loads(artifact.file("samples.json").read_text(encoding="utf-8"))
-            if "samples.json" in artifact.manifest.files
-            else []
-        ):
-            prompts[str(row["lang"]), str(row["prompt"])].append(
-                (int(row["step"]), with_white_space_shown(str(row["continuation"])))
-            )
-        for (lang, prompt), written in prompts.items():
-            blocks.append(
-                Samples(
-                    f"{LANGUAGES.get(lang, lang)}, run '{run}', as generated.",
-                    lang,
-                    prompt,
-                    sorted(written, key=lambda item: item[0]),
-                    refs([artifact]),
-                )
-            )
+def generated_samples(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> Part:
+    """Continuations of every prompt, checkpoint by checkpoint, all runs below each other."""
+    prompts: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    used = []
+    for line in lines:
+        artifact = inputs.get(f"evaluation/{line.name}")
+        if artifact is None or "samples.json" not in artifact.manifest.files:
+            continue
+        used.append(artifact)
+        rows = json.loads(artifact.file("samples.json").read_text(encoding="utf-8"))
+        for row in sorted(rows, key=lambda r: int(r["step"])):
+            said = (at(line.name, str(row["checkpoint"])), with_white_space_shown(str(row["continuation"])))
+            prompts[str(row["lang"]), str(row["prompt"])].append(said)
+    blocks: list[Block] = [
+        Samples(f"{LANGUAGES.get(lang, lang)}, as generated.", lang, prompt, written, refs(used))
+        for (lang, prompt), written in prompts.items()
+    ]
     return Part(
         "samples",
         "Generated samples",

@@ -18,7 +18,9 @@ from neo_assets.core.records import DROPPED, Verdict
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.pages.page import loads
 from neo_assets.report.funnel import FunnelInput, make_funnel
+from neo_assets.report.page import LONG
 from neo_assets.report.report import ReportInput, write_report
+from neo_assets.report.run_lines import measured, run_lines
 from neo_assets.report.scores import Score, against_chance, with_white_space_shown
 from resources.ledger import Ledger
 
@@ -196,7 +198,7 @@ class Tiny:
             row(step, "cloze_en", 0.25 + (value - 0.25) * step / 700, 0.25, 0.04, True) for step in (0, 350, 700)
         ] + [row(step, "bits_per_byte_zh", 8 - step / 200, 8.0, 0.1, False) for step in (0, 350, 700)]
         written = [
-            {"step": s, "checkpoint": "c", "lang": lang, "prompt": prompt, "continuation": text}
+            {"step": s, "checkpoint": f"{s:07d}-ab", "lang": lang, "prompt": prompt, "continuation": text}
             for s in (0, 700)
             for lang, prompt, text in (("en", "The crawler", " <b>waits</b>"), ("zh", "抓取程序", "等待。"))
         ]
@@ -272,7 +274,13 @@ def tiny(tmp_path: Path) -> Tiny:
 def test_a_script_in_a_crawled_text_stays_text(tiny: Tiny) -> None:
     page, outcome = tiny.page()
     assert "&lt;script&gt;alert(&#39;taken over&#39;)&lt;/script&gt;" in page
-    assert "<script" not in page and "<img" not in page and "<i>not found" not in page and "<b>" not in page
+    assert (
+        "<script" not in page
+        and "<img" not in page
+        and "<i>not found" not in page
+        and "<b>waits" not in page
+        and "<b>x" not in page
+    )
     assert not loads(page)
     assert [(c.name, c.passed) for c in outcome.checks] == [("self_contained", True)]
 
@@ -382,7 +390,7 @@ def test_a_metric_beside_the_main_one_is_shown_only_as_a_headline_and_never_judg
         ),
     )
     page, _ = made.page()
-    assert "cloze_en, nats" in page and "0.777" not in page
+    assert "<td>nats</td>" in page and "0.777" not in page
     assert "At the last checkpoint of run &#39;main&#39;: cloze_en is not distinguishable from chance." in page
 
 
@@ -434,6 +442,90 @@ def test_the_same_inputs_give_the_same_bytes_and_other_inputs_another_digest(tin
 def test_a_failed_but_not_blocking_check_is_on_the_page(tiny: Tiny) -> None:
     page, _ = tiny.page()
     assert "lossless: 1 of 13 texts do not survive" in page
+
+
+def second_phase(made: Tiny) -> None:
+    """A run that goes on from the first one's weights, and what the comparison says of it."""
+    plan = {"run": {"parent": {"run": "main"}, "model": {"layers": 2, "hidden": 64, "tied_embeddings": True}}}
+    made.add("run_plan/decay", Outcome(digest="p2", numbers={"parameters": 2_100_000}), config=plan)
+    metrics = pa.table({"step": [1, 2], "loss": [2.0, 1.5], "tokens": [1000, 2000], "lr": [0.1, 0.05]})
+    made.add(
+        "pretraining/decay",
+        Outcome(digest="r2", numbers={"steps": 2, "trained_tokens": 2000}),
+        lambda out: out.write("metrics.parquet", metrics),
+    )
+    scored = [row(2, "cloze_en", 0.33, 0.25, 0.04, True), row(2, "bits_per_byte_zh", 4.1, 8.0, 0.1, False)]
+    written = [{"step": 2, "checkpoint": "0000002-ab", "lang": "en", "prompt": "The crawler", "continuation": "stops."}]
+
+    def write(out: Workspace) -> None:
+        out.write_text("scores.json", json.dumps([r | {"run": "decay", "tokens": 2000} for r in scored]))
+        out.write_text("samples.json", json.dumps(written))
+
+    made.add("evaluation/decay", Outcome(digest="e2"), write)
+    told: dict[str, int | float | str | bool | None] = {
+        "run": "decay", "task": "cloze_en", "against": "parent main@700", "then": 0.31, "now": 0.33, "difference": 0.02,
+        "low": -0.01, "high": 0.05, "p": 0.4, "items": 100, "verdict": "no difference found",
+    }  # fmt: skip
+    best = told | {"against": "best main@350", "task": "never shown"}
+    checks = [
+        Check(name="sane", passed=True, detail="fine"),
+        Check(name="no_regression", passed=False, detail="cloze_en fell", blocking=False),
+        Check(name="better_than_parent", passed=False, detail="not enough", blocking=True),
+    ]
+    made.add("comparison", Outcome(digest="q", tables={"last checkpoints compared": [told, best]}, checks=checks))
+
+
+def test_the_opening_says_what_was_made_how_it_went_and_what_it_writes(tiny: Tiny) -> None:
+    second_phase(tiny)
+    page, _ = tiny.page()
+    opening = page[page.index("<header>") : page.index("</header>")]
+    assert "<b>4.1</b> <span>bits per byte, Chinese</span> <small>main@700: 4.5</small>" in opening
+    assert "<b>2</b> <span>documents kept</span> <small>of 4 fetched</small>" in opening
+    assert "<b>1 of 3</b> <span>gates pass</span>" in opening
+    assert "main 700 steps; decay 2 steps from main; 1.44 million tokens in all" in opening
+    gates = re.findall(r'<li class="(\w+)"><b>\w+</b> <code>(\w+)</code>', opening)
+    assert gates == [("pass", "sane"), ("warning", "no_regression"), ("REFUSED", "better_than_parent")]
+    written = [
+        re.sub("<.*?>", "", text) for text in re.findall(r"<dt>(.*?</dt>.*?)</dd>", opening[opening.index("writes") :])
+    ]
+    assert written[:3] == ["main@0 &lt;b&gt;waits&lt;/b&gt;", "main@700 &lt;b&gt;waits&lt;/b&gt;", "decay@2stops."]
+    comparison = tiny.inputs["comparison"]
+    assert f'href="../../comparison/{comparison.fingerprint}/scores.html"' in opening
+
+
+def test_a_phase_begins_where_its_parent_ended_and_is_held_against_it(tiny: Tiny) -> None:
+    second_phase(tiny)
+    lines = {line.name: line for line in run_lines(tiny.inputs)}
+    assert list(lines) == ["main", "decay"] and (lines["decay"].parent, lines["decay"].before) == ("main", 1_433_600)
+    charts, _ = measured(list(lines.values()))
+    loss = next(c for c in charts if str(c["title"]).startswith("loss"))
+    xs = {name: [p["x"] for p in loss["data"]["values"] if p["name"] == name] for name in lines}
+    assert xs["decay"] == [1_434_600, 1_435_600] and max(xs["main"]) == 1_433_600
+    page, _ = tiny.page()
+    assert "no difference found" in page and "never shown" not in page
+
+
+def test_a_run_whose_parent_is_not_here_stands_alone(tiny: Tiny) -> None:
+    second_phase(tiny)
+    for key in [k for k in tiny.inputs if k.endswith("/main")]:
+        del tiny.inputs[key]
+    lines = run_lines(tiny.inputs)
+    assert [(line.name, line.before) for line in lines] == [("decay", 0.0)]
+    page, outcome = tiny.page()
+    assert outcome.checks[0].passed and "<small>main@" not in page
+
+
+def test_long_tables_and_examples_are_folded_and_what_has_no_data_is_one_line(tiny: Tiny) -> None:
+    benchmarks: list[dict[str, int | float | str | bool | None]] = [
+        {"benchmark": f"b{i}", "items": None if i else 9, "note": "data not here"} for i in range(9)
+    ]
+    tiny.add("benchmark_items", Outcome(digest="b", tables={"benchmarks": benchmarks}))
+    page, _ = tiny.page()
+    assert "so not asked: b1, b2, b3, b4, b5, b6, b7, b8." in page and "data not here" not in page
+    for figure in re.findall(r"<figure.*?</figure>", page, re.S):
+        assert figure.count("<tr>") <= LONG + 1 or "<details>" in figure
+    folded = page[page.index('<details class="dropped">') :]
+    assert folded.index("min_words") < folded.index("Corpus and mixture")
 
 
 def test_a_changed_template_makes_another_page() -> None:
