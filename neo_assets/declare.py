@@ -7,6 +7,7 @@ this recipe's build used last for every input, finds or makes the artifact, and 
 
 import base64
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from resources.console import progress_of
 from resources.ledger import Ledger
 
 C = TypeVar("C", bound=BaseModel)
+PAGES = "NEO_PAGES"
+"""Variable that holds the address of the server of pages, where there is one."""
 PICTURE_BYTES = 200_000
 """Larger pictures are left in the store instead of being copied into every event."""
 
@@ -99,7 +102,7 @@ def asset_of(stage: Stage[Any], recipe: Recipe, group: str) -> dg.AssetsDefiniti
                 code_version=stage.version,
                 kinds=set(stage.kinds),
                 owners=[recipe.owner],
-                metadata=code_reference(stage.run),
+                metadata=code_reference(stage.run) | pages_of(stage.name, stage.kinds),
             )
         ],
         check_specs=[
@@ -183,6 +186,14 @@ def code_reference(stage: Callable[..., object]) -> dict[str, Any]:
             code_references=[LocalFileCodeReference(file_path=str(file), line_number=line, label=stage.__name__)]
         )
     }
+
+
+def pages_of(name: str, kinds: Sequence[str]) -> dict[str, Any]:
+    """Links to what a browser can be shown of an asset, while `neo ui` serves it."""
+    if not (base := os.environ.get(PAGES)):
+        return {}
+    own = {"open": dg.MetadataValue.url(f"{base}/latest/{name}")} if "html" in kinds else {}
+    return own | {"artifact": dg.MetadataValue.url(f"{base}/latest/{name}?show=artifact")}
 
 
 def summary(made: Artifact, reused: bool) -> str:

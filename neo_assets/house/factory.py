@@ -76,6 +76,9 @@ def run_dagster(arguments: list[str]) -> int:
 
 def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 3000) -> None:
     """Open the web UI (webserver and daemon, loopback only) on this recipe's instance."""
+    from neo_assets.declare import PAGES
+    from neo_assets.house.served import free_port
+
     recipe = load()
     environment = {
         **os.environ,
@@ -91,8 +94,16 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")]
                 f"port {port} of 127.0.0.1 cannot be used ({error.strerror}). Is the UI running already? Another one:"
                 f" neo ui --port {port + 1}"
             ) from error
+    pages = free_port(port + 1)
     print(f"recipe '{recipe.name}': http://127.0.0.1:{port}  (Ctrl-C stops the UI; jobs go on)", flush=True)
+    print(f"report, scores, every artifact: http://127.0.0.1:{pages}", flush=True)
     os.chdir(ROOT)
+    environment[PAGES] = f"http://127.0.0.1:{pages}"
+    subprocess.Popen(
+        [sys.executable, "-m", "neo_assets.house.served", str(pages), f"http://127.0.0.1:{port}", str(os.getpid())],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
     signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # a shell starts `neo ui &` with SIGINT ignored, and it would stay so

@@ -1,0 +1,163 @@
+"""Pages of the store for a browser, beside the web UI: report, scores, and one page for every artifact.
+
+Loopback only, and only for requests that name it: a page of another site that resolves its own name to this machine is
+refused by the Host header. What is served is what manifests list as pages, and manifests; nothing else of the store.
+No request changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from html import escape
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from neo_assets.core.errors import NeoError
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.store import MANIFEST, Artifact, Store
+from neo_assets.house.artifact_page import artifact_page
+from neo_assets.pages.page import clean
+
+HOSTS = ["127.0.0.1", "localhost"]
+SERVED = (".html", ".svg")
+"""Ends of the names of files that are served, besides manifests."""
+KEY, FINGERPRINT = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)?"), re.compile(r"[0-9a-f]{16,64}")
+"""What an artifact may be called in an address: no path leads out of the store."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+PICTURE_RULES = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""A picture opened by itself is a document, which may run nothing."""
+
+
+def pages_app(recipe: Recipe, store: Store, ui: str = "") -> Starlette:
+    """The application. ``ui``: address of the web UI, which pages link to; '' for none."""
+
+    def asset(name: str) -> str:
+        return f"{ui}/assets/{name.replace('/', '_')}" if ui else ""
+
+    def found(key: str, fingerprint: str) -> Artifact | None:
+        if not KEY.fullmatch(key) or not FINGERPRINT.fullmatch(fingerprint):
+            return None
+        try:
+            return store.find(key, fingerprint)
+        except NeoError:  # damaged: `neo verify` says what
+            return None
+
+    def held(name: str) -> Artifact | None:
+        pointer = store.head_pointer(recipe.name, name) if name in store.heads(recipe.name) else None
+        return found(*pointer) if pointer else None
+
+    def index(_: Request) -> Response:
+        heads = {name: made for name in store.heads(recipe.name) if "@" not in name and (made := held(name))}
+        lines = [
+            f'<li><a href="/{made.key}/{made.fingerprint}/{escape(page)}">{escape(page)} of {escape(name)}</a></li>'
+            for name, made in heads.items()
+            for page in made.manifest.files
+            if page.endswith(".html")
+        ]
+        lines += [
+            f'<li><a href="/latest/{escape(name)}?show=artifact">{escape(name)}</a></li>' for name in sorted(heads)
+        ]
+        body = f"<!doctype html><meta charset=utf-8><title>{recipe.name}</title><h1>{recipe.name}</h1>"
+        rules = {"Content-Security-Policy": "default-src 'none'"}
+        return HTMLResponse(body + "<ul>" + "\n".join(lines) + "</ul>", headers=HEADERS | rules)
+
+    def latest(request: Request) -> Response:
+        """What the build holds now under a name (Dagster's spelling as well): its page, or what is said of it."""
+        asked = request.path_params["name"]
+        name = next((n for n in store.heads(recipe.name) if asked in (n, n.replace("/", "_"))), asked)
+        made = held(name)
+        if made is None:
+            return _missing(f"{asked} is not made yet in recipe '{recipe.name}', or its files are damaged")
+        wanted = request.query_params.get("show", "")
+        pages = [page for page in made.manifest.files if page.endswith(".html")]
+        page = pages[0] if pages and wanted != "artifact" else ""
+        return RedirectResponse(f"/{made.key}/{made.fingerprint}/{page}", headers=HEADERS)
+
+    def artifact(key: str, fingerprint: str) -> Response:
+        made = found(key, fingerprint)
+        if made is None:
+            return _missing(f"there is no artifact {key}/{fingerprint} here")
+        whose = {
+            name: f"/{name}/{ref.fingerprint}/"
+            for name, ref in made.manifest.made_from.inputs.items()
+            if (store.folder(name, ref.fingerprint) / MANIFEST).is_file()
+        }
+        return HTMLResponse(artifact_page(made, whose, asset(made.key)), headers=HEADERS)
+
+    def file(request: Request) -> Response:
+        """A page or picture that a manifest lists, or the manifest itself; without a name, the artifact's page."""
+        key, _, fingerprint = request.path_params["path"].rpartition("/")
+        name = request.path_params.get("file", "")
+        if not name:
+            return artifact(key, fingerprint)
+        made = found(key, fingerprint)
+        if made is None or not (name == MANIFEST or (name in made.manifest.files and name.endswith(SERVED))):
+            return _missing(f"{key}/{fingerprint}/{name} is no page of the store")
+        more = {"Content-Security-Policy": PICTURE_RULES} if name.endswith(".svg") else {}
+        return FileResponse(made.path / name, headers=HEADERS | more)
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/latest/{name:path}", latest),
+            Route("/{path:path}/{file}", file),
+            Route("/{path:path}/", file),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
+    )
+
+
+def _missing(why: str) -> Response:
+    return PlainTextResponse(clean(why), status_code=404, headers=HEADERS)
+
+
+def free_port(first: int) -> int:
+    """The first port of the loopback interface, from ``first``, that nobody has."""
+    for port in range(first, first + 50):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise NeoError(f"no port from {first} to {first + 49} of 127.0.0.1 is free")
+
+
+def _end_with(parent: int) -> None:
+    """End when whoever started this is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
+def main() -> None:
+    """``python -m neo_assets.house.served PORT UI PARENT``: serve until the parent process ends."""
+    import uvicorn
+
+    port, ui, parent = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    app = pages_app(load(), Store(Path(store_root())), ui)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main()
