@@ -25,6 +25,7 @@ from markupsafe import Markup
 
 from neo_assets.pages import page as pages
 from neo_assets.pages.charts import COLOURS
+from neo_assets.scores.explained import explained
 
 FOLDER = Path(__file__).with_name("page")
 TEMPLATE, STYLE = FOLDER / "scores.html.j2", FOLDER / "scores.css"
@@ -137,6 +138,7 @@ def render(page: ScorePage) -> str:
         "suites": {suite: list(tasks) for suite, tasks in page.suites.items()},
         "languages": pages.LANGUAGES,
         "colours": COLOURS,
+        "explained": {task: told for task in dict.fromkeys(r["task"] for r in page.rows) if (told := explained(task))},
     }
     values = {
         "title": page.title,

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from benchmarks.score_page import chromium, drawn, synthetic, times
 from neo_assets.pages import page as pages
+from neo_assets.scores.explained import explained
 from neo_assets.scores.score_page import SOURCES, Generation, ScorePage, ScoreRow, columnar, embedded, write_page
 from tests.conftest import PACKAGES
 from tests.servers import browser as find_browser
@@ -423,7 +424,7 @@ def test_two_checkpoints_writings_stand_side_by_side_and_can_be_browsed(opened: 
     quotes, told = tab.locator("#generations blockquote"), tab.locator("#generations output")
     assert [q.removeprefix("The crawler") for q in quotes.all_inner_texts()] == ["en after 100", "en after 600"]
     tab.get_by_role("button", name="later").first.click()
-    assert quotes.first.inner_text().endswith("en after 300") and "step 300" in told.first.inner_text()
+    assert quotes.first.inner_text().endswith("en after 300") and "main@300" in told.first.inner_text()
     tab.get_by_label("Prompt").select_option(index=1)
     assert quotes.first.inner_text() == "抓取程序zh after 300" and quotes.first.get_attribute("lang") == "zh-Hans"
     tab.get_by_label("checkpoint on the right").fill("0")
@@ -506,3 +507,39 @@ def test_a_thousand_checkpoints_of_twenty_tasks_load(browser: Browser, tmp_path:
     taken = times(browser, file)
     print({name: round(milliseconds) for name, milliseconds in taken.items()}, f"{file.stat().st_size / 1e6:.1f} MB")
     assert file.stat().st_size < 6e6
+
+
+def test_where_lower_is_better_the_untrained_model_is_the_level_and_the_axis_is_cut_to_it(opened: Open) -> None:
+    """A uniform guess of 8 bits a byte would flatten a curve that goes from 3.5 to 1.6."""
+    told = {"higher_is_better": False, "metric": "bits_per_byte", "chance": 8.0}
+    rows = [row("bits_per_byte_en_30", s, 3.463 if s == 0 else 1.656 - s / 10_000, **told) for s in (0, 350)]
+    tab = opened(ScorePage("Scores", "", rows, {"smoke": ["bits_per_byte_en_30"]}))
+    texts = tab.locator(".card").first.locator("svg text").all_text_contents()
+    assert "untrained 3.463" in texts or "untrained 3.46" in texts
+    assert (
+        not any("chance" in text for text in texts) and max(float(t) for t in texts if t.replace(".", "").isdigit()) < 4
+    )
+    name = tab.get_by_role("button", name="bits_per_byte_en_30")
+    assert name.get_attribute("title") == explained("bits_per_byte_en_30")
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        ("bits_per_byte_zh_30", "fewer is better. Chinese. The first 30 items."),
+        ("translation_zh_en", "From Chinese into English."),
+        ("hsk_en_zh", "From English into Chinese."),
+        ("arc_challenge", "(ARC)."),
+        ("somebodys_own_task", ""),
+    ],
+)
+def test_a_tasks_name_is_explained_whatever_it_ends_with(task: str, told: str) -> None:
+    assert explained(task).endswith(told) and bool(explained(task)) == bool(told)
+
+
+def test_every_task_that_recipes_name_is_explained() -> None:
+    from neo_assets.core.recipe import load
+
+    recipe = load("laptop")
+    named = {t if isinstance(t, str) else t.task for tasks in recipe.evaluation.suites.values() for t in tasks}
+    assert not [task for task in named if not explained(task)]

@@ -56,7 +56,7 @@ function card(rows, colourOf) {
   const plot = element("div", { class: "plot", role: "img", "aria-label": spoken(rows, newest) });
   charts.set(plot, { rows, spec: () => chart(rows, identities, newest, colourOf) });
   const older = identities.length > 1 ? element("p", { class: "soft" }, ...identities.flatMap((identity, i) => [i ? " · " : "", element("code", {}, identity.id.slice(0, 6)), identity.word])) : null;
-  const large = element("button", { type: "button", "aria-expanded": "false" }, newest.task);
+  const large = element("button", { type: "button", "aria-expanded": "false", ...(EXPLAINED[newest.task] ? { title: EXPLAINED[newest.task] } : {}) }, newest.task);
   const own = element("article", { class: "card" }, element("h3", {}, large), element("p", { class: "soft" }, facts.join(" · ")), plot, older);
   large.addEventListener("click", () => {
     large.setAttribute("aria-expanded", own.classList.toggle("large"));
@@ -98,7 +98,7 @@ function chart(rows, identities, newest, colourOf) {
       before = part;
     }
   }
-  const lines = levels(newest);
+  const lines = levels(newest, rows);
   const reached = [...rows.flatMap((row) => [row.value - (row.stderr ?? 0), row.value + (row.stderr ?? 0)]), ...lines.map((one) => one.y)];
   const [low, high] = [reached.reduce((a, b) => Math.min(a, b)), reached.reduce((a, b) => Math.max(a, b))];
   const span = high - low || Math.abs(high) || 1;
@@ -127,10 +127,12 @@ function breakAt(before, after) {
 /** Runs that meet the same change at the same place share its line. */
 const unlike = (right) => (b, i, all) => !all.slice(0, i).some((known) => known.label === b.label && Math.abs(known.x - b.x) < right * 0.01);
 
-/** Chance and other models. */
-function levels(newest) {
+/** What is to be bettered, and other models: chance, or, where lower is better, the untrained model, of which a uniform guess is so far off that it would flatten every curve. */
+function levels(newest, rows) {
   const others = state.others && newest.main && newest.subset === null ? COMPARATORS.filter((c) => c.task === newest.task).sort((a, b) => a.value - b.value) : [];
-  const chance = newest.chance === null ? [] : [{ name: "chance", y: newest.chance, label: `chance ${number(newest.chance)}` }];
+  const untrained = rows.find((row) => row.tokens === 0 && row.identity === newest.identity && row.subset === newest.subset);
+  const level = newest.higher_is_better ? [newest.chance, "chance"] : [untrained?.value ?? null, "untrained"];
+  const chance = level[0] === null ? [] : [{ name: "chance", y: level[0], label: `${level[1]} ${number(level[0])}` }];
   return [...chance, ...others.map((other) => ({ name: "other", y: other.value, label: `${other.model} ${number(other.value)} (${other.harness})` }))];
 }
 

@@ -6,7 +6,7 @@ const ROWS = decoded(DATA.rows);
 const COMPARATORS = decoded(DATA.comparators);
 const GENERATIONS = decoded(DATA.generations);
 const RUNS = [...new Set([...ROWS, ...GENERATIONS].map((row) => row.run))];
-const { languages: LANGUAGES, colours: COLOURS } = DATA;
+const { languages: LANGUAGES, colours: COLOURS, explained: EXPLAINED } = DATA;
 const FIRST = { suite: "", lang: "", runs: [], task: "", subset: "", metrics: "", others: true, all: false, prompt: 0, left: "", right: "" };
 const state = { ...FIRST };
 

@@ -177,7 +177,8 @@ function side(name, rows, first) {
     slider.value = at;
     slider.setAttribute("aria-valuetext", `run ${row.run}, step ${number(row.step)}`);
     [back.disabled, on.disabled] = [at === 0, at === rows.length - 1];
-    told.textContent = `${row.run} · step ${number(row.step)} · ${row.checkpoint}`;
+    told.textContent = `${row.run}@${row.step}`;
+    told.title = row.checkpoint;
     quote.lang = htmlLang(row.lang);
     quote.replaceChildren(element("b", {}, printable(row.prompt)), ...readable(row.continuation));
   };
