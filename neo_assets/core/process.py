@@ -1,5 +1,7 @@
-"""Which process: told apart from one that has its number now, on this host since this boot, or on another. Linux only:
-it reads /proc.
+"""Which process: told apart from one that has its number now, on this host since this boot, or on another.
+
+On Linux by /proc, whose clock ticks no correction of the clock moves; psutil would add them to a time of boot that is
+read from the clock, and take a living job for a dead one after a correction. Elsewhere by psutil.
 """
 
 from __future__ import annotations
@@ -7,7 +9,10 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import subprocess
 from pathlib import Path
+
+PROC = Path("/proc")
 
 
 def host() -> str:
@@ -17,18 +22,68 @@ def host() -> str:
 @functools.cache
 def boot_id() -> str:
     """What tells one boot of this host from the next: process ids begin anew."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    if _has_proc():
+        return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    try:  # macOS
+        return subprocess.check_output(
+            ["sysctl", "-n", "kern.bootsessionuuid"], text=True, stderr=subprocess.DEVNULL
+        ).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"  # what else is asked of a process, when it began, differs between boots
+
+
+def _has_proc() -> bool:
+    return (PROC / "self/stat").exists()
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of its stat); None for a dead one. Tells a reused pid
-    apart.
+    """When a process started, in clock ticks since boot (field 22 of its stat; without /proc in hundredths of a second
+    since 1970); None for a dead one. Tells a reused pid apart.
     """
+    if not _has_proc():
+        return _started(pid)
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _started(pid: int) -> int | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return None if dead else round(100 * process.create_time())
+    except psutil.Error:
+        return None
+
+
+def carrying(variable: str, value: str) -> list[int]:
+    """Live processes of this machine, but this one, whose environment says so. Others' that cannot be read are none."""
+    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()] if _has_proc() else _pids()
+    return [pid for pid in pids if pid != os.getpid() and _says(pid, variable, value) and start_ticks(pid) is not None]
+
+
+def _pids() -> list[int]:
+    import psutil
+
+    return list(psutil.pids())
+
+
+def _says(pid: int, variable: str, value: str) -> bool:
+    if _has_proc():
+        try:
+            return f"{variable}={value}".encode() in (PROC / f"{pid}/environ").read_bytes().split(b"\0")
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            return False
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).environ().get(variable) == value)
+    except (psutil.Error, OSError):
+        return False
 
 
 def handle(pid: int) -> dict[str, str | int]:

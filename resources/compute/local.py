@@ -3,7 +3,7 @@
 The wrapper shell is a session of its own, so Ctrl-C, a closed terminal or a killed Dagster run do not reach it; it
 writes the exit code when torchrun ends. Every process of a job inherits ``NEO_JOB`` in its environment; that is how a
 job is found by name, and how ranks that outlived their launcher (torchrun gives them sessions of their own) are ended.
-Linux only: it reads /proc.
+On systems without /proc processes are read through psutil (``core/process.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from neo_assets.core.errors import MachineLacks
 from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import COLLECTIVE, JobFolder, JobSpec, JobState
-from neo_assets.core.process import alive, handle, start_ticks
+from neo_assets.core.process import alive, carrying, handle, start_ticks
 from neo_assets.core.recipe.run import Run
 from resources.compute.base import Compute
 
@@ -34,11 +34,6 @@ class LocalCompute(Compute):
         return f"torchrun --standalone --nproc-per-node={run.ranks_per_node} -m {LAUNCH} spec.json"
 
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
-        if not Path("/proc/self/stat").exists():
-            raise MachineLacks(
-                "the local backend finds its jobs through /proc, which this system does not have: run it on Linux (WSL"
-                " 2 works)"
-            )
         if spec.nodes != 1:
             raise MachineLacks(
                 f"{spec.title} asks for {spec.nodes} nodes; the local backend has one. Set runs.….nodes: 1, or another"
@@ -113,17 +108,7 @@ def command(spec: JobSpec, spec_file: Path) -> list[str]:
 
 def _processes_of(fingerprint: str) -> list[int]:
     """Live processes on this machine that carry the job's name in their environment."""
-    wanted = f"NEO_JOB={fingerprint}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0") and start_ticks(int(entry.name)) is not None:
-                found.append(int(entry.name))
-        except (PermissionError, FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    return carrying("NEO_JOB", fingerprint)
 
 
 BACKEND = LocalCompute
