@@ -87,7 +87,7 @@ def test_rows_whose_fields_have_other_names(recipes: Path, tmp_path: Path, packe
         "title",
         None,
     )
-    assert recipe.languages == ["en"] and recipe.mixture["decay"].rounds == {"en": 0.4}
+    assert recipe.languages == ["en"] and recipe.mixture["decay"].rounds == {"en": 0.9}
     assert not any("zh" in task for task in recipe.asked())
 
 
