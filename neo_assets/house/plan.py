@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,18 +14,30 @@ import typer
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.completion import RUNS
 from neo_assets.core.place import store_root
-from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.recipe import Recipe, load, written_at
 from neo_assets.core.scalars import real
 from neo_assets.core.stage import Need, Stage
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted, spoken
 from neo_assets.crawl.catalogue import missing_places
+from neo_assets.house.foreseen import refusals
+from neo_assets.house.status import BELOW, MADE, MISSING, REFUSED, RUNNING, STALE, states
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import job_spec, refuse_another_model
 from neo_assets.runs.plan import estimate
 from resources.compute import open_compute
 from resources.compute.kubernetes_manifests import manifests
+
+MARKS = {MADE: "✓", STALE: "~", BELOW: "~", MISSING: "·", REFUSED: "!", RUNNING: "▸"}
+WORDS = {
+    MADE: "made",
+    STALE: "stale",
+    BELOW: "below what is stale",
+    MISSING: "to be made",
+    REFUSED: "refused by a gate",
+    RUNNING: "at work",
+}
 
 
 def plan(
@@ -59,15 +72,26 @@ def plan(
         }
         for name in names
     ]
-    told = _stages(recipe)
-    artifacts, lacking = list(told), not_here(recipe, told.values())
+    planned, store, where = _stages(recipe), Store(store_root()), written_at()
+    found = states(recipe, store, planned)
+    lacking = [_at_line(problem, where) for problem in not_here(recipe, planned.values())]
+    refused = refusals(recipe, store, where)
     if as_json:
-        show([{**p, "artifacts": artifacts, "not_here": lacking} for p in plans], as_json=True)
+        artifacts = {s.name: s.state for s in found}
+        shared = {"artifacts": list(artifacts), "states": artifacts, "not_here": lacking, "refused": refused}
+        show([{**p, **shared} for p in plans], as_json=True)
+        if refused:
+            raise typer.Exit(2)
         return
-    print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(artifacts), 'artifact')}, in order:")
-    print(textwrap.fill(", ".join(artifacts), 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
-    for problem in lacking:
-        print(f"\nnot here yet: {problem}")
+    print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(found), 'artifact')}, in order:")
+    counts = Counter(s.state for s in found)
+    marks = MARKS if len(counts) > 1 else dict.fromkeys(MARKS, "")
+    marked = ", ".join(f"{marks[s.state]}{s.name}" for s in found)
+    print(textwrap.fill(marked, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+    told = "; ".join(f"{marks[k]} {n} {WORDS[k]}".strip() for k, n in counts.items())
+    print(f"  {told}" + ("" if counts.keys() <= {MADE, MISSING} else ". `neo status` says why"))
+    if lacking:
+        print("\nnot here yet:\n" + "\n".join(f"  {problem.partition('. ')[0]}" for problem in lacking))
     for entry in plans:
         print()
         show([{"": name, "value": spoken(value)} for name, value in entry.items()], as_json=False)
@@ -77,6 +101,10 @@ def plan(
             f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another;"
             f" {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints"
         )
+
+    if refused:
+        print("\nThe build would stop:\n" + "\n".join(f"  {problem}" for problem in refused))
+        raise typer.Exit(2)
 
 
 def print_manifests(recipe: Recipe, names: list[str]) -> None:
@@ -97,6 +125,12 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
         last = folder.last_attempt()
         objects = manifests(spec, recipe.compute, last.number + 1 if last else 1)
         print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in objects), end="")
+
+
+def _at_line(problem: str, where: Callable[[str], str]) -> str:
+    """The problem with the line of the recipe's field that it begins with, if it begins with one."""
+    field = problem.partition(":")[0]
+    return f"{where(field)}: {problem}" if re.fullmatch(r"\w+(\.\w+)+", field) else problem
 
 
 def not_here(recipe: Recipe, told: Iterable[Stage[Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
@@ -228,14 +228,7 @@ def load(name: str | None = None) -> Recipe:
         RecipeError: unknown recipe, YAML that cannot be read, or fields that are unknown, missing or wrong; each with
             its line.
     """
-    name = name or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
-    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(names())
-        raise RecipeError(f"there is no recipe '{name}' ({path}); there are: {known}")
-    content, lines = _merged(path, ())
-    content, lines = _with_branches(content, lines, path)
-    content["runs"] = _alike(content.get("runs"), lines)
+    path, content, lines = _read(name)
     # Builds and Dagster instances are kept by name: two recipes of one name would overwrite each other's records.
     own = path.stem.replace("-", "_")
     if content.setdefault("name", own) != own:
@@ -247,6 +240,34 @@ def load(name: str | None = None) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(_explain(error, content, lines, path)) from None
+
+
+def written_at(name: str | None = None) -> Callable[[str], str]:
+    """Where the user wrote a field of a recipe, named like ``sources.ours.paths``: file and line of it, or of the
+    nearest section that is written at all.
+    """
+    path, _, lines = _read(name)
+
+    def where(field: str) -> str:
+        location: Location = tuple(field.split("."))
+        while location and location not in lines:
+            location = location[:-1]
+        return lines.get(location, path.name)
+
+    return where
+
+
+def _read(name: str | None) -> tuple[Path, dict[str, object], dict[Location, str]]:
+    """A recipe's file, what it says with all that it extends, and the line of every field."""
+    name = name or os.environ.get("NEO_RECIPE") or DEFAULT_RECIPE
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(names())
+        raise RecipeError(f"there is no recipe '{name}' ({path}); there are: {known}")
+    content, lines = _merged(path, ())
+    content, lines = _with_branches(content, lines, path)
+    content["runs"] = _alike(content.get("runs"), lines)
+    return path, content, lines
 
 
 def names() -> list[str]:
