@@ -87,7 +87,7 @@ def test_rows_whose_fields_have_other_names(recipes: Path, tmp_path: Path, packe
         "title",
         None,
     )
-    assert recipe.languages == ["en"] and recipe.mixture["decay"].rounds == {"en": 0.9}
+    assert recipe.languages == ["en"] and recipe.mixture["decay"].rounds == {"en": 1.0}
     assert not any("zh" in task for task in recipe.asked())
 
 
