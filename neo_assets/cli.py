@@ -65,7 +65,7 @@ GROUPS = {
         "home": "house.factory:home",
         "schema": "house.schema:schema",
         "fetch-demo": "crawl.commands:fetch_demo",
-        "fetch-benchmarks": "tasks.commands:fetch_benchmarks",
+        "fetch-benchmarks": "house.benchmarks:fetch_benchmarks",
     },
 }
 """Group -> command -> module below `neo_assets` and function, in the order `neo --help` shows them."""

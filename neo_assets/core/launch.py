@@ -19,6 +19,7 @@ from neo_assets.core.errors import ChangedCode, NeoError
 from neo_assets.core.frozen import CODE, Claimed, imported_elsewhere, running
 from neo_assets.core.jobs import JobFolder, RunningJob
 from neo_assets.core.place import share_with_group
+from neo_assets.core.words import counted, titled
 
 REFUSED = 78
 """Exit code of a process that found other code or libraries than it was asked with (EX_CONFIG: trying again changes
@@ -33,6 +34,12 @@ def launch(spec_file: Path) -> int:
     try:
         spec = folder.spec()
         ran = running(Claimed(code=spec.code, libraries=spec.libraries), folder.path / CODE)
+        if os.environ.get("RANK", "0") == "0":  # before what libraries say when they are imported
+            print(
+                f"{titled(spec.title)}, job {folder.fingerprint[:12]}: {counted(len(spec.code), 'module')} and"
+                f" {len(spec.libraries)} libraries are those it was asked with",
+                flush=True,
+            )
         program = importlib.import_module(spec.program)
         if strangers := imported_elsewhere(spec.code):
             raise ChangedCode(f"not what was asked, nothing was run: {strangers[0]}")

@@ -34,6 +34,8 @@ def test_submitting_twice_starts_once_and_both_see_the_end(compute: LocalCompute
     tell(job, "end")
     assert [m.event for m in compute.follow(folder)] == ["note", "done"]
     assert [m.event for m in compute.follow(again)] == ["note", "done"]  # whoever comes later reads everything
+    first = folder.log_file.read_text().splitlines()[1]  # before anything that libraries say when they are imported
+    assert first.startswith(f"{job.title}, job {folder.fingerprint[:12]}: ") and "asked with" in first
     assert compute.poll(compute.submit(job)) is JobState.SUCCEEDED
     assert starts(job) == 1
 
