@@ -48,6 +48,7 @@ GROUPS = {
         "prove": "runs.run_commands:prove_checkpoint",
         "continue": "runs.run_commands:continue_run",
         "rehearse": "runs.run_commands:rehearse_run",
+        "compare-runs": "house.compare_runs:compare_runs",
     },
     "Evaluation": {
         "generate": "evaluate.generate:generate",

@@ -44,6 +44,7 @@ CONFIG = {
     "legend": {
         "title": None,
         "orient": "bottom",
+        "columns": 2,
         "labelColor": SOFT,
         "labelFontSize": 10,
         "labelLimit": 300,
