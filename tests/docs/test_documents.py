@@ -14,7 +14,7 @@ import typer
 from neo_assets import build
 from neo_assets.cli import COMMANDS, app
 from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.recipe import load
+from neo_assets.core.recipe import Recipe, load
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -59,6 +59,32 @@ def test_a_recipe_that_is_shown_loads_and_declares_its_stages(
     name = named[1] if named else "shown"
     (tmp_path / f"{name}.yaml").write_text(recipe, encoding="utf-8")
     assert "factory_report" in build.stages(load(name)), document
+
+
+def fragments() -> list[tuple[str, str]]:
+    """(document, part of a recipe) of every block that shows sections of one: a line of … stands for the rest."""
+    found = []
+    for path in DOCUMENTS:
+        for kind, block in BLOCK.findall(path.read_text(encoding="utf-8")):
+            keys = set(re.findall(r"^(\w+):", block, re.MULTILINE))
+            if kind == "yaml" and "extends" not in keys and keys <= set(Recipe.model_fields):
+                found.append((path.name, re.sub(r"^ *…$", "", block, flags=re.MULTILINE)))
+    return found
+
+
+def test_every_block_of_yaml_is_tried_or_is_no_recipe() -> None:
+    blocks = sum(kind == "yaml" for path in DOCUMENTS for kind, _ in BLOCK.findall(path.read_text(encoding="utf-8")))
+    assert len(recipes()) + len(fragments()) == blocks - 1  # the workflow that asks models in CI
+
+
+@pytest.mark.parametrize(("document", "fragment"), fragments())
+def test_a_part_of_a_recipe_that_is_shown_loads_over_the_papers(
+    document: str, fragment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    monkeypatch.setattr(sys.modules["neo_assets.core.recipe.load"], "RECIPES", tmp_path / "recipes")
+    (tmp_path / "recipes" / "shown.yaml").write_text(f"extends: neo-7b\nname: shown\n{fragment}", encoding="utf-8")
+    assert load("shown").runs, document
 
 
 @pytest.mark.parametrize(("document", "name", "rest"), sorted(set(commands())))
