@@ -56,7 +56,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
             if r["headline"]
         ]
     if as_json:
-        show(rows, as_json=True)
+        print(json.dumps(_whole(recipe, store, rows, waiting), ensure_ascii=False, indent=1))
         return
     if waiting == list(recipe.runs):
         store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
@@ -89,15 +89,51 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
 
 
-def _written(recipe: Recipe, store: Store) -> None:
-    """What the evaluated checkpoints write after one prompt of each language, one below the other."""
+def _whole(recipe: Recipe, store: Store, rows: list[dict[str, Any]], waiting: list[str]) -> dict[str, Any]:
+    """All that there is to say, for programs: scores, gates, what was written, and every artifact of the build. A
+    report or comparison that a gate refused is among them.
+    """
+    made = {n: store.find(*p) for n, p in current_heads(recipe, store).items() if "@" not in n}
+    comparison, report = made.get("comparison"), made.get("factory_report")
+    return {
+        "recipe": recipe.name,
+        "scores": rows,
+        "not_evaluated": waiting,
+        "gates": [c.model_dump() for c in comparison.verdict] if comparison else [],
+        "written": [
+            {"lang": lang, "prompt": prompt, "checkpoint": checkpoint, "continuation": text}
+            for (lang, prompt), said in _samples(recipe, store).items()
+            for checkpoint, text in said
+        ],
+        "artifacts": [
+            {"name": n, "key": a.key, "fingerprint": a.fingerprint, "seconds": a.manifest.seconds}
+            | {"rows": a.manifest.rows_kept, "refused_by": [c.name for c in a.verdict if c.blocking and not c.passed]}
+            for n, a in made.items()
+            if a
+        ],
+        "report": str(report.file("report.html")) if report else None,
+        "scores_page": str(comparison.file("scores.html")) if comparison else None,
+    }
+
+
+def _samples(recipe: Recipe, store: Store) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """What the evaluated checkpoints write: (checkpoint, continuation) by (language, prompt)."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for run in recipe.runs:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is not None:
             file = store.head(recipe.name, f"evaluation/{run}").file("samples.json")
             for row in json.loads(file.read_text(encoding="utf-8")):
-                said = (at(run, row["checkpoint"]), " ".join(row["continuation"].split()))
+                said = (at(run, row["checkpoint"]), row["continuation"])
                 found.setdefault((row["lang"], row["prompt"]), []).append(said)
+    return found
+
+
+def _written(recipe: Recipe, store: Store) -> None:
+    """What the evaluated checkpoints write after one prompt of each language, one below the other."""
+    found = {
+        prompt: [(name, " ".join(text.split())) for name, text in said]
+        for prompt, said in _samples(recipe, store).items()
+    }
     shown = [(prompt, said) for lang in recipe.languages for prompt, said in _first(found, lang)]
     if shown:
         print("\nWhat it writes")

@@ -140,6 +140,7 @@ def cancel(
     abandon: Annotated[
         bool, typer.Option("--abandon", help="also give its finished steps up: the next run may start anew")
     ] = False,
+    as_json: bool = JSON,
 ) -> None:
     """Stop a job. What it has saved stays; `neo resume` goes on from there."""
     compute = _compute()
@@ -148,6 +149,9 @@ def cancel(
     if abandon:
         (folder.path / "abandoned").touch()
     state = compute.poll(folder)
+    if as_json:
+        show([_told(folder, state)], as_json=True)
+        return
     given_up = (
         "; its steps are given up: the next run starts anew" if abandon and state is not JobState.SUCCEEDED else ""
     )
@@ -157,7 +161,7 @@ def cancel(
     )
 
 
-def pause(job: JobArgument) -> None:
+def pause(job: JobArgument, as_json: bool = JSON) -> None:
     """Have a job save where it is and end; `neo resume` lets a training go on from that very step, with the same bits,
     and an evaluation with the next task.
     """
@@ -167,6 +171,9 @@ def pause(job: JobArgument) -> None:
     if state is JobState.SUCCEEDED:
         folder.clear_marks()
         folder.withdraw_stop()
+    if as_json:
+        show([_told(folder, state)], as_json=True)
+        return
     stopped = next(
         (
             f" at step {m.data['step']}"
@@ -193,22 +200,33 @@ def resume(
         bool,
         typer.Option("--lost", help="you know that nothing of it runs any more on the other host where it was started"),
     ] = False,
+    as_json: bool = JSON,
 ) -> None:
     """Let a paused or cancelled job go on from where it saved last."""
     compute = _compute()
     folder = _find(compute, job)
     before = compute.poll(folder)
     if before in (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED):
+        if as_json:
+            show([_told(folder, before)], as_json=True)
+            return
         print(
             f"{titled(folder.title)}: job {folder.fingerprint[:12]} "
             + ("has succeeded: nothing to resume" if before is JobState.SUCCEEDED else f"is {before} already")
         )
         return
     compute.resume(folder, lost=lost)
+    if as_json:
+        show([_told(folder, compute.poll(folder))], as_json=True)
+        return
     print(
         f"{titled(folder.title)}: job {folder.fingerprint[:12]} is {compute.poll(folder)}. It needs nobody;"
         " whoever asks for what it makes (a Dagster run, `neo eval`) attaches to it and gathers it."
     )
+
+
+def _told(folder: JobFolder, state: JobState) -> dict[str, object]:
+    return {"job": folder.fingerprint, "what": folder.title, "state": str(state), "attempts": len(folder.attempts())}
 
 
 def _progress(folder: JobFolder) -> str:

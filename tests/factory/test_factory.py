@@ -485,6 +485,13 @@ def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(
     assert factory.neo("verify", "main_b@20", **extra).returncode == 0
     summary = factory.neo("summary", **extra)
     assert summary.returncode == 0 and "not evaluated yet: main_b" in summary.stdout, summary.stderr
+    whole = json.loads(factory.neo("summary", "--json", **extra).stdout)
+    assert whole["not_evaluated"] == ["main_b"] and Path(whole["report"]).is_file()
+    assert {row["checkpoint"] for row in whole["written"]} and {row["run"] for row in whole["scores"]} == {
+        "main",
+        "decay",
+    }
+    assert {g["name"] for g in whole["gates"]} and "matrix" in {a["name"] for a in whole["artifacts"]}
     before, after = (
         json.loads(factory.neo("saw", f"{run}@9..10", "--json", **extra).stdout) for run in ("main", "main_b")
     )

@@ -57,6 +57,8 @@ def test_a_run_of_another_recipe_is_never_meant_however_new_it_is(store: Store) 
     assert find_run(store, load("ci"), "main").spec.work_fingerprint == MINE
     for command in ("pause", "cancel"):
         assert MINE[:12] in neo(command, "main") and THEIRS[:12] not in neo(command, "main")
+    told = json.loads(neo("cancel", "main", "--json"))
+    assert told == [{"job": MINE, "what": "pretraining/main", "state": "cancelled", "attempts": 0}]
     assert not any((theirs.path / mark).exists() for mark in ("paused", "cancelled"))
     told = {row["job"]: row for row in json.loads(neo("jobs", "--all", "--json"))}
     assert [told[f[:12]]["recipe"] for f in (MINE, THEIRS)] == ["ci", "somebody elses"]
