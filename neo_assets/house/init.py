@@ -55,6 +55,23 @@ class Choice:
     why: str
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Everything that is written into a recipe. ``size``: bytes of text that there are, more or less; ``told``: how the
+    languages were found; ``kept``: by language, what the rules leave.
+    """
+
+    name: str
+    looked: Sequence[Looked]
+    licence: str
+    size: int
+    languages: Sequence[str]
+    told: str
+    kept: Mapping[str, Kept]
+    pieces: Choice
+    steps: Choice
+
+
 def init(
     name: Annotated[str, typer.Argument(help="of the recipe: recipes/NAME.yaml is written")],
     of_folder: Annotated[Path | None, typer.Option("--folder", help="pages, documents or rows, below a folder")] = None,
@@ -77,24 +94,32 @@ def init(
     if unknown := sorted(set(lang or ()) - set(LANGUAGES)):
         raise BadInput(f"--lang {', '.join(unknown)}: the base recipe cleans {' and '.join(LANGUAGES)} (docs/howto.md)")
     looked = _looked(of_folder, url, [*(jsonl or ()), *(parquet or ())], text_field, warc or [], name)
-    size = sum(source.text_size for source in looked)
-    found: Counter[str] = Counter()
-    for source in looked:
-        found.update(source.languages)
-    languages, told = _languages(lang, found)
-    kept = _kept(looked, languages)
-    left = _left(size, found, kept)
-    pieces, steps = _pieces(left, languages), _steps(left)
-    text = _written(name, looked, licence, languages, told, size, pieces, steps, kept)
-    records.write_text(target, text)
+    chosen = _chosen(name, looked, lang, licence)
+    records.write_text(target, _written(chosen))
     try:
         load(name)
     except NeoError:
         target.unlink()
         raise
+    _say(target, chosen)
+
+
+def _chosen(name: str, looked: Sequence[Looked], asked: Sequence[str] | None, licence: str) -> Chosen:
+    size = sum(source.text_size for source in looked)
+    found: Counter[str] = Counter()
+    for source in looked:
+        found.update(source.languages)
+    languages, told = _languages(asked, found)
+    kept = _kept(looked, languages)
+    left = _left(size, found, kept)
+    return Chosen(name, looked, licence, size, languages, told, kept, _pieces(left, languages), _steps(left))
+
+
+def _say(target: Path, chosen: Chosen) -> None:
+    """What was seen, what was chosen and why, and what to type next."""
     at = "" if shutil.which("neo") else f"{os.path.relpath(Path(sys.argv[0]).parent)}/"
     print(f"{target} written.\n")
-    for source in looked:
+    for source in chosen.looked:
         kind = str(source.section["kind"])
         amount = (
             f"{counted(source.files, 'file')}, about {source.text_size / 1e6:.1f} MB of text"
@@ -104,21 +129,21 @@ def init(
         print(f"  {kind:12} {amount}")
         for note in source.notes:
             print(f"  {'':12} {note}")
-    print(f"  {'languages':12} {', '.join(languages)}: {told}")
-    for language, judged in kept.items():
+    print(f"  {'languages':12} {', '.join(chosen.languages)}: {chosen.told}")
+    for language, judged in chosen.kept.items():
         print(f"  {'rules':12} {language}: {_spoken(judged)}")
         if judged.share < LITTLE:
             print(
                 f"  {'':12} that is little: after a build `{at}neo sample RULE` shows what went; change it at"
                 f" clean.{language} in the recipe"
             )
-    print(f"  {'vocabulary':12} {pieces.value:,}: {pieces.why}")
-    print(f"  {'steps':12} {steps.value:,}: {steps.why}")
-    if licence == "unknown":
+    print(f"  {'vocabulary':12} {chosen.pieces.value:,}: {chosen.pieces.why}")
+    print(f"  {'steps':12} {chosen.steps.value:,}: {chosen.steps.why}")
+    if chosen.licence == "unknown":
         print(f"  {'licence':12} unknown: say whose text it is in the recipe; it is copied to every document")
     print("\nNext:")
     for command, meaning in (
-        (f'eval "$({at}neo home {name})"', "a Dagster instance of its own for this recipe"),
+        (f'eval "$({at}neo home {chosen.name})"', "a Dagster instance of its own for this recipe"),
         (f"{at}neo plan", "what would be built, and what it takes"),
         (f"{at}dagster job execute -m definitions -j factory", "build it"),
         (f"{at}neo summary", "what the model writes, scores, gates, where the report is"),
@@ -219,21 +244,13 @@ def _steps(left: int | None) -> Choice:
     return Choice(value, why + ("; more steps learn more" if wanted > value else ""))
 
 
-def _written(
-    name: str,
-    looked: Sequence[Looked],
-    licence: str,
-    languages: Sequence[str],
-    told: str,
-    size: int,
-    pieces: Choice,
-    steps: Choice,
-    kept: Mapping[str, Kept],
-) -> str:
+def _written(chosen: Chosen) -> str:
     """The recipe, with what was seen beside what was chosen."""
+    name, looked, languages = chosen.name, chosen.looked, chosen.languages
+    pieces, steps, size = chosen.pieces, chosen.steps, chosen.size
     sources = {
         ("ours" if len(looked) == 1 else f"ours_{source.section['kind']}"): source.section
-        | {"licence": licence, "snapshot": "1"}
+        | {"licence": chosen.licence, "snapshot": "1"}
         for source in looked
     }
     gone = [lang for lang in LANGUAGES if lang not in languages]
@@ -244,7 +261,7 @@ def _written(
         f"extends: {BASE}",
         f"name: {name.replace('-', '_')}",
         f"description: our own text, about {size / 1e6:.1f} MB" if size else "description: our own site",
-        f"languages: [{', '.join(languages)}]".ljust(32) + f"  # {told}",
+        f"languages: [{', '.join(languages)}]".ljust(32) + f"  # {chosen.told}",
         "",
         _yaml({"sources": sources}) + "  # a new label as `snapshot` means: read, or fetch, it again",
         "",
@@ -260,7 +277,7 @@ def _written(
         f"    checkpoint_every: {decay}",
         f"    schedule: {{half_life_steps: {max(1, decay // 5)}}}".ljust(32) + "  # a fifth, so that the rate ends low",
     ]
-    if lifted := {lang: judged for lang, judged in kept.items() if judged.lifted}:
+    if lifted := {lang: judged for lang, judged in chosen.kept.items() if judged.lifted}:
         out += ["", "clean:"]
         for lang, judged in lifted.items():
             off = ", ".join(f"{rule}: null" for rule in judged.lifted)
