@@ -40,12 +40,16 @@ CHINESE = (
 
 def sentence(generator: random.Random, lang: str) -> str:
     if lang == "zh":
-        return "".join(generator.choice(CHINESE) for _ in range(generator.randint(12, 24))) + "。"
+        return (
+            "，".join("".join(generator.choice(CHINESE) for _ in range(generator.randint(8, 16))) for _ in range(3))
+            + "。"
+        )
     return " ".join(generator.choice(WORDS) for _ in range(generator.randint(7, 14))).capitalize() + "."
 
 
 def paragraphs(generator: random.Random, lang: str) -> list[str]:
-    return [" ".join(sentence(generator, lang) for _ in range(4)) for _ in range(6)]
+    gap = "" if lang == "zh" else " "
+    return [gap.join(sentence(generator, lang) for _ in range(4)) for _ in range(6)]
 
 
 def page(generator: random.Random, lang: str) -> str:
