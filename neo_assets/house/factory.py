@@ -92,7 +92,7 @@ def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")]
         except OSError as error:
             raise NeoError(
                 f"port {port} of 127.0.0.1 cannot be used ({error.strerror}). Is the UI running already? Another one:"
-                f" neo ui --port {port + 1}"
+                f" neo ui --port {port + 100}"
             ) from error
     pages = free_port(port + 1)
     print(f"recipe '{recipe.name}': http://127.0.0.1:{port}  (Ctrl-C stops the UI; jobs go on)", flush=True)
