@@ -10,6 +10,7 @@ import functools
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -62,28 +63,30 @@ def _started(pid: int) -> int | None:
 
 def carrying(variable: str, value: str) -> list[int]:
     """Live processes of this machine, but this one, whose environment says so. Others' that cannot be read are none."""
-    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()] if _has_proc() else _pids()
-    return [pid for pid in pids if pid != os.getpid() and _says(pid, variable, value) and start_ticks(pid) is not None]
+    found = _in_proc(f"{variable}={value}".encode()) if _has_proc() else _by_psutil(variable, value)
+    return [pid for pid in found if pid != os.getpid() and start_ticks(pid) is not None]
 
 
-def _pids() -> list[int]:
-    import psutil
-
-    return list(psutil.pids())
-
-
-def _says(pid: int, variable: str, value: str) -> bool:
-    if _has_proc():
+def _in_proc(wanted: bytes) -> Iterator[int]:
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
         try:
-            return f"{variable}={value}".encode() in (PROC / f"{pid}/environ").read_bytes().split(b"\0")
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                yield int(entry.name)
         except (PermissionError, FileNotFoundError, ProcessLookupError):
-            return False
+            continue
+
+
+def _by_psutil(variable: str, value: str) -> Iterator[int]:
     import psutil
 
-    try:
-        return bool(psutil.Process(pid).environ().get(variable) == value)
-    except (psutil.Error, OSError):
-        return False
+    for pid in psutil.pids():
+        try:
+            if psutil.Process(pid).environ().get(variable) == value:
+                yield pid
+        except (psutil.Error, OSError):
+            continue
 
 
 def handle(pid: int) -> dict[str, str | int]:
