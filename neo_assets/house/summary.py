@@ -107,7 +107,7 @@ def _whole(recipe: Recipe, store: Store, rows: list[dict[str, Any]], waiting: li
         ],
         "artifacts": [
             {"name": n, "key": a.key, "fingerprint": a.fingerprint, "seconds": a.manifest.seconds}
-            | {"rows": a.manifest.rows_kept, "refused_by": [c.name for c in a.verdict if c.blocking and not c.passed]}
+            | {"rows": a.manifest.rows_kept, "refused_by": [c.name for c in a.refused_by]}
             for n, a in made.items()
             if a
         ],
