@@ -168,7 +168,7 @@ class Compute(abc.ABC):
         another host is no more.
         """
         with self._lock(folder):
-            if self.poll(folder) is JobState.ELSEWHERE:
+            if (before := self.poll(folder)) is JobState.ELSEWHERE:
                 if not lost:
                     raise NeoError(
                         self._where(folder)
@@ -177,10 +177,10 @@ class Compute(abc.ABC):
                     )
                 folder.declare_lost()
             folder.clear_marks()
-            if self.poll(folder) in (
-                *STARTABLE,
-                JobState.CANCELLED,
-            ):  # ended with the scheduler's own tools, it is still that to it
+            # What had ended is started again though its scheduler may show it for some seconds more; ended with the
+            # scheduler's own tools, it is still cancelled to it.
+            ended = (JobState.PAUSED, JobState.CANCELLED)
+            if before in ended or self.poll(folder) in (*STARTABLE, JobState.CANCELLED):
                 folder.clear_marks()
                 self._next_attempt(folder)
             else:

@@ -68,7 +68,7 @@ SCRIPT = """#!/bin/bash
 {setup}
 folder={folder}
 stopped="$folder/attempts/{number:04d}.stopped"
-rm -f "$stopped"
+rm -f "$stopped" {rc}
 [ -e "$folder/paused" ] || rm -f "$folder/stop"
 echo "--- attempt {number}, start $(( ${{SLURM_RESTART_COUNT:-0}} + 1 )), $(date '+%Y-%m-%d %H:%M:%S'), Slurm job $SLURM_JOB_ID on $SLURM_JOB_NODELIST"
 export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT={number} OMP_NUM_THREADS={threads} PYTHONUNBUFFERED=1 PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}}
@@ -81,9 +81,10 @@ while kill -0 $step 2>/dev/null; do wait $step; code=$?; done
 wait $step; code=$?
 if [ -e "$stopped" ] && [ ! -e "$folder/paused" ] && [ ! -e "$folder/cancelled" ]; then
   # A job that somebody cancels is not running any more, and must not come back; one at the end of its grace is put back by Slurm itself.
-  [ "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%T)" = RUNNING ] || sleep 3600
+  [ "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%T)" = RUNNING ] || {{ sleep 3600; exit $code; }}
   echo "--- saved ($(cat "$stopped")); back into the queue"
-  scontrol requeue $SLURM_JOB_ID && sleep 3600
+  # What is put back has not ended, so its exit code is not noted: Slurm ends the sleep, and this script with it.
+  scontrol requeue $SLURM_JOB_ID && {{ sleep 3600; exit $code; }}
 fi
 if [ $code = 0 ] && ! grep -q '"event":"done"' "$folder/messages.jsonl"; then
   echo "--- the program ended without saying that it was done"; code={interrupted}

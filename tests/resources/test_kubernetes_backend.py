@@ -209,8 +209,8 @@ def test_an_evicted_pod_saves_and_starts_again_in_its_job_uncounted(cluster: Kub
     folder = running(compute, job)
     before = uids(cluster)
     cluster.evict(cluster.running()[0])
-    until(lambda: starts(job) == 2)
-    assert [m.event for m in folder.messages()[0]] == ["note", "stopped", "note"]
+    until(lambda: [m.event for m in folder.messages()[0]] == ["note", "stopped", "note"])
+    assert starts(job) == 2
     cluster.evict(cluster.running()[0], grace=0)  # its node is lost: no time to save
     until(lambda: starts(job) == 3)
     assert (uids(cluster), compute.poll(folder) in (JobState.RUNNING, JobState.QUEUED)) == (before, True)

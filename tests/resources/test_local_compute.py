@@ -166,6 +166,26 @@ def test_pause_waits_until_the_job_has_saved(compute: LocalCompute) -> None:
     list(compute.follow(folder))
 
 
+def test_a_job_whose_end_is_noted_is_resumed_though_its_scheduler_still_shows_it(
+    compute: LocalCompute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = sleeper(compute)
+    folder = compute.submit(job)
+    until(lambda: starts(job) == 1)
+    assert compute.pause(folder) is JobState.PAUSED
+    attempt = folder.last_attempt()
+    assert attempt is not None
+    shown = [attempt.handle]  # as Slurm does while it clears up after a job
+    monkeypatch.setattr(compute, "look_up", lambda fingerprint: shown[0] if shown else None)
+    monkeypatch.setattr(compute, "observe", lambda handle: JobState.RUNNING if handle in shown else None)
+    monkeypatch.setattr(compute, "stop", lambda fingerprint, handle: shown.clear())
+    compute.resume(folder)
+    assert len(folder.attempts()) == 2  # before, the job was taken for one that runs, and nobody started it
+    until(lambda: starts(job) == 2)
+    tell(job, "end")
+    until(lambda: folder.exit_code(2) == 0)
+
+
 def test_a_job_of_another_host_is_never_taken_for_lost(compute: LocalCompute) -> None:
     job = sleeper(compute)
     folder = compute.submit(job)

@@ -89,9 +89,9 @@ def test_a_preempted_job_saves_and_is_back_in_the_queue_under_its_id(slurm: Slur
         text=True,
         check=True,
     ).stdout.strip()
-    until(lambda: starts(job) == 2)
+    until(lambda: [m.event for m in folder.messages()[0]] == ["note", "stopped", "note"])
+    assert starts(job) == 2
     assert urgent not in slurm.command("squeue", "--noheader", "--format=%i").split()
-    assert [m.event for m in folder.messages()[0]] == ["note", "stopped", "note"]
     tell(job, "end")
     list(compute.follow(folder))
     assert (len(jobs_named(slurm, job)), len(folder.attempts()), folder.failures()) == (1, 1, 0)
