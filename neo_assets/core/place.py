@@ -16,6 +16,11 @@ def store_root() -> Path:
     return Path(os.environ.get("NEO_STORE") or ROOT / ".neo" / "store").resolve()
 
 
+def recipe_path(path: str) -> Path:
+    """A path as a recipe names it: relative ones are of the repository, wherever the command is typed."""
+    return ROOT / Path(path).expanduser()
+
+
 def share_with_group(root: Path) -> None:
     """What this process writes from now on, the group of a shared store may write to as well.
 

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.sources import (
     BooksSource,
@@ -153,7 +154,7 @@ def missing_places(sources: Mapping[str, Source]) -> list[str]:
 
 def html_folder(config: HtmlFolderSource) -> Path:
     """The folder of an ``html_folder`` source. Raises BadInput, with what to do, if it is not there."""
-    folder = Path(config.path).expanduser()
+    folder = recipe_path(config.path)
     if not folder.is_dir():
         raise BadInput(
             f"there is no folder {folder} to read pages of {config.host} from. Run `make demo` to fetch the demo site,"
@@ -175,7 +176,7 @@ def _terms(config: Source) -> str | None:
     if config.licence_file is None:
         return None
     try:
-        return Path(config.licence_file).expanduser().read_text(encoding="utf-8", errors="replace")
+        return recipe_path(config.licence_file).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.place import recipe_path
 from neo_assets.core.remembered import keep, recall, remembered_digest
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -160,7 +161,7 @@ def _question(config: HasPaths) -> str:
 
 
 def _local_files(pattern: str, suffixes: Sequence[str]) -> list[InputFile]:
-    path = Path(pattern).expanduser()
+    path = recipe_path(pattern)
     if path.is_dir():
         inside = [(p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file()]
         return [InputFile(name, str(p), p.stat().st_size) for name, p in sorted(inside) if _counts(name, suffixes)]

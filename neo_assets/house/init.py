@@ -22,6 +22,7 @@ from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
 from neo_assets.core.words import counted
+from neo_assets.crawl.input_files import is_remote
 
 if TYPE_CHECKING:
     from neo_assets.house.kept import Kept
@@ -151,6 +152,11 @@ def _say(target: Path, chosen: Chosen) -> None:
         print(f"  {command:{len(at) + 46}}  {meaning}")
 
 
+def _typed(path: str) -> str:
+    """A path as somebody typed it here, as a recipe may be read from anywhere; remote ones as they are."""
+    return path if is_remote(path) else str(Path(path).expanduser().absolute())
+
+
 def _looked(
     of_folder: Path | None, url: str | None, files: list[str], text_field: str | None, warcs: list[str], name: str
 ) -> list[Looked]:
@@ -167,6 +173,7 @@ def _looked(
     if of_folder:
         host = f"{name.replace('_', '-')}.example"
         return look.folder(of_folder.expanduser().resolve(), host, base.documents, base.extract)
+    files, warcs = [_typed(path) for path in files], [_typed(path) for path in warcs]
     if files:
         return [look.records(files, base.documents, text_field=text_field)]
     if warcs:

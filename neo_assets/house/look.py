@@ -112,7 +112,7 @@ def records(
     files = input_files(config, DocumentsSource.SUFFIXES)
     if not files:
         raise BadInput(f"{', '.join(paths)}: no file of rows ({', '.join(DocumentsSource.SUFFIXES)}) is there")
-    section: dict[str, object] = {"kind": "documents", "paths": [str(Path(p).absolute()) for p in paths]}
+    section: dict[str, object] = {"kind": "documents", "paths": list(paths)}
     looked = Looked(section, count or len(files), sum(f.size for f in files))
     some = _spread(files)
     walk = Walk(len(some))
@@ -136,7 +136,7 @@ def archives(paths: Sequence[str], settings: Documents, extract: Extract) -> Loo
     files = input_files(config, WarcSource.SUFFIXES)
     if not files:
         raise BadInput(f"{', '.join(paths)}: no WARC file is there")
-    section: dict[str, object] = {"kind": "warc", "paths": [str(Path(p).absolute()) for p in paths]}
+    section: dict[str, object] = {"kind": "warc", "paths": list(paths)}
     looked = Looked(section, len(files), sum(f.size for f in files))
     some = _spread(files)
     walk = Walk(len(some))

@@ -6,14 +6,13 @@ import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.completion import RUNS
-from neo_assets.core.place import store_root
+from neo_assets.core.place import recipe_path, store_root
 from neo_assets.core.recipe import Recipe, load, written_at
 from neo_assets.core.scalars import real
 from neo_assets.core.stage import Need, Stage
@@ -138,7 +137,7 @@ def not_here(recipe: Recipe, told: Iterable[Stage[Any]]) -> list[str]:
     baseline = recipe.evaluation.baseline
     lacks = (
         [f"evaluation.baseline.path: there is no folder {baseline.path}"]
-        if baseline and not Path(baseline.path).expanduser().is_dir()
+        if baseline and not recipe_path(baseline.path).is_dir()
         else []
     )
     lacking: dict[Need, list[str]] = defaultdict(list)

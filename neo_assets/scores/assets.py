@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.evaluation import Gates
@@ -106,7 +107,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         claims=[gate.only_warns(gate.name in warning) for gate in GATES],
         found=["baseline"],
         resources=["compute"] if baseline else [],
-        baseline=Path(baseline.path) if baseline else None,
+        baseline=recipe_path(baseline.path) if baseline else None,
     )
 
 

@@ -8,10 +8,17 @@ from pydantic import TypeAdapter
 from sites import upstream
 
 from neo_assets.core.errors import BadInput, MachineLacks
+from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.recipe.sources import HtmlFolderSource, Source
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.crawl import demo_site
-from neo_assets.crawl.catalogue import describe_source, read_source_input, refuse_changed_files, source_input
+from neo_assets.crawl.catalogue import (
+    SourceInput,
+    describe_source,
+    read_source_input,
+    refuse_changed_files,
+    source_input,
+)
 
 
 def describe(folder: Path, out: Path, **fields: object) -> Outcome:
@@ -69,6 +76,26 @@ def test_files_on_this_machine_count_by_their_content(tmp_path: Path, kind: str)
     (tmp_path / "a.html").write_text("ONE")
     with pytest.raises(BadInput, match="is not what sources/test describes"):
         refuse_changed_files(source, catalogue)
+
+
+@pytest.mark.parametrize("kind", ["documents", "warc", "html_folder"])
+def test_a_relative_path_is_of_the_repository_wherever_it_is_asked(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = (
+        {"path": "recipes", "host": "a.example", "include": ["*.yaml"]}
+        if kind == "html_folder"
+        else {"paths": ["recipes/*.yaml"]}
+    )
+    said = {"kind": kind, "licence": "CC0-1.0", "licence_file": "LICENSE", "snapshot": "1", **place}
+    source = TypeAdapter(Source).validate_python(said)
+    seen: list[tuple[SourceInput, str]] = []
+    for folder in (ROOT, tmp_path):
+        monkeypatch.chdir(folder)
+        (tmp_path / f"out{len(seen)}").mkdir()
+        described = describe_source(read_source_input(source), {}, Workspace(tmp_path / f"out{len(seen)}"))
+        seen.append((source_input(source), described.digest))
+    assert seen[0] == seen[1] and seen[0][0].content
 
 
 def test_a_missing_folder_is_told_with_what_to_do(tmp_path: Path) -> None:

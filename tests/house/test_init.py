@@ -100,6 +100,18 @@ def test_parquet_in_chinese(recipes: Path, tmp_path: Path) -> None:
     assert recipe.languages == ["zh"] and recipe.sources["ours"].model_dump()["id_field"] == "id"
 
 
+def test_a_path_is_written_as_it_is_from_anywhere(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(json.dumps({"text": text(random.Random(i), "en")}) + "\n" for i in range(40))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    monkeypatch.chdir(tmp_path)
+    init("near", jsonl=["rows.jsonl"])
+    monkeypatch.chdir("/")
+    assert written("near").sources["ours"].model_dump()["paths"] == [str(tmp_path / "rows.jsonl")]
+    assert init_module._typed("s3://bucket/a.jsonl") == "s3://bucket/a.jsonl"
+
+
 def test_a_warc_and_a_language_that_was_said(recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generator = random.Random(4)
     writer = SegmentWriter(tmp_path / "pages.warc.gz", "tests")
