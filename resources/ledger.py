@@ -130,9 +130,11 @@ class Ledger:
         )
 
     def urls_of(self, ids: Sequence[str]) -> dict[str, str]:
-        """URLs of these documents, where they were fetched by one."""
+        """URLs of these documents: a part's with its pages, otherwise the first that it was fetched by."""
         found = self.rows(
-            "select doc_id, min(url) as url from fetched where list_contains(?, doc_id) group by doc_id", [list(ids)]
+            "select doc_id, min_by(url, (n, url)) as url from (select doc_id, url, 1 as n from fetched union all"
+            " select doc_id, url, 0 from parts) where list_contains(?, doc_id) group by doc_id",
+            [list(ids)],
         )
         return {str(r["doc_id"]): str(r["url"]) for r in found}
 

@@ -83,3 +83,30 @@ def test_a_page_is_found_by_either_scheme_and_by_none(tmp_path: Path, asked: str
     made, _ = store.build("raw_crawl/s", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)
     store.set_head("r", "raw_crawl/s", "raw_crawl/s", made.fingerprint)
     assert [row["stage"] for row in Ledger(store, "r").fate(asked)] == ["raw_crawl/s"]
+
+
+def test_a_part_of_a_book_has_its_pages_in_its_url(tmp_path: Path) -> None:
+    """The first part has the document's own id, which the crawl's log knows by the whole file's name."""
+    store = Store(tmp_path)
+
+    def fetched(out: Workspace) -> Outcome:
+        names = ("url", "doc_id", "outcome", "reason", "status", "address", "alias")
+        rows = [("https://a.example/g.pdf", "b0"), ("https://a.example/p", "p"), ("https://a.example/o", "p")]
+        table = pa.Table.from_pylist([{**dict.fromkeys(names, ""), "url": u, "doc_id": d} for u, d in rows])
+        out.write("log/0.parquet", table)
+        return Outcome(digest="a")
+
+    def parts(out: Workspace) -> Outcome:
+        rows = [{"url": f"https://a.example/g.pdf#pages={i}-{i}", "doc_id": f"b{i}"} for i in range(2)]
+        out.write("text/0.parquet", pa.Table.from_pylist(rows))
+        return Outcome(digest="b")
+
+    for name, work in (("raw_crawl/a", fetched), ("pdf_text/a", parts)):
+        artifact, _ = store.build(name, MadeFrom(config={}, code={}, libraries={}, inputs={}), work)
+        store.set_head("r", name, name, artifact.fingerprint)
+    assert Ledger(store, "r").urls_of(["b0", "b1", "p", "unknown"]) == {
+        "b0": "https://a.example/g.pdf#pages=0-0",
+        "b1": "https://a.example/g.pdf#pages=1-1",
+        "p": "https://a.example/o",
+    }
+    assert Ledger(store, "r").ids_of("https://a.example/g.pdf#pages=1-1") == ["b1"]
