@@ -62,7 +62,8 @@ def _funnels(inputs: Mapping[str, Artifact], labels: Mapping[str, str]) -> list[
 
 def whole_funnel(gathered: Gathered) -> list[Bar]:
     """What became of all documents, sources and languages together: the first stage, those that dropped more than half
-    a percent, and what is left to train on.
+    a percent, what is left to train on, and in one bar what happened between two of them, so that each bar begins with
+    what the one before it left.
     """
     inputs, labels = gathered.artifacts, gathered.labels
     made, by_source = [name for name in labels if name in inputs], kinds_by_source(labels)
@@ -73,7 +74,28 @@ def whole_funnel(gathered: Gathered) -> list[Bar]:
     pool = inputs.get("train_pool")
     if bars and pool is not None and pool.manifest.rows_kept is not None:
         bars.append(Bar("to train on", bars[-1].kept, pool.manifest.rows_kept))
-    return [bar for i, bar in enumerate(bars) if i in (0, len(bars) - 1) or bar.dropped > 0.005 * bar.rows_in]
+    return _joined(bars)
+
+
+def _joined(bars: Sequence[Bar]) -> list[Bar]:
+    """Bars with neighbours that change little put together; those that change nothing are left out."""
+    out: list[Bar] = []
+    small: list[Bar] = []
+    left = bars[0].rows_in if bars else 0
+    for i, bar in enumerate(bars):
+        bar, left = Bar(bar.label, left, bar.kept), bar.kept
+        if i in (0, len(bars) - 1) or abs(bar.dropped) > 0.005 * bar.rows_in:
+            out += [*_as_one(small), bar]
+            small = []
+        elif bar.dropped:
+            small.append(bar)
+    return out
+
+
+def _as_one(bars: Sequence[Bar]) -> list[Bar]:
+    if len(bars) < 2:
+        return list(bars)
+    return [Bar(f"{len(bars)} smaller steps", bars[0].rows_in, bars[-1].kept)]
 
 
 def _trunk(inputs: Mapping[str, Artifact], names: Sequence[str], labels: Mapping[str, str]) -> list[Bar]:

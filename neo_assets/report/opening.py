@@ -156,8 +156,10 @@ def _numbers(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[N
             note = f"{then[0] or 'untrained'}: {number(then[1])}" if then[1] is not None else ""
             out.append(Number(number(round(rows[-1].value, 3)), _in_words(task), note))
     trained = [line for line in lines if line.trained]
-    if matrix := inputs.get("matrix"):
-        pages = sum(real(_of(c, "pages") or 0) for c in of_kind(inputs, "raw_crawl").values())
+    pages = sum(real(_of(c, "pages") or 0) for c in of_kind(inputs, "raw_crawl").values())
+    if (pool := inputs.get("train_pool")) and pool.manifest.rows_kept is not None:
+        out.append(Number(number(pool.manifest.rows_kept), "documents to train on", f"of {number(pages)} fetched"))
+    elif matrix := inputs.get("matrix"):  # those held out are among them
         out.append(Number(number(real(_of(matrix, "documents") or 0)), "documents kept", f"of {number(pages)} fetched"))
     if trained:
         steps = sum(real(_of(line.trained, "steps") or 0) for line in trained)

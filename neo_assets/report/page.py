@@ -84,7 +84,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """One stage of a funnel: what came in and what was kept."""
+    """One stage of a funnel: what came in and what was kept; more where it cuts documents into several."""
 
     label: str
     rows_in: int

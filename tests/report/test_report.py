@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,8 +18,9 @@ from neo_assets.core import records
 from neo_assets.core.records import DROPPED, Verdict
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.pages.page import loads
+from neo_assets.report.fates import _joined
 from neo_assets.report.funnel import FunnelInput, make_funnel
-from neo_assets.report.page import LONG
+from neo_assets.report.page import LONG, Bar
 from neo_assets.report.report import ReportInput, write_report
 from neo_assets.report.run_lines import measured, run_lines
 from neo_assets.report.scores import Score, against_chance, with_white_space_shown
@@ -480,7 +482,7 @@ def test_the_opening_says_what_was_made_how_it_went_and_what_it_writes(tiny: Tin
     page, _ = tiny.page()
     opening = page[page.index("<header>") : page.index("</header>")]
     assert "<b>4.1</b> <span>bits per byte, Chinese</span> <small>main@700: 4.5</small>" in opening
-    assert "<b>2</b> <span>documents kept</span> <small>of 4 fetched</small>" in opening
+    assert "<b>2</b> <span>documents to train on</span> <small>of 4 fetched</small>" in opening
     assert "<b>1 of 3</b> <span>gates pass</span>" in opening
     assert "main 700 steps; decay 2 steps from main; 1.44 million tokens in all" in opening
     gates = re.findall(r'<li class="(\w+)"><b>\w+</b> <code>(\w+)</code>', opening)
@@ -491,6 +493,15 @@ def test_the_opening_says_what_was_made_how_it_went_and_what_it_writes(tiny: Tin
     assert written[:3] == ["main@0 &lt;b&gt;waits&lt;/b&gt;", "main@700 &lt;b&gt;waits&lt;/b&gt;", "decay@2stops."]
     comparison = tiny.inputs["comparison"]
     assert f'href="../../comparison/{comparison.fingerprint}/scores.html"' in opening
+
+
+def test_each_bar_of_the_openings_funnel_begins_with_what_the_one_before_left() -> None:
+    chain = [Bar("fetched", 1000, 900), Bar("in parts", 900, 950), Bar("a", 950, 948), Bar("b", 948, 946)]
+    chain += [Bar("same", 946, 946), Bar("rules", 946, 500), Bar("c", 500, 499), Bar("to train on", 499, 400)]
+    joined = _joined(chain)
+    assert [bar.label for bar in joined] == ["fetched", "in parts", "2 smaller steps", "rules", "c", "to train on"]
+    assert all(bar.rows_in == before.kept for before, bar in pairwise(joined))
+    assert sum(bar.dropped for bar in joined) == 1000 - 400 and joined[1].dropped == -50
 
 
 def test_a_phase_begins_where_its_parent_ended_and_is_held_against_it(tiny: Tiny) -> None:
