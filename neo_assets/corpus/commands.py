@@ -14,7 +14,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.corpus.funnel_table import OTHER_SIDE
+from neo_assets.corpus.sides import SIDES, ending, in_words
 from neo_assets.web.links import BadUrl, canonical
 
 if TYPE_CHECKING:
@@ -72,11 +72,8 @@ def fate(
         told = [
             {name: value for name, value in row.items() if name != "doc_id"} for row in rows if row["doc_id"] == doc_id
         ]
-        show(
-            [{**row, "verdict": "other side"} if row["rule"] in OTHER_SIDE else row for row in told],
-            as_json=False,
-            title=title,
-        )
+        show([{**row, "verdict": in_words(row)} for row in told], as_json=False, title=title)
+        print(ending(told))
 
 
 def _show_changes(store: Store, recipe: Recipe, ledger: Ledger, url: str, doc_id: str) -> None:
@@ -103,7 +100,7 @@ def _show_changes(store: Store, recipe: Recipe, ledger: Ledger, url: str, doc_id
             print(_coloured(change))
         before = (name, text)
     for row in ledger.fate(doc_id):
-        if row["verdict"] == "dropped" and row["rule"] not in OTHER_SIDE:
+        if row["verdict"] == "dropped" and row["rule"] not in SIDES:
             bounds = "" if row["value"] is None else f" ({row['value']:.4g}, bound {row['threshold']})"
             twin = f"; stays instead: {ledger.url_of(str(row['twin'])) or row['twin']}" if row["twin"] else ""
             print(f"\n== {row['stage']}: dropped by {row['rule']}{bounds}{twin} {row['detail'] or ''}".rstrip())
@@ -152,14 +149,15 @@ def sample(
     if as_json:
         show(out, as_json)
         return
+    twin_is = "; shares it with: " if rule in SIDES else "; stays instead: "
     for row in out:
         measured = ", ".join(
             f"{name} {row[name]:.4g}" for name in ("value", "threshold") if isinstance(row[name], float)
         )
         print(
-            f"{row['url'] or row['doc_id']}\n  {row['stage']}: {row['verdict']} by"
+            f"{row['url'] or row['doc_id']}\n  {row['stage']}: {in_words({**row, 'rule': rule})} by"
             f" {rule}{'; ' + measured if measured else ''}"
-            f"{'; stays instead: ' + str(row['twin']) if row['twin'] else ''}"
+            f"{twin_is + str(row['twin']) if row['twin'] else ''}"
         )
         if row["detail"]:
             print(f"  {row['detail']}")

@@ -13,12 +13,13 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, bar, show
+from neo_assets.corpus.sides import in_words
 
 if TYPE_CHECKING:
     from resources.ledger import Ledger
 
-OTHER_SIDE = ("in_train_pool", "held_out")
-"""Rules of the split: a page they drop is in the artifact on the other side."""
+EACH_ALL = "starts_with(stage, 'mixture/')"
+"""Artifacts of one kind of which each judges all documents: told one by one, not together."""
 BAR = 24
 """Characters of the longest bar."""
 
@@ -60,6 +61,31 @@ def funnel(
             f" do: {', '.join(kinds)}"
         )
     show(rows if as_json else [_spoken(row, keys, rows, percent) for row in rows], as_json)
+    if not as_json:
+        print("\n".join(_notes(ledger, of, keys)))
+
+
+def _notes(ledger: Ledger, stage: str | None, by: Sequence[By]) -> list[str]:
+    """What the table cannot show: what the shares are of, steps of one language, and that the split has two sides."""
+    kinds = dict[str, list[str]]()
+    for name in _artifacts(ledger):
+        kinds.setdefault(name.partition("/")[0], []).append(name.partition("/")[2])
+    notes = []
+    if stage and By.rule in by:
+        for row in counts(ledger, stage, []):
+            edited = f" + {row['edited']:,} edited" if row["edited"] else ""
+            notes.append(
+                f"{row['stage']}: {row['in']:,} in = {row['kept']:,} kept as they were{edited}"
+                f" + {row['dropped']:,} dropped."
+            )
+    cleaned = kinds.get("clean_docs", [])
+    for kind, langs in kinds.items():
+        asked = stage is None or stage == kind
+        if asked and len(langs) < len(cleaned) and set(langs) <= set(cleaned):
+            notes.append(f"{kind}: of {', '.join(langs)} only.")
+    if "train_pool" in kinds and stage in (None, "heldout", "train_pool"):
+        notes.append("heldout and train_pool: two sides of one split; what one drops, the other has.")
+    return notes
 
 
 def counts(ledger: Ledger, stage: str | None, by: Sequence[By]) -> list[Row]:
@@ -70,14 +96,14 @@ def counts(ledger: Ledger, stage: str | None, by: Sequence[By]) -> list[Row]:
     A document's language is that of the stages which clean it; one that reached none of them has none.
     """
     keys = ["stage", *(key.value for key in by if key is not By.rule)]
-    kind = "stage" if stage and "/" in stage else "split_part(stage, '/', 1)"
+    kind = "stage" if stage and "/" in stage else f"if({EACH_ALL}, stage, split_part(stage, '/', 1))"
     told = (
         "with langs as (select doc_id, any_value(split_part(stage, '/', 2)) as lang from verdicts"
         " where starts_with(stage, 'clean_docs/') group by doc_id),"
         f" told as (select {kind} as stage, verdict, rule, source, coalesce(lang, '') as lang, place"
         " from verdicts left join langs using (doc_id) where ? in ('', stage, split_part(stage, '/', 1)))"
     )
-    in_order = f"min(min(place)) over (partition by stage), {', '.join(keys)}"
+    in_order = f"max(max(place)) over (partition by stage), {', '.join(keys)}"
     if By.rule not in by:
         query = (
             f"{told} select {', '.join(keys)}, count(*) as \"in\", count(*) filter (verdict = 'kept') as kept,"
@@ -101,8 +127,10 @@ def _spoken(row: Row, by: Sequence[By], rows: Sequence[Row], percent: bool) -> R
     length = "documents" if By.rule in by else "in"
     most = max(int(r[length] or 0) for r in rows)
     out = dict(row)
-    if out.get("rule") in OTHER_SIDE:
-        out["verdict"] = "other side"
+    if "rule" in out:
+        out["verdict"] = in_words(row)
+    if out.get("lang") == "":
+        out["lang"] = "(not cleaned)"
     share = float(out.pop("share") or 0)
     if By.rule in by:
         if percent:
@@ -120,5 +148,5 @@ def _spoken(row: Row, by: Sequence[By], rows: Sequence[Row], percent: bool) -> R
 
 def _artifacts(ledger: Ledger) -> list[str]:
     return [
-        str(r["stage"]) for r in ledger.rows("select stage from verdicts group by stage order by min(place), stage")
+        str(r["stage"]) for r in ledger.rows("select stage from verdicts group by stage order by max(place), stage")
     ]

@@ -31,17 +31,20 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr("neo_assets.core.recipe.Recipe.makes", lambda *_: True)
     store = Store(tmp_path)
     for verdicts in (RAW[:9], RAW[9:], EN, ZH):
-        name = verdicts[0].stage
-        reads = {"raw_crawl/ours": "raw_crawl/ours"} if name.startswith("clean") else {}
-        inputs = {n: InputRef(fingerprint="f", digest=d) for n, d in reads.items()}
-
-        def work(out: Workspace, verdicts: list[Verdict] = verdicts, name: str = name) -> Outcome:
-            out.write("verdicts.parquet", records.verdict_table(verdicts))
-            return Outcome(digest=name)
-
-        made, _ = store.build(name, MadeFrom(config={"n": name}, code={}, libraries={}, inputs=inputs), work)
-        store.set_head("ci", name, name, made.fingerprint)
+        add(store, verdicts, "raw_crawl/ours" if verdicts[0].stage.startswith("clean") else "")
     return store
+
+
+def add(store: Store, verdicts: list[Verdict], reads: str = "") -> None:
+    name = verdicts[0].stage
+    inputs = {reads: InputRef(fingerprint="f", digest=reads)} if reads else {}
+
+    def work(out: Workspace) -> Outcome:
+        out.write("verdicts.parquet", records.verdict_table(verdicts))
+        return Outcome(digest=name)
+
+    made, _ = store.build(name, MadeFrom(config={"n": name}, code={}, libraries={}, inputs=inputs), work)
+    store.set_head("ci", name, name, made.fingerprint)
 
 
 def funnel(*arguments: str) -> list[dict[str, object]]:
@@ -86,6 +89,35 @@ def test_what_is_printed_has_shares_and_bars_where_asked_for(store: Store) -> No
     assert said[0].split() == ["stage", "in", "kept", "edited", "dropped", "stays"]
     assert said[2].split()[:6] == ["clean_docs", "9", "44.4%", "22.2%", "33.3%", "66.7%"]
     assert said[2].endswith(bar(6, 9, 13, 24)) and "░" in said[2]
+
+
+def test_what_the_table_cannot_show_is_said_below_it(store: Store) -> None:
+    said = CliRunner().invoke(app, ["funnel", "clean_docs"]).output
+    assert "clean_docs: 9 in = 4 kept as they were + 2 edited + 3 dropped." in said
+    add(store, [Verdict("d4", "substring_dedup/en"), Verdict("d5", "substring_dedup/en")], "clean_docs/en")
+    add(store, [Verdict("e0", "pii_masked/zh")], "clean_docs/zh")
+    add(store, [Verdict("d4", "pii_masked/en"), Verdict("d5", "pii_masked/en")], "substring_dedup/en")
+    assert [row["stage"] for row in funnel()][2:] == ["substring_dedup", "pii_masked"]  # though one language lacks it
+    assert "substring_dedup: of en only." in CliRunner().invoke(app, ["funnel"]).output
+    assert "(not cleaned)" in CliRunner().invoke(app, ["funnel", "raw_crawl", "--by", "lang"]).output
+
+
+def test_each_mixture_is_told_by_itself_and_the_split_as_what_it_is(store: Store) -> None:
+    add(store, [Verdict("d4", "heldout"), Verdict("d5", "heldout", DROPPED, "in_train_pool")], "clean_docs/en")
+    add(store, [Verdict("d4", "train_pool", DROPPED, "held_out"), Verdict("d5", "train_pool")], "heldout")
+    for name, rule in (("mixture/decay", "no_round"), ("mixture/fundamental", "")):
+        add(store, [Verdict("d5", name, DROPPED if rule else KEPT, rule)], "train_pool")
+    told = {row["stage"]: (row["in"], row["kept"], row["dropped"]) for row in funnel()}
+    assert (told["mixture/decay"], told["mixture/fundamental"]) == ((1, 0, 1), (1, 1, 0))
+    said = CliRunner().invoke(app, ["funnel", "train_pool"]).output
+    assert "held out" in said and "two sides of one split" in said
+    fate = CliRunner().invoke(app, ["fate", "d4"]).output
+    assert "held out  " in fate and "Held out for evaluation: no run trains on it, and no tokenizer." in fate
+    fate = CliRunner().invoke(app, ["fate", "d5"]).output
+    assert "for training" in fate and "In the training text of fundamental; `neo when` lists" in fate
+    assert "Dropped by min_words at clean_docs/en: no run" in CliRunner().invoke(app, ["fate", "d0"]).output
+    assert "Kept as far as the build goes, which is clean_docs/zh." in CliRunner().invoke(app, ["fate", "e1"]).output
+    assert "for training by in_train_pool" in CliRunner().invoke(app, ["sample", "in_train_pool"]).output
 
 
 def test_a_stage_that_is_none_is_told_with_what_is_close(store: Store) -> None:
