@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from rich.table import Table
 def program(name: str) -> str:
     """How to call a program of this environment from here, as it can be typed."""
     path = Path(sys.executable).with_name(name)
+    if (found := shutil.which(name)) and Path(found) == path:
+        return name
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ from neo_assets.core.scalars import real
 from neo_assets.core.stage import Need, Stage
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.core.words import counted, spoken
+from neo_assets.core.words import age, counted, size, spoken
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.house.foreseen import refusals
 from neo_assets.house.status import BELOW, MADE, MISSING, REFUSED, RUNNING, STALE, states
@@ -93,17 +93,34 @@ def plan(
         print("\nnot here yet:\n" + "\n".join(f"  {problem.partition('. ')[0]}" for problem in lacking))
     for entry in plans:
         print()
-        show([{"": name, "value": spoken(value)} for name, value in entry.items()], as_json=False)
+        show([{"": name, "value": value} for name, value in _in_words(entry).items()], as_json=False)
     if len(plans) > 1:
         sums = {what: sum(real(p[what]) for p in plans) for what in ("hours", "bytes of checkpoints")}
         print(
-            f"\nall runs: {sums['hours']:,.1f} hours of the whole machine each asks for, one after another;"
-            f" {sums['bytes of checkpoints'] / 1e9:,.1f} GB of checkpoints"
+            f"\nall runs: {_time(sums['hours'])} of the whole machine each asks for, one after another;"
+            f" {size(sums['bytes of checkpoints'])} of checkpoints"
         )
-
     if refused:
         print("\nThe build would stop:\n" + "\n".join(f"  {problem}" for problem in refused))
         raise typer.Exit(2)
+
+
+def _in_words(entry: Mapping[str, object]) -> dict[str, str]:
+    """What a run will be as a person reads it: times and sizes with their units."""
+    out = {}
+    for name, value in entry.items():
+        if name == "hours":
+            out["time"] = _time(real(value))
+        elif name.startswith("bytes "):
+            out[name.removeprefix("bytes ").removeprefix("of ")] = size(real(value))
+        elif name != "days":
+            out[name] = spoken(value)
+    # "checkpoints" is both how many there are and how large they are together
+    return {**out, "checkpoints": f"{spoken(entry['checkpoints'])}, {size(real(entry['bytes of checkpoints']))}"}
+
+
+def _time(hours: float) -> str:
+    return age(3600 * hours) + (f" ({hours / 24:,.0f} days)" if hours >= 48 else "")
 
 
 def print_manifests(recipe: Recipe, names: list[str]) -> None:

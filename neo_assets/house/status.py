@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ MADE, STALE, BELOW, MISSING, REFUSED, RUNNING = "made", "stale", "below", "missi
 """Of an artifact: as it would be made now; made of something else; made, below such a one (and made again only if that
 comes out another); not made; refused by a gate; a job of it is at work.
 """
+
+
+NOT_ASKED = "not asked for yet; what others made of the same is found"
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,14 @@ def status(
     groups = dict.fromkeys(s.group for s in found)
     counts = {group: Counter(s.state for s in found if s.group == group) for group in groups}
     show([{"group": group, **{kind: counts[group][kind] or None for kind in kinds}} for group in groups], as_json=False)
-    if listed:
+    alike = [s for s in listed if s.state == MISSING and s.because == NOT_ASKED]
+    if told := [s for s in listed if s not in alike]:
         print()
-        show([{"asset": s.name, "state": s.state, "because": s.because} for s in listed], as_json=False)
+        show([{"asset": s.name, "state": s.state, "because": s.because} for s in told], as_json=False)
+    if alike:
+        print(f"\n{len(alike)} {NOT_ASKED}:")
+        names = ", ".join(s.name for s in alike)
+        print(textwrap.fill(names, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
     print(f"\n{_cost(found)}")
 
 
@@ -83,7 +92,7 @@ def _made(recipe: Recipe, store: Store, name: str) -> tuple[Artifact | None, str
     """(what the build uses, what is wrong with it)."""
     pointer = store.head_pointer(recipe.name, name)
     if pointer is None:
-        return None, "not asked for yet; what others made of the same is found"
+        return None, NOT_ASKED
     try:
         made = store.find(*pointer)
     except DamagedArtifact as error:
@@ -144,8 +153,9 @@ def _cost(found: list[State]) -> str:
     below = sum(s.seconds or 0 for s in found if s.state == BELOW)
     unknown = len(again) - len(known)
     return (
-        f"Asking now makes {counted(len(again), 'artifact')}: about {age(sum(known))}"
-        + (f" for {len(known)} of them, by what each took before, or was planned" if unknown else "")
+        f"Asking now makes {counted(len(again), 'artifact')}"
+        + (f": about {age(sum(known))}" if known else ", and how long they take is not known yet")
+        + (f" for {len(known)} of them, by what each took before, or was planned" if known and unknown else "")
         + (f"; up to {age(below)} more for what lies below, where it comes out another" if below else "")
         + ".  dagster job execute -m definitions -j factory"
     )

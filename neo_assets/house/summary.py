@@ -11,9 +11,10 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import Check, Scalar, Store
-from neo_assets.core.terminal import JSON, show
+from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import age, at
 from neo_assets.house.heads import current_heads
+from neo_assets.scores.gates import verdict_in_words
 
 WHAT_TO_DO = {
     "no_regression": "Item by item that is no chance: look at its loss and rate in the report before it is used.",
@@ -68,7 +69,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if (pointer := store.head_pointer(recipe.name, "comparison")) and (comparison := store.find(*pointer)):
         print()
         for check in comparison.verdict:
-            print(f"{'pass' if check.passed else 'REFUSED' if check.blocking else 'warning':8} {_said(check)}")
+            print(f"{verdict_in_words(check):8} {_said(check)}")
         print(f"Scores, curves, what was written, every gate's reasons in full: {comparison.file('scores.html')}")
         store.head(recipe.name, "comparison")  # a refused one ends it here
     if store.head_pointer(recipe.name, "factory_report") is None:
@@ -86,7 +87,22 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
             f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused."
             + ("" if fresh else " Nothing was recomputed.")
         )
-    print(f"\nReport: {report}\nWeb UI: make ui\nThe story of one page: neo fate URL")
+    neo = program("neo")
+    print(f"\nReport: {report}\nWeb UI: {neo} ui")
+    if url := _a_page(recipe, store):
+        print(f"The story of one page: {neo} fate {url}")
+
+
+def _a_page(recipe: Recipe, store: Store) -> str | None:
+    """The first by address of the pages that near-duplicate removal dropped, as those have most to tell; or of all."""
+    from resources.ledger import Ledger
+
+    ledger = Ledger(store, recipe.name, recipe.makes)
+    found = ledger.rows(
+        "select url from verdicts join fetched using (doc_id) where url <> ''"
+        " order by starts_with(verdicts.stage, 'near_dedup/') and verdict = 'dropped' desc, url limit 1"
+    )
+    return str(found[0]["url"]) if found else None
 
 
 def _whole(recipe: Recipe, store: Store, rows: list[dict[str, Any]], waiting: list[str]) -> dict[str, Any]:
@@ -141,7 +157,7 @@ def _written(recipe: Recipe, store: Store) -> None:
     for prompt, texts in shown:
         print(f"  {prompt}")
         for name, text in texts:
-            print(f"    {name:{width}}  {text if len(text) <= WIDEST else text[:WIDEST] + ' …'}")
+            print(f"    {name:{width}}  {text[:WIDEST] + ' …' * (len(text) > WIDEST) or '(white space only)'}")
 
 
 def _first(found: dict[tuple[str, str], list[tuple[str, str]]], lang: str) -> list[tuple[str, list[tuple[str, str]]]]:

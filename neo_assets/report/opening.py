@@ -17,6 +17,7 @@ from neo_assets.pages.page import LANGUAGES
 from neo_assets.report.page import Bar, Ref, of_kind, refs
 from neo_assets.report.run_lines import RunLine, measured
 from neo_assets.report.scores import read_scores, with_white_space_shown
+from neo_assets.scores.gates import verdict_in_words
 
 LOSS = (440, 150)
 """Width and height of the opening's chart."""
@@ -77,10 +78,7 @@ def opening(inputs: Mapping[str, Artifact], lines: Sequence[RunLine], funnel: Se
         _numbers(inputs, lines),
         drawing(charts[0]) if charts else None,
         funnel,
-        [
-            Gate(c.name, "pass" if c.passed else "REFUSED" if c.blocking else "warning", c.detail)
-            for c in (comparison.verdict if comparison else ())
-        ],
+        [Gate(c.name, verdict_in_words(c), c.detail) for c in (comparison.verdict if comparison else ())],
         _written(inputs, lines),
         Ref(comparison.key, comparison.fingerprint) if comparison else None,
         refs(used),

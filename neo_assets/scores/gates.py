@@ -7,7 +7,7 @@ task without data) is told too, and lets no blocking gate pass: a gate that was 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neo_assets.core.recipe.evaluation import (
@@ -20,7 +20,7 @@ from neo_assets.core.recipe.evaluation import (
     SanityGate,
 )
 from neo_assets.core.store import Check
-from neo_assets.core.words import at
+from neo_assets.core.words import at, counted
 from neo_assets.evaluate.best import better
 from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.scores.paired import Difference, holm, paired
@@ -37,6 +37,8 @@ NAMES = (
     "sane",
 )
 Items = Mapping[str, tuple[float, int]]
+NOTHING = "nothing to check: "
+"""How a gate begins that passes because there is nothing of what it is about."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,17 @@ def _check(name: str, reasons: Sequence[str], unasked: Sequence[str], passed: st
     return Check(name=name, passed=not reasons and not unasked, detail=said or passed, blocking=blocking)
 
 
+def verdict_in_words(check: Check) -> str:
+    """pass, nothing (there was nothing to check), warning, or REFUSED."""
+    if check.passed:
+        return "nothing" if check.detail.startswith(NOTHING) else "pass"
+    return "REFUSED" if check.blocking else "warning"
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
 def _regression(
     gate: RegressionGate, runs: Sequence[Judged], items: Callable[[ScoreRow], Items]
 ) -> tuple[Check, list[Finding]]:
@@ -157,7 +170,11 @@ def _regression(
             "no_regression",
             reasons,
             unasked,
-            f"{len(findings)} comparisons, none worse beyond {gate.tolerance:g} at {gate.alpha:g}",
+            f"{_named(run.name for run in runs)} held against {_named(f.against for f in findings)} in"
+            f" {counted(len(findings), 'comparison')}: no score is worse by more than {gate.tolerance:g} (significance"
+            f" {gate.alpha:g}, corrected for their number)"
+            if findings
+            else f"{NOTHING}no model that the recipe holds its runs against ({', '.join(gate.against)}) has scores",
             gate.blocking,
         ),
         findings,
@@ -186,8 +203,11 @@ def _improvement(gate: ImprovementGate, runs: Sequence[Judged]) -> Check:
                         f"{run.name}: {task} {row['value']:.4f} is {gain:+.1%} on its parent {reference.name}"
                         f" ({other['value']:.4f}), at least {gate.least:+.1%} is asked for"
                     )
-    passed = f"{len(gains)} scores of runs with a parent" + (
-        f", better by {min(gains):.1%} or more ({gate.least:.1%} is asked for)" if gains else ""
+    passed = (
+        f"each run that goes on from another is better than it in {', '.join(gate.tasks)}, by {min(gains):.1%} or more"
+        f" ({gate.least:.1%} is asked for)"
+        if gains
+        else f"{NOTHING}no run goes on from another"
     )
     return _check("better_than_parent", reasons, unasked, passed, gate.blocking)
 
@@ -213,7 +233,10 @@ def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
         "languages_in_step",
         reasons,
         unasked,
-        f"{looked} gaps, none wider by more than {gate.max_widening:g}",
+        f"the gap between {' and between '.join(' and '.join(pair) for pair in gate.pairs)} is wider at no run's end"
+        f" than at its beginning by more than {gate.max_widening:g}"
+        if looked
+        else f"{NOTHING}the recipe names no tasks that are each other's in two languages",
         gate.blocking,
     )
 
@@ -240,7 +263,11 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
         "no_contamination",
         list(dict.fromkeys(reasons)),
         [],
-        f"{len(clean)} scores told without items found in the training text",
+        f"{counted(len(clean), 'score')} counted once more without the items that stand in the training text, and none"
+        f" is better for them by more than {gate.max_inflation:g}; no task has more such items than"
+        f" {gate.max_items:.1%}"
+        if clean
+        else "no item of any task stands in the training text",
         gate.blocking,
     )
 
@@ -297,7 +324,10 @@ def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
         "guessing_is_chance",
         reasons,
         unasked,
-        f"{len(untrained)} scores without training, none away from guessing at {gate.alpha:g}",
+        f"the untrained model is where guessing is in {_named(task for *_, task in untrained)} (significance"
+        f" {gate.alpha:g}): their items give nothing away"
+        if untrained
+        else f"{NOTHING}no task that can be guessed was asked without training",
         gate.blocking,
     )
 
@@ -342,6 +372,10 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
         "sane",
         reasons,
         unasked,
-        f"{looked} scores better than guessing by {STANDARD_ERRORS:g} standard errors, no task cut short",
+        f"{', '.join(gate.tasks)}: better than guessing and than without training, by {STANDARD_ERRORS:g} standard"
+        f" errors, at {_named(run.name for run in runs)} (other tasks are not asked for); no task cut short, no text"
+        " that repeats itself"
+        if looked
+        else f"{NOTHING}the recipe names no tasks for it",
         gate.blocking,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def test_plan_refuses_by_exit_code_and_marks_what_is_there(folder: Path, monkeyp
     assert set(told["states"].values()) == {"missing"} and len(told["refused"]) == 1
     monkeypatch.setenv("NEO_RECIPE", str(recipe(folder, "/guide/")))
     assert CliRunner().invoke(app, ["plan"]).exit_code == 0
+
+
+def test_plan_and_status_of_a_new_recipe_can_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO_RECIPE", str(recipe(folder, "/guide/")))
+    monkeypatch.setenv("NEO_STORE", str(folder / "store"))
+    planned = {
+        line[:26].strip(): line[26:].strip() for line in CliRunner().invoke(app, ["plan", "decay"]).output.splitlines()
+    }
+    assert re.fullmatch(r"\d+ s", planned["time"]) and re.fullmatch(r"\d+, [\d.]+ MB", planned["checkpoints"])
+    assert planned["a checkpoint"].endswith(" MB") and not {"hours", "days", "bytes a checkpoint"} & planned.keys()
+    said = CliRunner().invoke(app, ["status"]).output
+    assert said.count("not asked for yet") == 1 and "  benchmark_items, sources/" in said  # one line for all alike
+    assert "Asking now makes" in said and "about 0 s" not in said
 
 
 def test_what_is_not_here_is_told_with_its_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,15 @@ def test_the_formula_and_the_instantiated_model_agree(recipe: str, parameters: i
         )
 
 
+def test_a_tied_table_is_counted_once() -> None:
+    laptop, b7 = load("laptop"), load("neo-7b")
+    tied, untied = laptop.runs["main"], next(iter(b7.runs.values()))
+    assert tied.model.tied_embeddings and not untied.model.tied_embeddings
+    for run, recipe, tables in ((tied, laptop, 1), (untied, b7, 2)):
+        told = estimate(run, recipe.tokenizer)
+        assert told["embedding parameters"] == tables * int(str(told["vocabulary rows"])) * run.model.hidden
+
+
 def test_the_7b_plan_is_the_papers() -> None:
     recipe = load("neo-7b")
     main, decay = (estimate(recipe.runs[name], recipe.tokenizer, recipe.compute) for name in ("main", "decay"))

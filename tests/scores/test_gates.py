@@ -17,7 +17,7 @@ from neo_assets.core.recipe.evaluation import (
 )
 from neo_assets.core.store import Check, Row
 from neo_assets.evaluate.best import best, by_checkpoint
-from neo_assets.scores.gates import Judged, Reference, judge
+from neo_assets.scores.gates import Judged, Reference, judge, verdict_in_words
 
 GATES = Gates(
     regression=RegressionGate(against=["parent", "best", "baseline"], alpha=0.01, tolerance=0.0, blocking=True),
@@ -86,6 +86,25 @@ def checks(run: Judged, clean: list[Row] | None = None, gates: Gates = GATES) ->
 
 def test_a_model_that_is_no_worse_passes_every_gate() -> None:
     assert [c.passed for c in checks(judged(scores("now", 0.52, 0.5))).values()] == [True] * 6
+
+
+def test_what_passes_says_what_was_looked_at_and_with_nothing_to_look_at_it_says_so() -> None:
+    told = {name: (verdict_in_words(c), c.detail) for name, c in checks(judged(scores("now", 0.52, 0.5))).items()}
+    assert told["sane"][1].startswith("next_en: better than guessing and than without training, by 2 standard")
+    assert told["no_regression"][1].startswith("main now held against parent main before in 2 comparisons: no score")
+    assert told["better_than_parent"] == ("nothing", "nothing to check: no run goes on from another")
+    assert told["no_contamination"] == ("pass", "no item of any task stands in the training text")
+    assert "wider at no run's end" in told["languages_in_step"][1]
+    assert {name for name, (verdict, _) in told.items() if verdict == "pass"} == told.keys() - {"better_than_parent"}
+    bare = GATES.model_copy(
+        update={
+            "parity": GATES.parity.model_copy(update={"pairs": []}),
+            "sanity": GATES.sanity.model_copy(update={"tasks": []}),
+        }
+    )
+    alone = Judged("main", "now", scores("now", 0.5, 0.5), scores("now", 0.5, 0.5), None, [], None)
+    said = {name: verdict_in_words(check) for name, check in checks(alone, gates=bare).items()}
+    assert said.pop("no_contamination") == "pass" and set(said.values()) == {"nothing"}
 
 
 @pytest.mark.parametrize(("bits", "passes"), [(1.55, True), (1.58, False), (1.7, False)])
