@@ -38,10 +38,12 @@ from neo_assets.core.records import (
 from neo_assets.core.shards import run_shards
 from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.core.words import counted
+from neo_assets.core.words import size as sized
 from neo_assets.crawl.stored_pages import StoredDocument, located, stored_documents
 from neo_assets.extract.convert.joining import joined_pages
 from neo_assets.extract.convert.pages import WINDOW, ConvertedPage, Trust
-from neo_assets.extract.convert.run import Failed, converted
+from neo_assets.extract.convert.run import Failed, converted, is_plain
 from neo_assets.extract.page_text import PAGE_TEXT
 from neo_assets.web.fetch_log import stage_key, storable
 
@@ -76,6 +78,10 @@ DOCUMENTS_READ = Claim(
 UNREADABLE, NO_PAGE = "unreadable", "no_trusted_page"
 
 
+A_CHILD_IS_WORTH = 2_000_000
+"""Bytes of a document that take as long as starting the process which converts it."""
+
+
 class PdfTextInput(Section):
     """What this stage takes of a recipe: the section ``convert``, and where documents lie that were left in place."""
 
@@ -97,12 +103,14 @@ def convert_documents(config: PdfTextInput, inputs: Mapping[str, Artifact], out:
     groups: dict[str, list[StoredDocument]] = {}
     for document in documents:
         groups.setdefault(document.part.name if document.part else document.doc_id, []).append(document)
+    out.log(f"{counted(len(documents), 'document')}, {sized(sum(d.size for d in documents))}")
+    children = sum(not is_plain(d.suffix, d.size) for d in documents)
     run_shards(
         partial(_convert_group, config.convert, stage, out.path),
         list(groups.values()),
         workers=out.workers,
         scratch=out.path / ".logs",
-        input_bytes=sum(d.size for d in documents),
+        input_bytes=sum(d.size for d in documents) + children * A_CHILD_IS_WORTH,
     )
     verdicts = [
         Verdict(**row)  # type: ignore[arg-type]

@@ -394,6 +394,25 @@ def epub(chapters: list[str]) -> bytes:
     return stream.getvalue()
 
 
+def test_plain_text_is_read_as_in_a_child_and_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"{i}.txt": f"第{i}行\r\n  second \n".encode("gb18030" if i % 2 else "utf-8") for i in range(9)}
+    files |= {"empty.txt": b"", "binary.txt": b"\x00\x01" * 60}
+    monkeypatch.setattr(run, "PLAIN_BYTES", -1)
+    made, texts = converted(tmp_path / "child", files)
+    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(run.subprocess, "Popen", None)
+        here, same = converted(tmp_path / "here", files)
+    assert len(texts) == 9 and same == texts
+    assert here.manifest.digest == made.manifest.digest
+
+    def decided(artifact: Artifact) -> dict[str, tuple[object, object]]:
+        return {name: (row["verdict"], row["detail"]) for name, row in verdicts(artifact).items()}
+
+    assert decided(here) == decided(made)
+    assert "the file is binary" in str(verdicts(here)["binary.txt"]["detail"])
+
+
 def test_other_kinds_are_read(tmp_path: Path) -> None:
     import pypandoc
 

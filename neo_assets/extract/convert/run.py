@@ -12,12 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.fingerprint import ROOT
+from neo_assets.extract.convert import other_kinds
 from neo_assets.extract.convert.pages import WINDOW, ConvertedPage, Trust
 
 START_SECONDS = 60.0
 """Until a child says its first word: it imports, and opens the file."""
 MOST_DEATHS = 8
 """Pages of one file that may each end a child; then the rest of it is given up."""
+
+
+PLAIN_BYTES = 32_000_000
+"""Plain text that is longer is read in a child too, whose memory has a limit."""
+
+
+def is_plain(suffix: str, size: int) -> bool:
+    """Whether a document is read without a child, which takes half a second to start."""
+    return suffix == ".txt" and size <= PLAIN_BYTES
 
 
 @dataclass(frozen=True)
@@ -29,8 +39,14 @@ class Failed:
 
 def converted(path: Path, suffix: str, trust: Trust, first: int = 0) -> Iterator[ConvertedPage | Failed]:
     """Pages of a document in order, from ``first`` on (the first of a window); what ends a child costs its page, and
-    what cannot be opened is told.
+    what cannot be opened is told. Plain text is read here: nothing of it is parsed.
     """
+    if is_plain(suffix, path.stat().st_size):
+        try:
+            yield from [page for page in other_kinds.convert(path, suffix) if page.page >= first]
+        except (other_kinds.NotRead, OSError) as error:
+            yield Failed(str(error)[:300])
+        return
     skip, done, deaths = set[int](), first - 1, 0
     while True:
         at, ended = -1, ""
