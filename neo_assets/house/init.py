@@ -103,6 +103,11 @@ def init(
         target.unlink()
         raise
     _say(target, chosen)
+    if chosen.kept and not any(judged.share for judged in chosen.kept.values()):
+        raise BadInput(
+            f"{target} is written, but its rules leave nothing of the texts that were looked at, and a build would end"
+            " there: give it more text, or switch rules off under `clean` in it"
+        )
 
 
 def _chosen(name: str, looked: Sequence[Looked], asked: Sequence[str] | None, licence: str) -> Chosen:
@@ -135,8 +140,8 @@ def _say(target: Path, chosen: Chosen) -> None:
         print(f"  {'rules':12} {language}: {_spoken(judged)}")
         if judged.share < LITTLE:
             print(
-                f"  {'':12} that is little: after a build `{at}neo sample RULE` shows what went; change it at"
-                f" clean.{language} in the recipe"
+                f"  {'':12} that is little: after a build `{at}neo sample RULE` shows what went; rules are switched"
+                " off under `clean` in the recipe"
             )
     print(f"  {'vocabulary':12} {chosen.pieces.value:,}: {chosen.pieces.why}")
     print(f"  {'steps':12} {chosen.steps.value:,}: {chosen.steps.why}")
@@ -284,11 +289,7 @@ def _written(chosen: Chosen) -> str:
         f"    checkpoint_every: {decay}",
         f"    schedule: {{half_life_steps: {max(1, decay // 5)}}}".ljust(32) + "  # a fifth, so that the rate ends low",
     ]
-    if lifted := {lang: judged for lang, judged in chosen.kept.items() if judged.lifted}:
-        out += ["", "clean:"]
-        for lang, judged in lifted.items():
-            off = ", ".join(f"{rule}: null" for rule in judged.lifted)
-            out.append(f"  {lang}: {{{off}}}  # {judged.short:.0%} of the texts looked at are too short for them")
+    out += _clean(chosen.kept)
     if gone:
         nulls = ", ".join(f"{lang}: null" for lang in gone)
         out += [
@@ -298,6 +299,22 @@ def _written(chosen: Chosen) -> str:
             f"  decay: {{rounds: {{{nulls}}}}}",
         ]
     return "\n".join(out) + "\n"
+
+
+def _clean(kept: Mapping[str, Kept]) -> list[str]:
+    """The section of rules: those that are off, and where little passes, how those that drop most would be."""
+    out = []
+    for lang, judged in kept.items():
+        off = ", ".join(f"{rule}: null" for rule in judged.lifted)
+        most = ", ".join(f"{rule}: null" for rule in list(judged.drop)[:2])
+        if off:
+            out.append(f"  {lang}: {{{off}}}  # {judged.short:.0%} of the texts looked at are too short for them")
+        if judged.share < LITTLE and most:
+            both = f"{off}, {most}" if off else most
+            out.append(f"  # {lang}: {{{both}}}  # would let pass more: these drop most of what is dropped")
+    if not out:
+        return []
+    return ["", "clean:" if any(judged.lifted for judged in kept.values()) else "clean: {}", *out]
 
 
 def _yaml(value: object) -> str:

@@ -72,7 +72,7 @@ def test_a_folder_of_pages_in_both_languages(recipes: Path, tmp_path: Path, caps
 def test_rows_whose_fields_have_other_names(recipes: Path, tmp_path: Path, packed: bool) -> None:
     generator = random.Random(2)
     rows = [
-        {"n": i, "content": text(generator, "en"), "meta": {"url": f"http://a.example/{i}"}, "title": "A"}
+        {"n": i, "content": keepable(generator), "meta": {"url": f"http://a.example/{i}"}, "title": "A"}
         for i in range(50)
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -103,7 +103,7 @@ def test_parquet_in_chinese(recipes: Path, tmp_path: Path) -> None:
 def test_a_path_is_written_as_it_is_from_anywhere(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = "".join(json.dumps({"text": text(random.Random(i), "en")}) + "\n" for i in range(40))
+    rows = "".join(json.dumps({"text": keepable(random.Random(i))}) + "\n" for i in range(40))
     (tmp_path / "rows.jsonl").write_text(rows)
     monkeypatch.chdir(tmp_path)
     init("near", jsonl=["rows.jsonl"])
@@ -116,7 +116,7 @@ def test_a_warc_and_a_language_that_was_said(recipes: Path, tmp_path: Path, caps
     generator = random.Random(4)
     writer = SegmentWriter(tmp_path / "pages.warc.gz", "tests")
     for i in range(10):
-        body = f"<main><article><p>{text(generator, 'en')}</p><p>{text(generator, 'en')}</p></article></main>".encode()
+        body = f"<main><article><p>{keepable(generator)}</p></article></main>".encode()
         headers = [("Content-Type", "text/html; charset=utf-8")]
         writer.add(Response(f"http://a.example/{i}", 200, headers, body, "2024-01-01T00:00:00Z", truncated=False))
     writer.finish()
@@ -179,7 +179,7 @@ def test_a_long_file_is_gone_through_to_a_bound_and_that_is_said(
 ) -> None:
     monkeypatch.setattr(look, "GONE_THROUGH", 20_000)
     generator = random.Random(4)
-    rows = "".join(json.dumps({"text": text(generator, "en")}) + "\n" for _ in range(400))
+    rows = "".join(json.dumps({"text": keepable(generator)}) + "\n" for _ in range(400))
     (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
     init("long_rows", jsonl=[str(tmp_path / "rows.jsonl")])
     assert "are those of what comes first: 20,000 bytes were read" in capsys.readouterr().out
@@ -198,6 +198,23 @@ def test_what_the_rules_would_leave_is_told_and_steps_are_counted_on_that(
     share = int(said.split("below_lorem_ipsum (")[1].split("%")[0])
     assert 85 <= share <= 95 and f"rules        en: {100 - share}% of the text passes" in said
     assert "that is little" in said and written("filler").clean.en is not None
+    # What would let more pass stands in the recipe, to be switched on by a "#" taken away.
+    lines = (recipes / "filler.yaml").read_text().splitlines()
+    (switch,) = [line for line in lines if line.startswith("  # en: {below_lorem_ipsum: null")]
+    at = lines.index(switch)
+    assert lines[at - 1] == "clean: {}"
+    changed = [*lines[: at - 1], "clean:", switch.replace("# en", "en"), *lines[at + 1 :]]
+    (recipes / "filler2.yaml").write_text("\n".join(changed).replace("name: filler", "name: filler2"))
+    assert written("filler2").clean.en.below_lorem_ipsum is None  # type: ignore[union-attr]
+
+
+def test_text_of_which_nothing_would_be_left_is_told_by_exit_code(
+    recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "One sentence is all there is."}\n')
+    with pytest.raises(BadInput, match=r"one\.yaml is written, but its rules leave nothing .* under `clean` in it"):
+        init("one", jsonl=[str(tmp_path / "rows.jsonl")], lang=["en"])
+    assert (recipes / "one.yaml").is_file() and "0% of the text passes" in capsys.readouterr().out
 
 
 def test_a_collection_of_short_texts_is_not_thrown_away_for_their_length(
@@ -215,7 +232,7 @@ def test_a_collection_of_short_texts_is_not_thrown_away_for_their_length(
 
 def test_the_field_of_the_text_may_be_said(recipes: Path, tmp_path: Path) -> None:
     generator = random.Random(7)
-    rows = [{"text": "short words here and there", "meta": {"long": text(generator, "en")}} for _ in range(30)]
+    rows = [{"text": "short words here and there", "meta": {"long": keepable(generator)}} for _ in range(30)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     init("said", jsonl=[str(tmp_path / "rows.jsonl")], text_field="meta.long")
     assert written("said").sources["ours"].text_field == "meta.long"  # type: ignore[union-attr]
