@@ -1,4 +1,6 @@
-"""The page of one artifact: what it says of itself, with its pictures, what it was made from and where that is seen."""
+"""The page of one artifact: what it says of itself, with its pictures, what it was made from and where that is seen;
+and the page that lists them all.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, Row
 from neo_assets.pages.page import render
 
 TEMPLATE, STYLE = Path(__file__).with_name("artifact.html.j2"), Path(__file__).with_name("artifact.css")
+INDEX = Path(__file__).with_name("index.html.j2")
+FIRST = ("factory_report", "comparison")
+"""Artifacts whose pages people come for."""
 ROWS = 200
 """Rows of a table that the page shows."""
 PICTURE_BYTES = 2_000_000
@@ -57,3 +63,16 @@ def artifact_page(artifact: Artifact, whose: Mapping[str, str], ui: str) -> str:
         "files": sorted(m.files.items()),
     }
     return render(TEMPLATE, STYLE, values)
+
+
+def index_page(recipe: Recipe, heads: Mapping[str, Artifact], ui: str) -> str:
+    """HTML that loads nothing: pages that people come for, then every artifact of a build by name."""
+    first = [name for name in FIRST if name in heads]
+    pages = [
+        (name, heads[name], page)
+        for name in [*first, *(name for name in heads if name not in first)]
+        for page in heads[name].manifest.files
+        if page.endswith(".html")
+    ]
+    values = {"recipe": recipe, "pages": pages, "artifacts": sorted(heads.items()), "ui": ui}
+    return render(INDEX, STYLE, values)

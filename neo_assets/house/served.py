@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 import time
-from html import escape
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -27,7 +26,7 @@ from neo_assets.core.errors import NeoError
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import MANIFEST, Artifact, Store
-from neo_assets.house.artifact_page import artifact_page
+from neo_assets.house.artifact_page import artifact_page, index_page
 from neo_assets.pages.page import clean
 
 HOSTS = ["127.0.0.1", "localhost"]
@@ -46,80 +45,78 @@ PICTURE_RULES = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """A picture opened by itself is a document, which may run nothing."""
 
 
-def pages_app(recipe: Recipe, store: Store, ui: str = "") -> Starlette:
-    """The application. ``ui``: address of the web UI, which pages link to; '' for none."""
+class Pages:
+    """What is answered, by what the build of a recipe holds now. ``ui``: address of the web UI, which pages link to; ''
+    for none.
+    """
 
-    def asset(name: str) -> str:
-        return f"{ui}/assets/{name.replace('/', '_')}" if ui else ""
+    def __init__(self, recipe: Recipe, store: Store, ui: str) -> None:
+        self.recipe, self.store, self.ui = recipe, store, ui
 
-    def found(key: str, fingerprint: str) -> Artifact | None:
-        if not KEY.fullmatch(key) or not FINGERPRINT.fullmatch(fingerprint):
-            return None
-        try:
-            return store.find(key, fingerprint)
-        except NeoError:  # damaged: `neo verify` says what
-            return None
+    def index(self, _: Request) -> Response:
+        """Every artifact of the build; report and scores first."""
+        heads = {n: made for n in self.store.heads(self.recipe.name) if "@" not in n and (made := self._held(n))}
+        return HTMLResponse(index_page(self.recipe, heads, self.ui), headers=HEADERS)
 
-    def held(name: str) -> Artifact | None:
-        pointer = store.head_pointer(recipe.name, name) if name in store.heads(recipe.name) else None
-        return found(*pointer) if pointer else None
-
-    def index(_: Request) -> Response:
-        heads = {name: made for name in store.heads(recipe.name) if "@" not in name and (made := held(name))}
-        lines = [
-            f'<li><a href="/{made.key}/{made.fingerprint}/{escape(page)}">{escape(page)} of {escape(name)}</a></li>'
-            for name, made in heads.items()
-            for page in made.manifest.files
-            if page.endswith(".html")
-        ]
-        lines += [
-            f'<li><a href="/latest/{escape(name)}?show=artifact">{escape(name)}</a></li>' for name in sorted(heads)
-        ]
-        body = f"<!doctype html><meta charset=utf-8><title>{recipe.name}</title><h1>{recipe.name}</h1>"
-        rules = {"Content-Security-Policy": "default-src 'none'"}
-        return HTMLResponse(body + "<ul>" + "\n".join(lines) + "</ul>", headers=HEADERS | rules)
-
-    def latest(request: Request) -> Response:
+    def latest(self, request: Request) -> Response:
         """What the build holds now under a name (Dagster's spelling as well): its page, or what is said of it."""
         asked = request.path_params["name"]
-        name = next((n for n in store.heads(recipe.name) if asked in (n, n.replace("/", "_"))), asked)
-        made = held(name)
+        name = next((n for n in self.store.heads(self.recipe.name) if asked in (n, n.replace("/", "_"))), asked)
+        made = self._held(name)
         if made is None:
-            return _missing(f"{asked} is not made yet in recipe '{recipe.name}', or its files are damaged")
+            return _missing(f"{asked} is not made yet in recipe '{self.recipe.name}', or its files are damaged")
         wanted = request.query_params.get("show", "")
         pages = [page for page in made.manifest.files if page.endswith(".html")]
         page = pages[0] if pages and wanted != "artifact" else ""
         return RedirectResponse(f"/{made.key}/{made.fingerprint}/{page}", headers=HEADERS)
 
-    def artifact(key: str, fingerprint: str) -> Response:
-        made = found(key, fingerprint)
-        if made is None:
-            return _missing(f"there is no artifact {key}/{fingerprint} here")
-        whose = {
-            name: f"/{name}/{ref.fingerprint}/"
-            for name, ref in made.manifest.made_from.inputs.items()
-            if (store.folder(name, ref.fingerprint) / MANIFEST).is_file()
-        }
-        return HTMLResponse(artifact_page(made, whose, asset(made.key)), headers=HEADERS)
-
-    def file(request: Request) -> Response:
+    def file(self, request: Request) -> Response:
         """A page or picture that a manifest lists, or the manifest itself; without a name, the artifact's page."""
         key, _, fingerprint = request.path_params["path"].rpartition("/")
         name = request.path_params.get("file", "")
         if not name:
-            return artifact(key, fingerprint)
-        made = found(key, fingerprint)
+            return self._artifact(key, fingerprint)
+        made = self._found(key, fingerprint)
         if made is None or not (name == MANIFEST or (name in made.manifest.files and name.endswith(SERVED))):
             return _missing(f"{key}/{fingerprint}/{name} is no page of the store")
         more = {"Content-Security-Policy": PICTURE_RULES} if name.endswith(".svg") else {}
         return FileResponse(made.path / name, headers=HEADERS | more)
 
+    def _artifact(self, key: str, fingerprint: str) -> Response:
+        made = self._found(key, fingerprint)
+        if made is None:
+            return _missing(f"there is no artifact {key}/{fingerprint} here")
+        whose = {
+            name: f"/{name}/{ref.fingerprint}/"
+            for name, ref in made.manifest.made_from.inputs.items()
+            if (self.store.folder(name, ref.fingerprint) / MANIFEST).is_file()
+        }
+        asset = f"{self.ui}/assets/{made.key.replace('/', '_')}" if self.ui else ""
+        return HTMLResponse(artifact_page(made, whose, asset), headers=HEADERS)
+
+    def _found(self, key: str, fingerprint: str) -> Artifact | None:
+        if not KEY.fullmatch(key) or not FINGERPRINT.fullmatch(fingerprint):
+            return None
+        try:
+            return self.store.find(key, fingerprint)
+        except NeoError:  # damaged: `neo verify` says what
+            return None
+
+    def _held(self, name: str) -> Artifact | None:
+        known = name in self.store.heads(self.recipe.name)
+        pointer = self.store.head_pointer(self.recipe.name, name) if known else None
+        return self._found(*pointer) if pointer else None
+
+
+def pages_app(recipe: Recipe, store: Store, ui: str = "") -> Starlette:
+    """The application."""
+    pages = Pages(recipe, store, ui)
     return Starlette(
         routes=[
-            Route("/", index),
-            Route("/latest/{name:path}", latest),
-            Route("/{path:path}/{file}", file),
-            Route("/{path:path}/", file),
+            Route("/", pages.index),
+            Route("/latest/{name:path}", pages.latest),
+            Route("/{path:path}/{file}", pages.file),
+            Route("/{path:path}/", pages.file),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -62,6 +63,16 @@ def test_a_report_is_found_by_its_name_and_served_as_it_is(store: Store, client:
     assert there in client.get("/").text
     assert client.get(f"/factory_report/{report.fingerprint}/manifest.json").json()["key"] == "factory_report"
     assert client.get(f"/factory_report/{report.fingerprint}/secret.txt").status_code == 404
+
+
+def test_the_first_page_lists_what_people_come_for_before_all_else(store: Store, client: TestClient) -> None:
+    assert "Nothing of this recipe is built yet" in client.get("/").text
+    for name, file in (("a_page", "a.html"), ("comparison", "scores.html"), ("factory_report", "report.html")):
+        made(store, name, {}, {file: "<p></p>"})
+    page = client.get("/").text
+    links = re.findall(r"<a [^>]*>([^<]*)</a>", page)
+    assert links[:4] == ["Report", "Scores", "a.html of a_page", "Web UI"] and "<script" not in page
+    assert "default-src 'none'" in page and "--pass" in page  # the house's frame and style
 
 
 def test_every_artifact_has_a_page_with_its_numbers_pictures_checks_and_inputs(
