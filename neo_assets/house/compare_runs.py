@@ -123,7 +123,7 @@ def _flat(value: object, before: str = "") -> list[tuple[str, str]]:
         return [
             pair for name, inner in value.items() for pair in _flat(inner, f"{before}.{name}" if before else str(name))
         ]
-    return [(before, str(value))]
+    return [(before, "–" if value is None else str(value))]
 
 
 def _scores(found: Sequence[Compared]) -> list[Mapping[str, object]]:

@@ -96,9 +96,10 @@ def folder(path: Path, host: str, settings: Documents, extract: Extract) -> list
         found.append(archives([str(p) for p in warcs], settings, extract))
     if not found:
         ends = Counter(p.suffix or "none" for p in files)
-        there = ", ".join(f"{end} ({n})" for end, n in ends.most_common(5)) or "no file at all"
+        ending = ", ".join(f"{end} ({n})" for end, n in ends.most_common(5))
+        there = f"there are files that end in {ending}" if ends else "it holds no file"
         raise BadInput(
-            f"nothing in {path} is read here: there are files that end in {there}; pages ({', '.join(PAGES)}),"
+            f"nothing in {path} is read here: {there}; pages ({', '.join(PAGES)}),"
             f" documents ({', '.join(DOCUMENT_SUFFIXES)}), rows ({', '.join(DocumentsSource.SUFFIXES)}) and .warc are"
         )
     return found

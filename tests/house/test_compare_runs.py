@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from neo_assets.cli import app
-from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.manifest import Manifest
+from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Store, Workspace
+from neo_assets.house.compare_runs import Compared, differences
 from neo_assets.pages.page import loads
 
 
@@ -60,6 +62,16 @@ def test_what_differs_is_told_and_what_is_alike_is_not(store: Store, tmp_path: P
     assert "seed" not in done.output and "library torch" not in done.output and "code" not in done.output
     text = page.read_text(encoding="utf-8")
     assert text.count('class="chart several"') == 3 and "bits_per_byte_en" in text and not loads(text)
+
+
+def test_a_setting_that_one_run_lacks_and_another_leaves_open_is_no_difference() -> None:
+    def of(run: dict[str, object]) -> Compared:
+        made = MadeFrom(config={"run": run}, code={}, libraries={}, inputs={})
+        manifest = Manifest.model_construct(made_from=made)
+        return Compared("ci", "m", str(len(run)), Artifact("k", Path(), manifest, []), None)
+
+    told = differences([of({"parent": {"run": "main", "step": None}, "x": 1}), of({"x": 1})])
+    assert told == {"run.parent.run": {"2": "main", "1": "–"}}
 
 
 def test_other_code_is_a_difference(store: Store, tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_a_site_is_not_fetched_yet(recipes: Path) -> None:
 
 def test_what_cannot_be_a_source_is_refused_with_what_is_there(recipes: Path, tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
+    (tmp_path / "bare").mkdir()
     (tmp_path / "odd" / "a.xyz").write_text("x")
     german = tmp_path / "german.jsonl"
     german.write_text(json.dumps({"text": "Das ist ein deutscher Satz, und noch einer, der nichts sagt. " * 9}) + "\n")
@@ -141,6 +142,7 @@ def test_what_cannot_be_a_source_is_refused_with_what_is_there(recipes: Path, tm
     numbers.write_text('{"a": 1}\n{"a": 2}\n')
     refused = [
         ({"of_folder": tmp_path / "odd"}, r"files that end in \.xyz \(1\)"),
+        ({"of_folder": tmp_path / "bare"}, "it holds no file; pages"),
         ({"of_folder": tmp_path / "none"}, "there is no folder"),
         ({"jsonl": [str(german)]}, r"neither English nor Chinese \(found: de 100%\)"),
         ({"jsonl": [str(numbers)]}, "no field of its first rows holds text; its fields are a"),
