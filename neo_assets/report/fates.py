@@ -84,7 +84,7 @@ def _joined(bars: Sequence[Bar]) -> list[Bar]:
     left = bars[0].rows_in if bars else 0
     for i, bar in enumerate(bars):
         bar, left = Bar(bar.label, left, bar.kept), bar.kept
-        if i in (0, len(bars) - 1) or abs(bar.dropped) > 0.005 * bar.rows_in:
+        if i in (0, len(bars) - 1) or bar.dropped < 0 or bar.dropped > 0.005 * bar.rows_in:
             out += [*_as_one(small), bar]
             small = []
         elif bar.dropped:

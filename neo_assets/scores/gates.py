@@ -170,9 +170,9 @@ def _regression(
             "no_regression",
             reasons,
             unasked,
-            f"{_named(run.name for run in runs)} held against {_named(f.against for f in findings)} in"
-            f" {counted(len(findings), 'comparison')}: no score is worse by more than {gate.tolerance:g} (significance"
-            f" {gate.alpha:g}, corrected for their number)"
+            f"{counted(len(findings), 'comparison')} of {_named(run.name for run in runs)} with"
+            f" {_named(f.against for f in findings)}: none is worse by more than {gate.tolerance:g} (significance"
+            f" {gate.alpha:g}, corrected)"
             if findings
             else f"{NOTHING}no model that the recipe holds its runs against ({', '.join(gate.against)}) has scores",
             gate.blocking,
@@ -234,7 +234,7 @@ def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:
         reasons,
         unasked,
         f"the gap between {' and between '.join(' and '.join(pair) for pair in gate.pairs)} is wider at no run's end"
-        f" than at its beginning by more than {gate.max_widening:g}"
+        f" than at its beginning by more than {gate.max_widening:g} and {STANDARD_ERRORS:g} standard errors"
         if looked
         else f"{NOTHING}the recipe names no tasks that are each other's in two languages",
         gate.blocking,
@@ -263,9 +263,9 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
         "no_contamination",
         list(dict.fromkeys(reasons)),
         [],
-        f"{counted(len(clean), 'score')} counted once more without the items that stand in the training text, and none"
-        f" is better for them by more than {gate.max_inflation:g}; no task has more such items than"
-        f" {gate.max_items:.1%}"
+        f"{counted(len(clean), 'score')} counted once more without the items that stand in the training text"
+        f" ({gate.max_items:.1%} of a task's at most): none is better for them by more than {gate.max_inflation:g} and"
+        f" {STANDARD_ERRORS:g} standard errors"
         if clean
         else "no item of any task stands in the training text",
         gate.blocking,

@@ -171,6 +171,9 @@ def _make_language(lang: str, documents: Sequence[_Heldout], settings: HeldoutTa
         ", ".join(f"{got} of the {asked} {what} asked for" for what, (got, asked) in wanted.items())
         + f", {len(rolling)} of {settings.max_documents} documents"
     )
+    enough = all(got >= asked for got, asked in wanted.values()) and len(rolling) > 0
+    if not enough:
+        short += ". Scores rest on what there is, with wider errors; a larger heldout.share gives more"
     return _Language(
         tasks=tasks,
         used={d.doc_id for d in rolling} | {i.doc_id for i in (*following, *missing)},
@@ -182,7 +185,7 @@ def _make_language(lang: str, documents: Sequence[_Heldout], settings: HeldoutTa
             ),
             Check(
                 name=f"enough_items_{lang}",
-                passed=all(got >= asked for got, asked in wanted.values()) and len(rolling) > 0,
+                passed=enough,
                 detail=short,
                 blocking=False,
             ),

@@ -91,7 +91,7 @@ def test_a_model_that_is_no_worse_passes_every_gate() -> None:
 def test_what_passes_says_what_was_looked_at_and_with_nothing_to_look_at_it_says_so() -> None:
     told = {name: (verdict_in_words(c), c.detail) for name, c in checks(judged(scores("now", 0.52, 0.5))).items()}
     assert told["sane"][1].startswith("next_en: better than guessing and than without training, by 2 standard")
-    assert told["no_regression"][1].startswith("main now held against parent main before in 2 comparisons: no score")
+    assert told["no_regression"][1].startswith("2 comparisons of main now with parent main before: none is worse")
     assert told["better_than_parent"] == ("nothing", "nothing to check: no run goes on from another")
     assert told["no_contamination"] == ("pass", "no item of any task stands in the training text")
     assert "wider at no run's end" in told["languages_in_step"][1]
