@@ -25,6 +25,7 @@ from neo_assets.pretrain import assets as pretrain
 from neo_assets.quality import assets as quality
 from neo_assets.report import assets as report
 from neo_assets.runs.sensors import watcher
+from neo_assets.scaling import assets as scaling
 from neo_assets.scores import assets as scores
 from neo_assets.tasks import assets as tasks
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
@@ -41,6 +42,7 @@ TELLING = {
     "quality": quality.stages,
     "corpus": corpus.stages,
     "tokenizer": tokenizer.stages,
+    "scaling": scaling.stages,
     "pretrain": pretrain.stages,
     "evaluate": evaluate.stages,
     "scores": scores.stages,
@@ -90,7 +92,7 @@ def artifact_named(text: str, entries: Mapping[str, Stage[Any]], recipe: Recipe)
     for name in entries:
         if text in (name, label(name)):
             return name
-    if label(text) in (f"{stage}_{run}" for stage in BY_STEP for run in recipe.runs):
+    if label(text) in (f"{stage}_{run}" for stage in BY_STEP for run in recipe.all_runs):
         raise BadInput(
             f"{text} is many artifacts, one a training step, made by pretraining and evaluation; ask about those"
         )
@@ -110,7 +112,10 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     told = stages(recipe)
     made = [asset_of(stage, recipe, group(stage.shown_in or stage.room)) for stage in told.values()]
     by_step = list(evaluate.partitioned(recipe, exported_in=group("pretrain"), scored_in=group("evaluate")))
-    external = list(pretrain.checkpoints(recipe, group("pretrain")))
+    external = [
+        *pretrain.checkpoints(recipe, recipe.series, group("scaling")),
+        *pretrain.checkpoints(recipe, recipe.runs, group("pretrain")),
+    ]
     reevaluate = dg.define_asset_job(
         "reevaluate",
         _those_in(told, "tasks", "evaluate", "scores"),

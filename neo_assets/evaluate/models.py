@@ -26,7 +26,7 @@ ELSEWHERE = "model"
 
 
 def export_input(recipe: Recipe, run: str) -> ExportInput:
-    model = recipe.runs[run].model
+    model = recipe.all_runs[run].model
     return ExportInput(run=run, model=model, vocab_rows=model.vocab_rows(ids(recipe.tokenizer)))
 
 

@@ -13,7 +13,7 @@ def current_heads(recipe: Recipe, store: Store) -> dict[str, tuple[str, str]]:
     """What the recipe's build uses, without what the recipe no longer has: a step, a source, a branch or a run that was
     taken out.
     """
-    named = {*recipe.sources, *recipe.languages, *recipe.mixture, *recipe.runs}
+    named = {*recipe.sources, *recipe.languages, *recipe.mixture, *recipe.all_runs}
 
     def has(name: str) -> bool:
         of = name.partition("/")[2]
@@ -39,7 +39,7 @@ def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
     from neo_assets.evaluate.index import read_scores
     from neo_assets.runs.asked import not_anothers
 
-    mine = {run: not_anothers(store, recipe.name, run) for run in recipe.runs}
+    mine = {run: not_anothers(store, recipe.name, run) for run in recipe.all_runs}
     try:
         rows = read_scores(store).select(["run", "checkpoint", "fingerprint"]).to_pylist()
     except DamagedArtifact:
@@ -49,7 +49,7 @@ def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
     }
     folders = [
         (run, manifest.parent)
-        for run in recipe.runs
+        for run in recipe.all_runs
         for manifest in sorted((store.root / "eval_scores" / run).glob("[!.]*/manifest.json"))
     ]
     return [(f"eval_scores/{run}", folder) for run, folder in folders if folder.name not in anothers]

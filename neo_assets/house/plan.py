@@ -52,13 +52,13 @@ def plan(
     would run.
     """
     recipe = load()
-    names = [run] if run else list(recipe.runs)
+    names = [run] if run else list(recipe.all_runs)
     for name in names:
-        if name not in recipe.runs:
-            raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
-        if recipe.runs[name].from_model is not None:
+        if name not in recipe.all_runs:
+            raise typer.BadParameter(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.all_runs)}")
+        if recipe.all_runs[name].from_model is not None:
             # What the program would refuse, before anything is built.
-            refuse_another_model(name, recipe.runs[name], recipe.tokenizer)
+            refuse_another_model(name, recipe.all_runs[name], recipe.tokenizer)
     if manifest:
         print_manifests(recipe, names)
         return
@@ -66,8 +66,8 @@ def plan(
     plans = [
         {
             "run": name,
-            **estimate(recipe.runs[name], recipe.tokenizer, recipe.compute),
-            "command": compute.launch_command(name, recipe.runs[name]),
+            **estimate(recipe.all_runs[name], recipe.tokenizer, recipe.compute),
+            "command": compute.launch_command(name, recipe.all_runs[name]),
         }
         for name in names
     ]

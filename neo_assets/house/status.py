@@ -127,7 +127,7 @@ def _at_work(recipe: Recipe, store: Store) -> dict[str, str]:
     from resources.compute import open_compute
 
     compute = open_compute(recipe.compute, store.root)
-    mine = {f"pretraining/{run}": asked_runs(store, recipe.name, run) for run in recipe.runs}
+    mine = {f"pretraining/{run}": asked_runs(store, recipe.name, run) for run in recipe.all_runs}
     return {
         folder.title: folder.fingerprint
         for folder in job_folders(store.root)
@@ -137,9 +137,9 @@ def _at_work(recipe: Recipe, store: Store) -> dict[str, str]:
 
 def _estimated(recipe: Recipe, name: str) -> float | None:
     kind, _, run = name.partition("/")
-    if kind != "pretraining" or run not in recipe.runs:
+    if kind != "pretraining" or run not in recipe.all_runs:
         return None
-    hours = estimate(recipe.runs[run], recipe.tokenizer, recipe.compute)["hours"]
+    hours = estimate(recipe.all_runs[run], recipe.tokenizer, recipe.compute)["hours"]
     return float(str(hours)) * 3600
 
 

@@ -50,7 +50,7 @@ def verify(
             for name, pointer in heads.items()
             if asset in (name, label(name), name.split("@")[0], label(name.split("@")[0]))
         }
-        if asset in recipe.runs:
+        if asset in recipe.all_runs:
             raise BadInput(
                 f"a checkpoint of run '{asset}' is named {asset}@STEP, as in {asset}@last; its training is"
                 f" pretraining/{asset}"

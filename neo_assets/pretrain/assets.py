@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from neo_assets.runs.plan import PROGRAM, PlanInput, plan_run
 from training.foreign import content_digest
 
 POOL = "training"
+FORECAST = "sealed_forecast"
+"""What is foretold of a run before its first step; made in the scaling room."""
 PARAMETERS_AGREE = Claim(
     "parameters_agree", "The formula that plans and the model that trains have the same number of parameters."
 )
@@ -49,6 +51,7 @@ class TrainingJob(AttendedStage[PretrainInput]):
             store=at.store,
             jobs=at.compute,
             report=announcer.handle,
+            forecast=_forecast(at, self.config.name),
         )
 
     def made(self, at: Making, artifact: Artifact) -> None:
@@ -59,37 +62,54 @@ class TrainingJob(AttendedStage[PretrainInput]):
             announcer.announce(folder.name)
 
 
+def _forecast(at: Making, run: str) -> Artifact | None:
+    """What is foretold of a run, if it is the one that the recipe has a forecast of, and there is one yet."""
+    if at.recipe.scaling is None or at.recipe.scaling.target != run:
+        return None
+    pointer = at.store.head_pointer(at.recipe.name, FORECAST)
+    return at.store.find(*pointer) if pointer else None
+
+
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
-    for name, run in recipe.runs.items():
-        shards, parent = f"token_shards/{run.phase}", recipe.parent_of(name)
-        yield Stage(
-            f"run_plan/{name}",
-            plan_run,
-            PlanInput(name=name, run=run, tokenizer=recipe.tokenizer),
-            reads=[shards],
-            kinds=["json"],
-            claims=[PARAMETERS_AGREE, ONE_SEQUENCE],
-        )
-        imported = content_digest(Path(run.from_model), remembered_digest) if run.from_model else None
-        branched = [f"checkpoint/{run.parent.run}"] if run.parent and run.parent.run != name else []
-        yield TrainingJob(
-            f"pretraining/{name}",
-            pretrain,
-            PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported),
-            reads=[shards, f"pretraining/{parent}"] if parent else [shards],
-            kinds=["pytorch"],
-            claims=[EVERY_STEP_RECORDED, LOSS_FINITE, LOSS_FALLS.only_warns(not from_scratch(run))],
-            programs=[PROGRAM],
-            # The plan is made first, so that people see it before hours are spent, but it changes nothing of the run.
-            after=[f"run_plan/{name}", *branched],
-            resources=["compute"],
-            pool=POOL,
-        )
-
-
-def checkpoints(recipe: Recipe, group: str) -> Iterator[dg.AssetSpec]:
-    """`checkpoint/‹run›`, by step: no asset that is run, but one that its training job fills."""
+    target = recipe.scaling.target if recipe.scaling else None
     for name in recipe.runs:
+        yield from run_stages(recipe, name, after=[FORECAST] if name == target else [])
+
+
+def run_stages(recipe: Recipe, name: str, after: Sequence[str] = ()) -> Iterator[Stage[Any]]:
+    """Plan and training of one run of the recipe, or of its series. ``after``: what must be there before its first
+    step, though nothing of the run depends on it.
+    """
+    run = recipe.all_runs[name]
+    shards, parent = f"token_shards/{run.phase}", recipe.parent_of(name)
+    yield Stage(
+        f"run_plan/{name}",
+        plan_run,
+        PlanInput(name=name, run=run, tokenizer=recipe.tokenizer),
+        reads=[shards],
+        kinds=["json"],
+        claims=[PARAMETERS_AGREE, ONE_SEQUENCE],
+    )
+    imported = content_digest(Path(run.from_model), remembered_digest) if run.from_model else None
+    branched = [f"checkpoint/{run.parent.run}"] if run.parent and run.parent.run != name else []
+    yield TrainingJob(
+        f"pretraining/{name}",
+        pretrain,
+        PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, imported=imported),
+        reads=[shards, f"pretraining/{parent}"] if parent else [shards],
+        kinds=["pytorch"],
+        claims=[EVERY_STEP_RECORDED, LOSS_FINITE, LOSS_FALLS.only_warns(not from_scratch(run))],
+        programs=[PROGRAM],
+        # The plan is made first, so that people see it before hours are spent, but it changes nothing of the run.
+        after=[f"run_plan/{name}", *branched, *after],
+        resources=["compute"],
+        pool=POOL,
+    )
+
+
+def checkpoints(recipe: Recipe, runs: Iterable[str], group: str) -> Iterator[dg.AssetSpec]:
+    """`checkpoint/‹run›`, by step: no asset that is run, but one that its training job fills."""
+    for name in runs:
         yield dg.AssetSpec(
             key(f"checkpoint/{name}"),
             deps=[key(f"pretraining/{name}")],

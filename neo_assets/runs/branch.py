@@ -96,7 +96,7 @@ def refuse_what_cannot_branch(recipe: Recipe, run: str, name: str | None, state:
         raise NeoError(
             f"run '{run}' is {state}: `neo pause {run}` first, so that the branch starts from all of its work"
         )
-    if name is not None and name in recipe.runs:
+    if name is not None and name in recipe.all_runs:
         raise BadInput(
             f"there is a run '{name}' in recipe '{recipe.name}' already; give the branch another name with --as"
         )

@@ -39,7 +39,7 @@ def _compute() -> Compute:
 def _find(compute: Compute, job: str) -> JobFolder:
     """The job a person means: the one that the recipe asked for last of a run of its own, or one by its fingerprint."""
     recipe, store = load(), Store(compute.root)
-    if job not in recipe.runs:
+    if job not in recipe.all_runs:
         return compute.find(job)
     mine, asked = not_anothers(store, recipe.name, job), asked_runs(store, recipe.name, job)
     there = {

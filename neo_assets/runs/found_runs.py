@@ -66,10 +66,10 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
         BadInput: the recipe has no such run.
         MissingUpstream: it was never started.
     """
-    if name not in recipe.runs:
+    if name not in recipe.all_runs:
         raise BadInput(
-            f"recipe '{recipe.name}' has no run '{name}'.{did_you_mean(name, recipe.runs)} It has"
-            f" {', '.join(recipe.runs)}."
+            f"recipe '{recipe.name}' has no run '{name}'.{did_you_mean(name, recipe.all_runs)} It has"
+            f" {', '.join(recipe.all_runs)}."
         )
     pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
     made = store.find(*pointer) if pointer else None

@@ -25,6 +25,7 @@ from neo_assets.core.words import spoken
 from neo_assets.pages.charts import Line, curves, thinned, write_picture
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.plan import PROGRAM, estimate, ids
+from neo_assets.runs.sealed import SEALED, seal, sealed
 from resources.compute.base import Compute
 from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
@@ -170,16 +171,19 @@ def pretrain(
     store: Store,
     jobs: Compute,
     report: Callable[[Message], None],
+    forecast: Artifact | None = None,
 ) -> Outcome:
     """The training job of one run: torchrun and DeepSpeed, in a process of its own that outlives the Dagster run.
 
     Asked for again while the job runs, this attaches to it; a job that was killed goes on from its last checkpoint.
     Checkpoints appear as partitions of `checkpoint` while training runs. What stays here is the job's specification,
-    its log and the loss curve.
+    its log and the loss curve; and what was foretold of the run, which its job takes with it before its first attempt.
     """
     spec = job_spec(config, made_from, inputs, store)
     refuse_silent_restart(spec, store, jobs)
     note_asked(store, recipe, config.name, spec.work_fingerprint)
+    if forecast is not None and seal(jobs.folder(spec.work_fingerprint), forecast):
+        out.log(f"forecast {forecast.fingerprint[:12]} is sealed in this run's job, before its first step")
     folder = jobs.submit(spec)
     out.log(
         f"job {folder.fingerprint[:12]}: `neo logs -f {folder.fingerprint[:12]}` follows it, `neo cancel"
@@ -216,6 +220,8 @@ def collect(config: PretrainInput, fingerprint: str, folder: JobFolder, store: S
     rates = sorted(float(v) for v in metrics.column("tokens_per_s").to_pylist())
     finite = all(math.isfinite(v) for v in losses)
     last_checkpoint = store.require(f"checkpoint/{config.name}", folders[-1].name)
+    if (told := sealed(folder)) is not None:
+        out.write_text(SEALED, told.model_dump_json(indent=1))
     troubles = [t.model_dump() for t in kept(folder.path)]
     out.write_text("trouble.json", json.dumps(troubles, ensure_ascii=False, indent=1))
     return Outcome(

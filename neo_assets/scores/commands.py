@@ -56,7 +56,7 @@ def scores(
     known_suites(recipe, suite)
     wanted = set(recipe.asked(suite)) if suite else None
     table = read_scores(store)
-    mine = {name: not_anothers(store, recipe.name, name) for name in recipe.runs}
+    mine = {name: not_anothers(store, recipe.name, name) for name in recipe.all_runs}
     rows: list[ScoreRow] = [
         r
         for r in table.to_pylist()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -35,6 +36,7 @@ from neo_assets.core.recipe.data import (
 from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.scaling import Scaling
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
 
@@ -90,6 +92,7 @@ class Recipe(Section):
     mixture: Named[Mixture] = Field(min_length=1)
     tokenizer: Tokenizer
     runs: Named[Run] = Field(min_length=1)
+    scaling: Scaling | None = Field(None, description="a series of small runs, laws of the loss, and a forecast")
     evaluation: Evaluation
     compute: Compute
 
@@ -145,6 +148,35 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _series_fits(self) -> Recipe:
+        if self.scaling is None:
+            return self
+        for field in ("base", "target"):
+            if (run := getattr(self.scaling, field)) not in self.runs:
+                raise ValueError(f"scaling.{field} names run '{run}', which is not in runs ({', '.join(self.runs)})")
+        for name, size in self.scaling.sizes.items():
+            if name in self.runs:
+                raise ValueError(f"scaling.sizes.{name} has the name of a run; sizes are runs, too")
+            try:
+                self.scaling.run_of(size, self.runs[self.scaling.base])
+            except ValidationError as error:
+                raise ValueError(f"scaling.sizes.{name}: {error.errors()[0]['msg']}") from None
+        return self
+
+    @cached_property
+    def series(self) -> dict[str, Run]:
+        """Runs of the scaling series, by the names of their sizes."""
+        if self.scaling is None:
+            return {}
+        base = self.runs[self.scaling.base]
+        return {name: self.scaling.run_of(size, base) for name, size in self.scaling.sizes.items()}
+
+    @property
+    def all_runs(self) -> dict[str, Run]:
+        """Those of the recipe, then those of its series."""
+        return {**self.runs, **self.series}
+
+    @model_validator(mode="after")
     def _parents_are_there(self) -> Recipe:
         for name, run in self.runs.items():
             if run.parent is None:
@@ -168,7 +200,7 @@ class Recipe(Section):
         """The run that another starts from, as this recipe has it; None for a start from scratch, or from a run as it
         once was.
         """
-        parent = self.runs[run].parent
+        parent = self.all_runs[run].parent
         return parent.run if parent and parent.fingerprint is None else None
 
     def ancestors(self, run: str) -> list[str]:
