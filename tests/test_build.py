@@ -33,15 +33,25 @@ def test_what_cannot_be_put_in_order_is_named(
         build.stages(load("laptop").model_copy(update={"languages": []}))
 
 
-def test_each_stage_comes_after_what_it_reads_and_stands_in_its_group() -> None:
-    recipe = load("laptop")
+@pytest.mark.parametrize("name", ["laptop", "scaling"])
+def test_each_stage_comes_after_what_it_reads_and_stands_in_its_group(name: str) -> None:
+    recipe = load(name)
     order = list(stages := build.stages(recipe))
-    assert all(order.index(read) < order.index(name) for name, stage in stages.items() for read in stage.reads)
+    assert all(order.index(read) < order.index(n) for n, stage in stages.items() for read in stage.reads)
     graph = build.build_definitions(recipe).resolve_asset_graph()
-    groups = {name: graph.get(key(name)).group_name for name in (*order, "checkpoint/main", "hf_model/main")}
+    groups = {n: graph.get(key(n)).group_name for n in (*order, "checkpoint/main", "hf_model/main")}
     numbered = sorted(set(groups.values()))
-    assert [group.partition("_")[2] for group in numbered] == list(build.ROOMS)
-    assert {groups[n] for n in ("pretraining/main", "checkpoint/main", "hf_model/main")} == {"09_pretrain"}
+    rooms = [room for room in build.ROOMS if room != "scaling" or recipe.scaling]
+    assert [group.partition("_")[2] for group in numbered] == rooms
+    assert {groups[n] for n in ("pretraining/main", "checkpoint/main", "hf_model/main")} == {"10_pretrain"}
+
+
+def test_the_job_of_the_series_leads_to_the_outcome_and_no_further() -> None:
+    definitions = build.build_definitions(load("scaling"))
+    made = definitions.resolve_job_def("scaling").asset_layer.selected_asset_keys
+    assert {key(n) for n in ("forecast_outcome", "sealed_forecast", "pretraining/main", "pretraining/w32")} <= made
+    assert key("raw_crawl/handbook") in made and not made & {key("evaluation/main"), key("factory_report")}
+    assert "scaling" not in {job.name for job in build.build_definitions(load("laptop")).jobs or []}
 
 
 def test_the_job_from_crawl_to_mixture_makes_no_task() -> None:
