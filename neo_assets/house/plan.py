@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections import Counter, defaultdict
@@ -12,6 +13,7 @@ import typer
 
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.completion import RUNS
+from neo_assets.core.errors import BadInput
 from neo_assets.core.place import recipe_path, store_root
 from neo_assets.core.recipe import Recipe, load, written_at
 from neo_assets.core.scalars import real
@@ -46,12 +48,19 @@ def plan(
     manifest: Annotated[
         bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="FLOPs (6ND): the best model and amount of tokens for them, by the recipe's scaling_fit"),
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
     """From the recipe alone: what would be built; parameters, memory, tokens, disk, time, cost; and the command that
     would run.
     """
     recipe = load()
+    if budget is not None:
+        _best(recipe, budget, as_json)
+        return
     names = [run] if run else list(recipe.all_runs)
     for name in names:
         if name not in recipe.all_runs:
@@ -103,6 +112,27 @@ def plan(
     if refused:
         print("\nThe build would stop:\n" + "\n".join(f"  {problem}" for problem in refused))
         raise typer.Exit(2)
+
+
+def _best(recipe: Recipe, flops: float, as_json: bool) -> None:
+    """`neo plan --budget`: N and D with the least foretold loss. Raises BadInput, MissingUpstream."""
+    from neo_assets.scaling.fit import best_at, read_fit
+
+    if recipe.scaling is None:
+        raise BadInput(
+            f"recipe '{recipe.name}' has no scaling series, whose laws say what a budget buys (docs/scaling.md)"
+        )
+    if not 0 < flops < math.inf:
+        raise BadInput(f"--budget {flops:g}: a number of FLOPs above 0, e.g. 1e13")
+    fitted, readings, told = read_fit(Store(store_root()).head(recipe.name, "scaling_fit"))
+    row = best_at(fitted, readings, told["count"], flops)
+    show([row], as_json)
+    if not as_json:
+        print(
+            f"\nBy the law '{told['law']}' through {counted(len(readings), 'reading')}; N is {told['count']} parameters."
+        )
+        if beyond := row["beyond what was fitted"]:
+            print(f"Beyond what was fitted ({beyond}): a guess, not a forecast.")
 
 
 def _in_words(entry: Mapping[str, object]) -> dict[str, str]:

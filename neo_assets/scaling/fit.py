@@ -21,8 +21,8 @@ from neo_assets.scaling.laws import LAWS, Fit, best_for, fit, quality
 from neo_assets.scaling.readings import COUNTS, Reading, columns, read_series
 
 FILE = "fit.json"
-BUDGETS = (0.1, 1.0, 10.0, 100.0)
-"""Ours: budgets of the table, as multiples of what the whole series took."""
+BUDGETS = (0.1, 1.0, 10.0)
+"""Ours: budgets of the table, as multiples of what the largest run of the series took."""
 
 
 class ScalingFitInput(Section):
@@ -62,7 +62,7 @@ def make_fit(config: ScalingFitInput, inputs: Mapping[str, Artifact], out: Works
         raise BadInput(f"scaling: the law '{chosen.law}' cannot be fitted to {len(readings)} readings: {chosen.why}")
     write_fit(out, settings, readings, fits)
     _draw(readings, chosen.whole, settings.count, out)
-    whole_series = sum(6.0 * r.total * r.tokens for r in _last_of_each(readings))
+    largest = max(6.0 * r.parameters(settings.count) * r.tokens for r in readings)
     unknown = chosen.whole.at_the_border
     held = chosen.numbers.get("held_out_largest_error")
     return Outcome(
@@ -77,7 +77,7 @@ def make_fit(config: ScalingFitInput, inputs: Mapping[str, Artifact], out: Works
         },
         tables={
             "laws": [_row(f) for f in fits],
-            "compute-optimal": [_budget(chosen.whole, times * whole_series) for times in BUDGETS],
+            "compute-optimal": [best_at(chosen.whole, readings, settings.count, times * largest) for times in BUDGETS],
             "readings": [dict(asdict(r)) for r in readings],
         },
         pictures={"loss by tokens and size": "fit.svg"},
@@ -156,10 +156,6 @@ def read_fit(made: Artifact) -> tuple[Fit, list[Reading], dict[str, Any]]:
     return fitted, [Reading(**r) for r in told["readings"]], told
 
 
-def _last_of_each(readings: Sequence[Reading]) -> list[Reading]:
-    return list({r.run: r for r in sorted(readings, key=lambda r: r.tokens)}.values())
-
-
 def _row(fitted: Fitted) -> Row:
     constants = fitted.whole.constants if fitted.whole else {}
     numbers: dict[str, Scalar] = {name: float(f"{value:.4g}") for name, value in fitted.numbers.items()}
@@ -173,10 +169,18 @@ def _row(fitted: Fitted) -> Row:
     }
 
 
-def _budget(fitted: Fit, flops: float) -> Row:
+def best_at(fitted: Fit, readings: Sequence[Reading], count: str, flops: float) -> Row:
+    """N, D and loss that are best at a budget, and whether they lie among what was fitted to: beyond that a law of a
+    few small runs is a guess.
+    """
     best = best_for(fitted, flops)
+    sizes, lengths = [r.parameters(count) for r in readings], [r.tokens for r in readings]
+    beyond = [
+        name for name, seen in (("parameters", sizes), ("tokens", lengths)) if not min(seen) <= best[name] <= max(seen)
+    ]
     row: Row = {"FLOPs (6ND)": float(f"{flops:.3g}")}
-    return row | {name: float(f"{value:.4g}") for name, value in best.items()}
+    row |= {name: float(f"{value:.4g}") for name, value in best.items()}
+    return row | {"beyond what was fitted": ", ".join(beyond)}
 
 
 def _draw(readings: Sequence[Reading], fitted: Fit, count: str, out: Workspace) -> None:

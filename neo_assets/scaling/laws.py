@@ -155,8 +155,15 @@ class Fit:
         return self.law.loss(self.centred, n.astype(float), d.astype(float))
 
 
-def fit(law: Law, parameters: Sequence[float], tokens: Sequence[float], losses: Sequence[float]) -> Fit:
-    """The constants of a law by these points, (k,) each.
+def fit(
+    law: Law,
+    parameters: Sequence[float],
+    tokens: Sequence[float],
+    losses: Sequence[float],
+    near: Fit | None = None,
+) -> Fit:
+    """The constants of a law by these points, (k,) each. ``near``: a fit of almost the same points, which is refined
+    instead of looking everywhere.
 
     Raises:
         ValueError: fewer points than the law has constants, only one N or one D, or a number that is not positive and
@@ -171,8 +178,14 @@ def fit(law: Law, parameters: Sequence[float], tokens: Sequence[float], losses: 
     if len(set(many)) < 2 or len(set(long)) < 2:
         raise ValueError("all points have the same N, or the same D: neither can be told from the constants")
     n0, d0 = float(np.exp(np.mean(np.log(many)))), float(np.exp(np.mean(np.log(long))))
+    if near is not None:
+        n0, d0 = near.n0, near.d0
     n, d, logs = many / n0, long / d0, np.log(seen)
-    beginnings = sorted(_beginnings(law, n, d, seen), key=lambda pair: pair[0])[:BEGINNINGS]
+    beginnings = (
+        [near.centred]
+        if near is not None
+        else [start for _, start in sorted(_beginnings(law, n, d, seen), key=lambda pair: pair[0])[:BEGINNINGS]]
+    )
 
     def residuals(constants: Floats) -> Floats:
         return np.asarray(np.log(np.maximum(law.loss(constants, n, d), 1e-12)) - logs)
@@ -184,7 +197,7 @@ def fit(law: Law, parameters: Sequence[float], tokens: Sequence[float], losses: 
             residuals, np.clip(start, low, high), bounds=(low, high), loss="huber", f_scale=DELTA, x_scale="jac",
             xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=2000,
         )
-        for _, start in beginnings
+        for start in beginnings
     ]  # fmt: skip
     return Fit(law, np.array(min(refined, key=lambda r: float(r.cost)).x), n0, d0)
 
@@ -232,9 +245,10 @@ def intervals(
     seed: int = 0,
 ) -> list[tuple[float, float]]:
     """For each (N, D) an interval of the predicted loss: quantiles over fits of as many points, drawn again with
-    replacement within each model, since points of one curve share what went wrong in it. Rounds that cannot be fitted
-    are drawn once more.
+    replacement within each model, since points of one curve share what went wrong in it. Each begins from the fit of
+    all points. Rounds that cannot be fitted are drawn once more.
     """
+    whole = fit(law, *points)
     generator = np.random.default_rng(seed)
     many, long, seen = (np.asarray(x, float) for x in points)
     groups = [np.flatnonzero(many == n) for n in dict.fromkeys(many)]
@@ -244,7 +258,7 @@ def intervals(
             break
         chosen = np.concatenate([generator.choice(group, len(group)) for group in groups])
         try:
-            fitted = fit(law, list(many[chosen]), list(long[chosen]), list(seen[chosen]))
+            fitted = fit(law, list(many[chosen]), list(long[chosen]), list(seen[chosen]), near=whole)
         except ValueError:
             continue
         drawn.append(fitted.predict([n for n, _ in at], [d for _, d in at]))
