@@ -129,7 +129,7 @@ def _best(recipe: Recipe, flops: float, as_json: bool) -> None:
     show([row], as_json)
     if not as_json:
         print(
-            f"\nBy the law '{told['law']}' through {counted(len(readings), 'reading')}; N is {told['count']} parameters."
+            f"\nBy the law '{told['law']}' through {counted(len(readings), 'reading')}; N: {told['count']} parameters."
         )
         if beyond := row["beyond what was fitted"]:
             print(f"Beyond what was fitted ({beyond}): a guess, not a forecast.")

@@ -21,7 +21,7 @@ EXAMPLES = 3
 """Dropped documents a rule that the report shows."""
 
 
-MODEL_ROOMS = ("tokenizer", "pretrain", "evaluate", "scores")
+MODEL_ROOMS = ("tokenizer", "scaling", "pretrain", "evaluate", "scores")
 """Rooms that the report reads itself; what comes before them, the funnel gathers."""
 
 
@@ -46,6 +46,11 @@ def recipe_text(recipe: Recipe) -> str:
     return yaml.safe_dump(identity(recipe), allow_unicode=True, sort_keys=False, width=120)
 
 
+def _is_read(stage: Stage[Any]) -> bool:
+    """The report tells what came of a scaling series, not each of its runs."""
+    return stage.room in MODEL_ROOMS and not (stage.room == "scaling" and "/" in stage.name)
+
+
 def stages(recipe: Recipe, before: Sequence[Stage[Any]]) -> Iterator[Stage[Any]]:
     """``before``: all other stages, in the order of the story."""
     yield Funnel(
@@ -65,7 +70,7 @@ def stages(recipe: Recipe, before: Sequence[Stage[Any]]) -> Iterator[Stage[Any]]
         "factory_report",
         write_report,
         ReportInput(name=recipe.name, description=recipe.description, recipe_digest=digest_json(identity(recipe))),
-        reads=["funnel", *(stage.name for stage in before if stage.room in MODEL_ROOMS)],
+        reads=["funnel", *(stage.name for stage in before if _is_read(stage))],
         kinds=["html"],
         claims=[SELF_CONTAINED],
     )

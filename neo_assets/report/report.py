@@ -37,6 +37,7 @@ from neo_assets.report.page import (
     table,
 )
 from neo_assets.report.run_lines import RunLine, measured, run_lines
+from neo_assets.report.scaling import scaling_part
 from neo_assets.report.scores import generated_samples, scores
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.train import load_processor
@@ -86,6 +87,7 @@ def write_report(
         _corpus(inputs),
         _tokenizer(inputs),
         _training(inputs, lines),
+        *scaling_part(inputs),
         scores(inputs, lines),
         generated_samples(inputs, lines),
     ]

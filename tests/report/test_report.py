@@ -495,6 +495,21 @@ def test_the_opening_says_what_was_made_how_it_went_and_what_it_writes(tiny: Tin
     assert f'href="../../comparison/{comparison.fingerprint}/scores.html"' in opening
 
 
+def test_a_forecast_stands_beside_what_came_of_it_and_a_recipe_without_a_series_says_nothing(tiny: Tiny) -> None:
+    assert 'id="scaling"' not in tiny.page()[0]
+    laws: list[dict[str, int | float | str | bool | None]] = [{"law": "neo", "fitted_r2": 0.99}]
+    tiny.add("scaling_fit", Outcome(digest="f", tables={"laws": laws}))
+    tiny.add("sealed_forecast", Outcome(digest="g", tables={"foretold": [{"tokens": 9, "loss": 4.125}]}))
+    page, outcome = tiny.page()
+    assert 'id="scaling"' in page and "its run has not ended" in page and "4.125" in page
+    assert outcome.numbers["sections"] == 9
+    check = Check(name="sealed_before_its_first_step", passed=True, detail="sealed 0.5 s before", blocking=False)
+    lost = [{"tokens": 9, "foretold": 4.125, "lost": 4.25}]
+    tiny.add("forecast_outcome", Outcome(digest="h", tables={"forecast and outcome": lost}, checks=[check]))
+    page, _ = tiny.page()
+    assert "nats a token: sealed 0.5 s before." in page and "4.25" in page and "has not ended" not in page
+
+
 def test_each_bar_of_the_openings_funnel_begins_with_what_the_one_before_left() -> None:
     chain = [Bar("fetched", 1000, 900), Bar("in parts", 900, 901), Bar("a", 901, 899), Bar("b", 899, 897)]
     chain += [Bar("same", 897, 897), Bar("rules", 897, 500), Bar("c", 500, 499), Bar("to train on", 499, 400)]
