@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import Documents, Extract
 from neo_assets.core.recipe.sources import DOCUMENT_SUFFIXES, RECORD_BYTES, DocumentsSource, WarcSource
-from neo_assets.crawl.documents_source import open_records
 from neo_assets.crawl.input_files import InputFile, input_files
+from neo_assets.crawl.row_files import open_records
 from neo_assets.extract.extractors import bounds_of
 from neo_assets.extract.html_pages import html_of
 from neo_assets.extract.language import identify
@@ -206,7 +206,7 @@ def _unsaid(kind: str, paths: Sequence[str]) -> dict[str, object]:
 
 def _rows(file: InputFile, config: DocumentsSource) -> Iterator[Mapping[str, Any]]:
     with file.local(Path()) as path:
-        for row in open_records(file, path, config):
+        for row in open_records(file, path, config.max_record_bytes, config.text_field):
             if isinstance(row, Mapping):
                 yield row
 
