@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from neo_assets.align import assets as align
 from neo_assets.asking import dead_runs
 from neo_assets.clean import assets as clean
 from neo_assets.core.errors import BadInput, did_you_mean
@@ -44,6 +45,7 @@ TELLING = {
     "tokenizer": tokenizer.stages,
     "scaling": scaling.stages,
     "pretrain": pretrain.stages,
+    "align": align.stages,
     "evaluate": evaluate.stages,
     "scores": scores.stages,
 }
@@ -102,19 +104,21 @@ def artifact_named(text: str, entries: Mapping[str, Stage[Any]], recipe: Recipe)
     )
 
 
-def group(room: str) -> str:
-    """A room's group in the asset graph: '05_dedup'."""
-    return f"{ROOMS.index(room) + 1:02}_{room}"
+def groups(told: Mapping[str, Stage[Any]]) -> dict[str, str]:
+    """By room that a recipe has stages in: its group in the asset graph, '05_dedup'."""
+    there = {room for stage in told.values() for room in (stage.room, stage.shown_in or stage.room)}
+    return {room: f"{i:02}_{room}" for i, room in enumerate((r for r in ROOMS if r in there), 1)}
 
 
 def build_definitions(recipe: Recipe) -> dg.Definitions:
     """Everything Dagster shows and runs for one recipe."""
     told = stages(recipe)
-    made = [asset_of(stage, recipe, group(stage.shown_in or stage.room)) for stage in told.values()]
-    by_step = list(evaluate.partitioned(recipe, exported_in=group("pretrain"), scored_in=group("evaluate")))
+    group = groups(told)
+    made = [asset_of(stage, recipe, group[stage.shown_in or stage.room]) for stage in told.values()]
+    by_step = list(evaluate.partitioned(recipe, exported_in=group["pretrain"], scored_in=group["evaluate"]))
     external = [
-        *pretrain.checkpoints(recipe, recipe.series, group("scaling")),
-        *pretrain.checkpoints(recipe, recipe.runs, group("pretrain")),
+        *pretrain.checkpoints(recipe, recipe.series, group.get("scaling", "")),
+        *pretrain.checkpoints(recipe, recipe.runs, group["pretrain"]),
     ]
     reevaluate = dg.define_asset_job(
         "reevaluate",

@@ -41,9 +41,11 @@ def test_each_stage_comes_after_what_it_reads_and_stands_in_its_group(name: str)
     graph = build.build_definitions(recipe).resolve_asset_graph()
     groups = {n: graph.get(key(n)).group_name for n in (*order, "checkpoint/main", "hf_model/main")}
     numbered = sorted(set(groups.values()))
-    rooms = [room for room in build.ROOMS if room != "scaling" or recipe.scaling]
+    rooms = [r for r in build.ROOMS if (r != "scaling" or recipe.scaling) and (r != "align" or recipe.align)]
     assert [group.partition("_")[2] for group in numbered] == rooms
-    assert {groups[n] for n in ("pretraining/main", "checkpoint/main", "hf_model/main")} == {"10_pretrain"}
+    assert {groups[n] for n in ("pretraining/main", "checkpoint/main", "hf_model/main")} == {
+        "10_pretrain" if recipe.scaling else "09_pretrain"
+    }
 
 
 def test_the_job_of_the_series_leads_to_the_outcome_and_no_further() -> None:

@@ -18,6 +18,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from neo_assets.core.errors import RecipeError, did_you_mean
+from neo_assets.core.recipe.align import Align
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, identity
 from neo_assets.core.recipe.data import (
     Clean,
@@ -92,6 +93,7 @@ class Recipe(Section):
     mixture: Named[Mixture] = Field(min_length=1)
     tokenizer: Tokenizer
     runs: Named[Run] = Field(min_length=1)
+    align: Align | None = Field(None, description="conversations and preferences, and how they are learnt")
     scaling: Scaling | None = Field(None, description="a series of small runs, laws of the loss, and a forecast")
     evaluation: Evaluation
     compute: Compute
@@ -138,6 +140,10 @@ class Recipe(Section):
                 raise ValueError(
                     f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})"
                 )
+        for kind in ("instructions", "preferences"):
+            for name, told in (getattr(self.align, kind) if self.align else {}).items():
+                if told.lang not in self.languages:
+                    raise ValueError(f"align.{kind}.{name}.lang is '{told.lang}', which is not in languages")
         for where, task in self.evaluation.named():
             if languages_of(task, self.evaluation) is None:
                 raise ValueError(

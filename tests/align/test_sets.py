@@ -1,0 +1,138 @@
+"""Sets of conversations and preferences: each row kept once, or dropped with its file, record and reason."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neo_assets import build
+from neo_assets.align.sets import SetInput, read_instructions, read_preferences, set_input
+from neo_assets.core.errors import BadInput, RecipeError
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.align import ConversationSet, PreferenceSet
+from neo_assets.core.records import read_table
+from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.text.searched import SEARCHED
+
+ITEM = "Which command lists every package that is installed on this machine right now, with its exact version number?"
+
+
+def talk(asked: str, answered: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]}
+
+
+def written(file: Path, rows: list[object]) -> Path:
+    lines = "".join((row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
+    file.write_bytes(gzip.compress(lines.encode()) if file.suffix == ".gz" else lines.encode())
+    return file
+
+
+def settings(folder: Path, kind: type[ConversationSet] | type[PreferenceSet] = ConversationSet, **more: Any) -> Any:
+    told = {"paths": [str(folder / "*.jsonl*")], "licence": "CC0-1.0", "snapshot": "1", "lang": "en"}
+    return kind.model_validate({**told, **more})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def items(store: Store) -> Artifact:
+    def work(out: Workspace) -> Outcome:
+        out.write_text(f"{SEARCHED}.json", json.dumps(["quiz"]))
+        out.write_text(f"{SEARCHED}/quiz.jsonl", json.dumps(["q1", ITEM, "dpkg"]) + "\n")
+        return Outcome(digest="b")
+
+    return store.build("benchmark_items", MadeFrom(config={}, code={}, libraries={}, inputs={}), work)[0]
+
+
+def made(store: Store, config: SetInput, read: Any = read_instructions) -> Artifact:
+    inputs = {"benchmark_items": items(store)}
+    made_from = MadeFrom(config=config.model_dump(mode="json"), code={}, libraries={}, inputs={})
+    return store.build(f"instructions/{config.name}", made_from, lambda out: read(config, inputs, out))[0]
+
+
+def verdicts(artifact: Artifact) -> list[tuple[str, str, str]]:
+    table = read_table(artifact.file("verdicts.parquet")).to_pylist()
+    return sorted((row["detail"], row["verdict"], row["rule"]) for row in table)
+
+
+def test_every_row_is_kept_once_or_dropped_with_its_place_and_reason(store: Store, tmp_path: Path) -> None:
+    good = [talk("Where is it?", "There."), {"instruction": "Where?", "output": "Here."}]
+    bad: list[object] = ["{not json", talk("What?", " "), {"text": "x"}]
+    contaminated = talk(f"Tell me. {ITEM}", "dpkg -l")
+    written(tmp_path / "a.jsonl", [good[0], *bad, contaminated])
+    written(tmp_path / "b.jsonl.gz", [good[1], good[0]])
+    held = load("laptop").decontaminated["en"]
+    artifact = made(store, set_input("ours", settings(tmp_path, max_bad_share=0.5), held))
+    told = verdicts(artifact)
+    assert [(v, r) for _, v, r in told].count(("kept", "")) == 2
+    dropped = {detail.split(":")[0].split(" is ")[0]: rule for detail, verdict, rule in told if verdict == "dropped"}
+    assert dropped == {
+        "a.jsonl#2": "bad_row", "a.jsonl#3": "bad_row", "a.jsonl#4": "bad_row", "a.jsonl#5": "contaminated",
+        "b.jsonl.gz#2": "duplicate",
+    }  # fmt: skip
+    assert any("a.jsonl#3: turn 2, of the assistant, is empty" in detail for detail, *_ in told)
+    assert any("quiz/q1" in detail for detail, *_ in told)
+    rows = read_table(artifact.file("rows.parquet")).to_pylist()
+    assert {row["turns"][0]["text"] for row in rows} == {"Where is it?", "Where?"}
+    assert {(row["lang"], row["licence"]) for row in rows} == {("en", "CC0-1.0")}
+    assert sorted(row["answer_characters"] for row in rows) == [5, 6]
+    assert artifact.manifest.rows_in == 7 and all(check.passed for check in artifact.verdict)
+
+
+def test_the_same_conversation_has_one_name_whatever_its_form_file_and_order(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    both = [("a?", "b."), ("c?", "d.")]
+    written(tmp_path / "one" / "x.jsonl", [talk(*pair) for pair in both])
+    sharegpt = [{"conversations": [{"from": "human", "value": a}, {"from": "gpt", "value": b}]} for a, b in both[::-1]]
+    written(tmp_path / "two" / "y.jsonl", list(sharegpt))
+    found = [made(store, set_input(n, settings(tmp_path / n), None)) for n in ("one", "two")]
+    ids = [read_table(a.file("rows.parquet")).column("conversation_id").to_pylist() for a in found]
+    assert ids[0] == ids[1] and len(ids[0]) == 2 and found[0].manifest.digest == found[1].manifest.digest
+
+
+def test_more_bad_rows_than_are_let_pass_stop_the_build_and_are_named(store: Store, tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", [talk("a?", "b."), {"text": "x"}])
+    artifact = made(store, set_input("ours", settings(tmp_path), None))
+    (refused,) = artifact.refused_by
+    assert refused.name == "rows_can_be_used" and "a.jsonl#2: it has the fields 'text'" in refused.detail
+
+
+def test_a_file_that_changed_after_loading_is_refused(store: Store, tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", [talk("a?", "b.")])
+    config = set_input("ours", settings(tmp_path), None)
+    written(tmp_path / "a.jsonl", [talk("a?", "c.")])
+    with pytest.raises(BadInput, match=r"a\.jsonl was changed, added or taken away since the recipe was loaded"):
+        made(store, config)
+    assert set_input("ours", settings(tmp_path), None) != config
+    with pytest.raises(BadInput, match="no file matches"):
+        made(store, set_input("none", settings(tmp_path / "none"), None))
+
+
+def test_preferences_are_read_with_their_prompt(store: Store, tmp_path: Path) -> None:
+    ranked = {"prompt": "a?", "answers": [{"answer": "bad", "rank": 2}, {"answer": "good", "rank": 1}]}
+    written(tmp_path / "p.jsonl", [ranked, {"prompt": "a?", "chosen": "good", "rejected": "bad"}])
+    artifact = made(store, set_input("pairs", settings(tmp_path, PreferenceSet), None), read_preferences)
+    (row,) = read_table(artifact.file("rows.parquet")).to_pylist()  # the same pair in two forms is one
+    assert (row["prompt"], row["chosen"], row["rejected"]) == ([{"role": "user", "text": "a?"}], "good", "bad")
+
+
+def test_a_recipe_names_sets_and_each_is_an_asset(tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", [talk("a?", "b.")])
+    line = f"{{paths: ['{tmp_path}/a.jsonl'], licence: CC0-1.0, snapshot: '1', lang: LANG}}"
+    file = tmp_path / "mine.yaml"
+    text = f"extends: laptop\nname: mine\nalign: {{instructions: {{ours: {line}}}, preferences: {{theirs: {line}}}}}\n"
+    file.write_text(text.replace("LANG", "en"))
+    stages = build.stages(load(str(file)))
+    told = stages["instructions/ours"]
+    assert told.room == "align" and told.reads == ["benchmark_items"] and list(told.config.content) == ["a.jsonl"]
+    assert "preferences/theirs" in stages
+    file.write_text(text.replace("LANG", "de"))
+    with pytest.raises(RecipeError, match=r"align\.instructions\.ours\.lang is 'de', which is not in languages"):
+        load(str(file))
