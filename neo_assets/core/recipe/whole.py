@@ -1,0 +1,238 @@
+"""The whole recipe: its sections, and what they must agree on with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from pydantic import Field, ValidationError, model_validator
+
+from neo_assets.core.errors import did_you_mean
+from neo_assets.core.recipe.align import Align
+from neo_assets.core.recipe.base import Lang, Name, Named, Section
+from neo_assets.core.recipe.data import (
+    Clean,
+    Convert,
+    Decontamination,
+    Documents,
+    Extract,
+    HighQuality,
+    LineDedup,
+    Mixture,
+    NearDedup,
+    PersonalData,
+    Split,
+    SubstringDedup,
+)
+from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
+from neo_assets.core.recipe.model import Compute, Tokenizer
+from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.scaling import Scaling
+from neo_assets.core.recipe.sources import Source
+from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
+
+
+class Recipe(Section):
+    """A whole model, from its sources to its scores."""
+
+    name: Name
+    description: str
+    owner: str = Field(
+        description="who answers for these artifacts; shown in the UI, as team:‹name› or an e-mail address"
+    )
+    languages: list[Lang] = Field(min_length=1)
+    sources: Named[Source] = Field(min_length=1)
+    extract: Extract
+    convert: Convert = Field(default_factory=lambda: Convert.model_validate({}))
+    documents: Documents
+    clean: Clean
+    steps: Named[list[str]] = Field(
+        description=(
+            "by language: the cleaning steps in order, from the rules on; each reads what the one before left. A step"
+            " that is a file of its own has its settings in its line: `{my_step: {min_letters: 3}}`"
+        )
+    )
+    step_settings: dict[str, dict[str, object]] = Field(
+        default_factory=dict, description="by language and step: filled in from the lines of `steps`"
+    )
+    near_dedup: Named[NearDedup]
+    line_dedup: Named[LineDedup] = Field(default_factory=dict)
+    substring_dedup: Named[SubstringDedup] = Field(default_factory=dict)
+    pii_masked: Named[PersonalData] = Field(default_factory=dict)
+    decontaminated: Named[Decontamination] = Field(default_factory=dict)
+    high_quality: Named[HighQuality] = Field(
+        default_factory=dict,
+        description="by language; what is recalled can be read more often (mixture.‹phase›.recalled_rounds)",
+    )
+    heldout: Split
+    mixture: Named[Mixture] = Field(min_length=1)
+    tokenizer: Tokenizer
+    runs: Named[Run] = Field(min_length=1)
+    align: Align | None = Field(None, description="conversations and preferences, and how they are learnt")
+    scaling: Scaling | None = Field(None, description="a series of small runs, laws of the loss, and a forecast")
+    evaluation: Evaluation
+    compute: Compute
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lines_of_steps(cls, content: object) -> object:
+        if not isinstance(content, dict) or "steps" not in content:
+            return content
+        names, given = told_in_lines(content["steps"])
+        return {**content, "steps": names, **({"step_settings": given} if given else {})}
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Recipe:
+        for lang in self.languages:
+            if getattr(self.clean, lang, None) is None:
+                if lang in type(self.clean).model_fields:
+                    raise ValueError(f"languages lists '{lang}', but clean.{lang} is not there")
+                raise ValueError(f"languages lists '{lang}', for which there are no rules (docs/howto.md, A language)")
+            for name, given in self.evaluation.heldout:
+                if isinstance(given, dict) and lang not in given:
+                    raise ValueError(f"evaluation.heldout.{name} has no '{lang}', which is one of languages")
+            steps = self.steps.get(lang, [])
+            if steps[:1] != [FIRST] or len(set(steps)) < len(steps):
+                raise ValueError(f"steps.{lang} must begin with {FIRST} and name each step once; it is {steps}")
+            for place, step in enumerate(steps):
+                if step in SHIPPED and step not in WITHOUT_SETTINGS and lang not in getattr(self, step):
+                    raise ValueError(f"steps.{lang} names {step}, but {step}.{lang} is not there")
+                if step not in SHIPPED or step in self.step_settings.get(lang, {}):
+                    check_line(lang, place, step, self.step_settings.get(lang, {}).get(step))
+        for phase, mixture in self.mixture.items():
+            for lang in sorted(set(mixture.recalled_rounds) - set(self.high_quality)):
+                raise ValueError(
+                    f"mixture.{phase}.recalled_rounds names '{lang}', but high_quality.{lang} is not there"
+                )
+            for lang in sorted(mixture.languages - set(self.languages)):
+                raise ValueError(f"mixture.{phase} names '{lang}', which is not in languages {self.languages}")
+            for source in sorted(mixture.sources - set(self.sources)):
+                raise ValueError(
+                    f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})"
+                )
+        for name, run in self.runs.items():
+            if run.phase not in self.mixture:
+                raise ValueError(
+                    f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})"
+                )
+        for kind in ("instructions", "preferences"):
+            for name, told in (getattr(self.align, kind) if self.align else {}).items():
+                if told.lang not in self.languages:
+                    raise ValueError(f"align.{kind}.{name}.lang is '{told.lang}', which is not in languages")
+        for where, task in self.evaluation.named():
+            if languages_of(task, self.evaluation) is None:
+                raise ValueError(
+                    f"evaluation.{where} names '{task}'.{did_you_mean(task, self.evaluation.benchmarks)} No benchmark"
+                    " is called that, and held-out documents give bits_per_byte_‹lang›, next_sentence_‹lang›,"
+                    " cloze_‹lang› and translation_‹lang›_‹lang›"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _series_fits(self) -> Recipe:
+        if self.scaling is None:
+            return self
+        for field in ("base", "target"):
+            if (run := getattr(self.scaling, field)) not in self.runs:
+                raise ValueError(f"scaling.{field} names run '{run}', which is not in runs ({', '.join(self.runs)})")
+        for name, size in self.scaling.sizes.items():
+            if name in self.runs:
+                raise ValueError(f"scaling.sizes.{name} has the name of a run; sizes are runs, too")
+            try:
+                self.scaling.run_of(size, self.runs[self.scaling.base])
+            except ValidationError as error:
+                raise ValueError(f"scaling.sizes.{name}: {error.errors()[0]['msg']}") from None
+        return self
+
+    @cached_property
+    def series(self) -> dict[str, Run]:
+        """Runs of the scaling series, by the names of their sizes."""
+        if self.scaling is None:
+            return {}
+        base = self.runs[self.scaling.base]
+        return {name: self.scaling.run_of(size, base) for name, size in self.scaling.sizes.items()}
+
+    @property
+    def all_runs(self) -> dict[str, Run]:
+        """Those of the recipe, then those of its series."""
+        return {**self.runs, **self.series}
+
+    @model_validator(mode="after")
+    def _parents_are_there(self) -> Recipe:
+        for name, run in self.runs.items():
+            if run.parent is None:
+                continue
+            parent = self.runs.get(run.parent.run)
+            if parent is None:
+                raise ValueError(
+                    f"runs.{name}.parent names run '{run.parent.run}', which is not in runs ({', '.join(self.runs)})"
+                )
+            if parent.model != run.model:
+                raise ValueError(f"runs.{name} starts from '{run.parent.run}', but its model has another shape")
+            if run.parent.fingerprint is None and run.parent.step not in (None, *parent.checkpoint_steps()):
+                raise ValueError(
+                    f"runs.{name}.parent.step is {run.parent.step}; '{run.parent.run}' has checkpoints at"
+                    f" {_some(parent.checkpoint_steps())}"
+                )
+            self.ancestors(name)
+        return self
+
+    def parent_of(self, run: str) -> str | None:
+        """The run that another starts from, as this recipe has it; None for a start from scratch, or from a run as it
+        once was.
+        """
+        parent = self.all_runs[run].parent
+        return parent.run if parent and parent.fingerprint is None else None
+
+    def ancestors(self, run: str) -> list[str]:
+        """The runs that lead to this one, nearest first. Raises ValueError where they go in a circle."""
+        found: list[str] = []
+        at = self.parent_of(run)
+        while at is not None:
+            if at == run or at in found:
+                raise ValueError(f"runs.{run}: its parents go in a circle ({' <- '.join([run, *found, at])})")
+            found.append(at)
+            at = self.parent_of(at)
+        return found
+
+    def asked(self, suites: list[str] | None = None) -> dict[str, First | None]:
+        """Tasks of these suites (those that every due checkpoint is asked, if left out) by the name their scores get,
+        each once, in the recipe's languages.
+
+        The value says how many items are asked, where not all.
+        """
+        return {name: first for name, first, listed in self._entries(suites) if listed}
+
+    def of_other_languages(self) -> set[str]:
+        """Names of what suites would ask, were their languages among the recipe's."""
+        return {name for name, _, listed in self._entries(list(self.evaluation.suites)) if not listed}
+
+    def _entries(self, suites: list[str] | None) -> Iterator[tuple[str, First | None, bool]]:
+        """(name of the scores, how many items where not all, whether its languages are the recipe's)."""
+        for _, entry in self.evaluation.entries(suites):
+            task, name, first = (entry, entry, None) if isinstance(entry, str) else (entry.task, entry.name, entry)
+            yield name, first, set(languages_of(task, self.evaluation) or []) <= set(self.languages)
+
+    def settings_of(self, step: str, lang: str) -> object:
+        """What the recipe says of a cleaning step of a language: its section, or what its line gives."""
+        if step in SHIPPED:
+            return getattr(self, step, {}).get(lang)
+        return self.step_settings.get(lang, {}).get(step)
+
+    def before(self, step: str, lang: str) -> str:
+        """The artifact that a cleaning step of a language reads."""
+        steps = self.steps[lang]
+        return f"{steps[steps.index(step) - 1]}/{lang}"
+
+    def makes(self, name: str) -> bool:
+        """Whether a cleaning artifact (``step/language``) is one of this recipe's; other names are not judged."""
+        step, _, lang = name.partition("/")
+        return module_of_step(step) is None or (lang in self.languages and step in self.steps[lang])
+
+    def cleaned(self, lang: str) -> str:
+        """The artifact that a language's last cleaning step makes."""
+        return f"{self.steps[lang][-1]}/{lang}"
+
+
+def _some(steps: list[int]) -> str:
+    return ", ".join(map(str, steps)) if len(steps) <= 12 else f"{', '.join(map(str, steps[:8]))} … {steps[-1]}"
