@@ -13,6 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from neo_assets.core.fingerprint import ROOT
+
 
 def program(name: str) -> str:
     """How to call a program of this environment from here, as it can be typed."""
@@ -20,6 +22,12 @@ def program(name: str) -> str:
     if (found := shutil.which(name)) and Path(found) == path:
         return name
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def dagster_job(job: str) -> str:
+    """The command that runs a job of Dagster's, as it can be typed from here."""
+    here = "" if Path.cwd().resolve() == ROOT else f"-d {ROOT} "
+    return f"{program('dagster')} job execute {here}-m definitions -j {job}"
 
 
 NARROW = 24

@@ -14,7 +14,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.corpus.sides import SIDES, ending, in_words
+from neo_assets.corpus.sides import SIDES, ending, in_words, told
 from neo_assets.web.links import BadUrl, canonical
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ def fate(
             rows = ledger.fate(canonical(page if "://" in page else f"http://{page}"))
     if (parts := ledger.parts_of(page)) and not as_json:
         print(f"{page} was cut into {len(parts)} parts; what became of each (`neo fate PART` tells its story):")
-        told = [{"part": row["url"], **{n: row[n] for n in ("verdict", "stage", "rule")}} for row in parts]
-        show(told, as_json=False)
+        show(
+            [{"part": row["url"], "what became of it": ending(ledger.fate(str(row["doc_id"])))} for row in parts],
+            as_json=False,
+        )
         return
     if not rows:
         known = ledger.similar_urls(page, limit=3)
@@ -69,11 +71,10 @@ def fate(
         return
     for doc_id in dict.fromkeys(str(row["doc_id"]) for row in rows):
         title = f"{ledger.url_of(doc_id) or page}  (document {doc_id})"
-        told = [
-            {name: value for name, value in row.items() if name != "doc_id"} for row in rows if row["doc_id"] == doc_id
-        ]
-        show([{**row, "verdict": in_words(row)} for row in told], as_json=False, title=title)
-        print(ending(told))
+        mine = [row for row in rows if row["doc_id"] == doc_id]
+        shown = [{name: value for name, value in told(row).items() if name != "doc_id"} for row in mine]
+        show(shown, as_json=False, title=title)
+        print(ending(mine))
 
 
 def _show_changes(store: Store, recipe: Recipe, ledger: Ledger, url: str, doc_id: str) -> None:

@@ -12,8 +12,8 @@ from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Row, Store
-from neo_assets.core.terminal import JSON, bar, show
-from neo_assets.corpus.sides import in_words
+from neo_assets.core.terminal import JSON, bar, dagster_job, show
+from neo_assets.corpus.sides import SPLIT, in_words
 
 if TYPE_CHECKING:
     from resources.ledger import Ledger
@@ -51,9 +51,7 @@ def funnel(
     if not rows:
         known = _artifacts(ledger)
         if not known:
-            show(
-                [], as_json, empty="nothing is built for this recipe yet: dagster job execute -m definitions -j factory"
-            )
+            show([], as_json, empty=f"nothing is built for this recipe yet: {dagster_job('factory')}")
             return
         kinds = list(dict.fromkeys(name.split("/")[0] for name in known))
         raise BadInput(
@@ -73,6 +71,10 @@ def _notes(ledger: Ledger, stage: str | None, by: Sequence[By]) -> list[str]:
     notes = []
     if stage and By.rule in by:
         for row in counts(ledger, stage, []):
+            if row["stage"] in SPLIT:
+                kept, other = SPLIT[str(row["stage"])]
+                notes.append(f"{row['stage']}: {row['in']:,} in = {row['kept']:,} {kept} + {row['dropped']:,} {other}.")
+                continue
             edited = f" + {row['edited']:,} edited" if row["edited"] else ""
             notes.append(
                 f"{row['stage']}: {row['in']:,} in = {row['kept']:,} kept as they were{edited}"

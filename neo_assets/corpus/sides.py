@@ -14,11 +14,22 @@ SIDES = {
     "held_out": "held out",
 }
 """Verdicts of the split in words, by rule: what one of its artifacts drops is in the other."""
+SPLIT = {"heldout": ("held out", "for training"), "train_pool": ("for training", "held out")}
+"""What the two artifacts of the split keep, and what they drop."""
 
 
 def in_words(row: Row) -> str:
     """A verdict as people read it."""
     return SIDES.get(str(row["rule"] or ""), str(row["verdict"]))
+
+
+def told(row: Row) -> Row:
+    """A verdict as it is shown: in words, and a mixture's rounds as what they are."""
+    out = {**row, "verdict": in_words(row)}
+    if str(row["stage"]).startswith("mixture/") and row.get("threshold") is not None:
+        asked = f"{float(str(row['threshold'])):g}"
+        return out | {"value": None, "threshold": None, "detail": f"{row['detail']} ({asked} asked for, drawn by lot)"}
+    return out
 
 
 def ending(rows: Sequence[Row]) -> str:
@@ -28,7 +39,8 @@ def ending(rows: Sequence[Row]) -> str:
     mixtures = {str(r["stage"]).partition("/")[2]: r for r in rows if str(r["stage"]).startswith("mixture/")}
     drawn = [name for name, row in mixtures.items() if row["verdict"] != DROPPED]
     if drawn:
-        return f"In the training text of {' and '.join(sorted(drawn))}; `neo when` lists the steps that saw it."
+        text = f"In the training text of {' and '.join(sorted(drawn))}"
+        return f"{text}; `neo when {rows[0]['doc_id']}` lists the steps that came to it."
     if mixtures:
         return "No mixture of the recipe takes it: no run trains on it."
     for row in rows:

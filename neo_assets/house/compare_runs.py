@@ -72,7 +72,7 @@ def compare_runs(
     if differ:
         print()
         show([{"setting": name, **values} for name, values in differ.items()], as_json=False)
-    print(f"\n{out.resolve()}")
+    print(f"\nPage: {out.resolve()}")
 
 
 def _found(store: Store, mine: str, name: str) -> Compared:

@@ -21,7 +21,9 @@ from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
+from neo_assets.core.terminal import dagster_job
 from neo_assets.core.words import counted
+from neo_assets.core.words import size as spoken_size
 from neo_assets.crawl.input_files import is_remote
 
 if TYPE_CHECKING:
@@ -103,11 +105,16 @@ def init(
         target.unlink()
         raise
     _say(target, chosen)
-    if chosen.kept and not any(judged.share for judged in chosen.kept.values()):
+    if _nothing_left(chosen):
         raise BadInput(
             f"{target} is written, but its rules leave nothing of the texts that were looked at, and a build would end"
             " there: give it more text, or switch rules off under `clean` in it"
         )
+
+
+def _nothing_left(chosen: Chosen) -> bool:
+    """Whether the rules drop all that was looked at."""
+    return bool(chosen.kept) and not any(judged.share for judged in chosen.kept.values())
 
 
 def _chosen(name: str, looked: Sequence[Looked], asked: Sequence[str] | None, licence: str) -> Chosen:
@@ -128,7 +135,7 @@ def _say(target: Path, chosen: Chosen) -> None:
     for source in chosen.looked:
         kind = str(source.section["kind"])
         amount = (
-            f"{counted(source.files, 'file')}, about {source.text_size / 1e6:.1f} MB of text"
+            f"{counted(source.files, 'file')}, about {spoken_size(source.text_size)} of text"
             if source.files
             else "not fetched yet"
         )
@@ -138,7 +145,7 @@ def _say(target: Path, chosen: Chosen) -> None:
     print(f"  {'languages':12} {', '.join(chosen.languages)}: {chosen.told}")
     for language, judged in chosen.kept.items():
         print(f"  {'rules':12} {language}: {_spoken(judged)}")
-        if judged.share < LITTLE:
+        if 0 < judged.share < LITTLE:
             print(
                 f"  {'':12} that is little: after a build `{at}neo sample RULE` shows what went; rules are switched"
                 " off under `clean` in the recipe"
@@ -147,11 +154,13 @@ def _say(target: Path, chosen: Chosen) -> None:
     print(f"  {'steps':12} {chosen.steps.value:,}: {chosen.steps.why}")
     if chosen.licence == "unknown":
         print(f"  {'licence':12} unknown: say whose text it is in the recipe; it is copied to every document")
+    if _nothing_left(chosen):
+        return
     print("\nNext:")
     for command, meaning in (
         (f'eval "$({at}neo home {chosen.name})"', "a Dagster instance of its own for this recipe"),
         (f"{at}neo plan", "what would be built, and what it takes"),
-        (f"{at}dagster job execute -m definitions -j factory", "build it"),
+        (dagster_job("factory"), "build it"),
         (f"{at}neo summary", "what the model writes, scores, gates, where the report is"),
     ):
         print(f"  {command:{len(at) + 46}}  {meaning}")
@@ -272,10 +281,10 @@ def _written(chosen: Chosen) -> str:
         f"# sources, are in {BASE}.yaml.",
         f"extends: {BASE}",
         f"name: {name.replace('-', '_')}",
-        f"description: our own text, about {size / 1e6:.1f} MB" if size else "description: our own site",
+        f"description: our own text, about {spoken_size(size)}" if size else "description: our own site",
         f"languages: [{', '.join(languages)}]".ljust(32) + f"  # {chosen.told}",
         "",
-        _yaml({"sources": sources}) + "  # a new label as `snapshot` means: read, or fetch, it again",
+        _yaml({"sources": sources}) + "  # write another `snapshot` to have it read, or fetched, again",
         "",
         "tokenizer:",
         f"  vocab_size: {pieces.value}".ljust(32) + f"  # {pieces.why}",
@@ -303,7 +312,7 @@ def _written(chosen: Chosen) -> str:
 
 def _clean(kept: Mapping[str, Kept]) -> list[str]:
     """The section of rules: those that are off, and where little passes, how those that drop most would be."""
-    out = []
+    out, hints = [], []
     for lang, judged in kept.items():
         off = ", ".join(f"{rule}: null" for rule in judged.lifted)
         most = ", ".join(f"{rule}: null" for rule in list(judged.drop)[:2])
@@ -311,10 +320,12 @@ def _clean(kept: Mapping[str, Kept]) -> list[str]:
             out.append(f"  {lang}: {{{off}}}  # {judged.short:.0%} of the texts looked at are too short for them")
         if judged.share < LITTLE and most:
             both = f"{off}, {most}" if off else most
-            out.append(f"  # {lang}: {{{both}}}  # would let pass more: these drop most of what is dropped")
-    if not out:
-        return []
-    return ["", "clean:" if any(judged.lifted for judged in kept.values()) else "clean: {}", *out]
+            hints.append(f"#  {lang}: {{{both}}}")
+    section = ["", "clean:", *out] if out else []
+    if hints:
+        begin = "# In place of the section above" if out else "# Without the # before these lines"
+        section += ["", f"{begin}, more would pass: these rules drop most of what is dropped.", "#clean:", *hints]
+    return section
 
 
 def _yaml(value: object) -> str:

@@ -128,9 +128,10 @@ def _best(recipe: Recipe, flops: float, as_json: bool) -> None:
     row = best_at(fitted, readings, told["count"], flops)
     show([row], as_json)
     if not as_json:
-        print(
-            f"\nBy the law '{told['law']}' through {counted(len(readings), 'reading')}; N: {told['count']} parameters."
-        )
+        made = next(s for s in states(recipe, Store(store_root()), _stages(recipe)) if s.name == "scaling_fit")
+        if made.state != MADE:
+            print(f"\nscaling_fit is {WORDS[made.state]} ({made.because}): these numbers are of the one that is there.")
+        print(f"\nBy the law '{told['law']}' through {counted(len(readings), 'reading')}.")
         if beyond := row["beyond what was fitted"]:
             print(f"Beyond what was fitted ({beyond}): a guess, not a forecast.")
 

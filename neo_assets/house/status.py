@@ -16,7 +16,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.stage import Stage
 from neo_assets.core.store import Artifact, Store
-from neo_assets.core.terminal import JSON, show
+from neo_assets.core.terminal import JSON, dagster_job, show
 from neo_assets.core.why import differences
 from neo_assets.core.words import age, counted
 from neo_assets.runs.plan import estimate
@@ -157,5 +157,5 @@ def _cost(found: list[State]) -> str:
         + (f": about {age(sum(known))}" if known else ", and how long they take is not known yet")
         + (f" for {len(known)} of them, by what each took before, or was planned" if known and unknown else "")
         + (f"; up to {age(below)} more for what lies below, where it comes out another" if below else "")
-        + ".  dagster job execute -m definitions -j factory"
+        + f".  {dagster_job('factory')}"
     )

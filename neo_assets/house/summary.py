@@ -25,6 +25,7 @@ WHAT_TO_DO = {
     "sane": "Read what it writes, above and on the page of scores, before any of its scores.",
 }
 """What a gate that refuses, or warns, means for whoever reads it."""
+OUTCOME = "forecast_outcome"
 WIDEST = 110
 """Characters of a continuation that are printed."""
 
@@ -59,6 +60,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if as_json:
         print(json.dumps(_whole(recipe, store, rows, waiting), ensure_ascii=False, indent=1))
         return
+    _foretold(recipe, store)
     if waiting == list(recipe.runs):
         store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
     _written(recipe, store)
@@ -91,6 +93,22 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     print(f"\nReport: {report}\nWeb UI: {neo} ui")
     if url := _a_page(recipe, store):
         print(f"The story of one page: {neo} fate {url}")
+
+
+def _foretold(recipe: Recipe, store: Store) -> None:
+    """Laws of the recipe's series, and its forecast beside what came of it; nothing where there is none."""
+    made = {name: store.find(*p) for name, p in store.heads(recipe.name).items() if name in ("scaling_fit", OUTCOME)}
+    if recipe.scaling is None or (fitted := made.get("scaling_fit")) is None:
+        return
+    wanted = ("law", "N is", "fitted_r2", "held_out_huber", "held_out_r2", "held_out_largest_error", "not identified")
+    rows = [{name: row.get(name) for name in wanted} for row in fitted.manifest.tables.get("laws", [])]
+    show(rows, as_json=False, title="Laws of the loss")
+    if (came := made.get(OUTCOME)) is not None:
+        rows = came.manifest.tables.get("forecast and outcome", [])
+        show(rows, as_json=False, title=f"\nLoss of '{recipe.scaling.target}', foretold and reached")
+        for check in came.verdict:
+            print(f"{verdict_in_words(check):8} {check.name}: {check.detail}")
+    print()
 
 
 def _a_page(recipe: Recipe, store: Store) -> str | None:

@@ -29,7 +29,7 @@ def scaling_part(inputs: Mapping[str, Artifact]) -> list[Part]:
     ]
     if came is not None:
         (sealed,) = [check.detail for check in came.verdict if check.name == "sealed_before_its_first_step"]
-        caption = f"The forecast and what the run lost, nats a token: {sealed}."
+        caption = f"The forecast and what the run reached, nats a token: {sealed}."
         blocks += table(caption, came.manifest.tables.get("forecast and outcome", []), [came], folded=False)
     elif told is not None:
         caption = "The forecast; its run has not ended."

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from neo_assets.core import records
 from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.runs.asked import asked_runs, not_anothers
-from training.ledger import RunLedger
+from training.ledger import INDEX, RunLedger
 from training.spec import PretrainConfig
 
 
@@ -56,6 +58,11 @@ class FoundRun:
 
     def ledger(self) -> RunLedger:
         return RunLedger.of(self.config, self.shards)
+
+    def holds(self, doc_ids: Sequence[str]) -> bool:
+        """Whether any of these documents is in the run's text, whether or not a step came to it."""
+        known = records.read_table(self.shards / INDEX, columns=["doc_id"]).column("doc_id")
+        return not set(doc_ids).isdisjoint(known.to_pylist())
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:

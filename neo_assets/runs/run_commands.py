@@ -88,11 +88,12 @@ def when(
     from resources.ledger import Ledger
 
     recipe, store = load(), Store(store_root())
-    ids = Ledger(store, recipe.name).ids_of(page)
+    ledger = Ledger(store, recipe.name)
+    ids = list(dict.fromkeys([*ledger.ids_of(page), *(str(part["doc_id"]) for part in ledger.parts_of(page))]))
     if not ids:
         raise BadInput(f"no document '{page}' is known in this recipe's build; `neo fate {page}` tells more")
     rows: list[Row] = []
-    looked = []
+    looked, waited = [], []
     for name in [run] if run else list(recipe.runs):
         try:
             found = find_run(store, recipe, name)
@@ -102,8 +103,16 @@ def when(
             continue
         looked.append(name)
         # Steps that a branch has from its parent are listed there, unless the branch alone is asked about.
-        rows += _when(found, lineage(store, found) if run else [found], ids)
-    show(rows, as_json, empty=f"no step of {', '.join(looked) or 'any run'} saw it; `neo fate {page}` says why")
+        mine = _when(found, lineage(store, found) if run else [found], ids)
+        rows += mine
+        if not mine and found.holds(ids):
+            waited.append(name)
+    none = f"no step of {', '.join(looked) or 'any run'} saw it"
+    if waited:
+        none += f". It is in the text of {' and '.join(waited)}, which ended before coming to it"
+    else:
+        none += f"; `neo fate {page}` says why"
+    show(rows, as_json, empty=none)
 
 
 def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:

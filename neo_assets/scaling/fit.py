@@ -18,7 +18,7 @@ from neo_assets.core.recipe.scaling import Scaling
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspace
 from neo_assets.pages.charts import Line, Point, beside, curves, write_picture
 from neo_assets.scaling.laws import LAWS, Fit, best_for, fit, quality
-from neo_assets.scaling.readings import COUNTS, Reading, columns, read_series
+from neo_assets.scaling.readings import COUNTS, TOTAL, Reading, columns, read_series
 
 FILE = "fit.json"
 BUDGETS = (0.1, 1.0, 10.0)
@@ -165,7 +165,7 @@ def _row(fitted: Fitted) -> Row:
         "formula": LAWS[fitted.law].formula,
         **numbers,
         "constants": ", ".join(f"{name} {value:.4g}" for name, value in constants.items()) or fitted.why,
-        "not identified": ", ".join(fitted.whole.at_the_border) if fitted.whole else "",
+        "not identified": ", ".join([*fitted.whole.at_the_border, *fitted.whole.at_zero]) if fitted.whole else "",
     }
 
 
@@ -178,8 +178,9 @@ def best_at(fitted: Fit, readings: Sequence[Reading], count: str, flops: float) 
     beyond = [
         name for name, seen in (("parameters", sizes), ("tokens", lengths)) if not min(seen) <= best[name] <= max(seen)
     ]
-    row: Row = {"FLOPs (6ND)": float(f"{flops:.3g}")}
-    row |= {name: float(f"{value:.4g}") for name, value in best.items()}
+    n_is = "parameters with embeddings" if count == TOTAL else "parameters without embeddings"
+    row: Row = {"6·N·D": float(f"{flops:.3g}"), n_is: float(f"{best['parameters']:.4g}")}
+    row |= {name: float(f"{best[name]:.4g}") for name in ("tokens", "loss")}
     return row | {"beyond what was fitted": ", ".join(beyond)}
 
 

@@ -117,7 +117,7 @@ def make_outcome(config: OutcomeInput, inputs: Mapping[str, Artifact], out: Work
                 "foretold": point["loss"],
                 "low": point["low"],
                 "high": point["high"],
-                "lost": round(reading.loss, 5),
+                "reached": round(reading.loss, 5),
                 "± of the mean": round(reading.error, 5),
                 "off by": round(off, 5),
                 "within the interval": point["low"] <= reading.loss <= point["high"],
@@ -131,7 +131,7 @@ def make_outcome(config: OutcomeInput, inputs: Mapping[str, Artifact], out: Work
         numbers={
             "sealed": seal is not None,
             "foretold": points[-1]["loss"],
-            "lost": rows[-1]["lost"],
+            "reached": rows[-1]["reached"],
             "off_by": round(error, 5),
             "points_within_intervals": sum(bool(r["within the interval"]) for r in rows),
             "points": len(rows),
@@ -143,7 +143,7 @@ def make_outcome(config: OutcomeInput, inputs: Mapping[str, Artifact], out: Work
             Check(
                 name="forecast_held",
                 passed=abs(error) <= config.settings.max_error,
-                detail=f"the last loss is {rows[-1]['lost']:.4f}, {points[-1]['loss']:.4f} was foretold: off by"
+                detail=f"the last loss is {rows[-1]['reached']:.4f}, {points[-1]['loss']:.4f} was foretold: off by"
                 f" {error:+.2%}, {config.settings.max_error:.1%} is let pass",
                 blocking=False,
             ),
@@ -170,8 +170,8 @@ def sealed_in(trained: Artifact, run: Run) -> tuple[Seal | None, str]:
 
 def _draw(points: Sequence[Mapping[str, Any]], rows: Sequence[Row], out: Workspace) -> None:
     told = [Point(p["tokens"], p["loss"], (p["high"] - p["low"]) / 2) for p in points]
-    seen = [Point(float(str(r["tokens"])), float(str(r["lost"]))) for r in rows]
-    lines = [Line(told, "foretold, with interval", dotted=True), Line(seen, "lost")]
+    seen = [Point(float(str(r["tokens"])), float(str(r["reached"]))) for r in rows]
+    lines = [Line(told, "foretold, with interval", dotted=True), Line(seen, "reached")]
     write_picture(
         curves("forecast and outcome", lines, "tokens trained on", subtitle="loss, nats a token", marks=True),
         out.path / "outcome.svg",

@@ -149,6 +149,12 @@ class Fit:
             if not EXPONENTS[0] * 1.01 < value < EXPONENTS[1] * 0.99
         ]
 
+    @property
+    def at_zero(self) -> list[str]:
+        """Constants that are zero, the least they may be: the points would rather do without them."""
+        names = [name for name in self.law.linear if name in self.constants]
+        return [n for n, value in zip(self.law.linear, self.centred[:-2], strict=True) if n in names and value < 1e-9]
+
     def predict(self, parameters: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
         """Losses at N and D, broadcast against each other."""
         n, d = np.broadcast_arrays(np.asarray(parameters, float) / self.n0, np.asarray(tokens, float) / self.d0)

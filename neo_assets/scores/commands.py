@@ -50,13 +50,15 @@ def scores(
     names are left out.
     """
     from neo_assets.evaluate.index import read_scores
+    from neo_assets.evaluate.models import ELSEWHERE
     from neo_assets.runs.asked import not_anothers
 
     recipe, store = load(), Store(store_root())
     known_suites(recipe, suite)
     wanted = set(recipe.asked(suite)) if suite else None
     table = read_scores(store)
-    mine = {name: not_anothers(store, recipe.name, name) for name in recipe.all_runs}
+    named = {str(name) for name in table.column("run").to_pylist()}
+    mine = {name: not_anothers(store, recipe.name, name) for name in named if not name.startswith(f"{ELSEWHERE}.")}
     rows: list[ScoreRow] = [
         r
         for r in table.to_pylist()

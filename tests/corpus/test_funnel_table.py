@@ -110,11 +110,11 @@ def test_each_mixture_is_told_by_itself_and_the_split_as_what_it_is(store: Store
     told = {row["stage"]: (row["in"], row["kept"], row["dropped"]) for row in funnel()}
     assert (told["mixture/decay"], told["mixture/fundamental"]) == ((1, 0, 1), (1, 1, 0))
     said = CliRunner().invoke(app, ["funnel", "train_pool"]).output
-    assert "held out" in said and "two sides of one split" in said
+    assert "two sides of one split" in said and "train_pool: 2 in = 1 for training + 1 held out." in said
     fate = CliRunner().invoke(app, ["fate", "d4"]).output
     assert "held out  " in fate and "Held out for evaluation: no run trains on it, and no tokenizer." in fate
     fate = CliRunner().invoke(app, ["fate", "d5"]).output
-    assert "for training" in fate and "In the training text of fundamental; `neo when` lists" in fate
+    assert "for training" in fate and "In the training text of fundamental; `neo when d5` lists" in fate
     assert "Dropped by min_words at clean_docs/en: no run" in CliRunner().invoke(app, ["fate", "d0"]).output
     assert "Kept as far as the build goes, which is clean_docs/zh." in CliRunner().invoke(app, ["fate", "e1"]).output
     assert "for training by in_train_pool" in CliRunner().invoke(app, ["sample", "in_train_pool"]).output

@@ -504,7 +504,7 @@ def test_a_forecast_stands_beside_what_came_of_it_and_a_recipe_without_a_series_
     assert 'id="scaling"' in page and "its run has not ended" in page and "4.125" in page
     assert outcome.numbers["sections"] == 9
     check = Check(name="sealed_before_its_first_step", passed=True, detail="sealed 0.5 s before", blocking=False)
-    lost = [{"tokens": 9, "foretold": 4.125, "lost": 4.25}]
+    lost = [{"tokens": 9, "foretold": 4.125, "reached": 4.25}]
     tiny.add("forecast_outcome", Outcome(digest="h", tables={"forecast and outcome": lost}, checks=[check]))
     page, _ = tiny.page()
     assert "nats a token: sealed 0.5 s before." in page and "4.25" in page and "has not ended" not in page

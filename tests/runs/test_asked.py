@@ -6,18 +6,22 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from neo_assets.cli import app
+from neo_assets.core import records
 from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import JobFolder
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MadeFrom, Outcome, Store
 from neo_assets.house.heads import scores
 from neo_assets.runs.asked import asked_runs, askers, not_anothers, note_asked
-from neo_assets.runs.found_runs import find_run
+from neo_assets.runs.found_runs import FoundRun, find_run
 from tests.training.runs import small_job, write_shards
 
 MINE, THEIRS, NOBODYS = "a" * 32, "b" * 32, "c" * 32
@@ -141,3 +145,10 @@ def test_a_run_of_which_only_others_have_scores_is_told(store: Store) -> None:
     score(store, THEIRS, 0.9)
     note_asked(store, "somebody elses", "main", THEIRS)
     assert "no score of a run 'main' of recipe 'ci'" in neo("scores", "main")
+
+
+def test_a_document_may_be_in_a_runs_text_without_a_step_that_came_to_it(tmp_path: Path) -> None:
+    records.write_table(pa.table({"doc_id": ["a", "b"], "tokens": [1, 2]}), tmp_path / "shards" / "index.parquet")
+    spec: Any = SimpleNamespace(inputs={"token_shards": "shards"})
+    run = FoundRun(spec, cast("Any", None), Store(tmp_path))
+    assert run.holds(["x", "b"]) and not run.holds(["x"])

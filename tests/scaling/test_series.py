@@ -168,7 +168,7 @@ def test_a_budget_is_told_with_what_lies_beyond_the_series(made: Made, monkeypat
     monkeypatch.setenv("NEO_STORE", str(made.store.root))
     monkeypatch.setenv("NEO_RECIPE", "scaling")
     row = json.loads(CliRunner().invoke(app, ["plan", "--budget", "1e12", "--json"], catch_exceptions=False).output)[0]
-    assert row["parameters"] * row["tokens"] * 6 == pytest.approx(1e12, rel=1e-3)
+    assert row["parameters without embeddings"] * row["tokens"] * 6 == pytest.approx(1e12, rel=1e-3)
     said = CliRunner().invoke(app, ["plan", "--budget", "1e18"], catch_exceptions=False).output
     assert "Beyond what was fitted (parameters, tokens): a guess, not a forecast." in said
     assert isinstance(CliRunner().invoke(app, ["plan", "--budget", "-1"]).exception, BadInput)
