@@ -106,21 +106,36 @@ def mark_repeats(hashes, places, table, marks):
 
 @kernel
 def without_repeats(data, offsets, length, marks, first_character, out, out_offsets, removed):
-    """Texts without the characters of marked windows; ``removed[k]`` says how many text k lost."""
+    """Texts without the characters of marked windows; ``removed[k]`` says how many text k lost.
+
+    Where white space is cut out between two characters that are none, one of it stays, a line break if there was one:
+    otherwise the words on both sides would become one that nobody wrote.
+    """
     written = 0
     place = first_character
     for k in range(len(offsets) - 1):
         out_offsets[k] = written
         gone_until = 0
+        gap = 0  # of the cut before this place: 1 white space, 2 a line break
+        after_space = True
         i = offsets[k]
         while i < offsets[k + 1]:
             begin = i
-            _, i = decode(data, i)
+            c, i = decode(data, i)
+            space = c == 32 or (9 <= c <= 13) or c == 0xA0 or c == 0x3000
             if marks[place >> 3] & np.uint8(1 << (place & 7)):
                 gone_until = place + length
             if place < gone_until:
                 removed[k] += 1
+                if space:
+                    gap = max(gap, 2 if c == 10 else 1)
             else:
+                if gap and not space and not after_space:
+                    out[written] = 10 if gap == 2 else 32
+                    written += 1
+                    removed[k] -= 1
+                gap = 0
+                after_space = space
                 for j in range(begin, i):
                     out[written] = data[j]
                     written += 1

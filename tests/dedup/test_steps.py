@@ -4,10 +4,13 @@ shards.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from neo_assets.core.records import read_table
 from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import substring_dedup
+from neo_assets.dedup import substring_kernels as kernels
 from neo_assets.dedup.exact_dedup import drop_exact_duplicates
 from neo_assets.dedup.line_dedup import (
     drop_repeated_paragraphs,
@@ -25,7 +29,7 @@ from neo_assets.dedup.line_dedup import (
 )
 from neo_assets.dedup.near_dedup import drop_near_duplicates
 from neo_assets.dedup.substring_dedup import cut_repeated_substrings
-from neo_assets.text.tokens import buffers
+from neo_assets.text.tokens import buffers, string_array
 from tests.corpora import document, left_by_a_step, sentence, text, texts_of, verdicts_of
 
 Step = Callable[[Artifact, Workspace], Outcome]
@@ -257,7 +261,9 @@ def test_a_document_of_which_nothing_is_left_is_dropped_with_what_was_left(tmp_p
 
 
 def cut_by_definition(texts: list[str], length: int) -> list[str]:
-    """Every window of every text in order; all windows but the first of their kind are cut out."""
+    """Every window of every text in order; all windows but the first of their kind are cut out. Two characters that
+    come together over white space that was cut are kept apart by one of it.
+    """
     seen: set[str] = set()
     out = []
     for body in texts:
@@ -267,24 +273,28 @@ def cut_by_definition(texts: list[str], length: int) -> list[str]:
             if window in seen:
                 gone[i : i + length] = [True] * length
             seen.add(window)
-        out.append("".join(c for c, g in zip(body, gone, strict=True) if not g))
+        told = ""
+        for lost, run in itertools.groupby(zip(body, gone, strict=True), lambda pair: pair[1]):
+            part = "".join(c for c, _ in run)
+            told += f"\0{part}\0" if lost else part
+        parts = told.split("\0")
+        left = parts[0]
+        for lost_part, part in zip(parts[1::2], parts[2::2], strict=True):
+            spaces = [c for c in lost_part if c.isspace()]
+            apart = left and part and not left[-1].isspace() and not part[0].isspace()
+            left += (("\n" if "\n" in spaces else " ") if spaces and apart else "") + part
+        out.append(left)
     return out
 
 
 @given(
-    texts=st.lists(st.text("ab中\n", max_size=40), min_size=1, max_size=5),
+    texts=st.lists(st.text("ab中\n ", max_size=40), min_size=1, max_size=5),
     length=st.integers(2, 6),
     passes=st.integers(1, 3),
     cut=st.integers(0, 5),
 )
 @settings(max_examples=300, deadline=None)
 def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, passes: int, cut: int) -> None:
-    import numpy as np
-    import pyarrow as pa
-
-    from neo_assets.dedup import substring_kernels as kernels
-    from neo_assets.text.tokens import string_array
-
     shards = [part for part in (texts[:cut], texts[cut:]) if part]
     firsts = [0, sum(map(len, shards[0]))]
     total = sum(map(len, texts))
@@ -309,6 +319,20 @@ def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, 
         found += string_array(out, offsets).to_pylist()
         assert removed.tolist() == [len(a) - len(b) for a, b in zip(part, found[-len(part) :], strict=True)]
     assert found == cut_by_definition(texts, length)
+
+
+@pytest.mark.parametrize(("between", "stays"), [("\n", "\n"), (" ", " "), (" \n", "\n"), ("", "")])
+def test_words_on_both_sides_of_a_cut_stay_two(between: str, stays: str) -> None:
+    passage = "and" + f"{between}thisissaidineveryoneofthesedocumentswordbyword{between}" + "so"
+    texts = [f"one{passage}two", f"target{passage}Ask"]
+    held = buffers(pa.array(texts, pa.string()))
+    marks = np.zeros(sum(map(len, texts)) // 8 + 1, np.uint8)
+    substring_dedup.mark([substring_dedup.windows(held.data, held.offsets, 50, 1, 0, 0)], marks)
+    out, offsets, removed = np.empty(len(held.data), np.uint8), np.zeros(3, np.int64), np.zeros(2, np.int64)
+    kernels.without_repeats(held.data, held.offsets, 50, marks, 0, out, offsets, removed)
+    found = string_array(out, offsets).to_pylist()
+    assert found == cut_by_definition(texts, 50) == [texts[0], f"target{stays}Ask"]
+    assert removed.tolist() == [0, len(passage) - len(stays)]
 
 
 def test_many_passes_find_what_one_pass_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
