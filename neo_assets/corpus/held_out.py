@@ -3,8 +3,9 @@
 Candidates are whole near-duplicate clusters, or pages with their translations, drawn by a keyed hash. A candidate that
 shares a long run of words (Chinese: characters) with a document that is trained on goes back to it, and so does one
 that shares a run with what went back, until nothing shares one any more: what stays is held out, and its text is not
-trained on under another address either. The line is drawn once, in ``heldout``; ``train_pool`` is all the rest, looked
-through again.
+trained on under another address either. Looked at are documents of one language: what an English document shares with
+an English passage of a Chinese page is not found here, but by ``contamination``. The line is drawn once, in
+``heldout``; ``train_pool`` is all the rest, looked through again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from neo_assets.text.runs import longest_runs, run_hashes
 
 NO_SHARED_RUNS = Claim(
     "no_shared_runs",
-    "No run of a held-out document that is longer than the recipe's max_run stands in a document that is trained on.",
+    "No run of a held-out document that is longer than the recipe's max_run stands in a document of its language that is"
+    " trained on.",
 )
 SHARED_RUN, WITH_ITS_PAGE = "shared_run", "with_its_page"
 """Rules of candidates that are trained on after all: they share a run themselves; a translation of theirs does."""
