@@ -33,8 +33,8 @@ from neo_assets.text.runs import longest_runs, run_hashes
 
 NO_SHARED_RUNS = Claim(
     "no_shared_runs",
-    "No run of a held-out document that is longer than the recipe's max_run stands in a document of its language that is"
-    " trained on.",
+    "No run of a held-out document that is longer than the recipe's max_run stands in a document of its language that"
+    " is trained on.",
 )
 SHARED_RUN, WITH_ITS_PAGE = "shared_run", "with_its_page"
 """Rules of candidates that are trained on after all: they share a run themselves; a translation of theirs does."""
