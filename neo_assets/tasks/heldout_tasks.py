@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
 
@@ -80,10 +80,7 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
         (_Heldout(*row) for row in zip(*(table.column(n).to_pylist() for n in _Heldout._fields), strict=True)),
         key=lambda d: d.doc_id,
     )
-    made = [
-        _make_language(lang, documents, config.tasks, config.split.max_run.get(lang, 0), out)
-        for lang in config.languages
-    ]
+    made = [_make_language(lang, documents, config.tasks, out) for lang in config.languages]
     across = [
         _make_translation(a, b, documents, config, out)
         for a, b in permutations(config.languages, 2)
@@ -145,9 +142,7 @@ class _Language:
     checks: list[Check]
 
 
-def _make_language(
-    lang: str, documents: Sequence[_Heldout], settings: HeldoutTasks, shared: int, out: Workspace
-) -> _Language:
+def _make_language(lang: str, documents: Sequence[_Heldout], settings: HeldoutTasks, out: Workspace) -> _Language:
     """Choose documents and items of one language and write the task files."""
     mine = [d for d in documents if d.lang == lang and d.text]
     written = _of_one_script(mine)
@@ -157,7 +152,7 @@ def _make_language(
         sorted(written, key=lambda d: keyed(settings.seed, "bits_per_byte", d.doc_id))[: settings.max_documents],
         key=lambda d: d.doc_id,
     )
-    limits, how = replace(_limits(settings, lang), shared=shared), {"choices": settings.choices, "seed": settings.seed}
+    limits, how = _limits(settings, lang), {"choices": settings.choices, "seed": settings.seed}
     following = make_items(docs, lang, limits, items=settings.items.next_sentence, **how)
     missing = make_cloze_items(docs, lang, limits, items=settings.items.cloze, **how) if settings.items.cloze else []
     tasks = [_bits_per_byte(lang, rolling, licences, settings, out)]

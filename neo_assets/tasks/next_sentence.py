@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from neo_assets.tasks.drawing import keyed
 from neo_assets.tasks.sets import answer_sets
 from neo_assets.tasks.turns import once, take_turns
-from neo_assets.text.tokens import token_hashes
 
 _CLOSERS = "\"'”’»)\\]」』）》"
 _END_LATIN = re.compile(rf"[.!?]+[{_CLOSERS}]*(?=\s|$)")
@@ -39,18 +38,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Lengths in characters; ``shared``: words (or Chinese characters) in a row that held-out and trained text may
-    share. A context that is no longer may stand in the training text.
-    """
+    """Lengths in characters."""
 
     min_context: int
     max_context: int
     min_choice: int
     max_choice: int
-    shared: int = 0
-
-    def may_be_trained_on(self, context: str) -> bool:
-        return self.shared > 0 and len(token_hashes([context])[0]) <= self.shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +105,13 @@ def _candidates(doc: Text, lang: str, limits: Limits, seed: int) -> list[_Candid
             context_end = begin - len(gap)
             # Whole sentences only: the longest run of them before this one that fits.
             context_begin = next((s for s in starts if context_end - s <= limits.max_context), begin)
-            context = doc.text[context_begin:context_end]
-            if len(context) < limits.min_context or limits.may_be_trained_on(context):
+            if context_end - context_begin < limits.min_context:
                 continue
             found.append(
                 _Candidate(
                     keyed(seed, "item", doc.doc_id, begin),
                     doc,
-                    context,
+                    doc.text[context_begin:context_end],
                     doc.text[begin:end],
                 )
             )

@@ -163,8 +163,6 @@ def _gaps(doc: Text, vocabulary: _Vocabulary, limits: Limits, seed: int) -> Iter
                 shown = doc.text[context_begin:context_end], doc.text[gap + len(word) : end]
                 if len(shown[0]) < limits.min_context or any(word.lower() in part.lower() for part in shown):
                     continue
-                if limits.may_be_trained_on(shown[0]):
-                    continue
                 key = keyed(seed, "word", doc.doc_id, gap)
                 yield _Gap(
                     key, doc, doc.text.count(word) > 1, shown[0], doc.text[begin:end], before, word, after, shown[1]

@@ -18,7 +18,6 @@ from neo_assets.core.records import DOCUMENT, read_table, write_table
 from neo_assets.core.store import Artifact, FileEntry, MadeFrom, Manifest, Outcome, Workspace
 from neo_assets.tasks.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 from neo_assets.tasks.next_sentence import Limits, Text, make_items, sentence_spans
-from neo_assets.text.tokens import token_hashes
 
 SETTINGS = HeldoutTasks(
     max_documents=6,
@@ -283,15 +282,6 @@ def test_a_sentence_that_stands_inside_a_longer_one_of_the_document_is_no_distra
     items = make_items([asked, *lenders], "en", Limits(10, 100, 5, 60), items=10, choices=2, seed=1)
     assert items
     assert not any(quoted in i.choices and "The old owl sat down at ten." in i.choices for i in items)
-
-
-def test_no_context_is_so_short_that_it_may_stand_in_the_training_text() -> None:
-    """Held-out and trained text may share a run of so many words: a question that is no longer may be one."""
-    docs = [Text(str(d["doc_id"]), str(d["cluster_id"]), str(d["text"])) for d in DOCUMENTS if d["lang"] == "en"]
-    before = make_items(docs, "en", Limits(20, 160, 3, 90), items=200, choices=4, seed=7)
-    after = make_items(docs, "en", Limits(20, 160, 3, 90, shared=12), items=200, choices=4, seed=7)
-    assert after and min(len(tokens) for tokens in token_hashes([i.context for i in after])) >= 13
-    assert min(len(tokens) for tokens in token_hashes([i.context for i in before])) <= 12
 
 
 def test_which_documents_are_asked_first_does_not_depend_on_their_order() -> None:
