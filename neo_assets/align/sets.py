@@ -1,14 +1,12 @@
-"""``instructions/‹set›`` and ``preferences/‹set›``: what people said to assistants, and which answers they preferred,
-each row kept or dropped with its reason.
+"""``instructions/‹set›`` and ``preferences/‹set›``: what people said to assistants, and which answers they liked
+better; each row is kept, or dropped with its reason.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,17 +15,21 @@ from pydantic import Field
 from neo_assets.align.formats import conversation, preferences
 from neo_assets.align.templates import ASSISTANT, Turn
 from neo_assets.core.errors import BadInput
+from neo_assets.core.fingerprint import digest_bytes, digest_file, digest_json
 from neo_assets.core.recipe.align import ConversationSet, PreferenceSet
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Decontamination
 from neo_assets.core.records import DROPPED, Verdict, verdict_table
-from neo_assets.core.remembered import digests_at_load, remembered_digest
+from neo_assets.core.remembered import digests_at_load
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.crawl.catalogue import digests_now
+from neo_assets.crawl.documents_source import repaired_text
 from neo_assets.crawl.input_files import InputFile, contents, files_known_at_load, input_files
 from neo_assets.crawl.row_files import BadRow, open_records
 from neo_assets.quality.decontaminated import build_index, overlaps
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
 from neo_assets.text.searched import read_searched
+from neo_assets.web.fetch_log import storable
 
 FILE = "rows.parquet"
 TURN = pa.struct([("role", pa.string()), ("text", pa.string())])
@@ -117,21 +119,30 @@ def _read(
     verdicts: list[Verdict] = []
     kept: dict[str, _Found] = {}
     for place, raw in _rows(files, config, out.path / ".logs"):
+        at = digest_bytes(place.encode())
         try:
             if isinstance(raw, BadRow):
                 raise BadInput(str(raw))
             found = told(raw)
         except BadInput as error:
-            verdicts.append(_verdict(config, stage, _id(place), DROPPED, BAD_ROW, f"{place}: {error}"))
+            verdicts.append(_verdict(config, stage, at, DROPPED, BAD_ROW, f"{place}: {error}"))
             continue
         for one in found:
             if one.key in kept:
                 twin = kept[one.key]
                 verdicts.append(
-                    _verdict(config, stage, _id(place), DROPPED, DUPLICATE, f"{place} is {twin.place}", twin.key)
+                    _verdict(
+                        config,
+                        stage,
+                        digest_bytes(place.encode()),
+                        DROPPED,
+                        DUPLICATE,
+                        f"{place} is {twin.place}",
+                        twin.key,
+                    )
                 )
             else:
-                kept[one.key] = _Found(one.key, one.row, one.text, place)
+                kept[one.key] = replace(one, place=place)
     searched = _drop_contaminated(config, inputs, kept, verdicts, stage)
     verdicts += [_verdict(config, stage, key, detail=one.place) for key, one in kept.items()]
     rows = [one.row for _, one in sorted(kept.items())]
@@ -149,15 +160,15 @@ def _rows(files: Sequence[InputFile], config: SetInput, scratch: Path) -> Iterat
 
 
 def _refuse_changed(files: Sequence[InputFile], known: Mapping[str, str]) -> None:
-    now = contents(files, lambda paths: [remembered_digest(path) for path in paths])
+    now = contents(files, digests_now)
     if now != known:
         changed = next(name for name in sorted({*now, *known}) if now.get(name) != known.get(name))
         raise BadInput(f"{changed} was changed, added or taken away since the recipe was loaded: load it again")
 
 
 def _of_conversation(config: SetInput, raw: object) -> _Found:
-    turns = conversation(raw)
-    key = _id(json.dumps([[t.role, t.text] for t in turns], ensure_ascii=False))
+    turns = _storable(conversation(raw))
+    key = digest_json([[t.role, t.text] for t in turns])
     row: dict[str, object] = {
         "conversation_id": key,
         "lang": config.settings.lang,
@@ -172,32 +183,35 @@ def _of_conversation(config: SetInput, raw: object) -> _Found:
 def _of_preference(config: SetInput, raw: object) -> list[_Found]:
     out = []
     for pair in preferences(raw):
-        key = _id(json.dumps([[[t.role, t.text] for t in pair.prompt], pair.chosen, pair.rejected], ensure_ascii=False))
+        prompt = _storable(pair.prompt)
+        chosen, rejected = (repaired_text(text)[0] for text in (pair.chosen, pair.rejected))
+        key = digest_json([[[t.role, t.text] for t in prompt], chosen, rejected])
         row: dict[str, object] = {
             "pair_id": key,
             "lang": config.settings.lang,
             "licence": config.settings.licence,
-            "prompt": _told(pair.prompt),
-            "chosen": pair.chosen,
-            "rejected": pair.rejected,
+            "prompt": _told(prompt),
+            "chosen": chosen,
+            "rejected": rejected,
         }
-        text = "\n".join([*(t.text for t in pair.prompt), pair.chosen, pair.rejected])
+        text = "\n".join([*(t.text for t in prompt), chosen, rejected])
         out.append(_Found(key, row, text, ""))
     return out
+
+
+def _storable(turns: Sequence[Turn]) -> list[Turn]:
+    """Turns as they can be stored: what documents lose too (NUL, halves of characters), and nothing else."""
+    return [Turn(turn.role, repaired_text(turn.text)[0]) for turn in turns]
 
 
 def _told(turns: Sequence[Turn]) -> list[dict[str, str]]:
     return [{"role": turn.role, "text": turn.text} for turn in turns]
 
 
-def _id(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
 def _verdict(
     config: SetInput, stage: str, key: str, verdict: str = "kept", rule: str = "", detail: str = "", twin: str = ""
 ) -> Verdict:
-    return Verdict(key, stage, verdict, rule, detail=detail, twin=twin, source=config.name)
+    return Verdict(key, stage, verdict, rule, detail=storable(detail), twin=twin, source=config.name)
 
 
 def _drop_contaminated(
@@ -229,7 +243,7 @@ def _outcome(
     share = len(bad) / max(1, len(verdicts))
     bound = config.settings.max_bad_share
     return Outcome(
-        digest=hashlib.blake2b((out.path / FILE).read_bytes(), digest_size=16).hexdigest(),
+        digest=digest_file(out.path / FILE),
         rows_in=len(verdicts),
         rows_kept=len(rows),
         rows_dropped=len(verdicts) - len(rows),

@@ -90,9 +90,9 @@ class NeoTemplate(Template):
 
 
 class PaperTemplate(Template):
-    """MAP-Neo's, which is Llama 2's: ``<s>[INST] <<SYS>>\\n…\\n<</SYS>>\\n\\n… [/INST] … </s>``. Its brackets are text
-    of several pieces; the answer begins with the space after them. The paper's default for the system is not written
-    here: a conversation without one has none.
+    """MAP-Neo's, which is Llama 2's: ``<s>[INST] <<SYS>>\\n…\\n<</SYS>>\\n\\n… [/INST] … </s>``. Its brackets are
+    text of several pieces; the answer begins with the space after them. The paper's default for the system is not
+    written here: a conversation without one has none.
     """
 
     name = "map_neo"

@@ -55,7 +55,7 @@ def read_source_input(source: Source) -> SourceInput:
     """The stage's input with every file read, and remote places asked. Raises BadInput: a place that the recipe names
     is not there.
     """
-    return SourceInput(source=source, content=_content(source, input_files, _digests_now))
+    return SourceInput(source=source, content=_content(source, input_files, digests_now))
 
 
 def _content(
@@ -86,11 +86,11 @@ def described_files(
     """The files of a source. ``inputs``: its catalogue. Raises BadInput where they are not what that describes."""
     (catalogue,) = inputs.values()
     files = input_files(source, source.SUFFIXES)
-    _refuse_other(catalogue, contents(files, _digests_now))
+    _refuse_other(catalogue, contents(files, digests_now))
     return files
 
 
-def _digests_now(files: Sequence[Path]) -> list[str]:
+def digests_now(files: Sequence[Path]) -> list[str]:
     return [remembered_digest(file) for file in files]
 
 

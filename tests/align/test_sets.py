@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from neo_assets import build
@@ -95,6 +97,26 @@ def test_the_same_conversation_has_one_name_whatever_its_form_file_and_order(sto
     found = [made(store, set_input(n, settings(tmp_path / n), None)) for n in ("one", "two")]
     ids = [read_table(a.file("rows.parquet")).column("conversation_id").to_pylist() for a in found]
     assert ids[0] == ids[1] and len(ids[0]) == 2 and found[0].manifest.digest == found[1].manifest.digest
+
+
+def test_text_that_cannot_be_stored_is_repaired_and_told_as_it_is_in_documents(store: Store, tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", ['{"instruction": "a\\u0000b\\ud83d?", "output": "c\\ud800."}', '{"\\ud800": 1}'])
+    artifact = made(store, set_input("ours", settings(tmp_path, max_bad_share=0.5), None))
+    (row,) = read_table(artifact.file("rows.parquet")).to_pylist()
+    assert [turn["text"] for turn in row["turns"]] == ["ab\ufffd?", "c\ufffd."]
+    assert any(
+        verdict == "dropped" and "a.jsonl#2: it has the fields" in detail for detail, verdict, _ in verdicts(artifact)
+    )
+
+
+def test_rows_of_a_parquet_file_are_read_alike(store: Store, tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([talk("a?", "b.")]), tmp_path / "x.parquet")
+    written(tmp_path / "x.jsonl", [talk("a?", "b.")])
+    found = [
+        made(store, set_input(kind, settings(tmp_path, paths=[str(tmp_path / f"x.{kind}")]), None))
+        for kind in ("parquet", "jsonl")
+    ]
+    assert found[0].manifest.digest == found[1].manifest.digest and found[0].manifest.rows_kept == 1
 
 
 def test_more_bad_rows_than_are_let_pass_stop_the_build_and_are_named(store: Store, tmp_path: Path) -> None:
