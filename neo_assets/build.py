@@ -160,7 +160,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         jobs.append(
             dg.define_asset_job(
                 "scaling",
-                dg.AssetSelection.assets(*(key(name) for name in _all_that_leads_to(told, "forecast_outcome"))),
+                dg.AssetSelection.assets(key("forecast_outcome")).upstream().materializable(),
                 description="The series, its laws, the forecast, the run that it is of, the outcome; and their text.",
                 config=CONSOLE,
             )
@@ -174,17 +174,6 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         executor=dg.in_process_executor,
         loggers={"console": terse_console},
     )
-
-
-def _all_that_leads_to(told: Mapping[str, Stage[Any]], name: str) -> list[str]:
-    """An artifact, and every one that it is made from or that has to be there first."""
-    found, waiting = dict[str, None](), [name]
-    while waiting:
-        at = waiting.pop()
-        if at in told and at not in found:
-            found[at] = None
-            waiting += [*told[at].reads, *told[at].after]
-    return list(found)
 
 
 def _those_in(told: Mapping[str, Stage[Any]], *rooms: str) -> dg.AssetSelection:

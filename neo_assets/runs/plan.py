@@ -136,7 +136,7 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
     count = len(run.checkpoint_steps())
     out: Row = {
         "parameters": parameters,
-        "embedding parameters": (1 if run.model.tied_embeddings else 2) * rows * run.model.hidden,
+        "embedding parameters": run.model.embedding_parameters(rows),
         "vocabulary rows": rows,
         "starts from": (
             f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}"

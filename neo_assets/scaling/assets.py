@@ -10,7 +10,7 @@ from neo_assets.core.stage import Claim, Stage
 from neo_assets.pretrain.assets import FORECAST, run_stages
 from neo_assets.runs.plan import ids
 from neo_assets.scaling.fit import ScalingFitInput, make_fit
-from neo_assets.scaling.forecast import ForecastInput, OutcomeInput, make_forecast, make_outcome
+from neo_assets.scaling.forecast import ForecastInput, make_forecast, make_outcome
 
 HELD_OUT_FORETOLD = Claim(
     "sizes_held_out_foretold",
@@ -48,17 +48,18 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         claims=[HELD_OUT_FORETOLD, IDENTIFIED],
     )
     rows = target.model.vocab_rows(ids(recipe.tokenizer))
+    told = ForecastInput(settings=settings, target=settings.target, run=target, rows=rows)
     yield Stage(
         FORECAST,
         make_forecast,
-        ForecastInput(settings=settings, target=settings.target, run=target, rows=rows),
+        told,
         reads=["scaling_fit"],
         kinds=["json"],
     )
     yield Stage(
         "forecast_outcome",
         make_outcome,
-        OutcomeInput(settings=settings, target=settings.target, run=target, rows=rows),
+        told,
         reads=[FORECAST, trained],
         kinds=["json"],
         claims=[SEALED_BEFORE, HELD],

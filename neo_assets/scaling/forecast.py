@@ -21,14 +21,15 @@ from neo_assets.pages.charts import Line, Point, curves, write_picture
 from neo_assets.runs.sealed import SEALED, Seal
 from neo_assets.scaling.fit import read_fit
 from neo_assets.scaling.laws import intervals
-from neo_assets.scaling.readings import columns, parameters_of, read_run
+from neo_assets.scaling.readings import TOTAL, columns, parameters_of, read_run, window_of
 
-FILE = "forecast.json"
 FOLD = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 """Ours: shares of the run at which its loss is foretold."""
 
 
 class ForecastInput(Section):
+    """Of the forecast, and of its outcome."""
+
     settings: Scaling
     target: str
     run: Run
@@ -45,14 +46,12 @@ def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wo
     settings, run = config.settings, config.run
     fitted, readings, _ = read_fit(made)
     without, total = parameters_of(run, config.rows)
-    n = float(total if settings.count == "total" else without)
-    window = max(2, round(settings.read_over * run.steps))
+    n = float(total if settings.count == TOTAL else without)
+    window = window_of(run, settings.read_over)
     tokens = [(share * run.steps - (window - 1) / 2) * run.tokens_per_step for share in FOLD]
     told = [float(v) for v in fitted.predict(n, tokens)]
-    within = intervals(
-        fitted.law, columns(readings, settings.count), [(n, d) for d in tokens], settings.rounds, settings.level,
-        settings.seed,
-    )  # fmt: skip
+    at = [(n, d) for d in tokens]
+    within = intervals(fitted, columns(readings, settings.count), at, settings.rounds, settings.level, settings.seed)
     points: list[Row] = [
         {"share": share, "tokens": round(d), "loss": round(loss, 5), "low": round(low, 5), "high": round(high, 5)}
         for share, d, loss, (low, high) in zip(FOLD, tokens, told, within, strict=True)
@@ -68,7 +67,7 @@ def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wo
         "level": settings.level,
         "points": points,
     }
-    out.write_text(FILE, json.dumps(forecast, indent=1))
+    out.write_text(SEALED, json.dumps(forecast, indent=1))
     last = points[-1]
     return Outcome(
         digest=digest_json(forecast),
@@ -84,14 +83,7 @@ def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wo
     )
 
 
-class OutcomeInput(Section):
-    settings: Scaling
-    target: str
-    run: Run
-    rows: int = Field(ge=1, description="of the embedding table")
-
-
-def make_outcome(config: OutcomeInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+def make_outcome(config: ForecastInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The forecast of the main run beside what the run lost.
 
     What counts is the forecast that the run's job had before its first step. Without one the latest is shown, as what
@@ -103,7 +95,7 @@ def make_outcome(config: OutcomeInput, inputs: Mapping[str, Artifact], out: Work
     if seal is not None:
         forecast = seal.forecast
     else:
-        forecast = json.loads(inputs["sealed_forecast"].file(FILE).read_text(encoding="utf-8"))
+        forecast = json.loads(inputs["sealed_forecast"].file(SEALED).read_text(encoding="utf-8"))
     points = forecast["points"]
     readings = read_run(
         config.target, config.run, config.rows, trained, [p["share"] for p in points], forecast["read_over"]

@@ -152,8 +152,7 @@ class Fit:
     @property
     def at_zero(self) -> list[str]:
         """Constants that are zero, the least they may be: the points would rather do without them."""
-        names = [name for name in self.law.linear if name in self.constants]
-        return [n for n, value in zip(self.law.linear, self.centred[:-2], strict=True) if n in names and value < 1e-9]
+        return [name for name, value in zip(self.law.linear, self.centred[:-2], strict=True) if value < 1e-9]
 
     def predict(self, parameters: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
         """Losses at N and D, broadcast against each other."""
@@ -243,18 +242,17 @@ def quality(fitted: Fit, parameters: npt.ArrayLike, tokens: npt.ArrayLike, losse
 
 
 def intervals(
-    law: Law,
+    whole: Fit,
     points: tuple[Sequence[float], Sequence[float], Sequence[float]],
     at: Sequence[tuple[float, float]],
     rounds: int = 200,
     level: float = 0.95,
     seed: int = 0,
 ) -> list[tuple[float, float]]:
-    """For each (N, D) an interval of the predicted loss: quantiles over fits of as many points, drawn again with
-    replacement within each model, since points of one curve share what went wrong in it. Each begins from the fit of
-    all points. Rounds that cannot be fitted are drawn once more.
+    """For each (N, D) an interval of what ``whole``, the fit of these points, predicts: quantiles over fits of as many
+    points, drawn again with replacement within each model, since points of one curve share what went wrong in it. Each
+    begins from ``whole``. Rounds that cannot be fitted are drawn once more.
     """
-    whole = fit(law, *points)
     generator = np.random.default_rng(seed)
     many, long, seen = (np.asarray(x, float) for x in points)
     groups = [np.flatnonzero(many == n) for n in dict.fromkeys(many)]
@@ -264,12 +262,12 @@ def intervals(
             break
         chosen = np.concatenate([generator.choice(group, len(group)) for group in groups])
         try:
-            fitted = fit(law, list(many[chosen]), list(long[chosen]), list(seen[chosen]), near=whole)
+            fitted = fit(whole.law, list(many[chosen]), list(long[chosen]), list(seen[chosen]), near=whole)
         except ValueError:
             continue
         drawn.append(fitted.predict([n for n, _ in at], [d for _, d in at]))
     if len(drawn) < rounds:
-        raise ValueError(f"{law.name}: too few points to draw them again")
+        raise ValueError(f"{whole.law.name}: too few points to draw them again")
     low, high = np.quantile(np.stack(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 

@@ -35,7 +35,12 @@ class Reading:
 def parameters_of(run: Run, rows: int) -> tuple[int, int]:
     """(without embeddings, with them) of a run's model, whose table has so many rows."""
     total = run.model.parameters(rows)
-    return total - (1 if run.model.tied_embeddings else 2) * rows * run.model.hidden, total
+    return total - run.model.embedding_parameters(rows), total
+
+
+def window_of(run: Run, over: float) -> int:
+    """Steps that a reading is the mean of."""
+    return max(2, round(over * run.steps))
 
 
 def read_run(
@@ -51,7 +56,7 @@ def read_run(
     steps = np.array(table.column("step").to_pylist(), float)
     tokens = np.array(table.column("tokens").to_pylist(), float)
     losses = np.array(table.column("loss").to_pylist(), float)
-    window = max(2, round(over * run.steps))
+    window = window_of(run, over)
     without, total = parameters_of(run, rows)
     out = []
     for share in sorted(set(shares)):

@@ -63,7 +63,9 @@ def test_one_wild_point_in_twelve_does_not_move_the_fit() -> None:
 def test_an_interval_holds_what_is_true_and_grows_with_the_distance() -> None:
     near = (SIZES[1], TOKENS[5])
     seen = points("chinchilla", 0.005, 4)
-    (low, high), (low_far, high_far) = intervals(LAWS["chinchilla"], (N, D, seen), [near, FAR], rounds=40)
+    (low, high), (low_far, high_far) = intervals(
+        fit(LAWS["chinchilla"], N, D, seen), (N, D, seen), [near, FAR], rounds=40
+    )
     assert low < loss("chinchilla", *near) < high and low_far < loss("chinchilla", *FAR) < high_far
     assert high - low < high_far - low_far
 

@@ -25,7 +25,7 @@ from neo_assets.runs.job import PretrainInput, pretrain
 from neo_assets.runs.plan import ids
 from neo_assets.runs.sealed import SEALED, seal, sealed
 from neo_assets.scaling.fit import ScalingFitInput, fit_laws, make_fit, read_fit
-from neo_assets.scaling.forecast import ForecastInput, OutcomeInput, make_forecast, make_outcome, sealed_in
+from neo_assets.scaling.forecast import ForecastInput, make_forecast, make_outcome, sealed_in
 from neo_assets.scaling.readings import parameters_of, read_run, read_series
 
 Law = Callable[[float, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
@@ -236,7 +236,7 @@ def sealed_text(made: Made, tmp_path: Path) -> str:
 def outcome_of(made: Made, trained: Artifact) -> Artifact:
     recipe = made.recipe
     assert recipe.scaling is not None
-    config = OutcomeInput(settings=recipe.scaling, target="main", run=recipe.runs["main"], rows=rows_of(recipe))
+    config = ForecastInput(settings=recipe.scaling, target="main", run=recipe.runs["main"], rows=rows_of(recipe))
     inputs = {"sealed_forecast": forecast_of(made), "pretraining/main": trained}
     return made.made("forecast_outcome", make_outcome, config, inputs)
 

@@ -10,8 +10,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from neo_assets.core.recipe.base import NOT_IDENTITY, Name, Section, Share
 
 
-class Model(Section):
-    """The Llama block: RMSNorm, SwiGLU, RoPE, no biases."""
+class Shape(Section):
+    """How wide and how deep a model is."""
 
     layers: int = Field(ge=1)
     hidden: int = Field(ge=1)
@@ -19,6 +19,23 @@ class Model(Section):
     kv_heads: int = Field(ge=1)
     head_dim: int = Field(ge=1)
     ffn: int = Field(ge=1, description="width of each SwiGLU branch")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Shape:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
+        if self.hidden % self.heads:
+            raise ValueError(
+                f"heads ({self.heads}) must divide hidden ({self.hidden}): transformers refuses other shapes"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim ({self.head_dim}) must be even for rotary embeddings")
+        return self
+
+
+class Model(Shape):
+    """The Llama block: RMSNorm, SwiGLU, RoPE, no biases."""
+
     context: int = Field(ge=2, description="positions")
     rope_theta: float = Field(gt=0)
     norm_eps: float = Field(gt=0)
@@ -33,18 +50,6 @@ class Model(Section):
     )
     vocab_multiple: int = Field(ge=1, description="embedding rows are rounded up to a multiple of this")
 
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Model:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
-        if self.hidden % self.heads:
-            raise ValueError(
-                f"heads ({self.heads}) must divide hidden ({self.hidden}): transformers refuses other shapes"
-            )
-        if self.head_dim % 2:
-            raise ValueError(f"head_dim ({self.head_dim}) must be even for rotary embeddings")
-        return self
-
     def vocab_rows(self, tokens: int) -> int:
         """Embedding rows for a tokenizer of ``tokens`` ids."""
         return math.ceil(tokens / self.vocab_multiple) * self.vocab_multiple
@@ -53,8 +58,11 @@ class Model(Section):
         """Trainable parameters, embeddings (input and output) included."""
         attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         block = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
-        tables = 1 if self.tied_embeddings else 2
-        return tables * vocab_rows * self.hidden + self.layers * block + self.hidden
+        return self.embedding_parameters(vocab_rows) + self.layers * block + self.hidden
+
+    def embedding_parameters(self, vocab_rows: int) -> int:
+        """Those of the input table, and of the output layer where it is another."""
+        return (1 if self.tied_embeddings else 2) * vocab_rows * self.hidden
 
 
 class _Schedule(Section):

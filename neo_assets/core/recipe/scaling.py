@@ -7,18 +7,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from neo_assets.core.recipe.base import Name, Named, Section, Share
-from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.run import Run, Shape
 
 
-class Size(Section):
+class Size(Shape):
     """What a model of the series has of its own; all else is the base run's."""
 
-    layers: int = Field(ge=1)
-    hidden: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    kv_heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
-    ffn: int = Field(ge=1, description="width of each SwiGLU branch")
     peak_lr: float | None = Field(None, gt=0, description="the base run's if left out")
 
 
