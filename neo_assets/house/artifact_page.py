@@ -15,6 +15,7 @@ from markupsafe import Markup
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Artifact, Row
 from neo_assets.pages.page import render
+from neo_assets.scores.gates import verdict_in_words
 
 TEMPLATE, STYLE = Path(__file__).with_name("artifact.html.j2"), Path(__file__).with_name("artifact.css")
 INDEX = Path(__file__).with_name("index.html.j2")
@@ -53,7 +54,7 @@ def artifact_page(artifact: Artifact, whose: Mapping[str, str], ui: str) -> str:
         "key": artifact.key,
         "fingerprint": m.fingerprint,
         "manifest": m,
-        "verdict": artifact.verdict,
+        "verdict": [(check, verdict_in_words(check)) for check in artifact.verdict],
         "tables": tables,
         "pictures": pictures,
         "pages": pages,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.load import DEFAULT_RECIPE, RECIPES
-from neo_assets.core.terminal import dagster_job
+from neo_assets.core.terminal import dagster_job, program
 from neo_assets.core.words import counted
 from neo_assets.core.words import size as spoken_size
 from neo_assets.crawl.input_files import is_remote
@@ -130,7 +127,7 @@ def _chosen(name: str, looked: Sequence[Looked], asked: Sequence[str] | None, li
 
 def _say(target: Path, chosen: Chosen) -> None:
     """What was seen, what was chosen and why, and what to type next."""
-    at = "" if shutil.which("neo") else f"{os.path.relpath(Path(sys.argv[0]).parent)}/"
+    neo = program("neo")
     print(f"{target} written.\n")
     for source in chosen.looked:
         kind = str(source.section["kind"])
@@ -147,7 +144,7 @@ def _say(target: Path, chosen: Chosen) -> None:
         print(f"  {'rules':12} {language}: {_spoken(judged)}")
         if 0 < judged.share < LITTLE:
             print(
-                f"  {'':12} that is little: after a build `{at}neo sample RULE` shows what went; rules are switched"
+                f"  {'':12} that is little: after a build `{neo} sample RULE` shows what went; rules are switched"
                 " off under `clean` in the recipe"
             )
     print(f"  {'vocabulary':12} {chosen.pieces.value:,}: {chosen.pieces.why}")
@@ -157,13 +154,15 @@ def _say(target: Path, chosen: Chosen) -> None:
     if _nothing_left(chosen):
         return
     print("\nNext:")
-    for command, meaning in (
-        (f'eval "$({at}neo home {chosen.name})"', "a Dagster instance of its own for this recipe"),
-        (f"{at}neo plan", "what would be built, and what it takes"),
+    steps = (
+        (f'eval "$({neo} home {chosen.name})"', "a Dagster instance of its own for this recipe"),
+        (f"{neo} plan", "what would be built, and what it takes"),
         (dagster_job("factory"), "build it"),
-        (f"{at}neo summary", "what the model writes, scores, gates, where the report is"),
-    ):
-        print(f"  {command:{len(at) + 46}}  {meaning}")
+        (f"{neo} summary", "what the model writes, scores, gates, where the report is"),
+    )
+    width = max(len(command) for command, _ in steps)
+    for command, meaning in steps:
+        print(f"  {command:{width}}  {meaning}")
 
 
 def _typed(path: str) -> str:
