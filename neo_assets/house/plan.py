@@ -6,7 +6,7 @@ import math
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import age, counted, size, spoken
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.house.foreseen import refusals
-from neo_assets.house.status import BELOW, MADE, MISSING, REFUSED, RUNNING, STALE, states
+from neo_assets.house.status import BELOW, MADE, MISSING, REFUSED, RUNNING, STALE, State, states
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import job_spec, refuse_another_model
 from neo_assets.runs.plan import estimate
@@ -91,6 +91,16 @@ def plan(
         if refused:
             raise typer.Exit(2)
         return
+    _print(recipe, plans, found, lacking)
+    if refused:
+        print("\nThe build would stop:\n" + "\n".join(f"  {problem}" for problem in refused))
+        raise typer.Exit(2)
+
+
+def _print(
+    recipe: Recipe, plans: Sequence[Mapping[str, object]], found: Sequence[State], lacking: Sequence[str]
+) -> None:
+    """What would be built, each artifact marked; what is not here yet; and what each run would be."""
     print(f"recipe '{recipe.name}': {recipe.description}\n\n{counted(len(found), 'artifact')}, in order:")
     counts = Counter(s.state for s in found)
     marks = MARKS if len(counts) > 1 else dict.fromkeys(MARKS, "")
@@ -109,9 +119,6 @@ def plan(
             f"\nall runs: {_time(sums['hours'])} of the whole machine each asks for, one after another;"
             f" {size(sums['bytes of checkpoints'])} of checkpoints"
         )
-    if refused:
-        print("\nThe build would stop:\n" + "\n".join(f"  {problem}" for problem in refused))
-        raise typer.Exit(2)
 
 
 def _best(recipe: Recipe, flops: float, as_json: bool) -> None:
