@@ -39,6 +39,7 @@ check: install
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest --quiet tests/core/test_fingerprint.py -k does_not_change_unseen
 
 format: install
 	@$(BIN)/ruff format .
