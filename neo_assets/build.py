@@ -26,6 +26,7 @@ from neo_assets.pretrain import assets as pretrain
 from neo_assets.quality import assets as quality
 from neo_assets.report import assets as report
 from neo_assets.runs.sensors import watcher
+from neo_assets.runs.training_job import checkpoints
 from neo_assets.scaling import assets as scaling
 from neo_assets.scores import assets as scores
 from neo_assets.tasks import assets as tasks
@@ -115,11 +116,9 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     told = stages(recipe)
     group = groups(told)
     made = [asset_of(stage, recipe, group[stage.shown_in or stage.room]) for stage in told.values()]
-    by_step = list(evaluate.partitioned(recipe, exported_in=group["pretrain"], scored_in=group["evaluate"]))
-    external = [
-        *pretrain.checkpoints(recipe, recipe.series, group.get("scaling", "")),
-        *pretrain.checkpoints(recipe, recipe.runs, group["pretrain"]),
-    ]
+    exported_in = {run: group[told[recipe.trained(run)].room] for run in recipe.all_runs}
+    by_step = list(evaluate.partitioned(recipe, exported_in, scored_in=group["evaluate"]))
+    external = checkpoints(recipe, exported_in)
     reevaluate = dg.define_asset_job(
         "reevaluate",
         _those_in(told, "tasks", "evaluate", "scores"),

@@ -81,6 +81,7 @@ class Checkpoints:
     ) -> None:
         self.config, self.rank, self.machine, self.stream, self.announce = config, rank, machine, stream, announce
         self.root, self.rescues, self.ran = Path(job.spec.out), job.folder.path / "rescue", job.ran
+        self.title = job.spec.title
         self.snapshots = Snapshots()
         self.writing: Writing | None = None
 
@@ -203,11 +204,7 @@ class Checkpoints:
             name = path.relative_to(folder).as_posix()
             if name not in entries:
                 entries[name] = FileEntry(size=path.stat().st_size, digest=digest_file(path))
-        inputs = {
-            f"pretraining/{config.run_name}": InputRef(
-                fingerprint=config.run_fingerprint, digest=config.run_fingerprint
-            )
-        }
+        inputs = {self.title: InputRef(fingerprint=config.run_fingerprint, digest=config.run_fingerprint)}
         if start and not start.foreign:
             inputs[f"checkpoint/{Path(start.folder).parent.name}"] = InputRef(
                 fingerprint=Path(start.folder).name, digest=start.digest

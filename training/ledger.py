@@ -19,7 +19,11 @@ from training.data.stream_files import open_order
 from training.spec import PretrainConfig
 
 INDEX = "index.parquet"
-"""Of a ``token_shards`` folder: which document stands where in the stream."""
+"""Of a stream's folder: which document stands where in the stream."""
+BEGINS = "begins"
+"""Column of an index whose documents stand in pieces: which of a document's tokens a piece begins with."""
+FILLING = ""
+"""``doc_id`` of what fills a window up."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,14 @@ def _documents(shards: Path, doc_id: str) -> Integers:
 
 
 def _described(shards: Path, documents: Integers, columns: dict[str, Integers]) -> pa.Table:
-    index = pq.read_table(shards / INDEX, columns=["doc_id", "source", "lang", "round"]).take(pa.array(documents))
+    """Rows with what the index says of their documents. What fills a window up is no document; of a document that
+    stands in pieces, a piece's tokens are counted from where it begins.
+    """
+    index = pq.read_table(shards / INDEX).take(pa.array(documents))
+    if BEGINS in index.column_names:
+        begins = index.column(BEGINS).to_numpy()
+        columns = columns | {name: columns[name] + begins for name in ("from_token", "to_token")}
     table = pa.table({name: pa.array(values, pa.int64()) for name, values in columns.items()})
-    for name in index.column_names:
+    for name in ("doc_id", "source", "lang", "round"):
         table = table.append_column(name, index.column(name))
-    return table
+    return table.filter(pc.not_equal(table.column("doc_id"), FILLING))

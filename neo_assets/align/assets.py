@@ -1,36 +1,78 @@
-"""The align room: `instructions` and `preferences`, by set."""
+"""The align room: `instructions` and `preferences` by set, `conversation_shards` by stage, and the runs that learn from
+them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from neo_assets.align.from_pages import make_conversations
 from neo_assets.align.sets import read_instructions, read_preferences, set_input
+from neo_assets.align.shards import ShardsInput, write_conversations
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.align import Align, PageSet
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.runs.training_job import run_stages
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
 
 NOT_EMPTY = Claim("not_empty", "Something of the set is left.")
 CAN_BE_USED = Claim(
     "rows_can_be_used", "No more rows than max_bad_share cannot be used; the first are named with file and record."
 )
+CONVERSATIONS = [
+    ROWS_BALANCE,
+    Claim("not_empty", "There is something to learn from."),
+    Claim("whole_in_a_window", "Each conversation stands whole in one window."),
+    Claim("answers_end", "Of every answer the token that ends it is learnt."),
+    Claim("prompts_begin", "Each conversation begins with the tokens that its prompts have when somebody chats."),
+]
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     """Nothing for a recipe without alignment."""
     if recipe.align is None:
         return
+    yield from _sets(recipe, recipe.align)
+    for name in recipe.align.sft:
+        if any(run.phase == name for run in recipe.runs.values()):
+            yield _shards(recipe, recipe.align, name)
+    for run in recipe.runs:
+        if recipe.learns(run) == "sft":
+            yield from run_stages(recipe, run)
+
+
+def _sets(recipe: Recipe, align: Align) -> Iterator[Stage[Any]]:
     kinds = (
-        ("instructions", recipe.align.instructions, read_instructions),
-        ("preferences", recipe.align.preferences, read_preferences),
+        ("instructions", align.instructions, read_instructions),
+        ("preferences", align.preferences, read_preferences),
     )
     for kind, sets, read in kinds:
         for name, settings in sets.items():
-            held = recipe.decontaminated.get(settings.lang)
+            told = set_input(name, settings, recipe)
+            pages = isinstance(settings, PageSet)
             yield Stage(
                 f"{kind}/{name}",
-                read,
-                set_input(name, settings, held),
-                reads=[BENCHMARKS] if held else [],
+                make_conversations if pages else read,
+                told,
+                reads=[*(["train_pool", "heldout"] if pages else []), *([BENCHMARKS] if told.decontamination else [])],
                 claims=[ROWS_BALANCE, NOT_EMPTY, CAN_BE_USED],
             )
+
+
+def _shards(recipe: Recipe, align: Align, name: str) -> Stage[Any]:
+    settings = align.sft[name]
+    replayed = [f"token_shards/{settings.replay.phase}"] if settings.replay else []
+    return Stage(
+        f"conversation_shards/{name}",
+        write_conversations,
+        ShardsInput(
+            stage=name,
+            settings=settings,
+            template=align.template,
+            tokenizer=recipe.tokenizer,
+            window=recipe.window_of(name),
+        ),
+        reads=["tokenizer", *(f"instructions/{given}" for given in sorted(settings.rounds)), *replayed],
+        claims=CONVERSATIONS,
+    )

@@ -4,6 +4,7 @@
 messages   OpenAI: ``{"messages": [{"role": "user", "content": "…"}, …]}``
 sharegpt   ``{"conversations": [{"from": "human", "value": "…"}, …]}``
 alpaca     ``{"instruction": "…", "input": "…", "output": "…"}``
+turns      ``["…", "…"]``: what user and assistant say, by turns
 nectar     ``{"prompt": "Human: … Assistant: ", "answers": [{"answer": "…", "rank": 1.0}, …]}``
 chosen     UltraFeedback and the like: ``{"prompt": "…", "chosen": …, "rejected": …}``; both are text, or messages
 ========== ======================================================================================
@@ -15,8 +16,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from neo_assets.align.templates import ASSISTANT, SYSTEM, USER, Turn, refuse_bad_order
 from neo_assets.core.errors import BadInput
+from training.templates import ASSISTANT, SYSTEM, USER, Turn, refuse_bad_order
 
 NAMES = {
     "human": USER,
@@ -45,6 +46,10 @@ class Preference:
 
 def conversation(raw: object) -> list[Turn]:
     """A conversation, in whichever form it is. Raises BadInput with what is wrong, and the turn."""
+    if isinstance(raw, list) and raw and all(isinstance(text, str) for text in raw):
+        turns = [Turn((USER, ASSISTANT)[i % 2], text) for i, text in enumerate(raw)]
+        refuse_bad_order(turns)
+        return turns
     row = _object(raw)
     form = next((form for form, read in _CONVERSATIONS.items() if read.fits(row)), None)
     if form is None:

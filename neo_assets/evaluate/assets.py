@@ -133,7 +133,7 @@ class Evaluation(AttendedStage[EvaluationInput]):
 
     def _checkpoints(self, at: Making) -> list[str]:
         run = self.config.run
-        trained = at.inputs[f"pretraining/{run}"].fingerprint
+        trained = at.inputs[at.recipe.trained(run)].fingerprint
         return [folder.name for folder in checkpoint_folders(at.store, run, at.recipe.runs[run], trained)]
 
 
@@ -155,7 +155,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             EvaluationInput(
                 run=name, score=score_input(recipe), export=export_input(recipe, name), due=due, attempts=1
             ),
-            reads=[f"pretraining/{name}", "tokenizer", *TASKS],
+            reads=[recipe.trained(name), "tokenizer", *TASKS],
             kinds=["json"],
             claims=[EVERY_DUE_SCORED, REPEATS_AGREE],
             programs=["training.export", "training.evaluate"],
@@ -180,10 +180,10 @@ def _log_once(
 # ------------------------------------------------------------------ one checkpoint
 
 
-def partitioned(recipe: Recipe, exported_in: str, scored_in: str) -> Iterator[dg.AssetsDefinition]:
-    """The two assets of every run, each in its group."""
+def partitioned(recipe: Recipe, exported_in: Mapping[str, str], scored_in: str) -> Iterator[dg.AssetsDefinition]:
+    """The two assets of every run, each in its group: models by run, scores together."""
     for run in recipe.runs:
-        yield exported_checkpoint(recipe, run, exported_in)
+        yield exported_checkpoint(recipe, run, exported_in[run])
         yield scored_checkpoint(recipe, run, scored_in)
 
 
@@ -192,7 +192,7 @@ def exported_checkpoint(recipe: Recipe, run: str, group: str) -> dg.AssetsDefini
 
     @dg.asset(
         key=key(f"hf_model/{run}"),
-        deps=[key(f"checkpoint/{run}"), key(f"pretraining/{run}"), key("tokenizer")],
+        deps=[key(f"checkpoint/{run}"), key(recipe.trained(run)), key("tokenizer")],
         partitions_def=partitions(run),
         group_name=group,
         description=description(export_model),
@@ -217,7 +217,7 @@ def scored_checkpoint(recipe: Recipe, run: str, group: str) -> dg.AssetsDefiniti
 
     @dg.asset(
         key=key(f"eval_scores/{run}"),
-        deps=[key(f"hf_model/{run}"), key(f"pretraining/{run}"), *(key(name) for name in TASKS)],
+        deps=[key(f"hf_model/{run}"), key(recipe.trained(run)), *(key(name) for name in TASKS)],
         partitions_def=partitions(run),
         group_name=group,
         description=(

@@ -93,12 +93,14 @@ def read_scores(store: Store, checkpoints: Mapping[str, set[str]] | None = None)
     )
 
 
-def recipe_checkpoints(store: Store, recipe: str, runs: list[str]) -> dict[str, set[str]]:
-    """Names of the exported checkpoints of a recipe's runs as they stand in its build today."""
+def recipe_checkpoints(store: Store, recipe: str, trained: list[str]) -> dict[str, set[str]]:
+    """Names of the exported checkpoints of a recipe's runs as they stand in its build today, by run; ``trained`` are
+    the artifacts of their training.
+    """
     folder = store.root / "builds" / recipe / "hf_model"
     out = {}
-    for run in runs:
-        pointer = store.head_pointer(recipe, f"pretraining/{run}")
+    for name in trained:
+        run, pointer = name.partition("/")[2], store.head_pointer(recipe, name)
         out[run] = (
             {p.stem.partition("@")[2] for p in folder.glob(f"{run}@*-{pointer[1][:8]}.json")} if pointer else set()
         )
@@ -119,7 +121,7 @@ def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
         return mine
     before = recipe.runs[parent.run]
     step = before.steps if parent.step is None else parent.step
-    pointer = store.head_pointer(recipe.name, f"pretraining/{parent.run}")
+    pointer = store.head_pointer(recipe.name, recipe.trained(parent.run))
     made = store.find(
         f"checkpoint/{parent.run}", checkpoint_name(step, parent.fingerprint or (pointer[1] if pointer else ""))
     )

@@ -15,6 +15,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.stage import Stage
 from neo_assets.core.store import Artifact, Store
+from neo_assets.core.trainings import trained_run
 from neo_assets.core.words import age, counted
 
 
@@ -70,7 +71,7 @@ class Stale:
 
     @property
     def runs(self) -> list[str]:
-        return [a.key.partition("/")[2] for a in self.artifacts if a.key.startswith("pretraining/")]
+        return [run for a in self.artifacts if (run := trained_run(a.key))]
 
     @property
     def seconds(self) -> float:

@@ -19,6 +19,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.trainings import names_of, trained_run
 
 TEMPLATE, STYLE = Path(__file__).with_name("runs.html.j2"), Path(__file__).with_name("artifact.css")
 
@@ -81,10 +82,10 @@ def _found(store: Store, mine: str, name: str) -> Compared:
     if recipe not in store.recipes():
         raise BadInput(f"this store holds no build of a recipe '{recipe}'.{did_you_mean(recipe, store.recipes())}")
     heads = store.heads(recipe)
-    pointer = heads.get(f"pretraining/{run}")
+    pointer = next((heads[name] for name in names_of(run) if name in heads), None)
     made = store.find(*pointer) if pointer else None
     if made is None:
-        known = [n.partition("/")[2] for n in heads if n.startswith("pretraining/")]
+        known = [known for name in heads if (known := trained_run(name))]
         raise MissingUpstream(
             f"recipe '{recipe}' has no run '{run}' that has ended; it has {', '.join(known) or 'none'}"
         )

@@ -26,6 +26,7 @@ from neo_assets.core.recipe.load import RECIPES
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Row, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.trainings import trained_run
 from neo_assets.core.words import counted
 from neo_assets.runs.asked import note_asked
 from resources.compute import open_compute
@@ -145,8 +146,8 @@ def older_than(items: list[Collectable], grace_s: float) -> tuple[list[Collectab
 def _forget(store: Store, recipe: str) -> None:
     """Remove a recipe's build. Its runs stay noted as its own: nobody else's commands shall mean them."""
     for name, (_, fingerprint) in store.heads(recipe).items():
-        if name.startswith("pretraining/"):
-            note_asked(store, recipe, name.removeprefix("pretraining/"), fingerprint)
+        if run := trained_run(name):
+            note_asked(store, recipe, run, fingerprint)
     store.remove(store.root / "builds" / recipe)
 
 

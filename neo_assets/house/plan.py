@@ -169,7 +169,7 @@ def print_manifests(recipe: Recipe, names: list[str]) -> None:
 
     store, compute, told = Store(store_root()), open_compute(recipe.compute, store_root()), _stages(recipe)
     for name in names:
-        entry = told[f"pretraining/{name}"]
+        entry = told[recipe.trained(name)]
         inputs = {read: store.head(recipe.name, read) for read in entry.reads}
         spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)
         note_asked(store, recipe.name, name, spec.work_fingerprint)

@@ -17,6 +17,7 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.stage import Stage
 from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, dagster_job, show
+from neo_assets.core.trainings import trained_run
 from neo_assets.core.why import differences
 from neo_assets.core.words import age, counted
 from neo_assets.runs.plan import estimate
@@ -127,7 +128,7 @@ def _at_work(recipe: Recipe, store: Store) -> dict[str, str]:
     from resources.compute import open_compute
 
     compute = open_compute(recipe.compute, store.root)
-    mine = {f"pretraining/{run}": asked_runs(store, recipe.name, run) for run in recipe.all_runs}
+    mine = {recipe.trained(run): asked_runs(store, recipe.name, run) for run in recipe.all_runs}
     return {
         folder.title: folder.fingerprint
         for folder in job_folders(store.root)
@@ -136,8 +137,8 @@ def _at_work(recipe: Recipe, store: Store) -> dict[str, str]:
 
 
 def _estimated(recipe: Recipe, name: str) -> float | None:
-    kind, _, run = name.partition("/")
-    if kind != "pretraining" or run not in recipe.all_runs:
+    run = trained_run(name)
+    if run is None or run not in recipe.all_runs:
         return None
     hours = estimate(recipe.all_runs[run], recipe.tokenizer, recipe.compute)["hours"]
     return float(str(hours)) * 3600

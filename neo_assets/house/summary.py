@@ -205,7 +205,7 @@ def _figures(recipe: Recipe, store: Store) -> None:
         return whole(of(name).get(what) or 0)
 
     pages = sum(number(f"raw_crawl/{name}", "pages") for name in recipe.sources)
-    trained = [of(f"pretraining/{run}") for run in recipe.runs]
+    trained = [of(recipe.trained(run)) for run in recipe.runs]
     tokens = sum(whole(t.get("trained_tokens") or 0) for t in trained)
     if not tokens:
         return

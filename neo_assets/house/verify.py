@@ -13,6 +13,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.trainings import trained_run
 from neo_assets.core.words import counted
 from neo_assets.house.heads import checkpoints, current_heads, scores
 from neo_assets.runs.run_commands import show_claims
@@ -36,7 +37,7 @@ def verify(
     if asset is not None and "@" in asset and "/" not in asset:
         show_claims(recipe, store, asset, as_json)
     heads = current_heads(recipe, store)
-    runs = {fingerprint for key, fingerprint in heads.values() if key.startswith("pretraining/")}
+    runs = {fingerprint for key, fingerprint in heads.values() if trained_run(key)}
     heads |= {
         f"{key}@{folder.name}": (key, folder.name)
         for key, folder in [*checkpoints(store, runs), *scores(store, recipe)]
@@ -53,7 +54,7 @@ def verify(
         if asset in recipe.all_runs:
             raise BadInput(
                 f"a checkpoint of run '{asset}' is named {asset}@STEP, as in {asset}@last; its training is"
-                f" pretraining/{asset}"
+                f" {recipe.trained(asset)}"
             )
         if not heads:
             raise MissingUpstream(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neo_assets.core.store import Store
+from neo_assets.core.trainings import names_of, trained_run
 
 ASKED = "asked"
 
@@ -45,7 +46,7 @@ def askers(store: Store) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for recipe in sorted({path.name for path in (store.root / ASKED).glob("*")} | set(store.recipes())):
         runs = {path.stem for path in (store.root / ASKED / recipe).glob("*.txt")}
-        runs |= {n.partition("/")[2] for n in store.heads(recipe) if n.startswith("pretraining/")}
+        runs |= {run for name in store.heads(recipe) if (run := trained_run(name))}
         for fingerprint in {f[:8] for run in runs for f in _own(store, recipe, run)}:
             found.setdefault(fingerprint, []).append(recipe)
     return found
@@ -53,8 +54,8 @@ def askers(store: Store) -> dict[str, list[str]]:
 
 def _own(store: Store, recipe: str, run: str) -> set[str]:
     """What a recipe has asked for, and what its build holds: that of an older store was not noted."""
-    pointer = store.head_pointer(recipe, f"pretraining/{run}")
-    return {*_noted(store, recipe, run), *([pointer[1]] if pointer else [])}
+    held = [pointer[1] for name in names_of(run) if (pointer := store.head_pointer(recipe, name))]
+    return {*_noted(store, recipe, run), *held}
 
 
 def _file(store: Store, recipe: str, run: str) -> Path:

@@ -16,6 +16,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.scalars import real
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.trainings import trained_run
 from neo_assets.core.usage import usage
 from neo_assets.core.words import age, titled
 from neo_assets.runs.asked import asked_runs, askers, not_anothers
@@ -45,7 +46,7 @@ def _find(compute: Compute, job: str) -> JobFolder:
     there = {
         folder.fingerprint: folder
         for folder in job_folders(store.root)
-        if folder.title == f"pretraining/{job}" and mine(folder.fingerprint)
+        if folder.title == recipe.trained(job) and mine(folder.fingerprint)
     }
     found = next(
         (there[fingerprint] for fingerprint in reversed(asked) if fingerprint in there),
@@ -54,7 +55,7 @@ def _find(compute: Compute, job: str) -> JobFolder:
     if found is None:
         if not asked:
             raise MissingUpstream(f"recipe '{recipe.name}' has not started run '{job}'")
-        kept = store.folder(f"pretraining/{job}", asked[-1])
+        kept = store.folder(recipe.trained(job), asked[-1])
         raise MissingUpstream(
             f"the job of run '{job}' is not in the store any more"
             + (f"; what it made and its log are in {kept}" if (kept / MANIFEST).is_file() else "")
@@ -65,7 +66,7 @@ def _find(compute: Compute, job: str) -> JobFolder:
 def _kept_log(compute: Compute, run: str) -> Path | None:
     """The log of a run that this recipe's build holds."""
     recipe, store = load(), Store(compute.root)
-    made = store.find(*pointer) if (pointer := store.head_pointer(recipe.name, f"pretraining/{run}")) else None
+    made = store.find(*pointer) if (pointer := store.head_pointer(recipe.name, recipe.trained(run))) else None
     return made.file("log.txt") if made else None
 
 
@@ -248,7 +249,7 @@ def _progress(folder: JobFolder) -> str:
 
 def _run_of(folder: JobFolder) -> str:
     """The first letters of the training run that a job is, or is about: its checkpoint's name ends with them."""
-    return folder.fingerprint[:8] if folder.title.startswith("pretraining/") else folder.title.rpartition("-")[2]
+    return folder.fingerprint[:8] if trained_run(folder.title) else folder.title.rpartition("-")[2]
 
 
 def _age(folder: JobFolder) -> str:

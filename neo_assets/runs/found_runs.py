@@ -13,6 +13,7 @@ from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
+from neo_assets.core.trainings import names_of
 from neo_assets.runs.asked import asked_runs, not_anothers
 from training.ledger import INDEX, RunLedger
 from training.spec import PretrainConfig
@@ -78,7 +79,8 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
             f"recipe '{recipe.name}' has no run '{name}'.{did_you_mean(name, recipe.all_runs)} It has"
             f" {', '.join(recipe.all_runs)}."
         )
-    pointer = store.head_pointer(recipe.name, f"pretraining/{name}")
+    trained = recipe.trained(name)
+    pointer = store.head_pointer(recipe.name, trained)
     made = store.find(*pointer) if pointer else None
     if made is not None:
         finished = _read(made.file("spec.json"), store)
@@ -87,21 +89,18 @@ def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:
     mine = not_anothers(store, recipe.name, name)
     there = {
         found.spec.work_fingerprint: found
-        for file in _specs(store, f"pretraining/{name}")
+        for file in _specs(store, trained)
         if (found := _read(file, store)) and mine(found.spec.work_fingerprint)
     }
     asked = [there[f] for f in asked_runs(store, recipe.name, name) if f in there]
     if not there:
-        raise MissingUpstream(
-            f"run '{name}' has not been started in this store. Materialize pretraining/{name}, or run the job"
-            " 'pretrain'."
-        )
+        raise MissingUpstream(f"run '{name}' has not been started in this store. Materialize {trained}.")
     return (asked or list(there.values()))[-1]
 
 
 def run_of(store: Store, run: str, fingerprint: str) -> FoundRun:
     """The run with this fingerprint, whichever recipe it was of. Raises MissingUpstream."""
-    for file in _specs(store, f"pretraining/{run}"):
+    for file in (file for name in names_of(run) for file in _specs(store, name)):
         if (found := _read(file, store)) and found.spec.work_fingerprint.startswith(fingerprint):
             return found
     raise MissingUpstream(

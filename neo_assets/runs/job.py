@@ -1,4 +1,4 @@
-"""``pretraining/‹run›``: the training job, and what is left of it when it has ended."""
+"""``pretraining/‹run›``, ``sft/‹run›``: the training job, and what is left of it when it has ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from neo_assets.core.recipe.run import Run
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
+from neo_assets.core.trainings import PROGRAMS, STREAMS, Learning, trained_run
 from neo_assets.core.usage import usage
 from neo_assets.core.words import spoken
 from neo_assets.pages.charts import Line, curves, thinned, write_picture
 from neo_assets.runs.asked import note_asked
-from neo_assets.runs.plan import PROGRAM, estimate, ids
+from neo_assets.runs.plan import estimate, ids
 from neo_assets.runs.sealed import SEALED, seal, sealed
 from resources.compute.base import Compute
 from training.foreign import content_digest, shape_differences, weight_files
@@ -39,7 +40,13 @@ class PretrainInput(Section):
     name: str
     run: Run
     tokenizer: Tokenizer
+    learns: Learning = "pretraining"
     imported: str | None = None  # digest of the model folder it starts from
+
+    @property
+    def trained(self) -> str:
+        """The artifact that it makes."""
+        return f"{self.learns}/{self.name}"
 
 
 def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Artifact], store: Store) -> JobSpec:
@@ -54,17 +61,17 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
     )
     return JobSpec(
         work_fingerprint=fingerprint,
-        title=f"pretraining/{config.name}",
-        program=PROGRAM,
-        **claimed(PROGRAM),
+        title=config.trained,
+        program=PROGRAMS[config.learns],
+        **claimed(PROGRAMS[config.learns]),
         nodes=run.nodes,
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,
         max_attempts=run.max_attempts,
         config=settings.model_dump(),
-        inputs={"token_shards": store.relative(inputs[f"token_shards/{run.phase}"].path)},
+        inputs={"token_shards": store.relative(inputs[f"{STREAMS[config.learns]}/{run.phase}"].path)},
         out=f"checkpoint/{config.name}",
-        makes=[f"pretraining/{config.name}/{fingerprint}"],
+        makes=[f"{config.trained}/{fingerprint}"],
     )
 
 
@@ -99,7 +106,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
         )
     if parent is None:
         return None
-    made = inputs.get(f"pretraining/{parent.run}")
+    made = next((made for name, made in inputs.items() if trained_run(name) == parent.run), None)
     fingerprint = parent.fingerprint or (made.fingerprint if made else "")
     step = parent.step if parent.step is not None else whole(made.manifest.numbers["last_step"]) if made else 0
     key = f"checkpoint/{parent.run}"
@@ -201,7 +208,7 @@ def checkpoint_folders(store: Store, run_name: str, run: Run, run_fingerprint: s
     ]
     for folder in folders:
         if not (folder / "manifest.json").is_file():
-            raise NeoError(f"pretraining/{run_name} has ended, but checkpoint {folder.name} is not in the store")
+            raise NeoError(f"the training of {run_name} has ended, but checkpoint {folder.name} is not in the store")
     return folders
 
 

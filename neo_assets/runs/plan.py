@@ -185,8 +185,8 @@ def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) 
     started.
     """
     numbers = estimate(config.run, config.tokenizer)
-    stream = inputs[f"token_shards/{config.run.phase}"].manifest.numbers
-    available = whole(stream["tokens"])
+    (stream,) = inputs.values()
+    available = whole(stream.manifest.numbers["tokens"])
     built = instantiated_parameters(config.run, config.tokenizer)
     numbers["epochs"] = round(whole(numbers["tokens"]) / max(1, available), 3)
     draw_schedule(config.run, out.path / "schedule.svg")

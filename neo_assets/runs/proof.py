@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
-from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import Row, Store, read_manifest
 from neo_assets.runs.found_runs import FoundRun
-from neo_assets.runs.plan import PROGRAM
 from resources.compute.base import Compute
-from training.data.stream_files import stream_facts
+from training.data.stream_files import stream_digest, stream_facts
 from training.foreign import content_digest
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start, checkpoint_name
@@ -77,7 +76,7 @@ def _lineage_claims(run: FoundRun, folder: Path, certificate: Certificate) -> li
     """What the store shows of a checkpoint, against what the job wrote down."""
     manifest = read_manifest(folder)
     origins = manifest.made_from
-    made_by = origins.inputs.get(f"pretraining/{run.name}")
+    made_by = origins.inputs.get(run.spec.title)
     same = {
         "code": origins.code == certificate.code,
         "libraries": origins.libraries == certificate.versions,
@@ -135,7 +134,7 @@ def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_token
     """What a certificate says of the data: which stream, how far in it, how many tokens were trained on."""
     stream, order = (ledger := run.ledger()).stream, ledger.order
     facts = stream_facts(run.shards)
-    files = digest_json({n: digest_file(run.shards / n) for n in ("tokens.bin", "offsets.npy")})
+    files = stream_digest(run.shards)
     claims = [
         Checked(
             "the token stream is the one it was trained on",
@@ -196,7 +195,7 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
             next_sample=read_certificate(folder).next_sample,
             take="everything",
         )
-    today = claimed(PROGRAM)
+    today = claimed(run.spec.program)
     fingerprint = digest_json(["proof", config.run_fingerprint, step, today["code"], today["libraries"]])
     out = f"jobs/{fingerprint}/out"
     told = config.model_copy(update={"start": start, "stop_at": step}).model_dump()

@@ -23,7 +23,6 @@ from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import counted
 from neo_assets.runs.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
 from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, step_range
-from neo_assets.runs.plan import PROGRAM
 from neo_assets.runs.proof import Checked, code_differences, last_proof, prove, verify_checkpoint
 from resources.compute import open_compute
 
@@ -209,7 +208,7 @@ def continue_run(
         step = max((s for s in run.checkpoints() if s < without[0]), default=None)
     at, folder = run.checkpoint(step)
     refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
-    if not (changes or without or because or code_differences(run.spec.code, claimed(PROGRAM)["code"])):
+    if not (changes or without or because or code_differences(run.spec.code, claimed(run.spec.program)["code"])):
         raise BadInput(
             f"nothing would differ from run '{name}': `neo resume {name}` goes on with it. Name what differs"
             " (FIELD=VALUE, --without-steps), or say why (--because) where it is the machine"
@@ -220,7 +219,7 @@ def continue_run(
     print(f"recorded in {written}: run '{made}' goes on from {folder.name} with everything. Start it:")
     print(
         f'  {program("dagster")} asset materialize -m definitions --select \'key:"run_plan_{made}" or'
-        f' key:"pretraining_{made}"\''
+        f' key:"{recipe.learns(name)}_{made}"\''
     )
 
 

@@ -27,7 +27,7 @@ def watcher(recipe: Recipe, stages: Mapping[str, Stage[Any]]) -> dg.SensorDefini
 
     @dg.sensor(
         name="watch_training_jobs",
-        target=dg.AssetSelection.assets(*(key(f"pretraining/{run}") for run in recipe.runs)),
+        target=dg.AssetSelection.assets(*(key(recipe.trained(run)) for run in recipe.runs)),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
@@ -41,7 +41,7 @@ def watcher(recipe: Recipe, stages: Mapping[str, Stage[Any]]) -> dg.SensorDefini
         compute: Compute = context.resources.compute.open()
         told, due = 0, {}
         for run in recipe.runs:
-            folder = job_of(stages[f"pretraining/{run}"], store, compute, recipe)
+            folder = job_of(stages[recipe.trained(run)], store, compute, recipe)
             attempt = folder.last_attempt() if folder else None
             if (
                 folder is None
@@ -62,7 +62,7 @@ def watcher(recipe: Recipe, stages: Mapping[str, Stage[Any]]) -> dg.SensorDefini
             # What counts is that nobody holds the job's lock, not what records say of runs whose process may be gone.
             if needs_a_run(state, folder, store, recipe, run):
                 due[f"{folder.fingerprint}/{len(folder.attempts())}/{state}"] = {
-                    "asset_selection": [key(f"pretraining/{run}")]
+                    "asset_selection": [key(recipe.trained(run))]
                 }
         if due:
             yield from requests(context.instance, "watch_training_jobs", due)
@@ -88,7 +88,7 @@ def job_of(entry: Stage[Any], store: Store, compute: Compute, recipe: Recipe) ->
 def needs_a_run(state: JobState, folder: JobFolder, store: Store, recipe: Recipe, run: str) -> bool:
     """Whether a job waits for a Dagster run: to gather what it made, or to be started again."""
     if state is JobState.SUCCEEDED:
-        return store.head_pointer(recipe.name, f"pretraining/{run}") != (f"pretraining/{run}", folder.fingerprint)
+        return store.head_pointer(recipe.name, recipe.trained(run)) != (recipe.trained(run), folder.fingerprint)
     if state in (JobState.FAILED, JobState.LOST):
         return folder.failures() < folder.spec().max_attempts
     return state is JobState.STOPPED

@@ -7,8 +7,8 @@ from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Claim, Stage
-from neo_assets.pretrain.assets import FORECAST, run_stages
 from neo_assets.runs.plan import ids
+from neo_assets.runs.training_job import FORECAST, run_stages
 from neo_assets.scaling.fit import ScalingFitInput, make_fit
 from neo_assets.scaling.forecast import ForecastInput, make_forecast, make_outcome
 
@@ -37,13 +37,13 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         return
     for name in recipe.series:
         yield from run_stages(recipe, name)
-    target, trained = recipe.runs[settings.target], f"pretraining/{settings.target}"
+    target, trained = recipe.runs[settings.target], recipe.trained(settings.target)
     base = recipe.runs[settings.base].model
     yield Stage(
         "scaling_fit",
         make_fit,
         ScalingFitInput(settings=settings, series=recipe.series, rows=base.vocab_rows(ids(recipe.tokenizer))),
-        reads=[f"pretraining/{name}" for name in recipe.series],
+        reads=[recipe.trained(name) for name in recipe.series],
         kinds=["json"],
         claims=[HELD_OUT_FORETOLD, IDENTIFIED],
     )

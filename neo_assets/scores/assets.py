@@ -92,7 +92,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     yield ScoreMatrix(
         "score_matrix",
         make_score_matrix,
-        ScoreMatrixInput(runs=list(recipe.runs)),
+        ScoreMatrixInput(trained=[recipe.trained(run) for run in recipe.runs]),
         reads=[*(f"evaluation/{name}" for name in recipe.runs), "contamination", *TASKS],
         claims=[SCORES_THERE],
         found=["before", "scores", "identities"],

@@ -267,7 +267,7 @@ def _contamination(gate: ContaminationGate, runs: Sequence[Judged], clean: Seque
         f" ({gate.max_items:.1%} of a task's at most): none is better for them by more than {gate.max_inflation:g} and"
         f" {STANDARD_ERRORS:g} standard errors"
         if clean
-        else "no item of any task stands in the training text",
+        else "no item that was asked stands in the training text",
         gate.blocking,
     )
 

@@ -31,12 +31,16 @@ MATRIX = SCORES.append(pa.field("current", pa.bool_()))
 class ScoreMatrixInput(Section):
     """Which scores, under which identities. What there is to gather is found when it is gathered."""
 
-    runs: list[str]
+    trained: list[str]
     before: dict[str, int] = Field(
         default_factory=dict, description="tokens that each run's first weights were trained on, by its parents"
     )
     scores: str = ""
     identities: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[str]:
+        return [name.partition("/")[2] for name in self.trained]
 
 
 def gathered(
@@ -54,7 +58,7 @@ def gathered(
 
 
 def _table(config: ScoreMatrixInput, store: Store, recipe: str) -> pa.Table:
-    return read_scores(store, recipe_checkpoints(store, recipe, config.runs))
+    return read_scores(store, recipe_checkpoints(store, recipe, config.trained))
 
 
 def make_score_matrix(

@@ -14,9 +14,10 @@ from pydantic import Field
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.frozen import refuse_what_was_edited
+from neo_assets.core.place import PACKAGE
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Name, Section
-from neo_assets.core.recipe.evaluation import PACKAGE, Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
+from neo_assets.core.recipe.evaluation import Arithmetic, Benchmark, Choice, Code, Harness, Poems, Translation
 from neo_assets.core.recipe.kinds import module_telling, told
 from neo_assets.core.stage import BenchmarkKind, Stage
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace

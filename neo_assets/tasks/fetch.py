@@ -15,8 +15,8 @@ from pathlib import Path
 import fsspec
 
 from neo_assets.core.errors import BadInput, MachineLacks
-from neo_assets.core.fingerprint import ROOT
-from neo_assets.core.recipe.evaluation import PACKAGE, Benchmark, Harness
+from neo_assets.core.place import PACKAGE, recipe_path
+from neo_assets.core.recipe.evaluation import Benchmark, Harness
 
 DEBIAN = "debian:"
 
@@ -30,8 +30,8 @@ def target(benchmark: Benchmark) -> Path:
             raise BadInput(
                 f"it needs several data sets ({', '.join(benchmark.datasets)}): put each below {benchmark.path}"
             )
-        return ROOT / benchmark.path / benchmark.datasets[0]
-    return ROOT / benchmark.path
+        return recipe_path(benchmark.path) / benchmark.datasets[0]
+    return recipe_path(benchmark.path)
 
 
 def fetch_benchmark(name: str, benchmark: Benchmark) -> tuple[Path, bool]:

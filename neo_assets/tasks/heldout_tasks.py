@@ -26,9 +26,10 @@ from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.tasks.benchmarks.built import write_lines
 from neo_assets.tasks.benchmarks.translations import PROMPTS
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tasks.next_sentence import ChoiceItem, Limits, Text, delimiter, make_items
+from neo_assets.tasks.next_sentence import ChoiceItem, Limits, Text, make_items
 from neo_assets.tasks.parallel import TranslationItem, make_translation_items
 from neo_assets.tasks.word_cloze import make_cloze_items
+from neo_assets.text.sentences import delimiter
 from training.tasks import TASKS_FILE, Task, write_tasks
 
 STAGE = "heldout_tasks"

@@ -1,30 +1,21 @@
 """Which of these sentences comes next? Multiple-choice items made from plain documents.
 
-A sentence ends at ``. ! ?`` before white space and no lower-case letter, or at ``。！？`` anywhere. An item's true
-choice is a sentence that has another one before it on its own line, so that context, delimiter and truth together are
-the document's text letter for letter. The wrong choices are the truths of other documents' items: items come in sets
-(``sets.py``) that show the same choices, each right once, so that nothing about a sentence alone tells right from
-wrong. A distractor from another document is often off topic, which makes the task easier than a human-written one: it
-measures whether a model follows a text, not whether it knows facts.
+An item's true choice is a sentence that has another one before it on its own line, so that context, delimiter and truth
+together are the document's text letter for letter. The wrong choices are the truths of other documents' items: items
+come in sets (``sets.py``) that show the same choices, each right once, so that nothing about a sentence alone tells
+right from wrong. A distractor from another document is often off topic, which makes the task easier than a human-
+written one: it measures whether a model follows a text, not whether it knows facts.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neo_assets.tasks.drawing import keyed
 from neo_assets.tasks.sets import answer_sets
 from neo_assets.tasks.turns import once, take_turns
-
-_CLOSERS = "\"'”’»)\\]」』）》"
-_END_LATIN = re.compile(rf"[.!?]+[{_CLOSERS}]*(?=\s|$)")
-_END_HAN = re.compile(rf"[。！？!?]+[{_CLOSERS}]*")
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(\"“])(?:[A-Za-z]|[A-Za-z]\.[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|cf|Fig|No|Vol|pp|al|approx|Inc|Ltd|Jr|Sr)\.$"
-)
-_WITHOUT_SPACES = frozenset({"zh", "ja"})
+from neo_assets.text.sentences import delimiter, sentence_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +52,6 @@ class _Candidate:
     doc: Text
     context: str
     truth: str
-
-
-def delimiter(lang: str) -> str:
-    """What stands between two sentences of a line."""
-    return "" if lang in _WITHOUT_SPACES else " "
-
-
-def sentence_spans(text: str, lang: str) -> Iterator[list[tuple[int, int]]]:
-    """(begin, end) of the whole sentences of each line. What follows a line's last full stop is no sentence."""
-    position = 0
-    for line in text.splitlines(keepends=True):
-        spans = []
-        begin = 0
-        for match in (_END_HAN if lang in _WITHOUT_SPACES else _END_LATIN).finditer(line):
-            end = match.end()
-            if lang not in _WITHOUT_SPACES:
-                following = line[end:].lstrip()[:1]
-                if following.islower() or _ABBREVIATION.search(line[begin:end]):
-                    continue
-            while begin < end and line[begin].isspace():
-                begin += 1
-            if begin < end:
-                spans.append((position + begin, position + end))
-            begin = end
-        yield spans
-        position += len(line)
 
 
 def _candidates(doc: Text, lang: str, limits: Limits, seed: int) -> list[_Candidate]:

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tasks.next_sentence import ChoiceItem, Limits, Text, delimiter, sentence_spans
+from neo_assets.tasks.next_sentence import ChoiceItem, Limits, Text
 from neo_assets.tasks.turns import even_positions, placed, take_turns
+from neo_assets.text.sentences import delimiter, sentence_spans
 
 _ENGLISH = re.compile(r"\w+(?:['’./+\-]\w+)*|[^\w\s]")
 _WORD = re.compile(r"[A-Z]?[a-z]{3,}$")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from neo_assets.align.formats import conversation, preferences
-from neo_assets.align.templates import ASSISTANT, SYSTEM, USER, Turn
 from neo_assets.core.errors import BadInput
+from training.templates import ASSISTANT, SYSTEM, USER, Turn
 
 ASKED = [Turn(USER, "a?"), Turn(ASSISTANT, "b.")]
 

@@ -19,8 +19,7 @@ from neo_assets.core.jobs import Attempt, JobFolder
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
-from neo_assets.pretrain import assets as pretrain_assets
-from neo_assets.runs import job
+from neo_assets.runs import job, training_job
 from neo_assets.runs.job import PretrainInput, pretrain
 from neo_assets.runs.plan import ids
 from neo_assets.runs.sealed import SEALED, seal, sealed
@@ -315,11 +314,11 @@ def test_the_job_has_the_forecast_before_it_is_asked_for(
 
 def test_only_the_run_that_is_foretold_takes_a_forecast(made: Made) -> None:
     at: Any = SimpleNamespace(recipe=made.recipe, store=made.store)
-    assert made.store.head_pointer("scaling", "sealed_forecast") or pretrain_assets._forecast(at, "main") is None
+    assert made.store.head_pointer("scaling", "sealed_forecast") or training_job._forecast(at, "main") is None
     forecast = forecast_of(made)
     made.store.set_head("scaling", "sealed_forecast", "sealed_forecast", forecast.fingerprint)
-    found = pretrain_assets._forecast(at, "main")
+    found = training_job._forecast(at, "main")
     assert found is not None and found.fingerprint == forecast.fingerprint
-    assert pretrain_assets._forecast(at, "w32") is None
+    assert training_job._forecast(at, "w32") is None
     plain: Any = SimpleNamespace(recipe=load("laptop"), store=made.store)
-    assert pretrain_assets._forecast(plain, "main") is None
+    assert training_job._forecast(plain, "main") is None

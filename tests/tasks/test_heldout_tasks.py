@@ -17,7 +17,8 @@ from neo_assets.core.recipe.evaluation import HeldoutItems, HeldoutTasks
 from neo_assets.core.records import DOCUMENT, read_table, write_table
 from neo_assets.core.store import Artifact, FileEntry, MadeFrom, Manifest, Outcome, Workspace
 from neo_assets.tasks.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
-from neo_assets.tasks.next_sentence import Limits, Text, make_items, sentence_spans
+from neo_assets.tasks.next_sentence import Limits, Text, make_items
+from neo_assets.text.sentences import sentence_spans
 
 SETTINGS = HeldoutTasks(
     max_documents=6,

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from neo_assets.tasks.next_sentence import ChoiceItem, Limits, Text, delimiter, sentence_spans
+from neo_assets.tasks.next_sentence import ChoiceItem, Limits, Text
 from neo_assets.tasks.word_cloze import make_cloze_items
+from neo_assets.text.sentences import delimiter, sentence_spans
 
 LIMITS = {"en": Limits(10, 160, 4, 90), "zh": Limits(4, 60, 2, 40)}
 NOUNS = {

@@ -2,20 +2,69 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from neo_assets.core.recipe.base import Lang, Named, Section
+from neo_assets.core.recipe.base import Lang, Name, Named, Section, Share, without_nulls
 from neo_assets.core.recipe.sources import DocumentsSource, FilesSource
+
+HELD_OUT = Field(0.0, description="share of the prompts that nothing is trained on: they are what models are asked")
 
 
 class ConversationSet(FilesSource):
-    """Conversations in files of rows: OpenAI messages, ShareGPT, Alpaca; each row is recognised by its fields."""
+    """Conversations in files of rows: OpenAI messages, ShareGPT, Alpaca, lists of turns; each row is recognised by its
+    fields.
+    """
 
-    SUFFIXES: ClassVar[tuple[str, ...]] = DocumentsSource.SUFFIXES
+    SUFFIXES: ClassVar[tuple[str, ...]] = (*DocumentsSource.SUFFIXES, ".yml", ".yaml")
     kind: Literal["conversations"] = "conversations"
     lang: Lang = Field(description="of the whole set")
+    held_out: Share = HELD_OUT
+
+
+class TranslationSet(FilesSource):
+    """Conversations made of sentences and their translations: rows with a field a language."""
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = DocumentsSource.SUFFIXES
+    kind: Literal["translations"]
+    fields: dict[Lang, str] = Field(
+        min_length=2, max_length=2, description="by language, the field with the sentence; `a.b` for a field in a field"
+    )
+    held_out: Share = HELD_OUT
+
+
+PageTask = Literal["title", "define", "translate", "language"]
+
+
+class PageSet(Section):
+    """Conversations made of the corpus's own documents: which title a text has, what something is (the first fitting
+    sentence of the page of that title), what a title is in the other language, which language a text is in.
+
+    Prompts to ask models are made of held-out documents in the same way.
+    """
+
+    kind: Literal["pages"]
+    tasks: list[PageTask] = Field(min_length=1)
+    items: int = Field(ge=1, description="of each task and language, at most; as many documents are drawn")
+    held_out_items: int = Field(ge=0, description="of each task and language, at most, of held-out documents")
+    max_text_chars: dict[Lang, int] = Field(description="of the text that is asked about")
+    min_answer_chars: dict[Lang, int] = Field(description="of a sentence that answers what something is")
+    max_answer_chars: dict[Lang, int] = Field(description="of titles and sentences")
+    seed: int
+
+
+def _kind_of_set(value: object) -> str:
+    kind = value.get("kind", "conversations") if isinstance(value, dict) else getattr(value, "kind", "conversations")
+    return str(kind)
+
+
+InstructionSet = Annotated[
+    Annotated[ConversationSet, Tag("conversations")]
+    | Annotated[TranslationSet, Tag("translations")]
+    | Annotated[PageSet, Tag("pages")],
+    Discriminator(_kind_of_set),
+]
 
 
 class PreferenceSet(FilesSource):
@@ -26,9 +75,27 @@ class PreferenceSet(FilesSource):
     lang: Lang = Field(description="of the whole set")
 
 
+class Replay(Section):
+    """Text of pre-training between the conversations, so that a model does not forget it."""
+
+    phase: Name = Field(description="of which mixture")
+    share: float = Field(gt=0, lt=1, description="of the windows")
+
+
+class Sft(Section):
+    """What a stage of supervised fine-tuning reads: conversations, packed into windows whole, and text between them."""
+
+    rounds: Annotated[dict[Name, Annotated[float, Field(ge=0)]], BeforeValidator(without_nulls)] = Field(
+        min_length=1, description="by set of instructions: how often each conversation is read; a part of one: of some"
+    )
+    replay: Replay | None = None
+    seed: int = Field(0, description="of which conversations a part of a round takes, and how windows are filled")
+
+
 class Align(Section):
     template: Literal["neo", "map_neo"] = Field(
         "neo", description="neo: markers that are tokens; map_neo: the paper's, which is Llama 2's"
     )
-    instructions: Named[ConversationSet] = Field(default_factory=dict)
+    instructions: Named[InstructionSet] = Field(default_factory=dict)
     preferences: Named[PreferenceSet] = Field(default_factory=dict)
+    sft: Named[Sft] = Field(default_factory=dict, description="stages of fine-tuning; a run's phase names one")

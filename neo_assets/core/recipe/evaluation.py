@@ -12,9 +12,6 @@ from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Shar
 from neo_assets.core.recipe.kinds import or_of_its_own_file
 from neo_assets.core.recipe.run import Run
 
-PACKAGE = "package:"
-"""A benchmark's ``path`` that begins so is a file of an installed Python package."""
-
 HELDOUT_KINDS = ("bits_per_byte", "next_sentence", "cloze")
 """Tasks made of held-out documents of one language; ``translation_‹from›_‹to›`` is made of two."""
 

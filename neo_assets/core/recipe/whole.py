@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import Field, model_validator
 
 from neo_assets.core.errors import did_you_mean
-from neo_assets.core.recipe.align import Align
+from neo_assets.core.recipe.align import Align, Sft
 from neo_assets.core.recipe.base import Lang, Name, Named, Section
 from neo_assets.core.recipe.data import (
     Clean,
@@ -30,6 +30,7 @@ from neo_assets.core.recipe.run import Run
 from neo_assets.core.recipe.scaling import Scaling
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
+from neo_assets.core.trainings import STREAMS, Learning
 
 
 class Recipe(Section):
@@ -110,15 +111,25 @@ class Recipe(Section):
                 raise ValueError(
                     f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})"
                 )
+        stages = self.align.sft if self.align else {}
+        for name in sorted(set(stages) & set(self.mixture)):
+            raise ValueError(f"mixture and align.sft both have '{name}': a run's phase must mean one of them")
         for name, run in self.runs.items():
-            if run.phase not in self.mixture:
+            if run.phase not in {*self.mixture, *stages}:
                 raise ValueError(
                     f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})"
+                    + (f" or align.sft ({', '.join(stages)})" if stages else "")
                 )
+        for name, stage in stages.items():
+            self._sft_fits(name, stage)
         for kind in ("instructions", "preferences"):
             for name, told in (getattr(self.align, kind) if self.align else {}).items():
-                if told.lang not in self.languages:
+                if getattr(told, "lang", self.languages[0]) not in self.languages:
                     raise ValueError(f"align.{kind}.{name}.lang is '{told.lang}', which is not in languages")
+                for field in ("fields", "max_text_chars", "min_answer_chars", "max_answer_chars"):
+                    given = getattr(told, field, None)
+                    if given is not None and (lacking := set(self.languages) - set(given)):
+                        raise ValueError(f"align.{kind}.{name}.{field} has no '{min(lacking)}'")
         for where, task in self.evaluation.named():
             if languages_of(task, self.evaluation) is None:
                 raise ValueError(
@@ -135,10 +146,46 @@ class Recipe(Section):
         for field in ("base", "target"):
             if (run := getattr(self.scaling, field)) not in self.runs:
                 raise ValueError(f"scaling.{field} names run '{run}', which is not in runs ({', '.join(self.runs)})")
+            if self.align and self.runs[run].phase in self.align.sft:
+                raise ValueError(f"scaling.{field} names run '{run}', which is fine-tuned: laws are of pre-training")
         for name in self.scaling.sizes:
             if name in self.runs:
                 raise ValueError(f"scaling.sizes.{name} has the name of a run; sizes are runs, too")
         return self
+
+    def _sft_fits(self, name: str, stage: Sft) -> None:
+        """A stage of fine-tuning reads sets and a mixture that are there, in windows of one length."""
+        assert self.align is not None
+        for given in sorted(set(stage.rounds) - set(self.align.instructions)):
+            raise ValueError(
+                f"align.sft.{name}.rounds names '{given}', which is not in align.instructions"
+                f" ({', '.join(self.align.instructions)})"
+            )
+        if stage.replay is not None and stage.replay.phase not in self.mixture:
+            raise ValueError(
+                f"align.sft.{name}.replay.phase is '{stage.replay.phase}', which is not in mixture"
+                f" ({', '.join(self.mixture)})"
+            )
+        lengths = {run.sequence_length for run in self.runs.values() if run.phase == name}
+        if len(lengths) > 1:
+            raise ValueError(f"runs of align.sft.{name} have sequence_length {sorted(lengths)}: it is packed for one")
+
+    def window_of(self, phase: str) -> int:
+        """Tokens of the windows that a stage of fine-tuning is packed into: its runs' sequence_length."""
+        return next(run.sequence_length for run in self.runs.values() if run.phase == phase)
+
+    def learns(self, run: str) -> Learning:
+        """What a run learns: it is told by what its phase is."""
+        stages = self.align.sft if self.align else {}
+        return "sft" if self.all_runs[run].phase in stages else "pretraining"
+
+    def trained(self, run: str) -> str:
+        """The artifact that a run's training makes."""
+        return f"{self.learns(run)}/{run}"
+
+    def stream_of(self, run: str) -> str:
+        """The token stream that a run reads."""
+        return f"{STREAMS[self.learns(run)]}/{self.all_runs[run].phase}"
 
     @cached_property
     def series(self) -> dict[str, Run]:

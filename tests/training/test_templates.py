@@ -14,7 +14,13 @@ import pytest
 import sentencepiece
 from transformers import PreTrainedTokenizerFast
 
-from neo_assets.align.templates import (
+from neo_assets.core.errors import BadInput
+from neo_assets.core.recipe import load
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.tokenizer.huggingface import export
+from neo_assets.tokenizer.train import _train
+from tests.factory.site import _chinese, _english
+from training.templates import (
     ASSISTANT,
     SYSTEM,
     TEMPLATES,
@@ -26,12 +32,6 @@ from neo_assets.align.templates import (
     marker_ids,
     refuse_bad_order,
 )
-from neo_assets.core.errors import BadInput
-from neo_assets.core.recipe import load
-from neo_assets.core.recipe.model import Tokenizer
-from neo_assets.tokenizer.huggingface import export
-from neo_assets.tokenizer.train import _train
-from tests.factory.site import _chinese, _english
 
 TALK = [
     Turn(USER, "In which file is the list of sources?"),

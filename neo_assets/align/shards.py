@@ -1,0 +1,333 @@
+"""``conversation_shards/‹stage›``: what a stage of fine-tuning reads: conversations as tokens, each whole in a window,
+and what is learnt of them; and, as far as the recipe asks for it, windows of pre-training text between them.
+
+The files are those of ``token_shards``, so that order, ledger and certificate are: ``tokens.bin``, ``offsets.npy``,
+``index.parquet``. ``learnt.bin`` says which tokens are learnt. What fills a window up is a document without a name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from neo_assets.align.packing import packed
+from neo_assets.align.sets import CONVERSATION, FILE
+from neo_assets.core import records
+from neo_assets.core.recipe.align import Sft
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.records import DROPPED, EDITED, Verdict, verdict_table
+from neo_assets.core.scalars import whole
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.tasks.drawing import keyed
+from neo_assets.tokenizer.huggingface import PADDING
+from neo_assets.tokenizer.stream import INDEX, token_dtype
+from neo_assets.tokenizer.train import end_of_document_id, load_processor
+from training.data.learnt_stream import LEARNT
+from training.data.order import DataOrder, TokenStream
+from training.data.stream_files import stream_digest, stream_facts
+from training.ledger import BEGINS, FILLING
+from training.templates import (
+    ASSISTANT,
+    TEMPLATES,
+    Encoded,
+    Template,
+    Turn,
+    encode,
+    encode_prompt,
+    marker_ids,
+)
+
+TOO_LONG, CUT = "too_long", "cut_to_window"
+"""Rules of conversations whose first answer does not fit into a window, and of which only the first turns do."""
+PIECES = pa.schema([*INDEX, (BEGINS, pa.int64())])
+
+
+class ShardsInput(Section):
+    """What these stages take. ``window``: tokens, the sequence_length of the runs that read it."""
+
+    stage: str
+    settings: Sft
+    template: str
+    tokenizer: Tokenizer
+    window: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What stands in the stream as one document: tokens, which are learnt, and what it is."""
+
+    ids: npt.NDArray[np.int64]
+    learnt: npt.NDArray[np.uint8]
+    doc_id: str
+    source: str
+    lang: str
+    round: int = 0
+    begins: int = 0
+
+
+def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+    """Conversations of a stage as a token stream, each whole in one window, and windows of pre-training text.
+
+    Learnt is what the assistant wrote and the token that ends it; of replayed text everything. A conversation that is
+    longer than a window is cut after its last answer that fits; one whose first answer does not fit is dropped.
+
+    Raises:
+        BadInput: the tokenizer lacks a token of the template.
+    """
+    processor = load_processor(inputs["tokenizer"])
+    template, pieces = TEMPLATES[config.template], processor.vocab_size()
+    control = {processor.id_to_piece(i): i for i in range(pieces) if processor.is_control(i)}
+    markers = marker_ids(template, config.tokenizer.special_tokens, pieces, control)
+    coder = partial(encode, template, text=processor.encode, markers=markers)
+    verdicts: list[Verdict] = []
+    conversations: list[_Piece] = []
+    read, answers, broken = 0, 0, 0
+    for name in sorted(config.settings.rounds):
+        table = records.read_table(inputs[f"instructions/{name}"].file(FILE), CONVERSATION)
+        for row in table.to_pylist():
+            turns = [Turn(turn["role"], turn["text"]) for turn in row["turns"]]
+            key, lang = str(row["conversation_id"]), str(row["lang"])
+            stage = f"conversation_shards/{config.stage}"
+            rounds = _rounds(config.settings, name, key)
+            if not rounds:
+                continue
+            read += 1
+            fitted, encoded = _fitted(turns, coder, config.window)
+            if encoded is None:
+                shortest = coder(turns[: _first_answer(turns)])
+                verdicts.append(Verdict(key, stage, DROPPED, TOO_LONG, len(shortest.ids), config.window, source=name))
+                continue
+            cut = len(fitted) < len(turns)
+            verdicts.append(
+                Verdict(
+                    key, stage, EDITED if cut else "kept", CUT if cut else "", source=name,
+                    detail=f"{len(fitted)} of {len(turns)} turns" if cut else "",
+                )
+            )  # fmt: skip
+            answers += sum(turn.role == ASSISTANT for turn in fitted)
+            broken += not _begins_with_its_prompts(template, fitted, encoded, processor.encode, markers)
+            ids, learnt = np.array(encoded.ids, np.int64), np.array(encoded.learnt, np.uint8)
+            conversations += [_Piece(ids, learnt, key, name, lang, number) for number in range(rounds)]
+    conversations.sort(key=lambda piece: keyed(config.settings.seed, piece.doc_id, piece.round))
+    windows = [
+        [conversations[i] for i in items] for items in packed([len(p.ids) for p in conversations], config.window)
+    ]
+    replayed = _replayed(config, inputs, len(windows))
+    padding = _padding(config.tokenizer, pieces)
+    dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
+    index = _write([*windows, *replayed], config.window, padding, dtype, out)
+    out.write("verdicts.parquet", verdict_table(verdicts))
+    digest = stream_digest(out.path)
+    facts = {
+        "dtype": dtype,
+        "digest": digest,
+        "tokens": int(index.column("tokens").to_numpy().sum()),
+        "documents": index.num_rows,
+        "window": config.window,
+        "template": config.template,
+    }
+    out.write_text("stream.json", json.dumps(facts))
+    return _outcome(config, conversations, verdicts, windows, replayed, _Found(read, answers, broken), markers, out)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Conversations read, answers in those that are kept, and conversations that do not begin with their prompts."""
+
+    read: int
+    answers: int
+    broken: int
+
+
+def _rounds(settings: Sft, name: str, key: str) -> int:
+    """How often a conversation is read: whole rounds, and of the part of one its keyed hash decides."""
+    full, part = divmod(settings.rounds[name], 1)
+    return int(full) + (int(keyed(settings.seed, "round", key)[:13], 16) < part * (1 << 52))
+
+
+def _first_answer(turns: Sequence[Turn]) -> int:
+    """Turns up to the first answer, that one included."""
+    return next(i for i, turn in enumerate(turns, 1) if turn.role == ASSISTANT)
+
+
+def _fitted(
+    turns: list[Turn], coder: Callable[[Sequence[Turn]], Encoded], window: int
+) -> tuple[list[Turn], Encoded | None]:
+    """The turns that fit into a window, an answer last, and their tokens; None where not even the first answer does."""
+    while turns:
+        encoded = coder(turns)
+        if len(encoded.ids) <= window:
+            return turns, encoded
+        turns = turns[:-2] if len(turns) > _first_answer(turns) else []
+    return [], None
+
+
+def _begins_with_its_prompts(
+    template: Template,
+    turns: list[Turn],
+    whole_one: Encoded,
+    text: Callable[[str], list[int]],
+    markers: Mapping[str, int],
+) -> bool:
+    """Whether what is asked for an answer, when somebody chats, has the tokens that it had in training."""
+    for i, turn in enumerate(turns):
+        if turn.role == ASSISTANT:
+            asked = encode_prompt(template, turns[:i], text, markers)
+            if whole_one.ids[: len(asked)] != asked or any(whole_one.learnt[len(asked) - 1 : len(asked)]):
+                return False
+    return True
+
+
+def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int) -> list[list[_Piece]]:
+    """Windows of pre-training text, so many that they are the recipe's share of all: drawn as training draws them."""
+    replay = config.settings.replay
+    if replay is None:
+        return []
+    shards = inputs[f"token_shards/{replay.phase}"]
+    facts = stream_facts(shards.path)
+    stream = TokenStream(shards.path, config.window, str(facts["dtype"]))
+    order = DataOrder(stream.sequences, config.settings.seed, f"{facts['digest']}/replay/{config.stage}")
+    index = records.read_table(shards.file("index.parquet"), INDEX)
+    count = round(windows * replay.share / (1 - replay.share))
+    return [_pieces_of(stream, int(sequence), index) for sequence in order.sequences_of(np.arange(count))]
+
+
+def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[_Piece]:
+    begin, end = sequence * stream.length, (sequence + 1) * stream.length
+    out = []
+    for number in stream.documents_in(sequence):
+        first, last = max(begin, int(stream.offsets[number])), min(end, int(stream.offsets[number + 1]))
+        row = index.slice(number, 1).to_pylist()[0]
+        learnt = np.ones(last - first, np.uint8)
+        learnt[0] = 0  # nothing comes before it
+        out.append(
+            _Piece(
+                stream.tokens[first:last].astype(np.int64), learnt, str(row["doc_id"]), str(row["source"]),
+                str(row["lang"]), whole(row["round"]), first - int(stream.offsets[number]),
+            )
+        )  # fmt: skip
+    return out
+
+
+def _padding(tokenizer: Tokenizer, pieces: int) -> int:
+    """The token that fills windows up; it is never learnt."""
+    if PADDING in tokenizer.special_tokens:
+        return pieces + tokenizer.special_tokens.index(PADDING)
+    return end_of_document_id(tokenizer, pieces)
+
+
+def _stream(windows: Sequence[Sequence[_Piece]], window: int, padding: int) -> Iterator[_Piece]:
+    """All of the stream: each window filled up, and one token more, for the last label."""
+
+    def filling(count: int) -> _Piece:
+        return _Piece(np.full(count, padding, np.int64), np.zeros(count, np.uint8), FILLING, FILLING, FILLING)
+
+    for pieces in windows:
+        yield from pieces
+        if left := window - sum(len(piece.ids) for piece in pieces):
+            yield filling(left)
+    yield filling(1)
+
+
+def _write(windows: Sequence[Sequence[_Piece]], window: int, padding: int, dtype: str, out: Workspace) -> pa.Table:
+    """The stream's files; returns its index."""
+    rows: list[dict[str, object]] = []
+    position = 0
+    with (out.path / "tokens.bin").open("wb") as tokens, (out.path / LEARNT).open("wb") as learnt:
+        for piece in _stream(windows, window, padding):
+            piece.ids.astype(dtype).tofile(tokens)
+            piece.learnt.tofile(learnt)
+            rows.append(
+                {
+                    "position": position,
+                    "doc_id": piece.doc_id,
+                    "round": piece.round,
+                    "source": piece.source,
+                    "lang": piece.lang,
+                    "tokens": len(piece.ids),
+                    BEGINS: piece.begins,
+                }
+            )
+            position += len(piece.ids)
+    index = pa.Table.from_pylist(rows, schema=PIECES)
+    np.save(out.path / "offsets.npy", np.array([*index.column("position").to_pylist(), position], np.int64))
+    out.write("index.parquet", index)
+    return index
+
+
+def _outcome(
+    config: ShardsInput,
+    conversations: Sequence[_Piece],
+    verdicts: Sequence[Verdict],
+    windows: Sequence[Sequence[_Piece]],
+    replayed: Sequence[Sequence[_Piece]],
+    found: _Found,
+    markers: Mapping[str, int],
+    out: Workspace,
+) -> Outcome:
+    rules = Counter(v.rule for v in verdicts if v.rule)
+    facts = stream_facts(out.path)
+    sets: list[Row] = [
+        {
+            "set": name,
+            "conversations": len({p.doc_id for p in conversations if p.source == name}),
+            "rounds": config.settings.rounds[name],
+            "tokens": sum(len(p.ids) for p in conversations if p.source == name),
+            "learnt tokens": sum(int(p.learnt.sum()) for p in conversations if p.source == name),
+        }
+        for name in sorted(config.settings.rounds)
+    ]
+    asked = sum(whole(s["tokens"]) for s in sets)
+    stop = markers[TEMPLATES[config.template].stop]
+    first_round = [p for p in conversations if p.round == 0]
+    ends = sum(int(((p.ids == stop) & (p.learnt == 1)).sum()) for p in first_round)
+    kept = found.read - rules[TOO_LONG]
+    inside = all(sum(len(p.ids) for p in pieces) <= config.window for pieces in (*windows, *replayed))
+    return Outcome(
+        digest=str(facts["digest"]),
+        rows_in=found.read,
+        rows_kept=kept,
+        rows_dropped=rules[TOO_LONG],
+        numbers={
+            "tokens": whole(facts["tokens"]),
+            "windows": len(windows) + len(replayed),
+            "replayed_windows": len(replayed),
+            "learnt_tokens": int(sum(int(p.learnt.sum()) for pieces in (*windows, *replayed) for p in pieces)),
+            "filling": round(1 - asked / max(1, len(windows) * config.window), 4),
+            "cut_to_window": rules[CUT],
+            "too_long": rules[TOO_LONG],
+            "template": config.template,
+        },
+        tables={"by set": sets},
+        checks=[
+            Check(
+                name="rows_balance",
+                passed=kept == len({(p.source, p.doc_id) for p in conversations}),
+                detail=f"{found.read} conversations read, {kept} in the stream, {rules[TOO_LONG]} too long",
+            ),
+            Check(name="not_empty", passed=bool(conversations), detail=f"{len(conversations)} conversations"),
+            Check(
+                name="whole_in_a_window",
+                passed=inside and sum(map(len, windows)) == len(conversations),
+                detail=f"{len(conversations)} conversations in {len(windows)} windows of {config.window} tokens",
+            ),
+            Check(
+                name="answers_end",
+                passed=ends == found.answers,
+                detail=f"{ends} tokens that end an answer are learnt, {found.answers} answers",
+            ),
+            Check(
+                name="prompts_begin",
+                passed=not found.broken,
+                detail=f"{found.broken} conversations do not begin with their prompts",
+            ),
+        ],
+    )
