@@ -164,6 +164,16 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
                 config=CONSOLE,
             )
         )
+    if tuned := [run for run in recipe.runs if recipe.learns(run) == "sft"]:
+        wanted = dg.AssetSelection.assets(*(key(f"evaluation/{run}") for run in tuned)) | _those_in(told, "align")
+        jobs.append(
+            dg.define_asset_job(
+                "align",
+                wanted.upstream().materializable(),
+                description="Conversations, fine-tuning and its scores; and the text and the run that it begins from.",
+                config=CONSOLE,
+            )
+        )
     return dg.Definitions(
         assets=[*made, *external, *by_step],
         jobs=jobs,

@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from neo_assets.core import records
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.frozen import CODE, Claimed, freeze
+from neo_assets.core.trainings import PROGRAMS
 
 SPEC_VERSION = 2
 POLL_SECONDS = 0.5
@@ -57,7 +58,7 @@ class JobState(StrEnum):
 ALIVE = (JobState.QUEUED, JobState.RUNNING, JobState.ELSEWHERE)
 """States of a job that goes on by itself, as far as can be told."""
 
-COLLECTIVE = ("training.pretrain",)
+COLLECTIVE = tuple(PROGRAMS.values())
 """Programs whose ranks form a process group: they are started by torchrun even where there is one."""
 
 

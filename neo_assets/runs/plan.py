@@ -26,7 +26,6 @@ dense bf16).
 """
 
 GIB = 1 << 30
-PROGRAM = "training.pretrain"
 
 
 class PlanInput(Section):

@@ -23,18 +23,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neo_assets.core.errors import NeoError
-from neo_assets.core.fingerprint import digest_bytes, digest_file, digest_json
+from neo_assets.core.fingerprint import digest_bytes, digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.run import Model, Run
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Row, Store
+from neo_assets.core.trainings import PROGRAMS, Learning
 from neo_assets.runs.export import PROGRAM as EXPORT
 from neo_assets.runs.found_runs import FoundRun
-from neo_assets.runs.plan import PROGRAM, ids
+from neo_assets.runs.plan import ids
 from neo_assets.runs.proof import verify_checkpoint
 from resources.compute.base import Compute
+from training.data.learnt_stream import LEARNT
+from training.data.stream_files import stream_digest
 from training.spec import PretrainConfig, checkpoint_name
 from training.tasks import TASKS_FILE, Task, write_tasks
 
@@ -125,8 +128,10 @@ def ranks_here(run: Run) -> tuple[int, bool]:
     return min(run.ranks_per_node, gpus or os.cpu_count() or 1), gpus > 0
 
 
-def write_made_up_stream(folder: Path, vocabulary: int, tokens: int) -> Path:
-    """A ``token_shards`` folder of random tokens, cut into documents at random places."""
+def write_made_up_stream(folder: Path, vocabulary: int, tokens: int, window: int | None = None) -> Path:
+    """A ``token_shards`` folder of random tokens, cut into documents at random places; with a ``window``, one of
+    ``conversation_shards``: every other token is learnt.
+    """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     dtype = "uint16" if vocabulary <= 1 << 16 else "uint32"
@@ -144,8 +149,12 @@ def write_made_up_stream(folder: Path, vocabulary: int, tokens: int) -> Path:
         "tokens": np.diff(offsets),
     }
     pq.write_table(pa.table(index), folder / "index.parquet")
-    digest = digest_json({name: digest_file(folder / name) for name in ("tokens.bin", "offsets.npy")})
-    (folder / "stream.json").write_text(json.dumps({"dtype": dtype, "digest": digest}), encoding="utf-8")
+    if window:
+        learnt = (np.arange(tokens) % 2).astype(np.uint8)
+        learnt[offsets[:-1]] = 0
+        learnt.tofile(folder / LEARNT)
+    facts = {"dtype": dtype, "digest": stream_digest(folder), "window": window}
+    (folder / "stream.json").write_text(json.dumps(facts), encoding="utf-8")
     return folder
 
 
@@ -161,9 +170,13 @@ def rehearse(
     shutil.rmtree(root, ignore_errors=True)
     own, compute = Store(root), open_backend(root)
     write_made_up_stream(
-        root / "shards", ids(recipe.tokenizer), small.sequence_length * (small.global_batch * STEPS + 1)
+        root / "shards",
+        ids(recipe.tokenizer),
+        small.sequence_length * (small.global_batch * STEPS + 1),
+        small.sequence_length if recipe.learns(name) == "sft" else None,
     )
-    whole, killed = (job_of(small, rows, f"{what} {recipe.name} {name}") for what in ("whole", "killed"))
+    learns = recipe.learns(name)
+    whole, killed = (job_of(small, rows, f"{what} {recipe.name} {name}", learns) for what in ("whole", "killed"))
     told = Rehearsal()
     steps = [
         ("trains to the end", lambda: _trained(compute, whole)),
@@ -200,7 +213,7 @@ def not_tried(run: Run, gpu: bool, scheduler: str | None) -> list[str]:
     ]
 
 
-def job_of(run: Run, rows: int, what: str) -> JobSpec:
+def job_of(run: Run, rows: int, what: str, learns: Learning = "pretraining") -> JobSpec:
     """The job of a rehearsal: the recipe's program on the made-up stream."""
     fingerprint = digest_json(["rehearsal", what, run.model_dump(mode="json"), time.time()])
     short = what.split()[0]
@@ -208,8 +221,8 @@ def job_of(run: Run, rows: int, what: str) -> JobSpec:
     return JobSpec(
         work_fingerprint=fingerprint,
         title=f"rehearsal/{short}",
-        program=PROGRAM,
-        **claimed(PROGRAM),
+        program=PROGRAMS[learns],
+        **claimed(PROGRAMS[learns]),
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,
         max_attempts=run.max_attempts,

@@ -18,6 +18,7 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, Message
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.trainings import PROGRAMS, Learning
 from resources.compute.base import Compute
 from resources.compute.local import _processes_of
 from training.spec import PretrainConfig, Start, checkpoint_name
@@ -72,16 +73,23 @@ def small_run(**changes: object) -> Run:
 
 
 def small_job(
-    root: Path, shards: Path, name: str, attempts: int = 1, start: Start | None = None, **changes: object
+    root: Path,
+    shards: Path,
+    name: str,
+    attempts: int = 1,
+    start: Start | None = None,
+    learns: Learning = "pretraining",
+    rows: int = ROWS,
+    **changes: object,
 ) -> JobSpec:
     run = small_run(**changes)
     fingerprint = f"{name}{os.getpid():010d}".ljust(32, "0")
-    config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=ROWS, start=start)
+    config = PretrainConfig(run_name=name, run_fingerprint=fingerprint, run=run, vocab_rows=rows, start=start)
     return JobSpec(
         work_fingerprint=fingerprint,
-        title=f"pretraining/{name}",
-        program="training.pretrain",
-        **claimed("training.pretrain"),
+        title=f"{learns}/{name}",
+        program=PROGRAMS[learns],
+        **claimed(PROGRAMS[learns]),
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,
         max_attempts=attempts,

@@ -6,29 +6,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import sentencepiece
 from transformers import PreTrainedTokenizerFast
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.recipe import load
-from neo_assets.core.recipe.model import Tokenizer
-from neo_assets.tokenizer.huggingface import export
-from neo_assets.tokenizer.train import _train
-from tests.factory.site import _chinese, _english
+from tests.align.conversations import Words
 from training.templates import (
     ASSISTANT,
     SYSTEM,
     TEMPLATES,
     USER,
-    Encoded,
     Turn,
-    encode,
-    encode_prompt,
     marker_ids,
     refuse_bad_order,
 )
@@ -43,41 +32,9 @@ WITH_SYSTEM = [Turn(SYSTEM, "Answer in one line."), *TALK]
 EDGES = ["In", " In", "in\n", "。", "’s", " ", "a  b", "<|end|>", "<|user|>\n", "[/INST]", "</s>", "▁", "\u200b字"]
 
 
-@dataclass
-class Words:
-    """A small tokenizer of ours, and its exported folder."""
-
-    settings: Tokenizer
-    processor: sentencepiece.SentencePieceProcessor
-    folder: Path
-
-    @property
-    def text(self) -> Callable[[str], list[int]]:
-        return self.processor.encode
-
-    def markers(self, template: str) -> dict[str, int]:
-        control = {name: self.processor.piece_to_id(name) for name in ("<s>", "</s>")}
-        return marker_ids(TEMPLATES[template], self.settings.special_tokens, self.processor.vocab_size(), control)
-
-    def encoded(self, template: str, turns: list[Turn]) -> Encoded:
-        return encode(TEMPLATES[template], turns, self.text, self.markers(template))
-
-    def prompt(self, template: str, turns: list[Turn]) -> list[int]:
-        return encode_prompt(TEMPLATES[template], turns, self.text, self.markers(template))
-
-
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
-    generator = random.Random(1)
-    text = {
-        "en": ["\n".join(_english(generator, 20)) for _ in range(20)],
-        "zh": ["".join(_chinese(generator, 20)) for _ in range(20)],
-    }
-    settings = load("laptop").tokenizer.model_copy(update={"vocab_size": 900, "sample_bytes": 500_000})
-    model = _train(settings, text)
-    folder = tmp_path_factory.mktemp("hf")
-    export(model, settings, folder)
-    return Words(settings, sentencepiece.SentencePieceProcessor(model_proto=model), folder)
+    return Words.made(tmp_path_factory.mktemp("hf"))
 
 
 @pytest.mark.parametrize("template", list(TEMPLATES))
