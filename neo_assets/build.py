@@ -165,7 +165,8 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
             )
         )
     if tuned := [run for run in recipe.runs if recipe.learns(run) == "sft"]:
-        wanted = dg.AssetSelection.assets(*(key(f"evaluation/{run}") for run in tuned)) | _those_in(told, "align")
+        asked = dict.fromkeys([*tuned, *(parent for run in tuned if (parent := recipe.parent_of(run)))])
+        wanted = dg.AssetSelection.assets(*(key(f"evaluation/{run}") for run in asked)) | _those_in(told, "align")
         jobs.append(
             dg.define_asset_job(
                 "align",

@@ -21,7 +21,9 @@ from pydantic import BaseModel, ConfigDict
 from neo_assets.core import records
 from neo_assets.core.jobs import Reporter, RunningJob
 from neo_assets.core.recipe.run import Model
+from training.chat import Talker
 from training.document_start import DOCUMENT_START, NOTHING
+from training.templates import TEMPLATE, TEMPLATES
 from training.weights import master_weights, module_weights
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class ExportConfig(BaseModel):
     vocab_rows: int
     tag: str  # folder of DeepSpeed's files inside the checkpoint
     threads: int
+    template: str | None = None  # of conversations, where it was fine-tuned on them
 
 
 def export(job: RunningJob) -> None:
@@ -74,11 +77,17 @@ def export(job: RunningJob) -> None:
     model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
     setattr(model.config, DOCUMENT_START, NOTHING)
     model.generation_config = generation_config(tokenizer)
+    if config.template is not None:
+        setattr(model.config, TEMPLATE, config.template)
+        stops = Talker.of(model, tokenizer, config.template).stops
+        model.generation_config.eos_token_id = list(stops)
     model.save_pretrained(out)
     for name in TOKENIZER_FILES:
         if (tokenizer_folder / name).is_file():
             shutil.copyfile(tokenizer_folder / name, out / name)
     tell_every_reader(out, config.model.context)
+    if config.template is not None:
+        tell_who_chats(out, config.template)
     size = sum(p.stat().st_size for p in out.glob("*.safetensors"))
     print(f"wrote {size:,} bytes of weights in {time.monotonic() - began:.1f} s", flush=True)
     reporter.send("note", text="weights written", bytes=size)
@@ -122,6 +131,16 @@ def tell_every_reader(out: Path, context: int) -> None:
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     _rewrite(out / "config.json", rope_theta=config["rope_parameters"]["rope_theta"], torch_dtype=config["dtype"])
     _rewrite(out / "tokenizer_config.json", model_max_length=context)
+
+
+def tell_who_chats(out: Path, template: str) -> None:
+    """The template of conversations, as transformers, vLLM and llama.cpp's converter look for it.
+
+    Markers stand in its text, so special tokens must not be split there: text that spells one becomes one, in whatever
+    renders this template. `neo chat` and `neo eval` encode piece by piece and do not have that hole.
+    """
+    records.write_text(out / "chat_template.jinja", TEMPLATES[template].jinja())
+    _rewrite(out / "tokenizer_config.json", split_special_tokens=False)
 
 
 def _rewrite(file: Path, **changes: object) -> None:

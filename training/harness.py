@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neo_assets.core.fingerprint import digest_json
+from training.chat import Talker, judged
 from training.document_start import starts_from_nothing
 from training.tasks import (
     MULTIPLE_CHOICE_METRICS,
@@ -27,6 +29,7 @@ from training.tasks import (
     question_of,
     task_identity,
 )
+from training.templates import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -132,7 +135,10 @@ def score(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Ro
     _set_seeds(seed)
     if hasattr(lm, "cut"):
         lm.requests = lm.cut = 0
-    rows, items = _shipped(lm, task, data, seed) if task.shipped else _own(lm, task, data, scratch, seed)
+    if task.kind == "chat":
+        rows, items = _conversations(lm, task, data)
+    else:
+        rows, items = _shipped(lm, task, data, seed) if task.shipped else _own(lm, task, data, scratch, seed)
     common: dict[str, Scalar] = {
         "task": task.name,
         "identity": task_identity(task),
@@ -191,14 +197,53 @@ def _version() -> str:
 # ------------------------------------------------------------------ our own tasks
 
 
+def _asked(task: Task, data: Path) -> list[dict[str, Any]]:
+    asked = [json.loads(line) for line in data.read_text(encoding="utf-8").split("\n") if line][: task.first]
+    if len(asked) != task.items:
+        raise ValueError(f"{data} holds {len(asked)} items, its description says {task.items}")
+    return asked
+
+
+def _conversations(lm: Any, task: Task, data: Path) -> tuple[Rows, Items]:
+    """Answers, judged: the share that is exactly right, whole and by task; that end, are in the language that was asked
+    for and well formed; what they share with the right answer; how many are different; how long they are.
+    """
+    talker = Talker.of(lm.model, lm.tokenizer, task.template)
+    asked = _asked(task, data)
+    prompts = [talker.prompt([Turn(t["role"], t["text"]) for t in item["turns"]]) for item in asked]
+    answers = talker.answers(prompts, task.max_tokens, int(lm.batch_size))
+    items: Items = []
+    told: dict[str, list[float]] = defaultdict(list)
+    by_task: dict[str, list[float]] = defaultdict(list)
+    for item, prompt, answer in zip(asked, prompts, answers, strict=True):
+        verdicts = judged(answer, item["target"], item["lang"])
+        for name, value in [*verdicts.items(), ("characters", float(len(answer.text)))]:
+            told[name].append(value)
+        by_task[item["task"] or item["set"]].append(verdicts["exact"])
+        more: dict[str, object] = {**verdicts}
+        more |= {"written": answer.text, "target": item["target"], "asked": item["turns"][-1]["text"]}
+        more |= {"set": item["set"], "task": item["task"], "prompt_hash": digest_json(prompt)}
+        items.append({"id": item["id"], "value": verdicts[task.metric], "size": 1, **more})
+    texts = [answer.text.strip() for answer in answers]
+    told["distinct"] = [len(set(texts)) / len(texts)]
+    rows: Rows = []
+    for name, values in told.items():
+        value, stderr = ratio(values, [1] * len(values))
+        main = name == task.metric
+        rows.append({"metric": name, "value": value, "stderr": stderr, "main": main, "chance": 0.0 if main else None})
+    for name, values in sorted(by_task.items()):
+        value, stderr = ratio(values, [1] * len(values))
+        row: dict[str, Scalar] = {"metric": task.metric, "value": value, "stderr": stderr, "n": len(values)}
+        rows.append(row | {"subset": f"task:{name}"})
+    return rows, items
+
+
 def _own(lm: Any, task: Task, data: Path, scratch: Path, seed: int) -> tuple[Rows, Items]:
     import yaml
     from lm_eval.evaluator import evaluate as run_harness
     from lm_eval.tasks import TaskManager
 
-    asked = [json.loads(line) for line in data.read_text(encoding="utf-8").split("\n") if line][: task.first]
-    if len(asked) != task.items:
-        raise ValueError(f"{data} holds {len(asked)} items, its description says {task.items}")
+    asked = _asked(task, data)
     folder = scratch / task.name
     folder.mkdir(parents=True, exist_ok=True)
     rendered = folder / "items.jsonl"

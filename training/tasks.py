@@ -8,6 +8,8 @@ Tasks whose data are not here are in ``absent.json``, each with what to do about
 * ``multiple_choice``: lines with ``id``, ``choices``, ``answer`` (index) and the fields its ``prompt`` names;
 * ``loglikelihood_rolling``: lines with ``id``, ``text`` and ``source``;
 * ``generate``: lines with ``id``, ``prompt`` and ``target``: right when the first line written is the target;
+* ``chat``: lines with ``id``, ``turns`` (``role``, ``text``; the last is the user's), ``target``, ``lang``, ``set`` and
+  ``task``: answers in conversations of the task's ``template``, asked by ``chat.py``;
 * ``code``: lines with ``id``, ``prompt`` and ``test`` (``{completion}`` stands where the completion goes): right when
   the program runs to its end;
 * ``harness``: lm-eval's own task of that name.
@@ -69,7 +71,7 @@ class Task(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    kind: Literal["multiple_choice", "loglikelihood_rolling", "generate", "code", "harness"]
+    kind: Literal["multiple_choice", "loglikelihood_rolling", "generate", "chat", "code", "harness"]
     file: str  # JSON lines or folder, beside tasks.json
     data_digest: str
     lang: str
@@ -83,6 +85,7 @@ class Task(BaseModel):
     first: int | None = None  # as many items as are asked, where not all
     stop: tuple[str, ...] = ()
     max_tokens: int = 0  # of what is generated
+    template: str = ""  # of conversations
     limits: CodeLimits | None = None
     shipped: Shipped | None = None
     description: str

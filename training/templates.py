@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from neo_assets.core.errors import BadInput
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+TEMPLATE = "neo_template"
+"""Name in a model's configuration of the template that it was fine-tuned with."""
 ROLES = (SYSTEM, USER, ASSISTANT)
 
 

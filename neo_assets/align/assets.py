@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from neo_assets.align.chat_tasks import ChatTasksInput, make_chat_tasks
 from neo_assets.align.from_pages import make_conversations
 from neo_assets.align.sets import read_instructions, read_preferences, set_input
 from neo_assets.align.shards import ShardsInput, write_conversations
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.align import Align, PageSet
+from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
 from neo_assets.runs.training_job import run_stages
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
@@ -34,6 +36,15 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     if recipe.align is None:
         return
     yield from _sets(recipe, recipe.align)
+    if recipe.align.asked:
+        yield Stage(
+            CHAT_TASKS,
+            make_chat_tasks,
+            ChatTasksInput(settings=recipe.align.asked, languages=recipe.languages, template=recipe.align.template),
+            reads=[f"instructions/{name}" for name in recipe.align.instructions],
+            kinds=["json"],
+            claims=[Claim("something_to_ask", "There is something to ask in every language.").only_warns()],
+        )
     for name in recipe.align.sft:
         if any(run.phase == name for run in recipe.runs.values()):
             yield _shards(recipe, recipe.align, name)

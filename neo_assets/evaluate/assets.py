@@ -32,7 +32,7 @@ from neo_assets.evaluate.due_checkpoints import EvaluationInput, evaluate_run
 from neo_assets.evaluate.index import read_scores
 from neo_assets.evaluate.models import Exporter, export_input
 from neo_assets.evaluate.rows import ScoreRow, columns
-from neo_assets.evaluate.score import TASKS, Scorer, Subject, called, headline, score_input, score_rows
+from neo_assets.evaluate.score import Scorer, Subject, called, headline, score_input, score_rows, tasks_of
 from neo_assets.runs.export import export_model
 from neo_assets.runs.job import checkpoint_folders
 from neo_assets.runs.partitions import partitions
@@ -61,7 +61,7 @@ def exporter(at: Making, run: str) -> Exporter:
 
 def scorer(at: Making) -> Scorer:
     """What asks the recipe's tasks, over what this recipe's build holds."""
-    tasks = [at.store.head(at.recipe.name, name) for name in TASKS]
+    tasks = [at.store.head(at.recipe.name, name) for name in tasks_of(at.recipe)]
     return Scorer(at.store, at.compute, score_input(at.recipe), at.recipe.evaluation.threads, tasks, at.log)
 
 
@@ -143,7 +143,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         "contamination",
         find_contamination,
         ContaminationInput(settings=searched),
-        reads=["train_pool", *TASKS],
+        reads=["train_pool", *tasks_of(recipe)],
         kinds=["json"],
         claims=[SEARCHED],
     )
@@ -155,7 +155,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             EvaluationInput(
                 run=name, score=score_input(recipe), export=export_input(recipe, name), due=due, attempts=1
             ),
-            reads=[recipe.trained(name), "tokenizer", *TASKS],
+            reads=[recipe.trained(name), "tokenizer", *tasks_of(recipe)],
             kinds=["json"],
             claims=[EVERY_DUE_SCORED, REPEATS_AGREE],
             programs=["training.export", "training.evaluate"],
@@ -217,7 +217,7 @@ def scored_checkpoint(recipe: Recipe, run: str, group: str) -> dg.AssetsDefiniti
 
     @dg.asset(
         key=key(f"eval_scores/{run}"),
-        deps=[key(f"hf_model/{run}"), key(recipe.trained(run)), *(key(name) for name in TASKS)],
+        deps=[key(f"hf_model/{run}"), key(recipe.trained(run)), *(key(name) for name in tasks_of(recipe))],
         partitions_def=partitions(run),
         group_name=group,
         description=(

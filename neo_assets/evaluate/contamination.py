@@ -38,7 +38,7 @@ def find_contamination(config: ContaminationInput, inputs: Mapping[str, Artifact
 
     An item counts as found above the recipe's `max_overlap`. Scores are told without such items beside the whole.
     """
-    trained, sources = inputs["train_pool"], [inputs[name] for name in ("benchmark_items", "heldout_tasks")]
+    trained, sources = inputs["train_pool"], [made for name, made in inputs.items() if name != "train_pool"]
     asked = [
         (task, item)
         for source in sources
@@ -86,7 +86,9 @@ def _items(source: Artifact, task: Task) -> list[Item]:
         if line:
             item = json.loads(line)
             text = (
-                item.get("text")
+                f"{item['turns'][-1]['text']}\n{item['target']}"
+                if task.kind == "chat"
+                else item.get("text")
                 or f"{item.get('context') or item.get('source')}{task.delimiter}{item['choices'][item['answer']]}"
             )
             out.append((f"{task.name}/{item['id']}", text, ""))

@@ -26,8 +26,9 @@ ELSEWHERE = "model"
 
 
 def export_input(recipe: Recipe, run: str) -> ExportInput:
-    model = recipe.all_runs[run].model
-    return ExportInput(run=run, model=model, vocab_rows=model.vocab_rows(ids(recipe.tokenizer)))
+    model, template = recipe.all_runs[run].model, recipe.align.template if recipe.align else None
+    rows = model.vocab_rows(ids(recipe.tokenizer))
+    return ExportInput(run=run, model=model, vocab_rows=rows, template=template if recipe.converses(run) else None)
 
 
 @dataclass(frozen=True)

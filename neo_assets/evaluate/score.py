@@ -25,7 +25,7 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import ALIVE, JobFolder, JobSpec, JobState, Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.evaluation import First
+from neo_assets.core.recipe.evaluation import CHAT_TASKS, First
 from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.words import at
 from neo_assets.evaluate.estimate import asking_takes
@@ -38,8 +38,6 @@ SAMPLES = "samples"
 """Name under which generated continuations are kept beside the tasks."""
 
 HELDOUT = "heldout_tasks"
-TASKS = ("benchmark_items", HELDOUT)
-"""Artifacts that hold tasks."""
 JOBS = "jobs"
 """File in a folder of results: the jobs that fill it, a line each."""
 NO_ITEMS = "the held-out documents gave no such items"
@@ -47,8 +45,15 @@ NO_DOCUMENTS = "made of the recipe's held-out documents, which are not there yet
 PROGRAM = "training.evaluate"
 ONLY_FOR_CODE = ("training.programs", "training.sandbox")
 """Modules that no score but that of a written program depends on."""
-ALSO_SHOWN = ("nats_per_token",)
-"""Metrics that tables show besides each task's main one: the validation loss, in the unit of the training loss."""
+ALSO_SHOWN = ("nats_per_token", "stops", "right_language", "well_formed", "distinct")
+"""Metrics that tables show besides each task's main one: the validation loss, in the unit of the training loss; and
+what is asked of every answer, whatever the question.
+"""
+
+
+def tasks_of(recipe: Recipe) -> list[str]:
+    """Artifacts that hold tasks."""
+    return ["benchmark_items", HELDOUT, *([CHAT_TASKS] if recipe.align and recipe.align.asked else [])]
 
 
 class ScoreInput(Section):
@@ -134,7 +139,7 @@ def todays_identities(recipe: Recipe, store: Store, suites: list[str] | None = N
     """Identity of every task of these suites (those that every due checkpoint is asked, if left out), by the name its
     scores get.
     """
-    tasks = asked_tasks(score_input(recipe, suites), [store.head(recipe.name, name) for name in TASKS])
+    tasks = asked_tasks(score_input(recipe, suites), [store.head(recipe.name, name) for name in tasks_of(recipe)])
     return {name: task_identity(task) for name, task in tasks.items()}
 
 

@@ -27,6 +27,7 @@ class ExportInput(Section):
     run: str
     model: Model
     vocab_rows: int
+    template: str | None = None
 
 
 def export_model(
@@ -55,6 +56,7 @@ def export_model(
             "vocab_rows": config.vocab_rows,
             "tag": STATE_FOLDER,
             "threads": EXPORT_THREADS,
+            "template": config.template,
         },
         inputs={"checkpoint": store.relative(checkpoint.path), "tokenizer": store.relative(hf_folder(tokenizer))},
         out=f"jobs/{fingerprint}/out",

@@ -18,7 +18,7 @@ from neo_assets.declare import AttendedStage, Making
 from neo_assets.evaluate.assets import score_digest, scorer
 from neo_assets.evaluate.index import tokens_before
 from neo_assets.evaluate.models import from_elsewhere
-from neo_assets.evaluate.score import TASKS, todays_identities
+from neo_assets.evaluate.score import tasks_of, todays_identities
 from neo_assets.scores.comparison import ComparisonInput, compare_runs, files_digest
 from neo_assets.scores.gates import only_warn
 from neo_assets.scores.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
@@ -93,7 +93,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         "score_matrix",
         make_score_matrix,
         ScoreMatrixInput(trained=[recipe.trained(run) for run in recipe.runs]),
-        reads=[*(f"evaluation/{name}" for name in recipe.runs), "contamination", *TASKS],
+        reads=[*(f"evaluation/{name}" for name in recipe.runs), "contamination", *tasks_of(recipe)],
         claims=[SCORES_THERE],
         found=["before", "scores", "identities"],
     )
@@ -102,7 +102,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         "comparison",
         compare_runs,
         _comparison_input(recipe),
-        reads=["score_matrix", *TASKS],
+        reads=["score_matrix", *tasks_of(recipe)],
         kinds=["html"],
         claims=[gate.only_warns(gate.name in warning) for gate in GATES],
         found=["baseline"],

@@ -92,10 +92,19 @@ class Sft(Section):
     seed: int = Field(0, description="of which conversations a part of a round takes, and how windows are filled")
 
 
+class Asked(Section):
+    """What models are asked in conversations: held-out prompts of the sets, as tasks ``chat_‹lang›``."""
+
+    items: int = Field(ge=1, description="of each language, at most; sets and their tasks take turns")
+    max_tokens: int = Field(ge=1, description="of an answer")
+    seed: int
+
+
 class Align(Section):
     template: Literal["neo", "map_neo"] = Field(
         "neo", description="neo: markers that are tokens; map_neo: the paper's, which is Llama 2's"
     )
     instructions: Named[InstructionSet] = Field(default_factory=dict)
     preferences: Named[PreferenceSet] = Field(default_factory=dict)
+    asked: Asked | None = None
     sft: Named[Sft] = Field(default_factory=dict, description="stages of fine-tuning; a run's phase names one")

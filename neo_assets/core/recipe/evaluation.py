@@ -12,6 +12,8 @@ from neo_assets.core.recipe.base import NOT_IDENTITY, Lang, Named, Section, Shar
 from neo_assets.core.recipe.kinds import or_of_its_own_file
 from neo_assets.core.recipe.run import Run
 
+CHAT, CHAT_TASKS = "chat", "chat_tasks"
+"""Tasks made of held-out prompts of conversations: ``chat_‹lang›``; and the artifact that holds them."""
 HELDOUT_KINDS = ("bits_per_byte", "next_sentence", "cloze")
 """Tasks made of held-out documents of one language; ``translation_‹from›_‹to›`` is made of two."""
 
@@ -334,8 +336,10 @@ class Evaluation(Section):
 
 
 def heldout_languages(name: str) -> list[str] | None:
-    """Languages of the held-out documents that a task of this name is made of; None if no such task has this name."""
-    if match := re.fullmatch(rf"(?:{'|'.join(HELDOUT_KINDS)})_([a-z]{{2}})", name):
+    """Languages of the held-out documents, or prompts, that a task of this name is made of; None if no such task has
+    this name.
+    """
+    if match := re.fullmatch(rf"(?:{'|'.join((*HELDOUT_KINDS, CHAT))})_([a-z]{{2}})", name):
         return [match[1]]
     match = re.fullmatch(r"translation_([a-z]{2})_([a-z]{2})", name)
     return [match[1], match[2]] if match and match[1] != match[2] else None

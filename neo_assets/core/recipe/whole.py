@@ -24,7 +24,7 @@ from neo_assets.core.recipe.data import (
     Split,
     SubstringDedup,
 )
-from neo_assets.core.recipe.evaluation import Evaluation, First, languages_of
+from neo_assets.core.recipe.evaluation import CHAT, Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.recipe.scaling import Scaling
@@ -131,6 +131,8 @@ class Recipe(Section):
                     if given is not None and (lacking := set(self.languages) - set(given)):
                         raise ValueError(f"align.{kind}.{name}.{field} has no '{min(lacking)}'")
         for where, task in self.evaluation.named():
+            if task.startswith(f"{CHAT}_") and (self.align is None or self.align.asked is None):
+                raise ValueError(f"evaluation.{where} names '{task}', but the recipe has no align.asked")
             if languages_of(task, self.evaluation) is None:
                 raise ValueError(
                     f"evaluation.{where} names '{task}'.{did_you_mean(task, self.evaluation.benchmarks)} No benchmark"
@@ -178,6 +180,10 @@ class Recipe(Section):
         """What a run learns: it is told by what its phase is."""
         stages = self.align.sft if self.align else {}
         return "sft" if self.all_runs[run].phase in stages else "pretraining"
+
+    def converses(self, run: str) -> bool:
+        """Whether a run, or one that leads to it, was fine-tuned on conversations."""
+        return any(self.learns(name) == "sft" for name in (run, *self.ancestors(run)))
 
     def trained(self, run: str) -> str:
         """The artifact that a run's training makes."""

@@ -1,0 +1,159 @@
+"""Asking a model for answers: conversations as it was trained on them, answered in batches with a cache of keys and
+values, the likeliest token each time; and how answers are judged.
+
+Prompts are encoded piece by piece (``templates.py``), by no chat template: what somebody wrote is text, whatever it
+spells. A batch is padded on the left; in bf16 a token may depend on what else is in the batch, so answers are compared
+between models that were asked in the same batches.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from training.templates import TEMPLATES, Template, Turn, encode_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SCRIPTS = {"zh": "CJK UNIFIED IDEOGRAPH", "en": "LATIN"}
+"""How the names of a language's letters begin (Unicode character database)."""
+OVERLAP = 2
+"""Characters in a row whose share two answers have in common."""
+_SPELLED = re.compile(r"<\|?[a-zA-Z_/]+\|?>|\[/?INST\]|<</?SYS>>")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote: text, tokens (the one that ends it included), and whether it ended it itself."""
+
+    text: str
+    tokens: list[int]
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Talker:
+    """A model that answers in conversations. ``stops``: tokens that end an answer: the template's, and the end of a
+    document.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    template: Template
+    stops: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: str) -> Talker:
+        chosen = TEMPLATES[template]
+        known = tokenizer.get_vocab()
+        if lacking := [name for name in chosen.markers if name not in known]:
+            raise ValueError(
+                f"the template '{template}' needs the tokens {', '.join(lacking)}, which the tokenizer lacks"
+            )
+        end = tokenizer.eos_token_id
+        stops = (known[chosen.stop], *([end] if end is not None and end != known[chosen.stop] else []))
+        return cls(model, tokenizer, chosen, stops)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of text in which nothing is a marker."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        return ids
+
+    def prompt(self, turns: Sequence[Turn]) -> list[int]:
+        """Tokens after which an answer is asked for. Raises BadInput for turns in another order."""
+        return encode_prompt(self.template, turns, self.encode, self.tokenizer.get_vocab())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode([t for t in tokens if t not in self.stops], skip_special_tokens=False))
+
+    @property
+    def room(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+    def answers(self, prompts: Sequence[Sequence[int]], most: int, batch_size: int) -> list[Answer]:
+        """Answers to prompts, in their order; of at most ``most`` tokens each. Prompts of like length share a batch;
+        one that leaves no room is answered with nothing.
+        """
+        import torch
+
+        out: list[Answer | None] = [None] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+        asked = [i for i in order if len(prompts[i]) < self.room]
+        for begin in range(0, len(asked), batch_size):
+            batch = asked[begin : begin + batch_size]
+            longest = max(len(prompts[i]) for i in batch)
+            ids = torch.full((len(batch), longest), self.stops[-1], dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(batch):
+                ids[row, longest - len(prompts[i]) :] = torch.tensor(prompts[i])
+                mask[row, longest - len(prompts[i]) :] = 1
+            written = self._generate(ids, mask, min(most, self.room - longest))
+            for row, i in enumerate(batch):
+                out[i] = self._cut(written[row, longest:].tolist())
+        return [answer or Answer("", [], False) for answer in out]
+
+    def _generate(self, ids: Any, mask: Any, most: int) -> Any:
+        import torch
+
+        device = self.model.device
+        with torch.no_grad():
+            return self.model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=most,
+                do_sample=False,
+                eos_token_id=list(self.stops),
+                pad_token_id=self.stops[-1],
+                use_cache=True,
+            )
+
+    def _cut(self, tokens: list[int]) -> Answer:
+        """An answer up to the first token that ends it."""
+        end = next((i for i, token in enumerate(tokens) if token in self.stops), None)
+        kept = tokens if end is None else tokens[: end + 1]
+        return Answer(self.decode(kept), kept, end is not None)
+
+
+# ------------------------------------------------------------------ judging
+
+
+def in_language(text: str, lang: str) -> bool:
+    """Whether most letters are of the language's script; of a language whose script is not known here, True."""
+    script = SCRIPTS.get(lang)
+    letters = [c for c in text if c.isalpha()]
+    if script is None:
+        return True
+    if not letters:
+        return False
+    return sum(unicodedata.name(c, "").startswith(script) for c in letters) * 2 > len(letters)
+
+
+def well_formed(text: str) -> bool:
+    """Whether an answer says something, and spells no marker of any template."""
+    return bool(text.strip()) and _SPELLED.search(text) is None
+
+
+def overlap(text: str, target: str) -> float:
+    """F1 of the runs of two characters (of one, where either is shorter) that two texts share."""
+    size = min(OVERLAP, len(text), len(target))
+    if not size:
+        return 0.0
+    mine, theirs = (Counter(t[i : i + size] for i in range(len(t) - size + 1)) for t in (text, target))
+    return 2 * (mine & theirs).total() / (mine.total() + theirs.total())
+
+
+def judged(answer: Answer, target: str, lang: str) -> dict[str, float]:
+    """Every judgement of one answer, 1 or 0, or a share."""
+    text = answer.text.strip()
+    return {
+        "exact": float(text == target.strip()),
+        "stops": float(answer.stopped),
+        "right_language": float(in_language(text, lang)),
+        "well_formed": float(well_formed(text)),
+        "overlap": overlap(text, target.strip()),
+    }
