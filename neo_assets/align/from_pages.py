@@ -4,6 +4,7 @@ on, and prompts to ask models of held-out ones.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.tasks.drawing import keyed
 from neo_assets.text.sentences import sentence_spans
 
-_COLUMNS = ("doc_id", "lang", "url", "title", "licence", "text")
+_COLUMNS = ("doc_id", "lang", "url", "title", "licence", "script", "text")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class _Page:
     url: str | None
     title: str | None
     licence: str | None
+    script: str | None
     text: str
 
 
@@ -38,8 +40,10 @@ def make_conversations(config: SetInput, inputs: Mapping[str, Artifact], out: Wo
     """
     found: list[Found] = []
     for side, held_out in (("train_pool", False), ("heldout", True)):
-        pages = list(_pages(inputs[side]))
-        count = config.settings.held_out_items if held_out else config.settings.items  # type: ignore[union-attr]
+        assert isinstance(config.settings, PageSet)
+        skipped = config.settings.skip_scripts
+        pages = [page for page in _pages(inputs[side]) if page.script not in skipped]
+        count = config.settings.held_out_items if held_out else config.settings.items
         found += [replace(one, held_out=held_out) for one in _made(config, pages, count)]
     return finished(config, inputs, found, [], CONVERSATION, f"instructions/{config.name}", out)
 
@@ -78,6 +82,8 @@ def _of_each(settings: PageSet, task: str, pages: list[_Page]) -> Iterator[tuple
                 if page.lang in NAMES[lang]:
                     turns = asked(task, text, NAMES[lang][page.lang], lang)
                     yield page, conversation_row(turns, lang, licence, task)
+        elif task == "section" and text and (name := _section(page, settings)):
+            yield page, conversation_row(asked(task, text, name, page.lang), page.lang, licence, task)
         elif task == "title" and text and title:
             yield page, conversation_row(asked(task, text, title, page.lang), page.lang, licence, task)
         elif task == "define" and title and (sentence := _sentence(page, settings)):
@@ -101,6 +107,10 @@ def _translated(config: SetInput, pages: list[_Page]) -> Iterator[tuple[_Page, F
                     continue
                 turns = asked("translate", str(titles[0]).strip(), str(titles[1]).strip(), target.lang)
                 yield target, conversation_row(turns, target.lang, target.licence or "", "translate")
+
+
+def _section(page: _Page, settings: PageSet) -> str:
+    return next((part.name.get(page.lang, "") for part in settings.sections if re.search(part.url, page.url or "")), "")
 
 
 def _title(page: _Page, longest: Mapping[str, int]) -> str:

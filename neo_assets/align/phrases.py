@@ -18,6 +18,10 @@ PHRASES = {
         "en": ("Translate into English: {text}", "How do you say “{text}” in English?"),
         "zh": ("翻译成中文：{text}", "“{text}”用中文怎么说？"),
     },
+    "section": {
+        "en": ("What is this text about?\n\n{text}", "Which program or book is this from?\n\n{text}"),
+        "zh": ("这段文字说的是什么？\n\n{text}", "下面的文字出自哪个程序或哪本书？\n\n{text}"),
+    },
     "language": {
         "en": ("What language is this text in?\n\n{text}", "Which language is this?\n\n{text}"),
         "zh": ("下面的文字是什么语言？\n\n{text}", "这是哪种语言？\n\n{text}"),

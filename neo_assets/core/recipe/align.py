@@ -34,18 +34,28 @@ class TranslationSet(FilesSource):
     held_out: Share = HELD_OUT
 
 
-PageTask = Literal["title", "define", "translate", "language"]
+PageTask = Literal["title", "define", "translate", "language", "section"]
+
+
+class Part(Section):
+    """A part of the corpus that pages are of: by their addresses, and what it is called in each language."""
+
+    url: str = Field(description="regular expression")
+    name: dict[Lang, str]
 
 
 class PageSet(Section):
     """Conversations made of the corpus's own documents: which title a text has, what something is (the first fitting
-    sentence of the page of that title), what a title is in the other language, which language a text is in.
+    sentence of the page of that title), what a title is in the other language, which language a text is in, which part of the corpus it is
+    of.
 
     Prompts to ask models are made of held-out documents in the same way.
     """
 
     kind: Literal["pages"]
     tasks: list[PageTask] = Field(min_length=1)
+    skip_scripts: list[str] = Field(default_factory=list, description="documents in these are left out (Hant)")
+    sections: list[Part] = Field(default_factory=list, description="of the task `section`: the first that matches")
     items: int = Field(ge=1, description="of each task and language, at most; as many documents are drawn")
     held_out_items: int = Field(ge=0, description="of each task and language, at most, of held-out documents")
     max_text_chars: dict[Lang, int] = Field(description="of the text that is asked about")
