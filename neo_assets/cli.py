@@ -52,6 +52,7 @@ GROUPS = {
     },
     "Evaluation": {
         "generate": "evaluate.generate:generate",
+        "chat": "chat.commands:chat",
         "eval": "evaluate.commands:evaluate",
         "tasks": "evaluate.commands:tasks",
         "scores": "scores.commands:scores",

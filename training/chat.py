@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 SCRIPTS = {"zh": "CJK UNIFIED IDEOGRAPH", "en": "LATIN"}
 """How the names of a language's letters begin (Unicode character database)."""
+WITHOUT_SPACES = "CJK UNIFIED IDEOGRAPH"
+UNFINISHED = "\ufffd"
+"""How bytes decode that are not a whole character yet."""
 OVERLAP = 2
 """Characters in a row whose share two answers have in common."""
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPELLED = re.compile(r"<\|?[a-zA-Z_/]+\|?>|\[/?INST\]|<</?SYS>>")
 
 
@@ -112,6 +116,48 @@ class Talker:
                 use_cache=True,
             )
 
+    def stream(
+        self, prompt: Sequence[int], most: int, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[tuple[str, int, bool]]:
+        """An answer as it is written: (what a token adds to the text, tokens so far, whether it ended the answer).
+
+        Bytes of one character come together, so that some tokens add nothing. At temperature 0 the likeliest token each
+        time; above, the same seed draws the same answer. Ends after the token that ends the answer, after ``most``, or
+        where there is no room.
+        """
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        ids, held = torch.tensor([list(prompt)], device=self.model.device), None
+        tokens: list[int] = []
+        said = ""
+        for _ in range(min(most, self.room - len(prompt))):
+            with torch.no_grad():
+                out = self.model(input_ids=ids, past_key_values=held, use_cache=True)
+            held, logits = out.past_key_values, out.logits[0, -1].float().cpu()
+            if temperature:
+                token = int(torch.multinomial(torch.softmax(logits / temperature, 0), 1, generator=generator))
+            else:
+                token = int(logits.argmax())
+            tokens.append(token)
+            text = self.decode(tokens)
+            ended = token in self.stops
+            new = text[len(said) :] if ended or not self._unfinished(token, text) else ""
+            said += new
+            yield new, len(tokens), ended
+            if ended:
+                return
+            ids = torch.tensor([[token]], device=self.model.device)
+        if rest := self.decode(tokens)[len(said) :]:
+            yield rest, len(tokens), False
+
+    def _unfinished(self, token: int, text: str) -> bool:
+        """Whether what comes next may change how the last tokens are read: bytes are decoded together, as many as stand
+        in a row.
+        """
+        piece = str(self.tokenizer.convert_ids_to_tokens(token))
+        return text.endswith(UNFINISHED) or _BYTE.fullmatch(piece) is not None
+
     def _cut(self, tokens: list[int]) -> Answer:
         """An answer up to the first token that ends it."""
         end = next((i for i, token in enumerate(tokens) if token in self.stops), None)
@@ -123,14 +169,22 @@ class Talker:
 
 
 def in_language(text: str, lang: str) -> bool:
-    """Whether most letters are of the language's script; of a language whose script is not known here, True."""
+    """Whether most words are of the language's script, where a Chinese character is a word (so that names in another
+    script stay names); of a language whose script is not known here, True.
+    """
     script = SCRIPTS.get(lang)
-    letters = [c for c in text if c.isalpha()]
     if script is None:
         return True
-    if not letters:
-        return False
-    return sum(unicodedata.name(c, "").startswith(script) for c in letters) * 2 > len(letters)
+    mine = words = 0
+    before = ""
+    for character in text:
+        name = unicodedata.name(character, "") if character.isalpha() else ""
+        kind = name.partition(" ")[0] if not name.startswith(WITHOUT_SPACES) else WITHOUT_SPACES
+        if name and (kind != before or kind == WITHOUT_SPACES):
+            words += 1
+            mine += name.startswith(script)
+        before = kind
+    return mine * 2 > words
 
 
 def well_formed(text: str) -> bool:

@@ -45,8 +45,10 @@ from training.templates import (
     marker_ids,
 )
 
-TOO_LONG, CUT = "too_long", "cut_to_window"
-"""Rules of conversations whose first answer does not fit into a window, and of which only the first turns do."""
+TOO_LONG, CUT, BYTES = "too_long", "cut_to_window", "spelled_in_bytes"
+"""Rules of conversations whose first answer does not fit into a window, of which only the first turns do, and that the
+tokenizer does not know the words of.
+"""
 PIECES = pa.schema([*INDEX, (BEGINS, pa.int64())])
 
 
@@ -104,6 +106,11 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
             if encoded is None:
                 shortest = coder(turns[: _first_answer(turns)])
                 verdicts.append(Verdict(key, stage, DROPPED, TOO_LONG, len(shortest.ids), config.window, source=name))
+                continue
+            spelled = sum(map(processor.is_byte, (i for i in encoded.ids if i < pieces))) / len(encoded.ids)
+            if spelled > config.settings.max_byte_share:
+                most = config.settings.max_byte_share
+                verdicts.append(Verdict(key, stage, DROPPED, BYTES, spelled, most, source=name))
                 continue
             cut = len(fitted) < len(turns)
             verdicts.append(
@@ -289,13 +296,14 @@ def _outcome(
     stop = markers[TEMPLATES[config.template].stop]
     first_round = [p for p in conversations if p.round == 0]
     ends = sum(int(((p.ids == stop) & (p.learnt == 1)).sum()) for p in first_round)
-    kept = found.read - rules[TOO_LONG]
+    dropped = rules[TOO_LONG] + rules[BYTES]
+    kept = found.read - dropped
     inside = all(sum(len(p.ids) for p in pieces) <= config.window for pieces in (*windows, *replayed))
     return Outcome(
         digest=str(facts["digest"]),
         rows_in=found.read,
         rows_kept=kept,
-        rows_dropped=rules[TOO_LONG],
+        rows_dropped=dropped,
         numbers={
             "tokens": whole(facts["tokens"]),
             "windows": len(windows) + len(replayed),
@@ -304,6 +312,7 @@ def _outcome(
             "filling": round(1 - asked / max(1, len(windows) * config.window), 4),
             "cut_to_window": rules[CUT],
             "too_long": rules[TOO_LONG],
+            "spelled_in_bytes": rules[BYTES],
             "template": config.template,
         },
         tables={"by set": sets},
@@ -311,7 +320,7 @@ def _outcome(
             Check(
                 name="rows_balance",
                 passed=kept == len({(p.source, p.doc_id) for p in conversations}),
-                detail=f"{found.read} conversations read, {kept} in the stream, {rules[TOO_LONG]} too long",
+                detail=f"{found.read} conversations read, {kept} in the stream, {dropped} dropped",
             ),
             Check(name="not_empty", passed=bool(conversations), detail=f"{len(conversations)} conversations"),
             Check(

@@ -10,6 +10,7 @@ import typer
 from neo_assets.core.completion import SUITES
 from neo_assets.core.errors import BadInput, did_you_mean
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.store import Artifact, Store
 
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ def scorer_of(recipe: Recipe, store: Store, suites: list[str] | None, quiet: boo
 
 
 def todays_tasks(recipe: Recipe, store: Store) -> list[Artifact]:
-    """Benchmarks as their data are now, and the tasks made of held-out documents if the recipe's
-    build has come so far.
+    """Benchmarks as their data are now, and the tasks made of held-out documents and prompts if the recipe's build has
+    come so far.
     """
     from neo_assets.evaluate.score import HELDOUT
     from neo_assets.tasks.benchmark_items import current_benchmarks
 
-    made = store.head_pointer(recipe.name, HELDOUT)
-    return [current_benchmarks(recipe, store, lambda _: None), *([store.require(*made)] if made else [])]
+    made = [pointer for name in (HELDOUT, CHAT_TASKS) if (pointer := store.head_pointer(recipe.name, name))]
+    return [current_benchmarks(recipe, store, lambda _: None), *(store.require(*pointer) for pointer in made)]
 
 
 def subject_of(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject:

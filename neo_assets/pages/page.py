@@ -31,9 +31,11 @@ _IN_THE_STORE = re.compile(r"\.\./\.\./[\w./-]+$")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
-def render(template: Path, style: Path, values: Mapping[str, object], scripts: Sequence[str] = ()) -> str:
-    """The page of a template that extends the frame. Raises ``UndefinedError`` for a name that it uses and ``values``
-    lacks.
+def render(
+    template: Path, style: Path, values: Mapping[str, object], scripts: Sequence[str] = (), connects: bool = False
+) -> str:
+    """The page of a template that extends the frame; only one that ``connects`` may send requests, to where it came
+    from. Raises ``UndefinedError`` for a name that it uses and ``values`` lacks.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, FOLDER]),
@@ -45,7 +47,7 @@ def render(template: Path, style: Path, values: Mapping[str, object], scripts: S
     environment.filters |= {"cell": cell, "clean": clean, "html_lang": lambda lang: _HTML_LANG.get(lang, lang)}
     environment.tests |= {"web_address": is_web_address}
     css = "\n".join(file.read_text(encoding="utf-8") for file in (STYLE, style))
-    frame = {"style": Markup(css), "script_hashes": [_hash(text) for text in scripts]}
+    frame = {"style": Markup(css), "script_hashes": [_hash(text) for text in scripts], "connects": connects}
     return environment.get_template(template.name).render({**frame, **values})
 
 

@@ -145,3 +145,17 @@ def test_replayed_windows_are_those_of_pre_training(store: Store, words: Words) 
     assert {row["doc_id"] for row in seen if row["source"] == "a"} == {
         conversation_row(talk, "en", "CC0-1.0").key for talk in talks(60)
     }
+
+
+def test_what_the_tokenizer_spells_in_bytes_is_dropped_with_its_share(store: Store, words: Words) -> None:
+    given = [[Turn(USER, "打开文件"), Turn(ASSISTANT, "𠮷𠮷𠮷")], [Turn(USER, "a?"), Turn(ASSISTANT, "b.")]]
+    spelled = [
+        sum(map(words.processor.is_byte, ids)) / (len(ids) + 4)
+        for ids in (words.processor.encode(talk[0].text) + words.processor.encode(talk[1].text) for talk in given)
+    ]
+    assert spelled[0] > 0.5 > spelled[1]
+    made = shards(store, words, {"a": given}, {"max_byte_share": 0.5})
+    (told,) = (row for row in read_table(made.file("verdicts.parquet")).to_pylist() if row["verdict"] == "dropped")
+    assert told["rule"] == "spelled_in_bytes" and told["value"] == pytest.approx(spelled[0])
+    assert (made.manifest.rows_kept, made.manifest.rows_dropped) == (1, 1)
+    assert all(check.passed for check in made.verdict)

@@ -46,8 +46,8 @@ class Part(Section):
 
 class PageSet(Section):
     """Conversations made of the corpus's own documents: which title a text has, what something is (the first fitting
-    sentence of the page of that title), what a title is in the other language, which language a text is in, which part of the corpus it is
-    of.
+    sentence of the page of that title), what a title is in the other language, which language a text is in, which part
+    of the corpus it is of.
 
     Prompts to ask models are made of held-out documents in the same way.
     """
@@ -99,6 +99,9 @@ class Sft(Section):
         min_length=1, description="by set of instructions: how often each conversation is read; a part of one: of some"
     )
     replay: Replay | None = None
+    max_byte_share: Share = Field(
+        1.0, description="of a conversation's tokens that are single bytes: of text that the tokenizer does not know"
+    )
     seed: int = Field(0, description="of which conversations a part of a round takes, and how windows are filled")
 
 
