@@ -12,19 +12,20 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neo_assets.chat.speaker import Said, Speaker
 from neo_assets.core.errors import BadInput
@@ -216,15 +217,21 @@ class Chat:
         yield "data: [DONE]\n\n"
 
 
-class _SameSite(BaseHTTPMiddleware):
+class _SameSite:
     """Refuses what a browser sends for another site."""
 
-    async def dispatch(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        origin, host = request.headers.get("origin"), request.headers.get("host", "")
-        other = origin is not None and origin != f"http://{host}"
-        if other or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return _error(_Refused("requests from other sites are refused", 403))
-        return await call_next(request)
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            origin, host = headers.get("origin"), headers.get("host", "")
+            other = origin is not None and origin != f"http://{host}"
+            if other or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+                await _error(_Refused("requests from other sites are refused", 403))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 def _markup(script: str) -> Any:

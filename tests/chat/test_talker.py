@@ -13,24 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from neo_assets.chat.speaker import Speaker
 from neo_assets.core.errors import BadInput
 from tests.align.conversations import Words, talks
-from tests.chat.models import CONTEXT, save_talker, speaker
+from tests.chat.models import CONTEXT, speaker
 from training.chat import Answer, Talker, in_language, judged, overlap, well_formed
 from training.templates import ASSISTANT, SYSTEM, USER, Turn
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
-    return Words.made(tmp_path_factory.mktemp("words"))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, words: Words) -> Path:
-    return save_talker(tmp_path_factory.mktemp("model"), words)
-
-
-@pytest.fixture(scope="module")
-def talking(folder: Path) -> Speaker:
-    return speaker(folder)
 
 
 def test_a_prompt_has_the_same_tokens_in_training_in_chat_and_in_an_exported_folder(
@@ -93,7 +78,7 @@ def test_bytes_of_one_character_come_together(talking: Speaker, monkeypatch: pyt
     scripted = Talker(Scripted(), talker.tokenizer, talker.template, talker.stops)  # type: ignore[arg-type]
     pieces = [new for new, *_ in scripted.stream([1], len(wanted))]
     assert "".join(pieces) == talker.decode(wanted)
-    assert all("\ufffd" not in piece for piece in pieces[:-1]) and len([piece for piece in pieces if piece]) > 3
+    assert all("\ufffd" not in piece for piece in pieces[:-1]) and len([piece for piece in pieces if piece]) == 3
 
 
 def test_the_same_seed_draws_the_same_answer_and_another_another(talking: Speaker) -> None:
