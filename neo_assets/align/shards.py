@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from sentencepiece import SentencePieceProcessor
 
 from neo_assets.align.packing import packed
 from neo_assets.align.sets import CONVERSATION, FILE
@@ -45,6 +46,7 @@ from training.templates import (
     marker_ids,
 )
 
+ASCII = 0x80
 TOO_LONG, CUT, BYTES = "too_long", "cut_to_window", "spelled_in_bytes"
 """Rules of conversations whose first answer does not fit into a window, of which only the first turns do, and that the
 tokenizer does not know the words of.
@@ -88,6 +90,7 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
     template, pieces = TEMPLATES[config.template], processor.vocab_size()
     control = {processor.id_to_piece(i): i for i in range(pieces) if processor.is_control(i)}
     markers = marker_ids(template, config.tokenizer.special_tokens, pieces, control)
+    parts = _bytes_of_characters(processor)
     coder = partial(encode, template, text=processor.encode, markers=markers)
     verdicts: list[Verdict] = []
     conversations: list[_Piece] = []
@@ -107,7 +110,7 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
                 shortest = coder(turns[: _first_answer(turns)])
                 verdicts.append(Verdict(key, stage, DROPPED, TOO_LONG, len(shortest.ids), config.window, source=name))
                 continue
-            spelled = sum(map(processor.is_byte, (i for i in encoded.ids if i < pieces))) / len(encoded.ids)
+            spelled = sum(token in parts for token in encoded.ids) / len(encoded.ids)
             if spelled > config.settings.max_byte_share:
                 most = config.settings.max_byte_share
                 verdicts.append(Verdict(key, stage, DROPPED, BYTES, spelled, most, source=name))
@@ -152,6 +155,14 @@ class _Found:
     read: int
     answers: int
     broken: int
+
+
+def _bytes_of_characters(processor: SentencePieceProcessor) -> frozenset[int]:
+    """Tokens that are one byte of a character of several: what the tokenizer has no piece for. A line's end is one byte
+    as well, and known.
+    """
+    tokens = (token for token in range(processor.vocab_size()) if processor.is_byte(token))
+    return frozenset(token for token in tokens if int(processor.id_to_piece(token)[1:-1], 16) >= ASCII)
 
 
 def _rounds(settings: Sft, name: str, key: str) -> int:

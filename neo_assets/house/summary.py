@@ -22,6 +22,8 @@ WHAT_TO_DO = {
     "languages_in_step": "One language falls behind the other: give it more rounds in the mixture.",
     "no_contamination": "Compare such scores by their clean part, which stands beside the whole on the page of scores.",
     "guessing_is_chance": "Compare scores of that task with each other, and not with guessing.",
+    "little_forgotten": "Replay more of the text before, at a lower rate or for fewer steps.",
+    "answers_well": "Read its answers on the page of scores; more conversations, or more rounds of them, are needed.",
     "sane": "Read what it writes, above and on the page of scores, before any of its scores.",
 }
 """What a gate that refuses, or warns, means for whoever reads it."""

@@ -55,6 +55,20 @@ GATES = (
     ),
 )
 
+OF_ANSWERS = (
+    Claim(
+        "little_forgotten",
+        "Fine-tuning cost no more of what the model could do before than the recipe lets pass (blocking where it says"
+        " so).",
+    ),
+    Claim(
+        "answers_well",
+        "Answers end, are in the right language and well formed, as often as the recipe asks for (blocking where the"
+        " recipe says so).",
+    ),
+)
+"""Gates of recipes that fine-tune."""
+
 
 @dataclass(frozen=True)
 class ScoreMatrix(AttendedStage[ScoreMatrixInput]):
@@ -98,13 +112,14 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         found=["before", "scores", "identities"],
     )
     baseline, warning = recipe.evaluation.baseline, only_warn(recipe.evaluation.gates)
+    gates = [*GATES, *(OF_ANSWERS if any(recipe.learns(run) == "sft" for run in recipe.runs) else ())]
     yield Comparison(
         "comparison",
         compare_runs,
         _comparison_input(recipe),
         reads=["score_matrix", *tasks_of(recipe)],
         kinds=["html"],
-        claims=[gate.only_warns(gate.name in warning) for gate in GATES],
+        claims=[gate.only_warns(gate.name in warning) for gate in gates],
         found=["baseline"],
         resources=["compute"] if baseline else [],
         baseline=recipe_path(baseline.path) if baseline else None,
@@ -116,7 +131,7 @@ def _gates(recipe: Recipe) -> Gates:
     gates, other = recipe.evaluation.gates, recipe.of_other_languages()
     pairs = [pair for pair in gates.parity.pairs if not other.intersection(pair)]
     update: dict[str, Section] = {"parity": gates.parity.model_copy(update={"pairs": pairs})}
-    for name, gate in (("sanity", gates.sanity), ("improvement", gates.improvement)):
+    for name, gate in (("sanity", gates.sanity), ("improvement", gates.improvement), ("forgetting", gates.forgetting)):
         update[name] = gate.model_copy(update={"tasks": [task for task in gate.tasks if task not in other]})
     return gates.model_copy(update=update)
 
@@ -130,6 +145,7 @@ def _comparison_input(recipe: Recipe) -> ComparisonInput:
         from_elsewhere=[
             name for name, run in runs.items() if run.from_model or (run.parent and not recipe.parent_of(name))
         ],
+        tuned=[run for run in runs if recipe.learns(run) == "sft"],
         asked=list(recipe.asked()),
         suites={suite: list(recipe.asked([suite])) for suite in settings.suites},
         gates=_gates(recipe),

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.evaluation import Gates
+from neo_assets.core.recipe.evaluation import CHAT, Gates
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
 from neo_assets.core.words import at
 from neo_assets.evaluate.best import best, by_checkpoint
@@ -37,6 +37,7 @@ class ComparisonInput(Section):
     description: str
     parents: dict[str, tuple[str, int | None]]
     from_elsewhere: list[str] = Field(description="runs whose first weights were trained already")
+    tuned: list[str] = Field(default_factory=list, description="runs that were fine-tuned on conversations")
     asked: list[str] = Field(description="tasks that every due checkpoint is asked: those that gates look at")
     suites: dict[str, list[str]]
     gates: Gates
@@ -63,7 +64,8 @@ def compare_runs(
         for r in rows
         if r["task"] == SAMPLES and r["attempt"] == 1
     }
-    judged = [_judged(config, run, checkpoints, continuations, elsewhere) for run in checkpoints]
+    answers = _answers(config, today)
+    judged = [_judged(config, run, checkpoints, continuations, elsewhere, answers) for run in checkpoints]
     clean = [r for r in today if r["subset"] == CLEAN and r["task"] in config.asked]
     checks, findings = judge(config.gates, judged, _reader(store), clean)
     page = _page(
@@ -121,6 +123,7 @@ def _judged(
     checkpoints: Mapping[str, Mapping[str, Mapping[str, ScoreRow]]],
     continuations: Mapping[tuple[str, str], list[dict[str, Any]]],
     baseline: Reference | None,
+    answers: Mapping[tuple[str, str], Mapping[str, Mapping[str, ScoreRow]]],
 ) -> Judged:
     mine = checkpoints[run]
     names = list(mine)
@@ -143,9 +146,47 @@ def _judged(
         references.append(baseline)
     texts = continuations.get((run, names[-1]))
     repetition = sum(t["repetition"] for t in texts) / len(texts) if texts else None
+    base = _base(config, run, checkpoints) if run in config.tuned else None
+    if base is not None:  # it is asked what it was tuned for; what that costs is another gate's
+        alike = parent is not None and parent[0] in config.tuned
+        references = [
+            Reference(r.kind, r.name, {task: row for task, row in r.rows.items() if task.startswith(CHAT)})
+            for r in references
+            if r.kind == "parent" and alike
+        ]
     return Judged(
-        run, names[-1], mine[names[-1]], mine[names[0]], repetition, references, _untrained(config, run, checkpoints)
+        run,
+        names[-1],
+        mine[names[-1]],
+        mine[names[0]],
+        repetition,
+        references,
+        _untrained(config, run, checkpoints),
+        base,
+        answers.get((run, names[-1]), {}) if base else {},
     )
+
+
+def _base(
+    config: ComparisonInput, run: str, checkpoints: Mapping[str, Mapping[str, Mapping[str, ScoreRow]]]
+) -> Reference:
+    """The last evaluated checkpoint of the run that fine-tuning began from."""
+    while run in config.tuned and run in config.parents:
+        run = config.parents[run][0]
+    there = checkpoints.get(run, {})
+    name = next(reversed(list(there)), "")
+    return Reference("base", at(run, name) if name else run, there.get(name, {}))
+
+
+def _answers(
+    config: ComparisonInput, rows: Sequence[ScoreRow]
+) -> dict[tuple[str, str], dict[str, dict[str, ScoreRow]]]:
+    """By run and checkpoint: every judgement of answers in conversations, by task and metric."""
+    out: dict[tuple[str, str], dict[str, dict[str, ScoreRow]]] = {}
+    for row in rows:
+        if row["task"].startswith(CHAT) and row["subset"] is None and row["task"] in config.asked:
+            out.setdefault((row["run"], row["checkpoint"]), {}).setdefault(row["task"], {})[row["metric"]] = row
+    return out
 
 
 def _untrained(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from neo_assets.core.recipe.evaluation import (
+    AnswersGate,
     ContaminationGate,
+    ForgettingGate,
     Gates,
     GuessingGate,
     ImprovementGate,
@@ -35,6 +37,8 @@ NAMES = (
     "no_contamination",
     "guessing_is_chance",
     "sane",
+    "little_forgotten",
+    "answers_well",
 )
 Items = Mapping[str, tuple[float, int]]
 NOTHING = "nothing to check: "
@@ -68,6 +72,12 @@ class Judged:
     repetition: float | None
     references: Sequence[Reference]
     untrained: Mapping[str, ScoreRow] | None = None
+    base: Reference | None = None
+    """Of a fine-tuned run: the checkpoint before any fine-tuning. Such a run is not held against what it began from
+    where that is another kind of model.
+    """
+    answers: Mapping[str, Mapping[str, ScoreRow]] = field(default_factory=dict)
+    """Of a fine-tuned run: every judgement of its answers, by task and metric."""
 
     @property
     def name(self) -> str:
@@ -94,6 +104,7 @@ def judge(
     ``clean`` are scores without contaminated items.
     """
     regression, findings = _regression(gates.regression, runs, items)
+    tuned = any(run.base for run in runs)
     return [
         regression,
         _improvement(gates.improvement, runs),
@@ -101,6 +112,7 @@ def judge(
         _contamination(gates.contamination, runs, clean),
         _guessing(gates.guessing, runs),
         _sanity(gates.sanity, runs),
+        *([_forgetting(gates.forgetting, runs), _answers(gates.answers, runs)] if tuned else []),
     ], findings
 
 
@@ -113,6 +125,8 @@ def only_warn(gates: Gates) -> list[str]:
         gates.contamination.blocking,
         gates.guessing.blocking,
         gates.sanity.blocking,
+        gates.forgetting.blocking,
+        gates.answers.blocking,
     )
     return [name for name, stops in zip(NAMES, blocking, strict=True) if not stops]
 
@@ -187,7 +201,7 @@ def _error(*rows: ScoreRow) -> float:
 
 def _improvement(gate: ImprovementGate, runs: Sequence[Judged]) -> Check:
     reasons, unasked, gains = [], [], []
-    for run in runs:
+    for run in (run for run in runs if run.base is None):
         for reference in run.references:
             for task in gate.tasks if reference.kind == "parent" else []:
                 row, other = run.rows.get(task), reference.rows.get(task)
@@ -210,6 +224,52 @@ def _improvement(gate: ImprovementGate, runs: Sequence[Judged]) -> Check:
         else f"{NOTHING}no run goes on from another"
     )
     return _check("better_than_parent", reasons, unasked, passed, gate.blocking)
+
+
+def _forgetting(gate: ForgettingGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, losses = [], [], []
+    for run in runs:
+        for task in gate.tasks if run.base else []:
+            assert run.base is not None
+            row, other = run.rows.get(task), run.base.rows.get(task)
+            if row is None or other is None:
+                unasked.append(f"{run.name} or {run.base.name} has no score of {task}")
+                continue
+            loss = (better(other) - better(row)) / abs(other["value"] or math.inf)
+            losses.append(loss)
+            if loss > gate.most:
+                reasons.append(
+                    f"{run.name}: {task} {row['value']:.4f} is {loss:.1%} worse than {run.base.name}"
+                    f" ({other['value']:.4f}), {gate.most:.1%} is let pass"
+                )
+    passed = (
+        f"no fine-tuned run is worse in {', '.join(gate.tasks)} than before by more than {max(losses):.1%}"
+        f" ({gate.most:.1%} is let pass)"
+        if losses
+        else f"{NOTHING}the recipe names no tasks for it"
+    )
+    return _check("little_forgotten", reasons, unasked, passed, gate.blocking)
+
+
+def _answers(gate: AnswersGate, runs: Sequence[Judged]) -> Check:
+    reasons, unasked, looked = [], [], []
+    for run in (run for run in runs if run.base):
+        if not run.answers:
+            unasked.append(f"{run.name} was asked nothing in conversations")
+        for task, told in sorted(run.answers.items()):
+            for metric, least in gate.least.items():
+                looked.append(told[metric]["value"])
+                if told[metric]["value"] < least:
+                    reasons.append(
+                        f"{run.name}: {task} {metric} {told[metric]['value']:.1%}, at least {least:.1%} is asked for"
+                    )
+    passed = (
+        f"answers of {_named(run.name for run in runs if run.base)}: "
+        + ", ".join(f"{metric} {least:.0%} or more" for metric, least in gate.least.items())
+        if looked
+        else f"{NOTHING}the recipe asks for nothing of answers"
+    )
+    return _check("answers_well", reasons, unasked, passed, gate.blocking)
 
 
 def _parity(gate: ParityGate, runs: Sequence[Judged]) -> Check:

@@ -148,14 +148,13 @@ def test_replayed_windows_are_those_of_pre_training(store: Store, words: Words) 
 
 
 def test_what_the_tokenizer_spells_in_bytes_is_dropped_with_its_share(store: Store, words: Words) -> None:
-    given = [[Turn(USER, "打开文件"), Turn(ASSISTANT, "𠮷𠮷𠮷")], [Turn(USER, "a?"), Turn(ASSISTANT, "b.")]]
-    spelled = [
-        sum(map(words.processor.is_byte, ids)) / (len(ids) + 4)
-        for ids in (words.processor.encode(talk[0].text) + words.processor.encode(talk[1].text) for talk in given)
-    ]
-    assert spelled[0] > 0.5 > spelled[1]
-    made = shards(store, words, {"a": given}, {"max_byte_share": 0.5})
+    """Bytes of characters, that is: the end of a line is a byte, too, and means nothing of that kind."""
+    given = [[Turn(USER, "打开文件"), Turn(ASSISTANT, "𠮷𠮷𠮷")], [Turn(USER, "a\n\n\n\n?"), Turn(ASSISTANT, "b\n.")]]
+    pieces = [words.processor.id_to_piece(i) for i in words.processor.encode("𠮷\n")]
+    assert pieces[-5:] == ["<0xF0>", "<0xA0>", "<0xAE>", "<0xB7>", "<0x0A>"]
+    made = shards(store, words, {"a": given}, {"max_byte_share": 0.3})
     (told,) = (row for row in read_table(made.file("verdicts.parquet")).to_pylist() if row["verdict"] == "dropped")
-    assert told["rule"] == "spelled_in_bytes" and told["value"] == pytest.approx(spelled[0])
+    encoded = words.encoded("neo", given[0])
+    assert told["rule"] == "spelled_in_bytes" and told["value"] >= 12 / len(encoded.ids) > 0.3
     assert (made.manifest.rows_kept, made.manifest.rows_dropped) == (1, 1)
     assert all(check.passed for check in made.verdict)

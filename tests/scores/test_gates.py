@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from neo_assets.core.recipe.evaluation import (
+    AnswersGate,
     ContaminationGate,
+    ForgettingGate,
     Gates,
     GuessingGate,
     ImprovementGate,
@@ -285,3 +288,57 @@ def test_as_many_items_as_are_let_pass_are_let_pass() -> None:
     for n, passes in ((99, True), (98, False)):
         clean = row("next_en", "now", 0.0) | {"value": 0.5, "n": n, "subset": "clean", "main": False}
         assert checks(judged(now), [clean], lenient)["no_contamination"].passed is passes
+
+
+# ------------------------------------------------------------------ fine-tuned runs
+
+
+def tuned(bits: float, stops: float = 1.0, exact: float = 0.3) -> Judged:
+    """A fine-tuned run whose bits per byte were 1.5 before."""
+    base = Reference("base", "decay@9", {"bits": row("bits", "base", 1.5, higher=False)})
+    told = {"stops": row("chat_en", "end", stops), "exact": row("chat_en", "end", exact)}
+    rows = {"bits": row("bits", "end", bits, higher=False, chance=8.0), "chat_en": told["exact"]}
+    return Judged("chat", "0000009-abcdef01", rows, rows, 0.0, [], rows, base, {"chat_en": told})  # type: ignore[arg-type]
+
+
+CHAT = GATES.model_copy(
+    update={
+        "forgetting": ForgettingGate(tasks=["bits"], most=0.07, blocking=True),
+        "answers": AnswersGate(least={"stops": 0.99, "exact": 0.25}, blocking=False),
+        "sanity": SanityGate(tasks=["bits"], max_cut=0.01, max_repetition=0.5, blocking=True),
+        "improvement": ImprovementGate(tasks=["bits"], least=0.02, blocking=True),
+        "parity": ParityGate(pairs=[], max_widening=0.0, blocking=True),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("run", "forgotten", "answers"),
+    [
+        (tuned(1.59), "", ""),
+        (tuned(1.62), "bits 1.6200 is 8.0% worse than decay@9 (1.5000), 7.0% is let pass", ""),
+        (tuned(1.5, stops=0.98), "", "chat_en stops 98.0%, at least 99.0% is asked for"),
+        (tuned(1.5, exact=0.1), "", "chat_en exact 10.0%, at least 25.0% is asked for"),
+    ],
+)
+def test_what_fine_tuning_cost_and_what_answers_are(run: Judged, forgotten: str, answers: str) -> None:
+    checks, _ = judge(CHAT, [run], lambda r: items(r), [])  # type: ignore[arg-type]
+    told = {check.name: check for check in checks}
+    assert told["little_forgotten"].passed is not bool(forgotten) and forgotten in told["little_forgotten"].detail
+    assert told["answers_well"].passed is not bool(answers) and answers in told["answers_well"].detail
+    assert (told["little_forgotten"].blocking, told["answers_well"].blocking) == (True, False)
+    assert told["better_than_parent"].detail.startswith("nothing to check")  # it is no second phase of pre-training
+
+
+def test_a_fine_tuned_run_that_was_not_asked_is_not_passed() -> None:
+    run = tuned(1.5)
+    unasked = replace(run, answers={}, rows={"chat_en": run.rows["chat_en"]})
+    checks, _ = judge(CHAT, [unasked], lambda r: items(r), [])  # type: ignore[arg-type]
+    told = {check.name: check for check in checks}
+    assert not told["little_forgotten"].passed and "has no score of bits" in told["little_forgotten"].detail
+    assert not told["answers_well"].passed and "was asked nothing in conversations" in told["answers_well"].detail
+
+
+def test_without_fine_tuned_runs_nothing_is_said_of_them() -> None:
+    checks, _ = judge(CHAT, [replace(tuned(1.5), base=None)], lambda r: items(r), [])  # type: ignore[arg-type]
+    assert not {"little_forgotten", "answers_well"} & {check.name for check in checks}

@@ -100,7 +100,8 @@ class Sft(Section):
     )
     replay: Replay | None = None
     max_byte_share: Share = Field(
-        1.0, description="of a conversation's tokens that are single bytes: of text that the tokenizer does not know"
+        1.0,
+        description="of a conversation's tokens that are bytes of characters which the tokenizer has no piece for",
     )
     seed: int = Field(0, description="of which conversations a part of a round takes, and how windows are filled")
 

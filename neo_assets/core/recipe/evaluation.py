@@ -251,6 +251,21 @@ class GuessingGate(Section):
     blocking: bool
 
 
+class ForgettingGate(Section):
+    """Fine-tuning may cost the model it began from only so much of what that could do."""
+
+    tasks: list[str] = Field(description="bits per byte, or whatever else pre-training is for")
+    most: float = Field(ge=0, description="worse by this share of the score before any fine-tuning")
+    blocking: bool
+
+
+class AnswersGate(Section):
+    """What every answer of a fine-tuned model must be, whatever was asked: shares of the held-out prompts."""
+
+    least: dict[Literal["stops", "right_language", "well_formed", "exact", "distinct"], Share]
+    blocking: bool
+
+
 class Gates(Section):
     regression: RegressionGate
     improvement: ImprovementGate = ImprovementGate(tasks=[], least=0.0, blocking=False)
@@ -258,6 +273,8 @@ class Gates(Section):
     contamination: ContaminationGate
     guessing: GuessingGate
     sanity: SanityGate
+    forgetting: ForgettingGate = ForgettingGate(tasks=[], most=0.0, blocking=False)
+    answers: AnswersGate = AnswersGate(least={}, blocking=False)
 
 
 class Baseline(Section):
@@ -320,6 +337,7 @@ class Evaluation(Section):
         ]
         judged = [(f"gates.parity.pairs[{i}]", name) for i, pair in enumerate(self.gates.parity.pairs) for name in pair]
         judged += [(f"gates.sanity.tasks[{i}]", name) for i, name in enumerate(self.gates.sanity.tasks)]
+        judged += [(f"gates.forgetting.tasks[{i}]", name) for i, name in enumerate(self.gates.forgetting.tasks)]
         judged += [(f"gates.improvement.tasks[{i}]", name) for i, name in enumerate(self.gates.improvement.tasks)]
         return out + [(where, whole_task(name, self.benchmarks)) for where, name in judged]
 
