@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONWARNINGS ?= ignore
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo ui test test-slow check format install
+.PHONY: demo demo-chat ui test test-slow check format install
 
 install: $(BIN)/.installed
 
@@ -24,6 +24,10 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	@$(BIN)/neo demo
+
+# The same model, taught to answer; reuses what `make demo` made.
+demo-chat: install
+	@NEO_RECIPE=chat $(BIN)/neo demo
 
 ui: install
 	@$(BIN)/neo ui

@@ -164,9 +164,8 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
                 config=CONSOLE,
             )
         )
-    if tuned := [run for run in recipe.runs if recipe.learns(run) == "sft"]:
-        asked = dict.fromkeys([*tuned, *(parent for run in tuned if (parent := recipe.parent_of(run)))])
-        wanted = dg.AssetSelection.assets(*(key(f"evaluation/{run}") for run in asked)) | _those_in(told, "align")
+    if any(recipe.learns(run) == "sft" for run in recipe.runs):
+        wanted = dg.AssetSelection.assets(key("comparison")) | _those_in(told, "align")
         jobs.append(
             dg.define_asset_job(
                 "align",

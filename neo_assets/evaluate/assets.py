@@ -59,10 +59,10 @@ def exporter(at: Making, run: str) -> Exporter:
     return Exporter(at.store, at.compute, at.recipe.name, export_input(at.recipe, run), tokenizer, at.log)
 
 
-def scorer(at: Making) -> Scorer:
+def scorer(at: Making, run: str | None = None) -> Scorer:
     """What asks the recipe's tasks, over what this recipe's build holds."""
     tasks = [at.store.head(at.recipe.name, name) for name in tasks_of(at.recipe)]
-    return Scorer(at.store, at.compute, score_input(at.recipe), at.recipe.evaluation.threads, tasks, at.log)
+    return Scorer(at.store, at.compute, score_input(at.recipe, run=run), at.recipe.evaluation.threads, tasks, at.log)
 
 
 def wants_repeat(context: dg.AssetExecutionContext) -> bool:
@@ -88,7 +88,7 @@ class Evaluation(AttendedStage[EvaluationInput]):
             self.config,
             at.inputs,
             out,
-            scorer=scorer(at),
+            scorer=scorer(at, self.config.run),
             export=lambda checkpoint: folders.exported(checkpoint)[0],
             checkpoints=self.due(at),
         )
@@ -98,7 +98,7 @@ class Evaluation(AttendedStage[EvaluationInput]):
         the schedule, score what else it asks for.
         """
         run = self.config.run
-        mine, folders = scorer(at), exporter(at, run)
+        mine, folders = scorer(at, run), exporter(at, run)
         more = self.also(at) if at.context.run.tags.get(REEVALUATION_TAG) == "true" else []
         for checkpoint in (*self.due(at), *more):
             model, _ = folders.exported(checkpoint)
@@ -153,7 +153,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             f"evaluation/{name}",
             evaluate_run,
             EvaluationInput(
-                run=name, score=score_input(recipe), export=export_input(recipe, name), due=due, attempts=1
+                run=name, score=score_input(recipe, run=name), export=export_input(recipe, name), due=due, attempts=1
             ),
             reads=[recipe.trained(name), "tokenizer", *tasks_of(recipe)],
             kinds=["json"],
@@ -235,7 +235,7 @@ def scored_checkpoint(recipe: Recipe, run: str, group: str) -> dg.AssetsDefiniti
         store: Store = context.resources.store.open()
         checkpoint = store.require(f"checkpoint/{run}", context.partition_key)
         at = Making(context, recipe, store, {})
-        mine = scorer(at)
+        mine = scorer(at, run)
         model, _ = exporter(at, run).exported(checkpoint)
         subject = Subject.of(run, checkpoint, model)
         attempt = mine.attempts(subject) + 1 if wants_repeat(context) else 1

@@ -25,7 +25,7 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import ALIVE, JobFolder, JobSpec, JobState, Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.evaluation import CHAT_TASKS, First
+from neo_assets.core.recipe.evaluation import CHAT, CHAT_TASKS, First
 from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, Store, Workspace
 from neo_assets.core.words import at
 from neo_assets.evaluate.estimate import asking_takes
@@ -69,11 +69,14 @@ class ScoreInput(Section):
     repetition_penalty: float
 
 
-def score_input(recipe: Recipe, suites: list[str] | None = None) -> ScoreInput:
-    """What is asked in these suites, or in those that every due checkpoint is asked."""
+def score_input(recipe: Recipe, suites: list[str] | None = None, run: str | None = None) -> ScoreInput:
+    """What is asked in these suites, or in those that every due checkpoint is asked; of a run that was not fine-tuned
+    no answers.
+    """
     settings = recipe.evaluation
+    silent = run is not None and not recipe.converses(run)
     return ScoreInput(
-        tasks=recipe.asked(suites),
+        tasks={name: first for name, first in recipe.asked(suites).items() if not (silent and name.startswith(CHAT))},
         batch_size=settings.batch_size,
         device=settings.device,
         dtype=settings.dtype,

@@ -27,12 +27,15 @@ from neo_assets.core.words import age
 from neo_assets.house.summary import summary
 from resources.compute import open_compute
 
+ON_THE_DEMO = ("chat", "scaling")
+"""Recipes on the demo's text."""
+
 
 def demo() -> None:
     """Fetch the demo site, run the whole factory on it, and say where everything is."""
     from neo_assets.crawl.commands import fetch_demo
 
-    if load().name == DEFAULT_RECIPE:
+    if load().name in (DEFAULT_RECIPE, *ON_THE_DEMO):
         fetch_demo(manuals=False)
     began = time.time()
     code = run_dagster(["job", "execute", "-m", "definitions", "-j", "factory"])

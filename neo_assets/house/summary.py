@@ -13,6 +13,7 @@ from neo_assets.core.scalars import whole
 from neo_assets.core.store import Check, Scalar, Store
 from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import age, at
+from neo_assets.house.answers import told
 from neo_assets.house.heads import current_heads
 from neo_assets.scores.gates import verdict_in_words
 
@@ -66,6 +67,8 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if waiting == list(recipe.runs):
         store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
     _written(recipe, store)
+    for line in told(recipe, store):
+        print(line)
     show(_by_checkpoint(asked), as_json=False, title="\nScores")
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")
@@ -93,6 +96,8 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         )
     neo = program("neo")
     print(f"\nReport: {report}\nWeb UI: {neo} ui")
+    if tuned := [run for run in recipe.runs if recipe.learns(run) == "sft" and run not in waiting]:
+        print(f"Talk with it: NEO_RECIPE={recipe.name} {neo} chat {tuned[-1]}@last   (--serve 8000: in a browser)")
     if url := _a_page(recipe, store):
         print(f"The story of one page: {neo} fate {url}")
 
