@@ -160,6 +160,8 @@ def _regression(
             if reference.kind not in gate.against:
                 continue
             for task, row in sorted(run.rows.items()):
+                if run.base is not None and task not in run.answers:
+                    continue  # what fine-tuning costs of the rest is another gate's
                 other = reference.rows.get(task)
                 if other is None:
                     unasked.append(f"{reference.kind} {reference.name} has no score of {task} as it is asked today")

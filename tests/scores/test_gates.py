@@ -342,3 +342,12 @@ def test_a_fine_tuned_run_that_was_not_asked_is_not_passed() -> None:
 def test_without_fine_tuned_runs_nothing_is_said_of_them() -> None:
     checks, _ = judge(CHAT, [replace(tuned(1.5), base=None)], lambda r: items(r), [])  # type: ignore[arg-type]
     assert not {"little_forgotten", "answers_well"} & {check.name for check in checks}
+
+
+def test_a_fine_tuned_run_is_held_against_its_parent_in_its_answers_alone() -> None:
+    run = tuned(1.59, exact=0.3)
+    parent = Reference("parent", "foundational@9", {"chat_en": row("chat_en", "before", 0.5)})
+    checks, findings = judge(CHAT, [replace(run, references=[parent])], lambda r: items(r), [])  # type: ignore[arg-type]
+    told = {check.name: check for check in checks}
+    assert [f.task for f in findings] == ["chat_en"] and not told["no_regression"].passed
+    assert "not asked" not in told["no_regression"].detail and "bits" not in told["no_regression"].detail
