@@ -127,9 +127,7 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
             ids, learnt = np.array(encoded.ids, np.int64), np.array(encoded.learnt, np.uint8)
             conversations += [_Piece(ids, learnt, key, name, lang, number) for number in range(rounds)]
     conversations.sort(key=lambda piece: keyed(config.settings.seed, piece.doc_id, piece.round))
-    windows = [
-        [conversations[i] for i in items] for items in packed([len(p.ids) for p in conversations], config.window)
-    ]
+    windows = _windows(conversations, config.window)
     replayed = _replayed(config, inputs, len(windows))
     padding = _padding(config.tokenizer, pieces)
     dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
@@ -146,6 +144,15 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
     }
     out.write_text("stream.json", json.dumps(facts))
     return _outcome(config, conversations, verdicts, windows, replayed, _Found(read, answers, broken), markers, out)
+
+
+def _windows(conversations: Sequence[_Piece], window: int) -> list[list[_Piece]]:
+    """Each round by itself, so that no window holds a conversation twice."""
+    out = []
+    for number in sorted({piece.round for piece in conversations}):
+        mine = [piece for piece in conversations if piece.round == number]
+        out += [[mine[i] for i in items] for items in packed([len(piece.ids) for piece in mine], window)]
+    return out
 
 
 @dataclass(frozen=True)

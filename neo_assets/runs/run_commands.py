@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,8 @@ def saw(
             [("step", "ascending"), ("place", "ascending"), ("doc_id", "ascending")]
         )
         table = table.drop_columns(["place"])
-    urls = Ledger(store, recipe.name).urls_of(table.column("doc_id").unique().to_pylist())
+    ids = table.column("doc_id").unique().to_pylist()
+    urls = Ledger(store, recipe.name).urls_of(ids) | conversation_places(store, recipe, ids)
     rows = [{**row, "url": urls.get(str(row["doc_id"]), "")} for row in table.to_pylist()]
     show(rows, as_json)
     if not as_json:
@@ -77,7 +79,7 @@ def saw(
 
 
 def when(
-    page: Annotated[str, typer.Argument(help="URL or doc_id")],
+    page: Annotated[str, typer.Argument(help="URL or doc_id; of a conversation its id, as `neo saw` tells it")],
     run: Annotated[
         str | None, typer.Option("--run", help="one run of the recipe; all that were started if left out")
     ] = None,
@@ -89,6 +91,7 @@ def when(
     recipe, store = load(), Store(store_root())
     ledger = Ledger(store, recipe.name)
     ids = list(dict.fromkeys([*ledger.ids_of(page), *(str(part["doc_id"]) for part in ledger.parts_of(page))]))
+    ids = ids or list(conversation_places(store, recipe, [page]))
     if not ids:
         raise BadInput(f"no document '{page}' is known in this recipe's build; `neo fate {page}` tells more")
     rows: list[Row] = []
@@ -112,6 +115,19 @@ def when(
     else:
         none += f"; `neo fate {page}` says why"
     show(rows, as_json, empty=none)
+
+
+def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dict[str, str]:
+    """Of those ids that are conversations of the recipe's sets, where each stands: file and record, or a page."""
+    wanted = set(ids)
+    out: dict[str, str] = {}
+    for name in recipe.align.instructions if recipe.align else ():
+        pointer = store.head_pointer(recipe.name, f"instructions/{name}")
+        made = store.find(*pointer) if pointer else None
+        if made is not None:
+            verdicts = made.table("verdicts.parquet").select(["doc_id", "detail"]).to_pylist()
+            out |= {row["doc_id"]: f"{name}: {row['detail']}" for row in verdicts if row["doc_id"] in wanted}
+    return out
 
 
 def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:

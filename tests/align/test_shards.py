@@ -114,6 +114,8 @@ def test_rounds_and_parts_of_rounds(store: Store, words: Words) -> None:
     assert 25 < len(counts["a"]) < 80 and len({row["doc_id"] for row in counts["a"]}) == len(counts["a"])
     assert len(counts["b"]) == 200 and {row["round"] for row in counts["b"]} == {0, 1}
     assert made.manifest.rows_in == len(counts["a"]) + 100
+    beside = [(row["position"] // WINDOW, row["source"], row["doc_id"]) for row in index]
+    assert len(set(beside)) == len(beside)  # no window holds a conversation twice
 
 
 def test_replayed_windows_are_those_of_pre_training(store: Store, words: Words) -> None:

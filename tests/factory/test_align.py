@@ -1,0 +1,143 @@
+"""From a base model to one that answers, as one Dagster job: made, traced, verified, proved, talked with; and what was
+changed is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.store import Artifact, Store
+from tests.factory.conftest import Factory
+
+RECIPE = """
+name: talking
+align:
+  instructions:
+    pages: {{kind: pages, tasks: [language, title], items: 60, held_out_items: 6, max_text_chars: {{en: 120, zh: 60}}, min_answer_chars: {{en: 3, zh: 2}}, max_answer_chars: {{en: 60, zh: 30}}, seed: 1}}
+    ours: {{paths: ["{chats}"], licence: CC0-1.0, snapshot: "1", lang: en, max_bad_share: 0.2}}
+  asked: {{items: 6, max_tokens: 8, seed: 1}}
+  sft:
+    answers: {{rounds: {{pages: 1, ours: 2}}, replay: {{phase: decay, share: 0.3}}}}
+runs:
+  answers: {{like: decay, parent: {{run: decay}}, phase: answers, steps: 6, checkpoint_every: 3, evaluate_at: [1.0]}}
+evaluation:
+  evaluated: [smoke, chat]
+  suites: {{chat: [chat_en, chat_zh]}}
+  gates:
+    forgetting: {{tasks: [bits_per_byte_en_30], most: 0.5, blocking: false}}
+    answers: {{least: {{stops: 0.99}}, blocking: false}}
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("chats") / "chats.jsonl"
+    turns = [[{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": f"{i}."}] for i in range(20)]
+    file.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in turns) + "{torn\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def talking(
+    first_run: subprocess.CompletedProcess[str],
+    factory: Factory,
+    chats: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
+    told = factory.another_recipe(tmp_path_factory.mktemp("recipes"), "talking", RECIPE.format(chats=chats))
+    done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "align", **told)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return told
+
+
+@pytest.fixture
+def store(factory: Factory) -> Store:
+    return Store(factory.folder / "store")
+
+
+def head(store: Store, name: str) -> Artifact:
+    return store.head("talking", name)
+
+
+def test_the_job_makes_everything_from_conversations_to_gates(store: Store, talking: dict[str, str]) -> None:
+    tuned = head(store, "sft/answers")
+    assert tuned.manifest.numbers["last_step"] == 6 and not tuned.refused_by
+    assert tuned.manifest.made_from.inputs.keys() == {"conversation_shards/answers", "pretraining/decay"}
+    scores = json.loads(head(store, "evaluation/answers").file("scores.json").read_text())
+    told = {(row["task"], row["metric"]) for row in scores if not row["subset"]}
+    assert {("chat_en", "exact"), ("chat_zh", "stops"), ("chat_en", "right_language")} <= told
+    base = json.loads(head(store, "evaluation/decay").file("scores.json").read_text())
+    assert not [row for row in base if row["task"].startswith("chat")]  # it was never told how to answer
+    gates = {check.name: check for check in head(store, "comparison").verdict}
+    assert "stops" in gates["answers_well"].detail and gates["little_forgotten"].passed
+    bad = [row for row in head(store, "instructions/ours").table("verdicts.parquet").to_pylist() if row["rule"]]
+    assert [row["detail"].split(":")[0] for row in bad] == ["chats.jsonl#21"]
+
+
+def test_the_exported_folder_says_how_it_is_talked_with(factory: Factory, talking: dict[str, str]) -> None:
+    done = factory.neo("chat", "answers@last", "3?", "--tokens", "8", "--json", **talking)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["model"] == "answers@6" and told["licences"]["ours"] == "CC0-1.0" and len(told["corpus"]) == 1
+    refused = factory.neo("chat", "decay@last", "3?", **talking)
+    assert refused.returncode == 2 and "was not fine-tuned on conversations" in refused.stderr
+
+
+def test_a_step_names_its_conversations_and_a_conversation_its_steps(factory: Factory, talking: dict[str, str]) -> None:
+    rows = json.loads(factory.neo("saw", "answers@1..6", "--json", **talking).stdout)
+    ours = [row for row in rows if row["source"] == "ours"]
+    assert ours and all(row["url"].startswith("ours: chats.jsonl#") for row in ours)
+    assert any(row["source"] not in ("ours", "pages") for row in rows)  # replayed text is named, too
+    assert all(row["doc_id"] for row in rows)
+    steps = json.loads(factory.neo("when", str(ours[0]["doc_id"]), "--json", **talking).stdout)
+    assert ours[0]["step"] in [row["step"] for row in steps] and {row["run"] for row in steps} == {"answers"}
+
+
+def test_every_claim_of_a_fine_tuned_checkpoint_is_verified_and_proved(
+    factory: Factory, store: Store, talking: dict[str, str]
+) -> None:
+    done = factory.neo("verify", "answers@last", "--json", **talking)
+    claims = json.loads(done.stdout)
+    assert done.returncode == 0 and all(claim["holds"] for claim in claims) and len(claims) > 8
+    proved = factory.neo("prove", "answers@last", **talking)
+    assert proved.returncode == 0 and "proved: bit for bit" in proved.stdout
+
+
+@pytest.fixture
+def flipped(store: Store, talking: dict[str, str]) -> Iterator[Path]:
+    """Of each answer the first token is not learnt any more."""
+    file = head(store, "conversation_shards/answers").file("learnt.bin")
+    before = file.read_bytes()
+    file.write_bytes(before.replace(b"\0\1", b"\0\0"))
+    yield file
+    file.write_bytes(before)
+
+
+def test_a_changed_mask_is_noticed(factory: Factory, talking: dict[str, str], flipped: Path) -> None:
+    claims = json.loads(factory.neo("verify", "answers@last", "--json", **talking).stdout)
+    wrong = [claim["claim"] for claim in claims if not claim["holds"]]
+    assert "the token stream is the one it was trained on" in wrong
+    assert "trained tokens, counted again from the stream" in wrong
+    deep = factory.neo("verify", "conversation_shards/answers", "--deep", **talking)
+    assert deep.returncode == 1 and "learnt.bin" in deep.stderr
+
+
+def test_asked_again_nothing_is_made_and_a_changed_file_makes_its_own_again(
+    factory: Factory, talking: dict[str, str], chats: Path
+) -> None:
+    why = factory.neo("why", "sft/answers", **talking)
+    assert why.returncode == 0 and "is up to date" in why.stdout, why.stdout
+    before = chats.read_bytes()
+    try:
+        chats.write_bytes(before.replace(b'"0."', b'"zero."'))
+        changed = factory.neo("why", "sft/answers", **talking)
+        assert "instructions/ours" in changed.stdout and "chats.jsonl" in changed.stdout, changed.stdout
+        untouched = factory.neo("why", "pretraining/decay", **talking)
+        assert "is up to date" in untouched.stdout
+    finally:
+        chats.write_bytes(before)
