@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.templates import TEMPLATES, Template, Turn, encode_prompt
+from training.templates import PENALTY, TEMPLATES, Template, Turn, encode_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,6 +50,8 @@ class Talker:
     tokenizer: PreTrainedTokenizerBase
     template: Template
     stops: tuple[int, ...]
+    penalty: float = 1.0
+    """Of what an answer has said already, but for what ends it (arXiv 1909.05858; the question is not counted)."""
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: str) -> Talker:
@@ -61,7 +63,7 @@ class Talker:
             )
         end = tokenizer.eos_token_id
         stops = (known[chosen.stop], *([end] if end is not None and end != known[chosen.stop] else []))
-        return cls(model, tokenizer, chosen, stops)
+        return cls(model, tokenizer, chosen, stops, float(getattr(model.config, PENALTY, 1.0)))
 
     def encode(self, text: str) -> list[int]:
         """Tokens of text in which nothing is a marker."""
@@ -104,7 +106,8 @@ class Talker:
     def _generate(self, ids: Any, mask: Any, most: int) -> Any:
         import torch
 
-        device = self.model.device
+        device, longest = self.model.device, ids.shape[1]
+        processors = [lambda said, scores: self._penalised(said[:, longest:], scores)]
         with torch.no_grad():
             return self.model.generate(
                 input_ids=ids.to(device),
@@ -114,7 +117,18 @@ class Talker:
                 eos_token_id=list(self.stops),
                 pad_token_id=self.stops[-1],
                 use_cache=True,
+                logits_processor=processors if self.penalty != 1 else [],
             )
+
+    def _penalised(self, said: Any, scores: Any) -> Any:
+        """Scores (rows, vocabulary) with what each row has said made less likely."""
+        taken = scores.gather(1, said)
+        lowered = taken * self.penalty
+        lowered[taken > 0] = taken[taken > 0] / self.penalty
+        out = scores.scatter(1, said, lowered)
+        for stop in self.stops:
+            out[:, stop] = scores[:, stop]
+        return out
 
     def stream(
         self, prompt: Sequence[int], most: int, temperature: float = 0.0, seed: int = 0
@@ -135,6 +149,8 @@ class Talker:
             with torch.no_grad():
                 out = self.model(input_ids=ids, past_key_values=held, use_cache=True)
             held, logits = out.past_key_values, out.logits[0, -1].float().cpu()
+            if self.penalty != 1 and tokens:
+                logits = self._penalised(torch.tensor([tokens]), logits[None])[0]
             if temperature:
                 token = int(torch.multinomial(torch.softmax(logits / temperature, 0), 1, generator=generator))
             else:

@@ -23,7 +23,7 @@ from neo_assets.core.jobs import Reporter, RunningJob
 from neo_assets.core.recipe.run import Model
 from training.chat import Talker
 from training.document_start import DOCUMENT_START, NOTHING
-from training.templates import TEMPLATE, TEMPLATES
+from training.templates import PENALTY, TEMPLATE, TEMPLATES
 from training.weights import master_weights, module_weights
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class ExportConfig(BaseModel):
     tag: str  # folder of DeepSpeed's files inside the checkpoint
     threads: int
     template: str | None = None  # of conversations, where it was fine-tuned on them
+    repetition_penalty: float = 1.0  # of answers
 
 
 def export(job: RunningJob) -> None:
@@ -79,6 +80,7 @@ def export(job: RunningJob) -> None:
     model.generation_config = generation_config(tokenizer)
     if config.template is not None:
         setattr(model.config, TEMPLATE, config.template)
+        setattr(model.config, PENALTY, config.repetition_penalty)
         stops = Talker.of(model, tokenizer, config.template).stops
         model.generation_config.eos_token_id = list(stops)
     model.save_pretrained(out)

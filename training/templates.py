@@ -17,6 +17,8 @@ from neo_assets.core.errors import BadInput
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 TEMPLATE = "neo_template"
 """Name in a model's configuration of the template that it was fine-tuned with."""
+PENALTY = "neo_repetition_penalty"
+"""And of how what an answer has said is made less likely, when the model is talked with."""
 ROLES = (SYSTEM, USER, ASSISTANT)
 
 

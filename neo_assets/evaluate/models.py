@@ -26,9 +26,12 @@ ELSEWHERE = "model"
 
 
 def export_input(recipe: Recipe, run: str) -> ExportInput:
-    model, template = recipe.all_runs[run].model, recipe.align.template if recipe.align else None
-    rows = model.vocab_rows(ids(recipe.tokenizer))
-    return ExportInput(run=run, model=model, vocab_rows=rows, template=template if recipe.converses(run) else None)
+    model = recipe.all_runs[run].model
+    plain = ExportInput(run=run, model=model, vocab_rows=model.vocab_rows(ids(recipe.tokenizer)))
+    if recipe.align is None or not recipe.converses(run):
+        return plain
+    told = {"template": recipe.align.template, "repetition_penalty": recipe.align.repetition_penalty}
+    return plain.model_copy(update=told)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class ExportInput(Section):
     model: Model
     vocab_rows: int
     template: str | None = None
+    repetition_penalty: float = 1.0
 
 
 def export_model(
@@ -57,6 +58,7 @@ def export_model(
             "tag": STATE_FOLDER,
             "threads": EXPORT_THREADS,
             "template": config.template,
+            "repetition_penalty": config.repetition_penalty,
         },
         inputs={"checkpoint": store.relative(checkpoint.path), "tokenizer": store.relative(hf_folder(tokenizer))},
         out=f"jobs/{fingerprint}/out",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_what_is_streamed_is_what_a_batch_answers_whatever_it_is_asked_with(talk
         pieces = list(talker.stream(prompt, 24))
         assert "".join(new for new, *_ in pieces) == answer.text
         assert pieces[-1][1:] == (len(answer.tokens), answer.stopped)
+
+
+def test_what_an_answer_has_said_is_made_less_likely_and_its_end_and_the_question_are_not(talking: Speaker) -> None:
+    plain, stop = talking.talker, talking.talker.stops[0]
+    talker = replace(plain, penalty=4.0)
+    scores = torch.tensor([[2.0, -1.0, 3.0, 8.0]])
+    small = replace(talker, stops=(3,))
+    assert small._penalised(torch.tensor([[0, 1, 3, 3]]), scores).tolist() == [[0.5, -4.0, 3.0, 8.0]]
+    prompts = [plain.prompt(talk[:1]) for talk in talks(8, turns=1)]
+    answers = talker.answers(prompts, 24, 8)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        assert "".join(new for new, *_ in talker.stream(prompt, 24)) == answer.text
+    repeated = [[len(a.tokens) - len(set(a.tokens)) for a in side] for side in (plain.answers(prompts, 24, 8), answers)]
+    assert sum(repeated[1]) < sum(repeated[0]) and stop in plain.stops
 
 
 def test_bytes_of_one_character_come_together(talking: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:

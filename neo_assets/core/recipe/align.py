@@ -120,5 +120,8 @@ class Align(Section):
     )
     instructions: Named[InstructionSet] = Field(default_factory=dict)
     preferences: Named[PreferenceSet] = Field(default_factory=dict)
+    repetition_penalty: float = Field(
+        1.0, ge=1, description="of what an answer has said already, whenever the model is talked with; 1: none"
+    )
     asked: Asked | None = None
     sft: Named[Sft] = Field(default_factory=dict, description="stages of fine-tuning; a run's phase names one")
