@@ -17,7 +17,7 @@ from neo_assets.align.phrases import translation
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_bytes, digest_file, digest_json
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.align import ConversationSet, InstructionSet, PageSet, PreferenceSet, TranslationSet
+from neo_assets.core.recipe.align import Align, ConversationSet, InstructionSet, PageSet, PreferenceSet, TranslationSet
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Decontamination, Split
 from neo_assets.core.records import DROPPED, KEPT, Verdict, verdict_table
@@ -103,6 +103,19 @@ def set_input(name: str, settings: InstructionSet | PreferenceSet, recipe: Recip
     except BadInput:
         content = {}
     return SetInput(name=name, settings=settings, decontamination=held, content=content)
+
+
+def missing_sets(align: Align | None) -> list[str]:
+    """Files that sets name and that are not on this machine, in words; remote ones are not asked."""
+    out = []
+    for kind, sets in (("instructions", align.instructions), ("preferences", align.preferences)) if align else ():
+        for name, settings in sets.items():
+            try:
+                if not isinstance(settings, PageSet):
+                    files_known_at_load(settings, settings.SUFFIXES)
+            except BadInput as error:
+                out.append(f"align.{kind}.{name}: {error}")
+    return out
 
 
 def read_instructions(config: SetInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:

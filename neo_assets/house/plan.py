@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neo_assets.align.sets import missing_sets
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.completion import RUNS
 from neo_assets.core.errors import BadInput
@@ -204,7 +205,7 @@ def not_here(recipe: Recipe, told: Iterable[Stage[Any]]) -> list[str]:
         f"{', '.join(names)}: the module {need.module}; pip install -e '.[{need.extra}]' brings it"
         for need, names in lacking.items()
     ]
-    return [*missing_places(recipe.sources), *missing_lists(recipe.clean), *lacks]
+    return [*missing_places(recipe.sources), *missing_sets(recipe.align), *missing_lists(recipe.clean), *lacks]
 
 
 def _stages(recipe: Recipe) -> dict[str, Stage[Any]]:
