@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.evaluate.answers import ANSWERS
 from neo_assets.evaluate.rows import ScoreRow, columns
-from neo_assets.evaluate.score import ScoreInput, Scorer, Subject, called, sample_rows, score_rows
+from neo_assets.evaluate.score import ScoreInput, Scorer, Subject, answer_rows, called, sample_rows, score_rows
 from neo_assets.runs.export import ExportInput
 
 
@@ -44,6 +45,7 @@ def evaluate_run(
     """
     rows: list[ScoreRow] = []
     samples: list[Row] = []
+    answers: list[Row] = []
     for checkpoint in checkpoints:
         subject = Subject.of(config.run, checkpoint, export(checkpoint))
         for attempt in range(1, config.attempts + 1):
@@ -51,6 +53,9 @@ def evaluate_run(
             rows += score_rows(scores, attempt)
             if attempt == 1:
                 samples += sample_rows(subject, scores)
+                answers += answer_rows(subject, scores)
+    if answers:
+        out.write_text(ANSWERS, json.dumps(answers, ensure_ascii=False, indent=1))
     return _gather(config, rows, samples, scorer, out)
 
 

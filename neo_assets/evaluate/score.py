@@ -40,6 +40,8 @@ SAMPLES = "samples"
 HELDOUT = "heldout_tasks"
 JOBS = "jobs"
 """File in a folder of results: the jobs that fill it, a line each."""
+ANSWERS_SHOWN = 3
+"""Of each set and task, among what a run's evaluation keeps to be read."""
 NO_ITEMS = "the held-out documents gave no such items"
 NO_DOCUMENTS = "made of the recipe's held-out documents, which are not there yet: run the job 'factory'"
 PROGRAM = "training.evaluate"
@@ -379,6 +381,23 @@ def headline(row: ScoreRow) -> bool:
 def called(row: ScoreRow) -> str:
     """Name of a score where there is one number a score: the task, and the metric where it is not the task's own."""
     return row["task"] if row["main"] else f"{row['task']} {row['metric']}"
+
+
+def answer_rows(subject: Subject, scores: Mapping[str, Artifact]) -> list[Row]:
+    """What the model answered to the first few held-out prompts of every set, and each of its tasks."""
+    out: list[Row] = []
+    for name, made in sorted(scores.items()):
+        if not name.startswith(CHAT):
+            continue
+        shown: dict[tuple[object, object], int] = {}
+        for line in made.file(f"{name}.items.jsonl").read_text(encoding="utf-8").split("\n"):
+            item = json.loads(line) if line else {}
+            group = (item.get("set"), item.get("task"))
+            shown[group] = shown.get(group, 0) + 1
+            if item and shown[group] <= ANSWERS_SHOWN:
+                told = {key: item[key] for key in ("id", "set", "task", "asked", "target", "written", "exact", "stops")}
+                out.append({"step": subject.step, "checkpoint": subject.name, "name": name, **told})
+    return out
 
 
 def sample_rows(subject: Subject, scores: Mapping[str, Artifact]) -> list[Row]:

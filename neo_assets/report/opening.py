@@ -14,13 +14,16 @@ from neo_assets.core.store import Artifact, Scalar
 from neo_assets.core.words import amount, at, number, size
 from neo_assets.pages.charts import drawing
 from neo_assets.pages.page import LANGUAGES
-from neo_assets.report.page import Bar, Ref, of_kind, refs
+from neo_assets.report.conversations import answers_shown
+from neo_assets.report.page import Bar, Ref, Written, of_kind, refs
 from neo_assets.report.run_lines import RunLine, measured
 from neo_assets.report.scores import read_scores, with_white_space_shown
 from neo_assets.scores.gates import verdict_in_words
 
 LOSS = (440, 150)
 """Width and height of the opening's chart."""
+GROUPS = 3
+"""Kinds of questions of each language whose first answers the opening shows."""
 SHOWN = 220
 """Characters of a continuation that the opening shows; all of it stands among the samples."""
 
@@ -42,15 +45,6 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written after one prompt: (checkpoint, continuation), the untrained model first."""
-
-    lang: str
-    prompt: str
-    continuations: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
 class Opening:
     card: Sequence[tuple[str, str]]
     numbers: Sequence[Number]
@@ -60,6 +54,7 @@ class Opening:
     written: Sequence[Written]
     scores_page: Ref | None
     refs: Sequence[Ref] = field(default_factory=tuple)
+    written_is: str = ""
 
     @property
     def widest(self) -> int:
@@ -68,7 +63,8 @@ class Opening:
 
 def opening(inputs: Mapping[str, Artifact], lines: Sequence[RunLine], funnel: Sequence[Bar]) -> Opening:
     """What a person who opens the page sees first; whatever has not been built is left out."""
-    charts, _ = measured(list(lines), LOSS)
+    charts, _ = measured([line for line in lines if not line.tuned], LOSS)
+    answers = answers_shown(inputs, GROUPS)
     comparison = inputs.get("comparison")
     used = [inputs[name] for name in ("matrix", "tokenizer", "fertility", "comparison") if name in inputs] + [
         line.trained for line in lines if line.trained
@@ -79,9 +75,10 @@ def opening(inputs: Mapping[str, Artifact], lines: Sequence[RunLine], funnel: Se
         drawing(charts[0]) if charts else None,
         funnel,
         [Gate(c.name, verdict_in_words(c), c.detail) for c in (comparison.verdict if comparison else ())],
-        _written(inputs, lines),
+        answers or _written(inputs, lines),
         Ref(comparison.key, comparison.fingerprint) if comparison else None,
         refs(used),
+        "How it answers held-out questions" if answers else "What it writes, untrained and after each phase",
     )
 
 
@@ -120,7 +117,7 @@ def _card(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[tupl
         ]
         pieces = f"{number(real(_of(tokenizer, 'pieces') or 0))} pieces"
         card.append(("Tokenizer", pieces + (f"; characters a token: {', '.join(characters)}" if characters else "")))
-    trained = [line for line in lines if line.trained]
+    trained = [line for line in lines if line.trained and not line.tuned]
     if trained:
         runs = [
             f"{line.name} {number(real(_of(line.trained, 'steps') or 0))} steps"
@@ -128,6 +125,11 @@ def _card(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[tupl
             for line in trained
         ]
         card.append(("Training", f"{'; '.join(runs)}; {amount(_tokens(trained))} tokens in all"))
+    if tuned := [line for line in lines if line.trained and line.tuned]:
+        runs = [
+            f"{line.name} {number(real(_of(line.trained, 'steps') or 0))} steps from {line.parent}" for line in tuned
+        ]
+        card.append(("Fine-tuning", f"{'; '.join(runs)}; {amount(_tokens(tuned))} tokens of answers and replayed text"))
     if held := inputs.get("heldout"):
         documents = sum(
             int(real(v)) for n, v in held.manifest.numbers.items() if n.startswith("documents_") and is_number(v)
@@ -153,7 +155,7 @@ def _numbers(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[N
             then = before.get((task, metric)) or ("", rows[0].value if len(rows) > 1 else None)
             note = f"{then[0] or 'untrained'}: {number(then[1])}" if then[1] is not None else ""
             out.append(Number(number(round(rows[-1].value, 3)), _in_words(task), note))
-    trained = [line for line in lines if line.trained]
+    trained = [line for line in lines if line.trained and not line.tuned]
     pages = sum(real(_of(c, "pages") or 0) for c in of_kind(inputs, "raw_crawl").values())
     if (pool := inputs.get("train_pool")) and pool.manifest.rows_kept is not None:
         out.append(Number(number(pool.manifest.rows_kept), "documents to train on", f"of {number(pages)} fetched"))

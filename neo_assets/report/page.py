@@ -170,6 +170,15 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What was written after one prompt: (checkpoint, continuation), the untrained model first."""
+
+    lang: str
+    prompt: str
+    continuations: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Text:
     text: str
     heading: bool = False

@@ -20,6 +20,7 @@ from neo_assets.core.words import size
 from neo_assets.extract.page_text import KEPT_SHARES
 from neo_assets.pages.charts import drawing
 from neo_assets.pages.page import LANGUAGES, loads, render
+from neo_assets.report.conversations import conversations_part
 from neo_assets.report.fates import kept_and_dropped, whole_funnel
 from neo_assets.report.funnel import read_funnel
 from neo_assets.report.opening import opening
@@ -88,6 +89,7 @@ def write_report(
         _tokenizer(inputs),
         _training(inputs, lines),
         *scaling_part(inputs),
+        *conversations_part(inputs),
         scores(inputs, lines),
         generated_samples(inputs, lines),
     ]
@@ -295,7 +297,8 @@ def _training(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> Part:
     if charts:
         caption = "Every step of every run, one behind the other." if block == 1 else f"Means over {block} steps each."
         blocks.append(Figure(caption, [drawing(c) for c in charts], refs(li.trained for li in lines if li.trained)))
-    plans, trained = of_kind(inputs, "run_plan"), of_kind(inputs, "pretraining")
+    plans = of_kind(inputs, "run_plan")
+    trained = {line.name: line.trained for line in lines if line.trained}
     for kind, caption in (
         (trained, "The runs as they went."),
         (plans, "The plans, made from the recipe alone before anything was started."),

@@ -29,11 +29,13 @@ class RunLine:
     parent: str
     before: float
     trained: Artifact | None
+    tuned: bool = False  # on conversations: its loss is of answers
 
 
 def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
     """The runs of a build, each after its parent, otherwise as they come."""
-    plans, trained = of_kind(inputs, "run_plan"), of_kind(inputs, "pretraining")
+    plans, tuned = of_kind(inputs, "run_plan"), of_kind(inputs, "sft")
+    trained = {**of_kind(inputs, "pretraining"), **tuned}
     scored = of_kind(inputs, "evaluation")
     names = list(dict.fromkeys([*plans, *trained, *scored]))
     parents = {name: _parent(plans.get(name)) for name in names}
@@ -47,7 +49,9 @@ def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
         value = trained[name].manifest.numbers.get("trained_tokens") if name in trained else None
         return real(value) if is_number(value) else 0.0
 
-    lines = [RunLine(name, parents[name], sum(map(tokens, chain(name))), trained.get(name)) for name in names]
+    lines = [
+        RunLine(name, parents[name], sum(map(tokens, chain(name))), trained.get(name), name in tuned) for name in names
+    ]
     return sorted(lines, key=lambda line: len(list(chain(line.name))))
 
 

@@ -1,0 +1,77 @@
+"""Section "conversations" of the report: what fine-tuning read, and how its models answer held-out prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from neo_assets.core.store import Artifact, Row
+from neo_assets.evaluate.answers import answered
+from neo_assets.report.page import Block, Part, Samples, Written, of_kind, refs, table
+
+RIGHT = "right"
+QUESTION = 160
+"""Characters of a question that the opening shows."""
+
+
+def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
+    """Nothing for a recipe without conversations."""
+    sets, stages = of_kind(inputs, "instructions"), of_kind(inputs, "conversation_shards")
+    if not sets:
+        return []
+    blocks: list[Block] = [
+        *table(
+            "The sets: rows that came in, are learnt, and were dropped; held out are prompts that models are asked.",
+            [_set(name, made) for name, made in sets.items()],
+            sets.values(),
+            folded=False,
+        )
+    ]
+    for name, made in stages.items():
+        caption = f"What the stage '{name}' reads, in windows of which no conversation crosses the border."
+        blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
+    used = [made for name, made in of_kind(inputs, "evaluation").items()]
+    for one in answers_shown(inputs):
+        blocks.append(Samples("", one.lang, one.prompt, one.continuations, refs(used)))
+    return [
+        Part(
+            "conversations",
+            "Conversations",
+            "What was learnt are the answers alone; held-out prompts are asked in the same form.",
+            blocks,
+        )
+    ]
+
+
+def _set(name: str, made: Artifact) -> Row:
+    m = made.manifest
+    dropped = {key.removeprefix("dropped_"): n for key, n in m.numbers.items() if key.startswith("dropped_")}
+    held = dropped.pop("held_out", 0)
+    return {
+        "set": name,
+        "rows": m.rows_in,
+        "learnt": m.rows_kept,
+        "held out": held,
+        "dropped": ", ".join(f"{n} {rule}" for rule, n in dropped.items()) or "none",
+        "licence": m.numbers.get("licence") or "of the pages",
+    }
+
+
+def answers_shown(inputs: Mapping[str, Artifact], groups: int | None = None) -> list[Written]:
+    """The first prompt of each kind, of at most ``groups`` kinds a language: what is right, then what each fine-tuned
+    model says.
+    """
+    found = answered(of_kind(inputs, "evaluation"))
+    if not found:
+        return []
+    by_id = {name: {item["id"]: item for item in items} for name, items in found.items()}
+    out: dict[tuple[str, str, str], Written] = {}
+    for item in found[next(reversed(found))]:
+        key = (str(item["name"]), str(item["set"]), str(item["task"]))
+        lang = key[0].rpartition("_")[2]
+        if key in out or (groups is not None and sum(k[0] == key[0] for k in out) >= groups):
+            continue
+        said = [(name, str(items[item["id"]]["written"])) for name, items in by_id.items() if item["id"] in items]
+        asked = " ".join(str(item["asked"]).split())
+        short = asked if groups is None or len(asked) <= QUESTION else asked[:QUESTION] + " …"
+        out[key] = Written(lang, short, [(RIGHT, str(item["target"])), *said])
+    return list(out.values())
