@@ -164,7 +164,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
                 config=CONSOLE,
             )
         )
-    if any(recipe.learns(run) == "sft" for run in recipe.runs):
+    if any(recipe.tuned(run) for run in recipe.runs):
         wanted = dg.AssetSelection.assets(key("comparison")) | _those_in(told, "align")
         jobs.append(
             dg.define_asset_job(

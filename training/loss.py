@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from training.data.order import IGNORED
+from training.log_probabilities import token_log_probabilities
 from training.sizes import CHUNK
 
 
@@ -50,11 +51,13 @@ class LossHead(torch.nn.Linear):
     own, so that ZeRO 3 gathers its weight.
     """
 
-    def forward(self, hidden: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, labels: torch.Tensor | None = None, each: bool = False) -> torch.Tensor:
         """``hidden``: (…, width); ``labels``: int64 (…), ``IGNORED`` where nothing is trained. Returns logits, or the
-        loss in nats, a scalar in fp32.
+        loss in nats, a scalar in fp32; or ``each`` label's log-probability, fp32 (…).
         """
         if labels is None:
             return super().forward(hidden)
+        if each:
+            return token_log_probabilities(hidden, self.weight, labels)
         loss: torch.Tensor = _SummedLoss.apply(hidden.flatten(0, -2), self.weight, labels.flatten())  # type: ignore[no-untyped-call]
         return loss

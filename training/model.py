@@ -59,13 +59,13 @@ class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
         super().__init__(config)
         self.lm_head.__class__ = LossHead
 
-    def forward(self, *arguments: Any, labels: torch.Tensor | None = None, **named: Any) -> Any:
+    def forward(self, *arguments: Any, labels: torch.Tensor | None = None, each: bool = False, **named: Any) -> Any:
         """transformers' output, or, with int64 ``labels`` of the shape of ``input_ids``, the loss in nats summed over
-        them, in fp32.
+        them, in fp32; with ``each``, the log-probability of every one.
         """
         if labels is None:
             return super().forward(*arguments, **named)
-        return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels)
+        return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels, each)
 
 
 def load_weights(model: LlamaForCausalLM, weights: dict[str, torch.Tensor]) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from neo_assets.core.recipe.align import Dpo
 from neo_assets.core.recipe.run import Run
 
 
@@ -37,6 +38,7 @@ class PretrainConfig(BaseModel):
     run: Run
     vocab_rows: int
     start: Start | None = None
+    preference: Dpo | None = None  # how preferences are learnt, where they are
     stop_at: int | None = None  # end early, for a proof
 
     def at(self, root: Path) -> PretrainConfig:

@@ -9,6 +9,8 @@ from typing import Any
 
 from neo_assets.align.chat_tasks import ChatTasksInput, make_chat_tasks
 from neo_assets.align.from_pages import make_conversations
+from neo_assets.align.pair_shards import PairsInput, write_pairs
+from neo_assets.align.reference import PROGRAM, ReferenceJob, measured_against, reference_logprobs
 from neo_assets.align.sets import read_instructions, read_preferences, set_input
 from neo_assets.align.shards import ShardsInput, write_conversations
 from neo_assets.core.recipe import Recipe
@@ -17,6 +19,7 @@ from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
 from neo_assets.runs.training_job import run_stages
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
+from training.reference import REFERENCE
 
 NOT_EMPTY = Claim("not_empty", "Something of the set is left.")
 CAN_BE_USED = Claim(
@@ -28,6 +31,12 @@ CONVERSATIONS = [
     Claim("whole_in_a_window", "Each conversation stands whole in one window."),
     Claim("answers_end", "Of every answer the token that ends it is learnt."),
     Claim("prompts_begin", "Each conversation begins with the tokens that its prompts have when somebody chats."),
+]
+
+PAIRS = [
+    ROWS_BALANCE,
+    Claim("not_empty", "There is something to learn from."),
+    Claim("answers_end", "Of every answer the token that ends it is learnt, and of the prompt nothing."),
 ]
 
 
@@ -48,9 +57,16 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     for name in recipe.align.sft:
         if any(run.phase == name for run in recipe.runs.values()):
             yield _shards(recipe, recipe.align, name)
+    for name in recipe.align.dpo:
+        if any(run.phase == name for run in recipe.runs.values()):
+            yield _pairs(recipe, recipe.align, name)
     for run in recipe.runs:
         if recipe.learns(run) == "sft":
             yield from run_stages(recipe, run)
+        elif recipe.learns(run) == "dpo":
+            yield _reference(recipe, run)
+            settings = recipe.align.dpo[recipe.runs[run].phase]
+            yield from run_stages(recipe, run, reads=[f"{REFERENCE}/{run}"], preference=settings)
 
 
 def _sets(recipe: Recipe, align: Align) -> Iterator[Stage[Any]]:
@@ -86,4 +102,36 @@ def _shards(recipe: Recipe, align: Align, name: str) -> Stage[Any]:
         ),
         reads=["tokenizer", *(f"instructions/{given}" for given in sorted(settings.rounds)), *replayed],
         claims=CONVERSATIONS,
+    )
+
+
+def _pairs(recipe: Recipe, align: Align, name: str) -> Stage[Any]:
+    settings = align.dpo[name]
+    return Stage(
+        f"pair_shards/{name}",
+        write_pairs,
+        PairsInput(
+            stage=name,
+            settings=settings,
+            template=align.template,
+            tokenizer=recipe.tokenizer,
+            window=recipe.window_of(name),
+        ),
+        reads=["tokenizer", *(f"preferences/{given}" for given in sorted(settings.rounds))],
+        claims=PAIRS,
+    )
+
+
+def _reference(recipe: Recipe, name: str) -> Stage[Any]:
+    run, of = recipe.runs[name], recipe.reference_of(name)
+    return ReferenceJob(
+        f"{REFERENCE}/{name}",
+        reference_logprobs,
+        measured_against(run, name, recipe.tokenizer, of),
+        reads=[recipe.stream_of(name), recipe.trained(of)],
+        kinds=["numpy"],
+        claims=[Claim("every_pair", "Both answers of every pair have a log-probability.")],
+        programs=[PROGRAM],
+        after=[f"checkpoint/{of}"],
+        resources=["compute"],
     )

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sentencepiece import SentencePieceProcessor
 
 from neo_assets.align.packing import packed
 from neo_assets.align.sets import CONVERSATION, FILE
+from neo_assets.align.windows import Piece, padding_token, rounds_of, write_windows
 from neo_assets.core import records
 from neo_assets.core.recipe.align import Sft
 from neo_assets.core.recipe.base import Section
@@ -28,13 +28,10 @@ from neo_assets.core.records import DROPPED, EDITED, Verdict, verdict_table
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tokenizer.huggingface import PADDING
 from neo_assets.tokenizer.stream import INDEX, token_dtype
-from neo_assets.tokenizer.train import end_of_document_id, load_processor
-from training.data.learnt_stream import LEARNT
+from neo_assets.tokenizer.train import load_processor
 from training.data.order import DataOrder, TokenStream
 from training.data.stream_files import stream_digest, stream_facts
-from training.ledger import BEGINS, FILLING
 from training.templates import (
     ASSISTANT,
     TEMPLATES,
@@ -51,7 +48,6 @@ TOO_LONG, CUT, BYTES = "too_long", "cut_to_window", "spelled_in_bytes"
 """Rules of conversations whose first answer does not fit into a window, of which only the first turns do, and that the
 tokenizer does not know the words of.
 """
-PIECES = pa.schema([*INDEX, (BEGINS, pa.int64())])
 
 
 class ShardsInput(Section):
@@ -62,19 +58,6 @@ class ShardsInput(Section):
     template: str
     tokenizer: Tokenizer
     window: int
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """What stands in the stream as one document: tokens, which are learnt, and what it is."""
-
-    ids: npt.NDArray[np.int64]
-    learnt: npt.NDArray[np.uint8]
-    doc_id: str
-    source: str
-    lang: str
-    round: int = 0
-    begins: int = 0
 
 
 def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -93,7 +76,7 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
     parts = _bytes_of_characters(processor)
     coder = partial(encode, template, text=processor.encode, markers=markers)
     verdicts: list[Verdict] = []
-    conversations: list[_Piece] = []
+    conversations: list[Piece] = []
     read, answers, broken = 0, 0, 0
     for name in sorted(config.settings.rounds):
         table = records.read_table(inputs[f"instructions/{name}"].file(FILE), CONVERSATION)
@@ -101,7 +84,7 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
             turns = [Turn(turn["role"], turn["text"]) for turn in row["turns"]]
             key, lang = str(row["conversation_id"]), str(row["lang"])
             stage = f"conversation_shards/{config.stage}"
-            rounds = _rounds(config.settings, name, key)
+            rounds = rounds_of(config.settings.rounds[name], config.settings.seed, key)
             if not rounds:
                 continue
             read += 1
@@ -125,13 +108,13 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
             answers += sum(turn.role == ASSISTANT for turn in fitted)
             broken += not _begins_with_its_prompts(template, fitted, encoded, processor.encode, markers)
             ids, learnt = np.array(encoded.ids, np.int64), np.array(encoded.learnt, np.uint8)
-            conversations += [_Piece(ids, learnt, key, name, lang, number) for number in range(rounds)]
+            conversations += [Piece(ids, learnt, key, name, lang, number) for number in range(rounds)]
     conversations.sort(key=lambda piece: keyed(config.settings.seed, piece.doc_id, piece.round))
     windows = _windows(conversations, config.window)
     replayed = _replayed(config, inputs, len(windows))
-    padding = _padding(config.tokenizer, pieces)
+    padding = padding_token(config.tokenizer, pieces)
     dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
-    index = _write([*windows, *replayed], config.window, padding, dtype, out)
+    index = write_windows([*windows, *replayed], config.window, padding, dtype, out)
     out.write("verdicts.parquet", verdict_table(verdicts))
     digest = stream_digest(out.path)
     facts = {
@@ -146,7 +129,7 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
     return _outcome(config, conversations, verdicts, windows, replayed, _Found(read, answers, broken), markers, out)
 
 
-def _windows(conversations: Sequence[_Piece], window: int) -> list[list[_Piece]]:
+def _windows(conversations: Sequence[Piece], window: int) -> list[list[Piece]]:
     """Each round by itself, so that no window holds a conversation twice."""
     out = []
     for number in sorted({piece.round for piece in conversations}):
@@ -170,12 +153,6 @@ def _bytes_of_characters(processor: SentencePieceProcessor) -> frozenset[int]:
     """
     tokens = (token for token in range(processor.vocab_size()) if processor.is_byte(token))
     return frozenset(token for token in tokens if int(processor.id_to_piece(token)[1:-1], 16) >= ASCII)
-
-
-def _rounds(settings: Sft, name: str, key: str) -> int:
-    """How often a conversation is read: whole rounds, and of the part of one its keyed hash decides."""
-    full, part = divmod(settings.rounds[name], 1)
-    return int(full) + (int(keyed(settings.seed, "round", key)[:13], 16) < part * (1 << 52))
 
 
 def _first_answer(turns: Sequence[Turn]) -> int:
@@ -211,7 +188,7 @@ def _begins_with_its_prompts(
     return True
 
 
-def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int) -> list[list[_Piece]]:
+def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int) -> list[list[Piece]]:
     """Windows of pre-training text, so many that they are the recipe's share of all: drawn as training draws them."""
     replay = config.settings.replay
     if replay is None:
@@ -225,7 +202,7 @@ def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int)
     return [_pieces_of(stream, int(sequence), index) for sequence in order.sequences_of(np.arange(count))]
 
 
-def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[_Piece]:
+def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[Piece]:
     begin, end = sequence * stream.length, (sequence + 1) * stream.length
     out = []
     for number in stream.documents_in(sequence):
@@ -234,7 +211,7 @@ def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[_Pie
         learnt = np.ones(last - first, np.uint8)
         learnt[0] = 0  # nothing comes before it
         out.append(
-            _Piece(
+            Piece(
                 stream.tokens[first:last].astype(np.int64), learnt, str(row["doc_id"]), str(row["source"]),
                 str(row["lang"]), whole(row["round"]), first - int(stream.offsets[number]),
             )
@@ -242,58 +219,12 @@ def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[_Pie
     return out
 
 
-def _padding(tokenizer: Tokenizer, pieces: int) -> int:
-    """The token that fills windows up; it is never learnt."""
-    if PADDING in tokenizer.special_tokens:
-        return pieces + tokenizer.special_tokens.index(PADDING)
-    return end_of_document_id(tokenizer, pieces)
-
-
-def _stream(windows: Sequence[Sequence[_Piece]], window: int, padding: int) -> Iterator[_Piece]:
-    """All of the stream: each window filled up, and one token more, for the last label."""
-
-    def filling(count: int) -> _Piece:
-        return _Piece(np.full(count, padding, np.int64), np.zeros(count, np.uint8), FILLING, FILLING, FILLING)
-
-    for pieces in windows:
-        yield from pieces
-        if left := window - sum(len(piece.ids) for piece in pieces):
-            yield filling(left)
-    yield filling(1)
-
-
-def _write(windows: Sequence[Sequence[_Piece]], window: int, padding: int, dtype: str, out: Workspace) -> pa.Table:
-    """The stream's files; returns its index."""
-    rows: list[dict[str, object]] = []
-    position = 0
-    with (out.path / "tokens.bin").open("wb") as tokens, (out.path / LEARNT).open("wb") as learnt:
-        for piece in _stream(windows, window, padding):
-            piece.ids.astype(dtype).tofile(tokens)
-            piece.learnt.tofile(learnt)
-            rows.append(
-                {
-                    "position": position,
-                    "doc_id": piece.doc_id,
-                    "round": piece.round,
-                    "source": piece.source,
-                    "lang": piece.lang,
-                    "tokens": len(piece.ids),
-                    BEGINS: piece.begins,
-                }
-            )
-            position += len(piece.ids)
-    index = pa.Table.from_pylist(rows, schema=PIECES)
-    np.save(out.path / "offsets.npy", np.array([*index.column("position").to_pylist(), position], np.int64))
-    out.write("index.parquet", index)
-    return index
-
-
 def _outcome(
     config: ShardsInput,
-    conversations: Sequence[_Piece],
+    conversations: Sequence[Piece],
     verdicts: Sequence[Verdict],
-    windows: Sequence[Sequence[_Piece]],
-    replayed: Sequence[Sequence[_Piece]],
+    windows: Sequence[Sequence[Piece]],
+    replayed: Sequence[Sequence[Piece]],
     found: _Found,
     markers: Mapping[str, int],
     out: Workspace,

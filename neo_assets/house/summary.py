@@ -96,7 +96,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         )
     neo = program("neo")
     print(f"\nReport: {report}\nWeb UI: {neo} ui")
-    if tuned := [run for run in recipe.runs if recipe.learns(run) == "sft" and run not in waiting]:
+    if tuned := [run for run in recipe.runs if recipe.tuned(run) and run not in waiting]:
         print(f"Talk with it: NEO_RECIPE={recipe.name} {neo} chat {tuned[-1]}@last   (--serve 8000: in a browser)")
     if url := _a_page(recipe, store):
         print(f"The story of one page: {neo} fate {url}")

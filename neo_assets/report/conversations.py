@@ -29,6 +29,9 @@ def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
     for name, made in stages.items():
         caption = f"What the stage '{name}' reads, in windows of which no conversation crosses the border."
         blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
+    for name, made in of_kind(inputs, "pair_shards").items():
+        caption = f"Pairs that the stage '{name}' learns from, one a window: the better answer, then the worse."
+        blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
     used = [made for name, made in of_kind(inputs, "evaluation").items()]
     for one in answers_shown(inputs):
         blocks.append(Samples("", one.lang, one.prompt, one.continuations, refs(used)))

@@ -34,7 +34,7 @@ class RunLine:
 
 def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
     """The runs of a build, each after its parent, otherwise as they come."""
-    plans, tuned = of_kind(inputs, "run_plan"), of_kind(inputs, "sft")
+    plans, tuned = of_kind(inputs, "run_plan"), {**of_kind(inputs, "sft"), **of_kind(inputs, "dpo")}
     trained = {**of_kind(inputs, "pretraining"), **tuned}
     scored = of_kind(inputs, "evaluation")
     names = list(dict.fromkeys([*plans, *trained, *scored]))

@@ -14,6 +14,7 @@ from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
+from neo_assets.core.recipe.align import Dpo
 from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.recipe.run import Run
@@ -30,6 +31,7 @@ from neo_assets.runs.sealed import SEALED, seal, sealed
 from resources.compute.base import Compute
 from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
+from training.reference import REFERENCE
 from training.spec import PretrainConfig, Start, checkpoint_name
 
 LAST_SHARE = 10
@@ -42,6 +44,7 @@ class PretrainInput(Section):
     tokenizer: Tokenizer
     learns: Learning = "pretraining"
     imported: str | None = None  # digest of the model folder it starts from
+    preference: Dpo | None = None  # of a run that learns from preferences
 
     @property
     def trained(self) -> str:
@@ -58,7 +61,11 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
         run=run,
         vocab_rows=run.model.vocab_rows(ids(config.tokenizer)),
         start=find_start(config, inputs, store),
+        preference=config.preference,
     )
+    given = {"token_shards": store.relative(inputs[f"{STREAMS[config.learns]}/{run.phase}"].path)}
+    if (reference := inputs.get(f"{REFERENCE}/{config.name}")) is not None:
+        given[REFERENCE] = store.relative(reference.path)
     return JobSpec(
         work_fingerprint=fingerprint,
         title=config.trained,
@@ -69,7 +76,7 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
         threads_per_rank=run.threads_per_rank,
         max_attempts=run.max_attempts,
         config=settings.model_dump(),
-        inputs={"token_shards": store.relative(inputs[f"{STREAMS[config.learns]}/{run.phase}"].path)},
+        inputs=given,
         out=f"checkpoint/{config.name}",
         makes=[f"{config.trained}/{fingerprint}"],
     )
@@ -164,6 +171,7 @@ def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
         "run": identity(config.run),
         "rows": config.vocab_rows,
         "start": config.start and config.start.digest,
+        "preference": config.preference and identity(config.preference),
         "inputs": spec.inputs,
     }
 

@@ -173,7 +173,7 @@ def rehearse(
         root / "shards",
         ids(recipe.tokenizer),
         small.sequence_length * (small.global_batch * STEPS + 1),
-        small.sequence_length if recipe.learns(name) == "sft" else None,
+        small.sequence_length if recipe.tuned(name) else None,
     )
     learns = recipe.learns(name)
     whole, killed = (job_of(small, rows, f"{what} {recipe.name} {name}", learns) for what in ("whole", "killed"))

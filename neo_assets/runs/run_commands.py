@@ -118,11 +118,13 @@ def when(
 
 
 def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dict[str, str]:
-    """Of those ids that are conversations of the recipe's sets, where each stands: file and record, or a page."""
+    """Of those ids that are conversations or pairs of the recipe's sets, where each stands: file and record, or page."""
     wanted = set(ids)
     out: dict[str, str] = {}
-    for name in recipe.align.instructions if recipe.align else ():
-        pointer = store.head_pointer(recipe.name, f"instructions/{name}")
+    sets = [f"instructions/{n}" for n in recipe.align.instructions] if recipe.align else []
+    sets += [f"preferences/{n}" for n in recipe.align.preferences] if recipe.align else []
+    for key in sets:
+        name, pointer = key.partition("/")[2], store.head_pointer(recipe.name, key)
         made = store.find(*pointer) if pointer else None
         if made is not None:
             verdicts = made.table("verdicts.parquet").select(["doc_id", "detail"]).to_pylist()

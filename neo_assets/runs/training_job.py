@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.align import Dpo
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Artifact, Outcome, Workspace
@@ -73,9 +74,15 @@ def _forecast(at: Making, run: str) -> Artifact | None:
     return at.store.find(*pointer) if pointer else None
 
 
-def run_stages(recipe: Recipe, name: str, after: Sequence[str] = ()) -> Iterator[Stage[Any]]:
+def run_stages(
+    recipe: Recipe,
+    name: str,
+    after: Sequence[str] = (),
+    reads: Sequence[str] = (),
+    preference: Dpo | None = None,
+) -> Iterator[Stage[Any]]:
     """Plan and training of one run of the recipe, or of its series. ``after``: what must be there before its first
-    step, though nothing of the run depends on it.
+    step, though nothing of the run depends on it; ``reads``: what it reads besides its stream and its parent.
     """
     run = recipe.all_runs[name]
     shards, parent, learns = recipe.stream_of(name), recipe.parent_of(name), recipe.learns(name)
@@ -92,8 +99,10 @@ def run_stages(recipe: Recipe, name: str, after: Sequence[str] = ()) -> Iterator
     yield TrainingJob(
         recipe.trained(name),
         pretrain,
-        PretrainInput(name=name, run=run, tokenizer=recipe.tokenizer, learns=learns, imported=imported),
-        reads=[shards, recipe.trained(parent)] if parent else [shards],
+        PretrainInput(
+            name=name, run=run, tokenizer=recipe.tokenizer, learns=learns, imported=imported, preference=preference
+        ),
+        reads=[shards, *([recipe.trained(parent)] if parent else []), *reads],
         kinds=["pytorch"],
         claims=[EVERY_STEP_RECORDED, LOSS_FINITE, LOSS_FALLS.only_warns(not from_scratch(run))],
         programs=[PROGRAMS[learns]],

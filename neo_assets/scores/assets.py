@@ -112,7 +112,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         found=["before", "scores", "identities"],
     )
     baseline, warning = recipe.evaluation.baseline, only_warn(recipe.evaluation.gates)
-    gates = [*GATES, *(OF_ANSWERS if any(recipe.learns(run) == "sft" for run in recipe.runs) else ())]
+    gates = [*GATES, *(OF_ANSWERS if any(recipe.tuned(run) for run in recipe.runs) else ())]
     yield Comparison(
         "comparison",
         compare_runs,
@@ -145,7 +145,7 @@ def _comparison_input(recipe: Recipe) -> ComparisonInput:
         from_elsewhere=[
             name for name, run in runs.items() if run.from_model or (run.parent and not recipe.parent_of(name))
         ],
-        tuned=[run for run in runs if recipe.learns(run) == "sft"],
+        tuned=[run for run in runs if recipe.tuned(run)],
         asked=list(recipe.asked()),
         suites={suite: list(recipe.asked([suite])) for suite in settings.suites},
         gates=_gates(recipe),

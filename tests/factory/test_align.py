@@ -5,6 +5,7 @@ changed is noticed.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +21,16 @@ align:
   instructions:
     pages: {{kind: pages, tasks: [language, title], items: 60, held_out_items: 6, max_text_chars: {{en: 120, zh: 60}}, min_answer_chars: {{en: 3, zh: 2}}, max_answer_chars: {{en: 60, zh: 30}}, seed: 1}}
     ours: {{paths: ["{chats}"], licence: CC0-1.0, snapshot: "1", lang: en, max_bad_share: 0.2}}
+  preferences:
+    liked: {{paths: ["{liked}"], licence: CC0-1.0, snapshot: "1", lang: en}}
+  dpo:
+    better: {{rounds: {{liked: 1}}, beta: 0.1}}
   asked: {{items: 6, max_tokens: 8, seed: 1}}
   sft:
     answers: {{rounds: {{pages: 1, ours: 2}}, replay: {{phase: decay, share: 0.3}}}}
 runs:
   answers: {{like: decay, parent: {{run: decay}}, phase: answers, steps: 6, checkpoint_every: 3, evaluate_at: [1.0]}}
+  prefers: {{like: answers, parent: {{run: answers}}, phase: better, steps: 3, checkpoint_every: 3}}
 evaluation:
   evaluated: [smoke, chat]
   suites: {{chat: [chat_en, chat_zh]}}
@@ -49,7 +55,11 @@ def talking(
     chats: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
-    told = factory.another_recipe(tmp_path_factory.mktemp("recipes"), "talking", RECIPE.format(chats=chats))
+    liked = tmp_path_factory.mktemp("liked") / "pairs.jsonl"
+    rows = [{"prompt": f"{i}?", "chosen": f"{i}.", "rejected": f"no {i}"} for i in range(30)]
+    liked.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = RECIPE.format(chats=chats, liked=liked)
+    told = factory.another_recipe(tmp_path_factory.mktemp("recipes"), "talking", recipe)
     done = factory.run("dagster", "job", "execute", "-m", "definitions", "-j", "align", **told)
     assert done.returncode == 0, done.stderr[-6000:]
     return told
@@ -106,6 +116,26 @@ def test_every_claim_of_a_fine_tuned_checkpoint_is_verified_and_proved(
     assert done.returncode == 0 and all(claim["holds"] for claim in claims) and len(claims) > 8
     proved = factory.neo("prove", "answers@last", **talking)
     assert proved.returncode == 0 and "proved: bit for bit" in proved.stdout
+
+
+def test_preferences_are_measured_against_the_run_before_and_traced(
+    factory: Factory, store: Store, talking: dict[str, str]
+) -> None:
+    made, reference = head(store, "dpo/prefers"), head(store, "reference_logprobs/prefers")
+    assert made.manifest.made_from.inputs.keys() == {
+        "pair_shards/better", "sft/answers", "reference_logprobs/prefers"
+    }  # fmt: skip
+    start = json.loads(reference.file("reference.json").read_text())
+    assert start["step"] == 6 and reference.manifest.numbers["pairs"] == 30
+    first = made.table("metrics.parquet").to_pylist()[0]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-7)  # it is what it is measured against
+    rows = json.loads(factory.neo("saw", "prefers@1..3", "--json", **talking).stdout)
+    assert rows and all(row["url"].startswith("liked: pairs.jsonl#") for row in rows)
+    claims = json.loads(factory.neo("verify", "prefers@last", "--json", **talking).stdout)
+    assert claims and all(claim["holds"] for claim in claims), claims
+    proved = factory.neo("prove", "prefers@last", **talking)
+    assert proved.returncode == 0 and "proved: bit for bit" in proved.stdout
+    assert factory.neo("chat", "prefers@last", "3?", "--tokens", "4", **talking).returncode == 0
 
 
 @pytest.fixture

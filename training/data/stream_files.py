@@ -8,6 +8,7 @@ from pathlib import Path
 from neo_assets.core.fingerprint import digest_file, digest_json
 from training.data.learnt_stream import LEARNT, LearntStream
 from training.data.order import DataOrder, TokenStream
+from training.data.pair_stream import PairStream
 from training.spec import PretrainConfig
 
 
@@ -27,7 +28,7 @@ def stream_digest(shards: Path) -> str:
 
 def open_order(shards: Path, config: PretrainConfig) -> tuple[TokenStream, DataOrder]:
     facts = stream_facts(shards)
-    kind = LearntStream if (shards / LEARNT).is_file() else TokenStream
+    kind = PairStream if facts.get("pairs") else LearntStream if (shards / LEARNT).is_file() else TokenStream
     stream = kind(shards, config.run.sequence_length, str(facts["dtype"]))
     return stream, DataOrder(
         stream.sequences, config.run.seed, str(facts["digest"]), config.start_sample, tuple(config.run.skip_samples)

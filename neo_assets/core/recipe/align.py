@@ -106,6 +106,22 @@ class Sft(Section):
     seed: int = Field(0, description="of which conversations a part of a round takes, and how windows are filled")
 
 
+class Dpo(Section):
+    """How preferences are learnt: which pairs, and by which loss (``training/preferences.py``)."""
+
+    rounds: Annotated[dict[Name, Annotated[float, Field(ge=0)]], BeforeValidator(without_nulls)] = Field(
+        min_length=1, description="by set of preferences: how often each pair is read; a part of one: of some"
+    )
+    loss: Literal["sigmoid", "ipo", "sigmoid_norm"] = "sigmoid"
+    beta: float = Field(gt=0, description="how dear it is to leave the reference")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of pairs that may be the wrong way round")
+    sft_weight: float = Field(0.0, ge=0, description="of the better answer's own likelihood, by tokens' mean")
+    reference: Literal["previous", "first"] = Field(
+        "previous", description="the checkpoint the run starts from; or the last one before any preferences"
+    )
+    seed: int = Field(0, description="of which pairs a part of a round takes")
+
+
 class Asked(Section):
     """What models are asked in conversations: held-out prompts of the sets, as tasks ``chat_‹lang›``."""
 
@@ -124,4 +140,5 @@ class Align(Section):
         1.0, ge=1, description="of what an answer has said already, whenever the model is talked with; 1: none"
     )
     asked: Asked | None = None
+    dpo: Named[Dpo] = Field(default_factory=dict, description="stages of preferences; a run's phase names one")
     sft: Named[Sft] = Field(default_factory=dict, description="stages of fine-tuning; a run's phase names one")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import Field, model_validator
 
 from neo_assets.core.errors import did_you_mean
-from neo_assets.core.recipe.align import Align, Sft
+from neo_assets.core.recipe.align import Align, Dpo, Sft
 from neo_assets.core.recipe.base import Lang, Name, Named, Section
 from neo_assets.core.recipe.data import (
     Clean,
@@ -111,17 +111,18 @@ class Recipe(Section):
                 raise ValueError(
                     f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})"
                 )
-        stages = self.align.sft if self.align else {}
-        for name in sorted(set(stages) & set(self.mixture)):
-            raise ValueError(f"mixture and align.sft both have '{name}': a run's phase must mean one of them")
+        stages: dict[str, Sft | Dpo] = {**self.align.sft, **self.align.dpo} if self.align else {}
+        of_each = [set(self.mixture), *((set(self.align.sft), set(self.align.dpo)) if self.align else ())]
+        for name in sorted(name for name in set().union(*of_each) if sum(name in names for names in of_each) > 1):
+            raise ValueError(f"mixture, align.sft or align.dpo both have '{name}': a run's phase must mean one of them")
         for name, run in self.runs.items():
             if run.phase not in {*self.mixture, *stages}:
                 raise ValueError(
                     f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})"
-                    + (f" or align.sft ({', '.join(stages)})" if stages else "")
+                    + (f" or align ({', '.join(stages)})" if stages else "")
                 )
         for name, stage in stages.items():
-            self._sft_fits(name, stage)
+            self._stage_fits(name, stage)
         for kind in ("instructions", "preferences"):
             for name, told in (getattr(self.align, kind) if self.align else {}).items():
                 if getattr(told, "lang", self.languages[0]) not in self.languages:
@@ -148,29 +149,35 @@ class Recipe(Section):
         for field in ("base", "target"):
             if (run := getattr(self.scaling, field)) not in self.runs:
                 raise ValueError(f"scaling.{field} names run '{run}', which is not in runs ({', '.join(self.runs)})")
-            if self.align and self.runs[run].phase in self.align.sft:
+            if self.align and self.runs[run].phase in {*self.align.sft, *self.align.dpo}:
                 raise ValueError(f"scaling.{field} names run '{run}', which is fine-tuned: laws are of pre-training")
         for name in self.scaling.sizes:
             if name in self.runs:
                 raise ValueError(f"scaling.sizes.{name} has the name of a run; sizes are runs, too")
         return self
 
-    def _sft_fits(self, name: str, stage: Sft) -> None:
+    def _stage_fits(self, name: str, stage: Sft | Dpo) -> None:
         """A stage of fine-tuning reads sets and a mixture that are there, in windows of one length."""
         assert self.align is not None
-        for given in sorted(set(stage.rounds) - set(self.align.instructions)):
+        kind, sets = ("sft", "instructions") if isinstance(stage, Sft) else ("dpo", "preferences")
+        known = getattr(self.align, sets)
+        for given in sorted(set(stage.rounds) - set(known)):
             raise ValueError(
-                f"align.sft.{name}.rounds names '{given}', which is not in align.instructions"
-                f" ({', '.join(self.align.instructions)})"
+                f"align.{kind}.{name}.rounds names '{given}', which is not in align.{sets} ({', '.join(known)})"
             )
-        if stage.replay is not None and stage.replay.phase not in self.mixture:
+        for run, told in self.runs.items():
+            if told.phase == name and kind == "dpo" and (told.parent is None or told.parent.fingerprint):
+                raise ValueError(f"runs.{run} learns from preferences, and needs a run of this recipe as its parent")
+        if isinstance(stage, Sft) and stage.replay is not None and stage.replay.phase not in self.mixture:
             raise ValueError(
                 f"align.sft.{name}.replay.phase is '{stage.replay.phase}', which is not in mixture"
                 f" ({', '.join(self.mixture)})"
             )
         lengths = {run.sequence_length for run in self.runs.values() if run.phase == name}
         if len(lengths) > 1:
-            raise ValueError(f"runs of align.sft.{name} have sequence_length {sorted(lengths)}: it is packed for one")
+            raise ValueError(
+                f"runs of align.{kind}.{name} have sequence_length {sorted(lengths)}: it is packed for one"
+            )
 
     def window_of(self, phase: str) -> int:
         """Tokens of the windows that a stage of fine-tuning is packed into: its runs' sequence_length."""
@@ -178,12 +185,25 @@ class Recipe(Section):
 
     def learns(self, run: str) -> Learning:
         """What a run learns: it is told by what its phase is."""
-        stages = self.align.sft if self.align else {}
-        return "sft" if self.all_runs[run].phase in stages else "pretraining"
+        phase = self.all_runs[run].phase
+        if self.align and phase in self.align.dpo:
+            return "dpo"
+        return "sft" if self.align and phase in self.align.sft else "pretraining"
+
+    def reference_of(self, run: str) -> str:
+        """The run whose last checkpoint preferences are measured against."""
+        assert self.align is not None
+        first = self.align.dpo[self.all_runs[run].phase].reference == "first"
+        before = [name for name in self.ancestors(run) if not first or self.learns(name) != "dpo"]
+        return before[0]
+
+    def tuned(self, run: str) -> bool:
+        """Whether a run learns from conversations or preferences."""
+        return self.learns(run) != "pretraining"
 
     def converses(self, run: str) -> bool:
         """Whether a run, or one that leads to it, was fine-tuned on conversations."""
-        return any(self.learns(name) == "sft" for name in (run, *self.ancestors(run)))
+        return any(map(self.tuned, (run, *self.ancestors(run))))
 
     def trained(self, run: str) -> str:
         """The artifact that a run's training makes."""

@@ -1,0 +1,94 @@
+"""``reference_logprobs/‹run›``: what the reference gives both answers of every pair that a run learns from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neo_assets.core.fingerprint import digest_file
+from neo_assets.core.frozen import claimed
+from neo_assets.core.jobs import JobSpec
+from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.recipe.run import Parent, Run
+from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
+from neo_assets.declare import AttendedStage, Making
+from neo_assets.runs.export import run_to_end, take
+from neo_assets.runs.job import PretrainInput, find_start
+from neo_assets.runs.plan import ids
+from resources.compute.base import Compute
+from training.reference import FILE, REFERENCE
+from training.spec import PretrainConfig
+
+PROGRAM = "training.reference"
+
+
+def reference_logprobs(
+    config: PretrainInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    made_from: MadeFrom,
+    store: Store,
+    jobs: Compute,
+) -> Outcome:
+    """Log-probabilities of both answers of every pair under the reference, summed over each, in a job of its own.
+
+    Made by the kernels, precision and micro-batch size that training uses, so that a policy that is the reference has
+    margins of exactly zero.
+    """
+    shards = inputs[f"pair_shards/{config.run.phase}"]
+    told = PretrainConfig(
+        run_name=config.name,
+        run_fingerprint=made_from.fingerprint,
+        run=config.run,
+        vocab_rows=config.run.model.vocab_rows(ids(config.tokenizer)),
+        start=find_start(config, inputs, store),
+    )
+    spec = JobSpec(
+        work_fingerprint=made_from.fingerprint,
+        title=f"{REFERENCE}/{config.name}",
+        program=PROGRAM,
+        **claimed(PROGRAM),
+        max_attempts=2,
+        threads_per_rank=config.run.threads_per_rank,
+        config=told.model_dump(),
+        inputs={"token_shards": store.relative(shards.path)},
+        out=f"jobs/{made_from.fingerprint}/out",
+        makes=[f"{REFERENCE}/{config.name}/{made_from.fingerprint}"],
+    )
+    run_to_end(jobs, spec)
+    take(store.root / spec.out, out)
+    sums = np.load(out.path / FILE, allow_pickle=False)
+    pairs = json.loads(shards.file("stream.json").read_text(encoding="utf-8"))["pairs"]
+    better = float((sums[:, 0] > sums[:, 1]).mean()) if len(sums) else 0.0
+    return Outcome(
+        digest=digest_file(out.path / FILE),
+        numbers={"pairs": len(sums), "better_is_likelier": round(better, 4)},
+        checks=[
+            Check(
+                name="every_pair",
+                passed=len(sums) == pairs and bool(np.isfinite(sums).all() and (sums < 0).all()),
+                detail=f"{len(sums)} of {pairs} pairs",
+            )
+        ],
+    )
+
+
+def measured_against(run: Run, name: str, tokenizer: Tokenizer, reference: str) -> PretrainInput:
+    """The input of such a stage: the run, as if it began from its reference."""
+    own = run.parent is not None and run.parent.run == reference
+    parent = run.parent if own else Parent.model_validate({"run": reference})
+    return PretrainInput(name=name, run=run.model_copy(update={"parent": parent}), tokenizer=tokenizer, learns="dpo")
+
+
+@dataclass(frozen=True)
+class ReferenceJob(AttendedStage[PretrainInput]):
+    """Asked of the compute backend, like training."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        return reference_logprobs(
+            self.config, at.inputs, out, made_from=self.made_from(at.inputs), store=at.store, jobs=at.compute
+        )
