@@ -118,7 +118,7 @@ def when(
 
 
 def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dict[str, str]:
-    """Of those ids that are conversations or pairs of the recipe's sets, where each stands: file and record, or page."""
+    """Where each of those ids that are conversations or pairs of the recipe's sets stands: file and record, or page."""
     wanted = set(ids)
     out: dict[str, str] = {}
     sets = [f"instructions/{n}" for n in recipe.align.instructions] if recipe.align else []
