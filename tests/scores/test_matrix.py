@@ -61,7 +61,7 @@ class Built:
 
     def matrix(self) -> Artifact:
         identities = {name: task_identity(t) for name, t in self.scorer.tasks().items()}
-        config = gathered(ScoreMatrixInput(runs=["main"]), self.store, "mine", identities, self.before)
+        config = gathered(ScoreMatrixInput(trained=["pretraining/main"]), self.store, "mine", identities, self.before)
         return self.make(
             "score_matrix",
             lambda out: make_score_matrix(
