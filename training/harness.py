@@ -230,7 +230,9 @@ def _conversations(lm: Any, task: Task, data: Path) -> tuple[Rows, Items]:
     for name, values in told.items():
         value, stderr = ratio(values, [1] * len(values))
         main = name == task.metric
-        rows.append({"metric": name, "value": value, "stderr": stderr, "main": main, "chance": 0.0 if main else None})
+        rows.append(
+            {"metric": name, "value": value, "stderr": stderr, "main": main, "chance": task.chance if main else None}
+        )
     for name, values in sorted(by_task.items()):
         value, stderr = ratio(values, [1] * len(values))
         row: dict[str, Scalar] = {"metric": task.metric, "value": value, "stderr": stderr, "n": len(values)}

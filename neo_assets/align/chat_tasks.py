@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +19,8 @@ from training.tasks import TASKS_FILE, Task, write_tasks
 
 DESCRIPTION = (
     "Answers to held-out prompts of {sets}: exactly right, and beside that whether they end, are in the right language"
-    " and well formed. What was asked is trained on nowhere; how it is asked, is."
+    " and well formed. What was asked is trained on nowhere; how it is asked, is. Guessing is always the same answer to"
+    " each kind of question."
 )
 
 
@@ -60,7 +61,7 @@ def make_chat_tasks(config: ChatTasksInput, inputs: Mapping[str, Artifact], out:
                 lang=lang,
                 licence=", ".join(sorted(licences[lang])),
                 items=len(items),
-                chance=0.0,
+                chance=_constant(items),
                 metric="exact",
                 template=config.template,
                 max_tokens=config.settings.max_tokens,
@@ -75,6 +76,15 @@ def make_chat_tasks(config: ChatTasksInput, inputs: Mapping[str, Artifact], out:
         numbers={name: n or 0 for name, n in counts.items()},
         checks=[Check(name="something_to_ask", passed=len(tasks) == len(config.languages), detail=str(counts))],
     )
+
+
+def _constant(items: list[dict[str, Any]]) -> float:
+    """Share that is right where every kind of question gets always the same answer, its most frequent one."""
+    kinds: dict[tuple[object, object], Counter[str]] = defaultdict(Counter)
+    for item in items:
+        kinds[item["set"], item["task"]][item["target"]] += 1
+    right = sum(max(counts.values()) for counts in kinds.values() if max(counts.values()) > 1)
+    return right / len(items)
 
 
 def _by_turns(groups: Mapping[str, list[dict[str, Any]]], settings: Asked) -> list[dict[str, Any]]:

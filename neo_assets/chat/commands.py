@@ -34,7 +34,9 @@ def chat(
     serve: Annotated[
         int | None,
         typer.Option(
-            metavar="PORT", help="no terminal: a page and OpenAI's /v1/chat/completions on this port of this machine"
+            min=1,
+            metavar="PORT",
+            help="no terminal: a page and OpenAI's /v1/chat/completions on this port of this machine",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="with TEXT: the answer and what is known of it")] = False,
@@ -56,6 +58,8 @@ def chat(
     if as_json and text is None:
         raise BadInput("--json is for one question: neo chat MODEL TEXT --json")
     if serve is not None:
+        if text is not None or system or as_json:
+            raise BadInput("--serve answers whoever asks: no TEXT, --system or --json beside it")
         _serve(speaker, serve, tokens, temperature)
         return
     if text is not None:
@@ -91,6 +95,8 @@ def _serve(speaker: Speaker, port: int, most: int, temperature: float) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise NeoError(f"port {port} of 127.0.0.1 cannot be used ({error.strerror}); name another") from error
+        except OverflowError as error:
+            raise NeoError(f"there is no port {port}: ports are 1 to 65535") from error
     for line in speaker.lines:
         print(line)
     print(

@@ -44,8 +44,20 @@ HEADERS = {
 }
 MOST_BODY = 1_000_000
 """Bytes of a request."""
-NOT_DONE = {"n": 1, "logprobs": False, "tools": None, "functions": None, "response_format": None}
-"""What OpenAI's endpoint can be asked for and this one does not do, with the value that asks for nothing."""
+NOT_DONE: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "functions": ([],),
+    "tool_choice": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "top_p": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+}
+"""What OpenAI's endpoint can be asked for and this one does not do, with the values that ask for nothing."""
 
 
 @dataclass
@@ -146,28 +158,31 @@ class Chat:
                 raise _Refused(f"the body is longer than {MOST_BODY:,} bytes", 413)
         try:
             given = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Refused(f"the body is not JSON ({error})") from None
         if not isinstance(given, dict):
             raise _Refused("the body is no JSON object")
         return self._asked(given)
 
     def _asked(self, given: Mapping[str, Any]) -> _Asked:
-        if (name := given.get("model", self.speaker.name)) != self.speaker.name:
+        if (name := given.get("model") or self.speaker.name) != self.speaker.name:
             raise _Refused(f"there is no model '{name}' here; there is {self.speaker.name}", 404, "model")
         for unknown, nothing in NOT_DONE.items():
-            if given.get(unknown, nothing) not in (nothing, None):
+            if given.get(unknown) not in (None, *nothing):
                 raise _Refused(f"'{unknown}' is not done here", 400, unknown)
-        most = given.get("max_completion_tokens", given.get("max_tokens"))
+        most = given.get("max_completion_tokens")
+        most = given.get("max_tokens") if most is None else most
         stops = given.get("stop")
-        stops = [stops] if isinstance(stops, str) else stops
+        stops = [stops] if isinstance(stops, str) else [] if stops is None else stops
+        if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+            raise _Refused("'stop' is a text, or a list of texts", 400, "stop")
         options = given.get("stream_options")
         return _Asked(
             turns=_turns(given.get("messages")),
             most=int(_number(most, "max_tokens", 1, 1e9, self.most)),
             temperature=_number(given.get("temperature"), "temperature", 0, 2, self.temperature),
             seed=int(_number(given.get("seed"), "seed", -(2**63), 2**63 - 1, 0)),
-            stops=[s for s in stops or [] if isinstance(s, str) and s],
+            stops=[stop for stop in stops if stop],
             stream=given.get("stream") is True,
             usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
@@ -251,10 +266,19 @@ def _turns(messages: object) -> list[Turn]:
             written = [text for text in texts if isinstance(text, str)]
             content = "".join(written) if len(written) == len(content) else None
         role = SYSTEM if role == "developer" else role
-        if role not in (SYSTEM, USER, ASSISTANT) or not isinstance(content, str):
+        if role not in (SYSTEM, USER, ASSISTANT) or not isinstance(content, str) or not _can_be_written(content):
             raise _Refused(f"messages[{i}] has no role of system, user, assistant, or no text", 400, "messages")
         out.append(Turn(role, content))
     return out
+
+
+def _can_be_written(text: str) -> bool:
+    """Whether a text has no half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(value: object, name: str, least: float, most: float, otherwise: float) -> float:

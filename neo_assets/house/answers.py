@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.evaluation import CHAT
 from neo_assets.core.store import Store
 from neo_assets.evaluate.answers import answered
 
@@ -39,6 +40,14 @@ def told(recipe: Recipe, store: Store) -> Iterator[str]:
         for name, items in by_id.items():
             if (said := items.get(item["id"])) is not None:
                 yield f"    {name:{width}}  {_line(said['written']) or '(nothing)'}"
+
+
+def by_kind(scores: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines: how many answers are exactly right, by kind of question, of some scores of a run."""
+    rows = [row for row in scores if row["task"].startswith(CHAT) and str(row["subset"] or "").startswith("task:")]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        kinds = [f"{row['subset'].partition(':')[2]} {row['value']:.0%}" for row in rows if row["task"] == task]
+        yield f"  {task}, exactly right by kind of question: {', '.join(kinds)}"
 
 
 def _line(text: str) -> str:

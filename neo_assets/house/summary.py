@@ -13,7 +13,7 @@ from neo_assets.core.scalars import whole
 from neo_assets.core.store import Check, Scalar, Store
 from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import age, at
-from neo_assets.house.answers import told
+from neo_assets.house.answers import by_kind, told
 from neo_assets.house.heads import current_heads
 from neo_assets.scores.gates import verdict_in_words
 
@@ -38,6 +38,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     recipe = load()
     store = Store(store_root())
     rows, waiting, asked = [], [], []
+    last: list[dict[str, Any]] = []
     for run in recipe.runs:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
             waiting.append(run)
@@ -46,6 +47,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
             store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8")
         )
         asked += [r for r in scores if r["main"] and not r["subset"]]
+        last = scores if recipe.tuned(run) else last
         rows += [
             {
                 "run": run,
@@ -70,6 +72,8 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     for line in told(recipe, store):
         print(line)
     show(_by_checkpoint(asked), as_json=False, title="\nScores")
+    for line in by_kind(last):
+        print(line)
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")
     _figures(recipe, store)

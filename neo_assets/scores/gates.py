@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from neo_assets.core.recipe.evaluation import (
+    CHAT,
     AnswersGate,
     ContaminationGate,
     ForgettingGate,
@@ -181,6 +182,8 @@ def _regression(
                     f"{run.name}: {task} {difference.b:.4f}, {reference.kind} {reference.name}"
                     f" {difference.a:.4f} (p {p:.2g}, {difference.n} items)"
                 )
+    tuned = any(run.base for run in runs)
+    told_of_tuned = "; fine-tuned runs in their answers alone, against another fine-tuned run" if tuned else ""
     return (
         _check(
             "no_regression",
@@ -188,7 +191,7 @@ def _regression(
             unasked,
             f"{counted(len(findings), 'comparison')} of {_named(run.name for run in runs)} with"
             f" {_named(f.against for f in findings)}: none is worse by more than {gate.tolerance:g} (significance"
-            f" {gate.alpha:g}, corrected)"
+            f" {gate.alpha:g}, corrected{told_of_tuned})"
             if findings
             else f"{NOTHING}no model that the recipe holds its runs against ({', '.join(gate.against)}) has scores",
             gate.blocking,
@@ -220,8 +223,8 @@ def _improvement(gate: ImprovementGate, runs: Sequence[Judged]) -> Check:
                         f" ({other['value']:.4f}), at least {gate.least:+.1%} is asked for"
                     )
     passed = (
-        f"each run that goes on from another is better than it in {', '.join(gate.tasks)}, by {min(gains):.1%} or more"
-        f" ({gate.least:.1%} is asked for)"
+        f"each run of pre-training that goes on from another is better than it in {', '.join(gate.tasks)}, by"
+        f" {min(gains):.1%} or more ({gate.least:.1%} is asked for)"
         if gains
         else f"{NOTHING}no run goes on from another"
     )
@@ -338,7 +341,8 @@ def _can_be_guessed(row: ScoreRow) -> bool:
     """Whether the score is a share of right answers of which guessing gets some: not bits per byte, nor text that is
     written.
     """
-    return bool(row["higher_is_better"]) and row["chance"] is not None and 0 < row["chance"] < 1
+    asked_untrained = not row["task"].startswith(CHAT)  # a model that was never told how to answer is not asked
+    return asked_untrained and bool(row["higher_is_better"]) and row["chance"] is not None and 0 < row["chance"] < 1
 
 
 def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:

@@ -58,6 +58,9 @@ def test_an_answer_in_the_form_of_openai(client: TestClient, talking: Speaker) -
         ({"model": "gpt-4o"}, 404, "there is no model 'gpt-4o' here; there is chat@60"),
         ({"n": 2}, 400, "'n' is not done here"),
         ({"tools": [{}]}, 400, "'tools' is not done here"),
+        ({"top_p": 0.5}, 400, "'top_p' is not done here"),
+        ({"stop": 5}, 400, "'stop' is a text"),
+        ({"stop": {"a": 1}}, 400, "'stop' is a text"),
         ({"temperature": 3}, 400, "'temperature' is a number from 0 to 2"),
         ({"max_tokens": "many"}, 400, "'max_tokens' is a number"),
     ],
@@ -67,6 +70,15 @@ def test_what_cannot_be_answered_is_said_in_openais_form(
 ) -> None:
     answer = client.post("/v1/chat/completions", json={**ASK, **change})
     assert answer.status_code == status and said in answer.json()["error"]["message"]
+
+
+def test_what_asks_for_nothing_is_no_error_and_broken_bodies_are(client: TestClient) -> None:
+    nothing = {"n": 1, "tools": [], "response_format": {"type": "text"}, "top_p": 1, "model": None, "stop": None}
+    told = client.post("/v1/chat/completions", json={**ASK, **nothing, "max_tokens": 2, "max_completion_tokens": None})
+    assert told.status_code == 200 and told.json()["usage"]["completion_tokens"] <= 2
+    json_body = {"Content-Type": "application/json"}
+    for body in (b"[" * 200_000, b'{"messages": [{"role": "user", "content": "\\ud800"}]}'):
+        assert client.post("/v1/chat/completions", content=body, headers=json_body).status_code == 400
 
 
 def test_an_answer_ends_before_a_text_that_the_request_names(client: TestClient, talking: Speaker) -> None:
