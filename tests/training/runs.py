@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.frozen import claimed
-from neo_assets.core.jobs import JobFolder, JobSpec, Message
+from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.trainings import PROGRAMS, Learning
@@ -116,11 +118,21 @@ def kill(folder: JobFolder) -> None:
 
 
 def killed_after(compute: Compute, job: JobSpec, step: int) -> tuple[JobFolder, Iterator[Message]]:
-    """Submit a job and kill it right after it has saved this step. Returns its folder, and its messages to come: who
-    reads on has it start again.
+    """Submit a job and kill it soon after it has saved this step: on a busy machine it may have saved later ones, so
+    what it went on from is asked for by ``resumed_from``. Returns its folder, and its messages to come: who reads on
+    has it start again.
     """
     folder = compute.submit(job)
     messages = compute.follow(folder)
-    next(m for m in messages if m.event == "checkpoint" and m.data["step"] == step)
+    deadline = time.monotonic() + 300
+    while not checkpoint(job, step).is_dir():
+        assert compute.poll(folder) in (JobState.NEW, JobState.QUEUED, JobState.RUNNING), folder.log_tail()
+        assert time.monotonic() < deadline, f"step {step} was not saved"
+        time.sleep(0.01)
     kill(folder)
     return folder, messages
+
+
+def resumed_from(folder: JobFolder) -> list[int]:
+    """The steps that a job's attempts went on from, as its log has them."""
+    return [int(step) for step in re.findall(r"from step (\d+)", folder.log_file.read_text())]

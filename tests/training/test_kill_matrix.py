@@ -5,7 +5,6 @@ prints the table of docs/measurements.md.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from resources.compute import open_compute
 from resources.compute.base import Compute
 from resources.compute.local import LocalCompute, _processes_of
 from tests.servers import Slurm
-from tests.training.runs import EVERY, STEPS, checkpoint, outcome, small_job, write_shards
+from tests.training.runs import EVERY, STEPS, checkpoint, outcome, resumed_from, small_job, write_shards
 
 BATCH = 48
 
@@ -136,11 +135,9 @@ def disturbed(
 
 
 def told(compute: Compute, moment: Callable[..., bool], times: int, folder: JobFolder) -> None:
-    log = folder.log_file.read_text()
-    resumed = re.findall(r"epochs; from step (\d+)", log)
     print(
         f"| {compute.name} | {moment.__name__.replace('_', ' ')} | {times} | yes | {len(folder.attempts())} |"
-        f" {', '.join(resumed)} |",
+        f" {', '.join(map(str, resumed_from(folder)))} |",
         flush=True,
     )
 

@@ -17,7 +17,17 @@ from neo_assets.core.errors import JobFailed
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.jobs import JobSpec, JobState
 from resources.compute.local import LocalCompute
-from tests.training.runs import EVERY, STEPS, checkpoint, kill, killed_after, outcome, small_job, write_shards
+from tests.training.runs import (
+    EVERY,
+    STEPS,
+    checkpoint,
+    kill,
+    killed_after,
+    outcome,
+    resumed_from,
+    small_job,
+    write_shards,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def test_a_killed_run_resumes_bit_identically_past_a_damaged_checkpoint(
 
     assert len(folder.attempts()) == 2
     assert "is damaged" in folder.log_file.read_text()
-    assert f"from step {newest - EVERY}" in folder.log_file.read_text()
+    assert resumed_from(folder) == [0, newest - EVERY]
     same_from_beginning_to_end(disturbed, undisturbed)
 
 
@@ -134,7 +144,7 @@ def test_a_paused_run_goes_on_from_the_very_step_with_the_same_bits(
     assert compute.poll(compute.submit(paused)) is JobState.PAUSED  # asking again does not start what somebody paused
     compute.resume(folder)
     list(compute.follow(folder))
-    assert f"from step {step}" in folder.log_file.read_text()
+    assert resumed_from(folder) == [0, step]
     assert outcome(paused, STEPS) == outcome(undisturbed, STEPS)
     assert folder.failures() == 0  # a pause is no failure: the one attempt the job has was not used up
     assert not (folder.path / "rescue").exists()
