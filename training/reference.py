@@ -43,6 +43,7 @@ def main(job: RunningJob) -> None:
     from training.data.stream_files import stream_facts
     from training.engine import be_deterministic
     from training.model import build_model, load_weights
+    from training.objectives.over_stream import STREAM
     from training.objectives.pairs import answer_sums, pair_batch
     from training.weights import master_weights
 
@@ -61,7 +62,7 @@ def main(job: RunningJob) -> None:
         for parameter in model.parameters():
             parameter.data = parameter.data.to(torch.bfloat16)
     model.to(device).eval()
-    shards = Path(job.spec.inputs["token_shards"])
+    shards = Path(job.spec.inputs[STREAM])
     facts = stream_facts(shards)
     stream = PairStream(shards, run.sequence_length, str(facts["dtype"]))
     sums = np.zeros((stream.sequences, 2), np.float32)

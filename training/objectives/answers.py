@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from training.data.learnt_stream import LEARNT
 from training.data.stream_files import stream_facts
-from training.data.token_stream import open_batches
-from training.ledger import RunLedger
 from training.objective import Where
 from training.objectives.next_token import NextToken
+from training.objectives.over_stream import STREAM, over, refuse_other_windows
 from training.spec import PretrainConfig
 
 
@@ -22,12 +20,6 @@ class Answers(NextToken):
     @staticmethod
     def open(config: PretrainConfig, inputs: Mapping[str, str], where: Where) -> Answers:
         """Over the ``conversation_shards`` folder that the job names. Exits where it is packed for another window."""
-        shards = Path(inputs["token_shards"])
-        facts = stream_facts(shards)
-        if facts.get("window") != config.run.sequence_length or not (shards / LEARNT).is_file():
-            raise SystemExit(
-                f"{shards} holds conversations in windows of {facts.get('window')} tokens; the run reads windows of"
-                f" {config.run.sequence_length}"
-            )
-        batches = open_batches(shards, config, where.rank, where.device, where.attention)
-        return Answers(batches, str(facts["digest"]), lambda: RunLedger.of(config, shards))
+        shards = Path(inputs[STREAM])
+        refuse_other_windows(stream_facts(shards), config, shards, "conversations")
+        return Answers(*over(config, shards, where))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,45 +10,25 @@ import torch
 
 from training.attention import ModelInputs
 from training.data.order import Integers
-from training.data.stream_files import stream_facts
-from training.data.token_stream import Batches, open_batches
-from training.ledger import RunLedger
 from training.objective import Where
+from training.objectives.over_stream import STREAM, OverStream, over
 from training.spec import PretrainConfig
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
 
-class NextToken:
+class NextToken(OverStream):
     """Mean cross-entropy over the labelled tokens of a global batch, in nats."""
-
-    def __init__(self, batches: Batches, digest: str, ledger: Callable[[], RunLedger]) -> None:
-        self.batches, self.digest, self.ledger = batches, digest, ledger
 
     @staticmethod
     def open(config: PretrainConfig, inputs: Mapping[str, str], where: Where) -> NextToken:
         """Over the ``token_shards`` folder that the job names."""
-        shards = Path(inputs["token_shards"])
-        batches = open_batches(shards, config, where.rank, where.device, where.attention)
-        return NextToken(batches, str(stream_facts(shards)["digest"]), lambda: RunLedger.of(config, shards))
+        return NextToken(*over(config, Path(inputs[STREAM]), where))
 
     def facts(self) -> str:
-        run, stream = self.batches.run, self.batches.stream
-        epochs = (run.steps - self.batches.first_step) * run.global_batch / stream.sequences
-        return f"{stream.sequences:,} sequences of {run.sequence_length}, {epochs:.2f} epochs"
-
-    def samples(self, step: int) -> Integers:
-        return self.batches.samples(step)
-
-    def documents(self, step: int) -> list[dict[str, object]]:
-        seen = self.ledger().saw(step, step).group_by(["doc_id", "source"], use_threads=False)
-        found: list[dict[str, object]] = seen.aggregate([]).to_pylist()
-        return found
-
-    def batch(self, samples: Integers) -> Integers:
-        """The sequences of a global batch, on every rank."""
-        return self.batches.order.sequences_of(samples)
+        stream = self.batches.stream
+        return f"{stream.sequences:,} sequences of {stream.length}, {self.epochs:.2f} epochs"
 
     def weight(self, batch: Integers) -> int:
         return self.batches.stream.trained_tokens(batch)

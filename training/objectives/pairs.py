@@ -4,7 +4,7 @@ it, against the worse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,10 +17,9 @@ from neo_assets.core.recipe.align import Dpo
 from training.attention import ModelInputs, model_inputs
 from training.data.order import IGNORED, Integers
 from training.data.pair_stream import BETTER, WORSE, PairStream
-from training.data.stream_files import open_order, stream_facts
-from training.data.token_stream import Batches
-from training.ledger import RunLedger
+from training.data.stream_files import stream_facts
 from training.objective import Where
+from training.objectives.over_stream import STREAM, Opened, OverStream, over, refuse_other_windows
 from training.preferences import Answers, preference_losses
 from training.reference import REFERENCE, read_reference
 from training.spec import PretrainConfig
@@ -62,54 +61,30 @@ def answer_sums(each: torch.Tensor, labels: torch.Tensor, answer: torch.Tensor) 
     )
 
 
-class Pairs:
-    """Mean loss over the pairs of a global batch."""
+class Pairs(OverStream):
+    """Mean loss over the pairs of a global batch. ``reference``: the reference's sums, (pairs of the stream, 2)."""
 
-    def __init__(
-        self,
-        batches: Batches,
-        digest: str,
-        reference: npt.NDArray[np.float32],
-        settings: Dpo,
-        ledger: Callable[[], RunLedger],
-    ) -> None:
-        self.batches, self.digest, self.reference, self.settings = batches, digest, reference, settings
-        self.ledger = ledger
+    def __init__(self, opened: Opened, reference: npt.NDArray[np.float32], settings: Dpo) -> None:
+        super().__init__(*opened)
+        self.reference, self.settings = reference, settings
 
     @staticmethod
     def open(config: PretrainConfig, inputs: Mapping[str, str], where: Where) -> Pairs:
         """Over the ``pair_shards`` and ``reference_logprobs`` folders that the job names. Exits where they do not
         belong together, or to another window.
         """
-        shards = Path(inputs["token_shards"])
+        shards = Path(inputs[STREAM])
         facts = stream_facts(shards)
         if config.preference is None:
             raise SystemExit("the job does not say how preferences are learnt")
-        if facts.get("window") != config.run.sequence_length or not facts.get("pairs"):
-            raise SystemExit(
-                f"{shards} holds pairs in windows of {facts.get('window')} tokens; the run reads windows of"
-                f" {config.run.sequence_length}"
-            )
+        refuse_other_windows(facts, config, shards, "pairs")
+        if not facts.get("pairs"):
+            raise SystemExit(f"{shards} holds conversations, not pairs")
         reference = read_reference(Path(inputs[REFERENCE]), str(facts["digest"]))
-        stream, order = open_order(shards, config)
-        batches = Batches(stream, order, config.run, config.first_step, where.rank, where.device, where.attention)
-        return Pairs(batches, str(facts["digest"]), reference, config.preference, lambda: RunLedger.of(config, shards))
+        return Pairs(over(config, shards, where), reference, config.preference)
 
     def facts(self) -> str:
-        run, stream = self.batches.run, self.batches.stream
-        epochs = (run.steps - self.batches.first_step) * run.global_batch / stream.sequences
-        return f"{stream.sequences:,} pairs, {epochs:.2f} epochs, loss {self.settings.loss}"
-
-    def samples(self, step: int) -> Integers:
-        return self.batches.samples(step)
-
-    def documents(self, step: int) -> list[dict[str, object]]:
-        seen = self.ledger().saw(step, step).group_by(["doc_id", "source"], use_threads=False)
-        found: list[dict[str, object]] = seen.aggregate([]).to_pylist()
-        return found
-
-    def batch(self, samples: Integers) -> Integers:
-        return self.batches.order.sequences_of(samples)
+        return f"{self.batches.stream.sequences:,} pairs, {self.epochs:.2f} epochs, loss {self.settings.loss}"
 
     def weight(self, batch: Integers) -> int:
         return int(batch.size)
