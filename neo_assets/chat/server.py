@@ -21,7 +21,6 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -29,19 +28,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neo_assets.chat.speaker import Said, Speaker
 from neo_assets.core.errors import BadInput
+from neo_assets.pages.loopback import HEADERS, NAMED_HERE
 from neo_assets.pages.page import render
 from training.templates import ASSISTANT, SYSTEM, USER, Turn
 
-HOSTS = ["127.0.0.1", "localhost"]
 HERE = Path(__file__).parent
 PAGE, STYLE, SCRIPT = HERE / "page" / "chat.html.j2", HERE / "page" / "chat.css", HERE / "page" / "chat.js"
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
 MOST_BODY = 1_000_000
 """Bytes of a request."""
 NOT_DONE: dict[str, tuple[object, ...]] = {
@@ -97,7 +89,7 @@ class Chat:
             Route("/v1/models/{name:path}", self.models),
             Route("/v1/chat/completions", self.completions, methods=["POST"]),
         ]
-        guards = [Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS), Middleware(_SameSite)]
+        guards = [NAMED_HERE, Middleware(_SameSite)]
         return Starlette(routes=routes, middleware=guards)
 
     async def page(self, _: Request) -> Response:

@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -27,20 +25,13 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import MANIFEST, Artifact, Store
 from neo_assets.house.artifact_page import artifact_page, index_page
+from neo_assets.pages.loopback import HEADERS, NAMED_HERE
 from neo_assets.pages.page import clean
 
-HOSTS = ["127.0.0.1", "localhost"]
 SERVED = (".html", ".svg")
 """Ends of the names of files that are served, besides manifests."""
 KEY, FINGERPRINT = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)?"), re.compile(r"[0-9a-f]{16,64}")
 """What an artifact may be called in an address: no path leads out of the store."""
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
 PICTURE_RULES = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """A picture opened by itself is a document, which may run nothing."""
 
@@ -118,7 +109,7 @@ def pages_app(recipe: Recipe, store: Store, ui: str = "") -> Starlette:
             Route("/{path:path}/{file}", pages.file),
             Route("/{path:path}/", pages.file),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
+        middleware=[NAMED_HERE],
     )
 
 
