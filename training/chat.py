@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training.templates import PENALTY, TEMPLATES, Template, Turn, encode_prompt
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SCRIPTS = {"zh": "CJK UNIFIED IDEOGRAPH", "en": "LATIN"}
 """How the names of a language's letters begin (Unicode character database)."""
-WITHOUT_SPACES = "CJK UNIFIED IDEOGRAPH"
+WITHOUT_SPACES = SCRIPTS["zh"]
+"""Each letter of this script is a word."""
 UNFINISHED = "\ufffd"
 """How bytes decode that are not a whole character yet."""
 OVERLAP = 2
@@ -42,14 +43,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Talker:
-    """A model that answers in conversations. ``stops``: tokens that end an answer: the template's, and the end of a
-    document.
+    """A model that answers in conversations. ``markers``: the template's tokens by name; ``stops``: those that end an
+    answer: the template's, and the end of a document.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     template: Template
     stops: tuple[int, ...]
+    markers: Mapping[str, int] = field(default_factory=dict)
     penalty: float = 1.0
     """Of what an answer has said already, but for what ends it (arXiv 1909.05858; the question is not counted)."""
 
@@ -63,7 +65,8 @@ class Talker:
             )
         end = tokenizer.eos_token_id
         stops = (known[chosen.stop], *([end] if end is not None and end != known[chosen.stop] else []))
-        return cls(model, tokenizer, chosen, stops, float(getattr(model.config, PENALTY, 1.0)))
+        markers = {name: known[name] for name in chosen.markers}
+        return cls(model, tokenizer, chosen, stops, markers, float(getattr(model.config, PENALTY, 1.0)))
 
     def encode(self, text: str) -> list[int]:
         """Tokens of text in which nothing is a marker."""
@@ -72,7 +75,7 @@ class Talker:
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """Tokens after which an answer is asked for. Raises BadInput for turns in another order."""
-        return encode_prompt(self.template, turns, self.encode, self.tokenizer.get_vocab())
+        return encode_prompt(self.template, turns, self.encode, self.markers)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode([t for t in tokens if t not in self.stops], skip_special_tokens=False))
