@@ -6,26 +6,23 @@ said before it is the prompt, other answers too.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 import numpy as np
 
 from neo_assets.align.sets import FILE, PREFERENCE
-from neo_assets.align.windows import Piece, padding_token, rounds_of, write_windows
+from neo_assets.align.windows import Piece, rounds_of, write_windows
+from neo_assets.align.wording import Wording
 from neo_assets.core import records
 from neo_assets.core.recipe.align import Dpo
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.records import DROPPED, KEPT, Verdict, verdict_table
+from neo_assets.core.scalars import whole
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tokenizer.stream import token_dtype
-from neo_assets.tokenizer.train import load_processor
-from training.data.stream_files import stream_digest
-from training.templates import ASSISTANT, TEMPLATES, Template, Turn, encode, encode_prompt, marker_ids
+from training.templates import ASSISTANT, Turn
 
 TOO_LONG = "too_long"
 """Rule of pairs whose two answers, each with the prompt, do not fit into a window."""
@@ -49,11 +46,7 @@ def write_pairs(config: PairsInput, inputs: Mapping[str, Artifact], out: Workspa
     Raises:
         BadInput: the tokenizer lacks a token of the template.
     """
-    processor = load_processor(inputs["tokenizer"])
-    template, pieces = TEMPLATES[config.template], processor.vocab_size()
-    control = {processor.id_to_piece(i): i for i in range(pieces) if processor.is_control(i)}
-    markers = marker_ids(template, config.tokenizer.special_tokens, pieces, control)
-    coder = partial(_sides, template, processor.encode, markers)
+    wording = Wording.of(config.template, config.tokenizer, inputs["tokenizer"])
     stage = f"pair_shards/{config.stage}"
     verdicts: list[Verdict] = []
     windows: list[list[Piece]] = []
@@ -64,7 +57,7 @@ def write_pairs(config: PairsInput, inputs: Mapping[str, Artifact], out: Workspa
             if not rounds:
                 continue
             prompt = [Turn(turn["role"], turn["text"]) for turn in row["prompt"]]
-            sides = [coder(prompt, str(row[side])) for side in ("chosen", "rejected")]
+            sides = [_side(wording, prompt, str(row[side])) for side in ("chosen", "rejected")]
             size = sum(len(ids) for ids, _ in sides)
             if size > config.window:
                 verdicts.append(Verdict(key, stage, DROPPED, TOO_LONG, size, config.window, source=name))
@@ -74,28 +67,16 @@ def write_pairs(config: PairsInput, inputs: Mapping[str, Artifact], out: Workspa
                 [Piece(ids, learnt, key, name, lang, number) for ids, learnt in sides] for number in range(rounds)
             ]
     windows.sort(key=lambda pair: keyed(config.settings.seed, pair[0].doc_id, pair[0].round))
-    dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
-    index = write_windows(windows, config.window, padding_token(config.tokenizer, pieces), dtype, out)
+    facts = write_windows(windows, config.window, wording, out, pairs=len(windows))
     out.write("verdicts.parquet", verdict_table(verdicts))
-    digest = stream_digest(out.path)
-    facts = {
-        "dtype": dtype,
-        "digest": digest,
-        "tokens": int(index.column("tokens").to_numpy().sum()),
-        "documents": index.num_rows,
-        "window": config.window,
-        "template": config.template,
-        "pairs": len(windows),
-    }
-    out.write_text("stream.json", json.dumps(facts))
     long = sum(v.rule == TOO_LONG for v in verdicts)
     by_set = Counter(pair[0].source for pair in windows)
     return Outcome(
-        digest=digest,
+        digest=str(facts["digest"]),
         rows_in=len(verdicts),
         rows_kept=len(verdicts) - long,
         rows_dropped=long,
-        numbers={"pairs": len(windows), "tokens": facts["tokens"], "windows": len(windows), "too_long": long},
+        numbers={"pairs": len(windows), "tokens": whole(facts["tokens"]), "windows": len(windows), "too_long": long},
         tables={"by set": [{"set": name, "pairs": n} for name, n in sorted(by_set.items())]},
         checks=[
             Check(
@@ -113,16 +94,9 @@ def write_pairs(config: PairsInput, inputs: Mapping[str, Artifact], out: Workspa
     )
 
 
-def _sides(
-    template: Template,
-    text: Callable[[str], list[int]],
-    markers: Mapping[str, int],
-    prompt: list[Turn],
-    answer: str,
-) -> tuple[np.ndarray, np.ndarray]:
+def _side(wording: Wording, prompt: list[Turn], answer: str) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of a prompt with one answer, and which are of that answer."""
-    asked = encode_prompt(template, prompt, text, markers)
-    ids = encode(template, [*prompt, Turn(ASSISTANT, answer)], text, markers).ids
+    asked, ids = wording.prompt(prompt), wording.encode([*prompt, Turn(ASSISTANT, answer)]).ids
     assert ids[: len(asked)] == asked
     learnt = np.zeros(len(ids), np.uint8)
     learnt[len(asked) :] = 1

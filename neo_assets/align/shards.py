@@ -7,11 +7,9 @@ The files are those of ``token_shards``, so that order, ledger and certificate a
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +17,8 @@ from sentencepiece import SentencePieceProcessor
 
 from neo_assets.align.packing import packed
 from neo_assets.align.sets import CONVERSATION, FILE
-from neo_assets.align.windows import Piece, padding_token, rounds_of, write_windows
+from neo_assets.align.windows import Piece, rounds_of, write_windows
+from neo_assets.align.wording import Wording
 from neo_assets.core import records
 from neo_assets.core.recipe.align import Sft
 from neo_assets.core.recipe.base import Section
@@ -28,22 +27,13 @@ from neo_assets.core.records import DROPPED, EDITED, Verdict, verdict_table
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tokenizer.stream import INDEX, token_dtype
-from neo_assets.tokenizer.train import load_processor
+from neo_assets.tokenizer.stream import INDEX
 from training.data.order import DataOrder, TokenStream
-from training.data.stream_files import stream_digest, stream_facts
-from training.templates import (
-    ASSISTANT,
-    TEMPLATES,
-    Encoded,
-    Template,
-    Turn,
-    encode,
-    encode_prompt,
-    marker_ids,
-)
+from training.data.stream_files import stream_facts
+from training.templates import ASSISTANT, Encoded, Turn
 
-ASCII = 0x80
+NOT_ASCII = 0x80
+"""Bytes from this one on are part of a character of several (UTF-8)."""
 TOO_LONG, CUT, BYTES = "too_long", "cut_to_window", "spelled_in_bytes"
 """Rules of conversations whose first answer does not fit into a window, of which only the first turns do, and that the
 tokenizer does not know the words of.
@@ -69,12 +59,8 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
     Raises:
         BadInput: the tokenizer lacks a token of the template.
     """
-    processor = load_processor(inputs["tokenizer"])
-    template, pieces = TEMPLATES[config.template], processor.vocab_size()
-    control = {processor.id_to_piece(i): i for i in range(pieces) if processor.is_control(i)}
-    markers = marker_ids(template, config.tokenizer.special_tokens, pieces, control)
-    parts = _bytes_of_characters(processor)
-    coder = partial(encode, template, text=processor.encode, markers=markers)
+    wording = Wording.of(config.template, config.tokenizer, inputs["tokenizer"])
+    parts = _bytes_of_characters(wording.processor)
     verdicts: list[Verdict] = []
     conversations: list[Piece] = []
     read, answers, broken = 0, 0, 0
@@ -88,9 +74,9 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
             if not rounds:
                 continue
             read += 1
-            fitted, encoded = _fitted(turns, coder, config.window)
+            fitted, encoded = _fitted(turns, wording, config.window)
             if encoded is None:
-                shortest = coder(turns[: _first_answer(turns)])
+                shortest = wording.encode(turns[: _first_answer(turns)])
                 verdicts.append(Verdict(key, stage, DROPPED, TOO_LONG, len(shortest.ids), config.window, source=name))
                 continue
             spelled = sum(token in parts for token in encoded.ids) / len(encoded.ids)
@@ -106,27 +92,16 @@ def write_conversations(config: ShardsInput, inputs: Mapping[str, Artifact], out
                 )
             )  # fmt: skip
             answers += sum(turn.role == ASSISTANT for turn in fitted)
-            broken += not _begins_with_its_prompts(template, fitted, encoded, processor.encode, markers)
+            broken += not _begins_with_its_prompts(wording, fitted, encoded)
             ids, learnt = np.array(encoded.ids, np.int64), np.array(encoded.learnt, np.uint8)
             conversations += [Piece(ids, learnt, key, name, lang, number) for number in range(rounds)]
     conversations.sort(key=lambda piece: keyed(config.settings.seed, piece.doc_id, piece.round))
     windows = _windows(conversations, config.window)
     replayed = _replayed(config, inputs, len(windows))
-    padding = padding_token(config.tokenizer, pieces)
-    dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
-    index = write_windows([*windows, *replayed], config.window, padding, dtype, out)
+    facts = write_windows([*windows, *replayed], config.window, wording, out)
     out.write("verdicts.parquet", verdict_table(verdicts))
-    digest = stream_digest(out.path)
-    facts = {
-        "dtype": dtype,
-        "digest": digest,
-        "tokens": int(index.column("tokens").to_numpy().sum()),
-        "documents": index.num_rows,
-        "window": config.window,
-        "template": config.template,
-    }
-    out.write_text("stream.json", json.dumps(facts))
-    return _outcome(config, conversations, verdicts, windows, replayed, _Found(read, answers, broken), markers, out)
+    found = _Found(read, answers, broken, wording.markers[wording.template.stop], facts)
+    return _outcome(config, conversations, verdicts, windows, replayed, found)
 
 
 def _windows(conversations: Sequence[Piece], window: int) -> list[list[Piece]]:
@@ -140,11 +115,15 @@ def _windows(conversations: Sequence[Piece], window: int) -> list[list[Piece]]:
 
 @dataclass(frozen=True)
 class _Found:
-    """Conversations read, answers in those that are kept, and conversations that do not begin with their prompts."""
+    """Conversations read, answers in those that are kept, and conversations that do not begin with their prompts; the
+    token that ends an answer; ``stream.json``.
+    """
 
     read: int
     answers: int
     broken: int
+    stop: int
+    facts: dict[str, object]
 
 
 def _bytes_of_characters(processor: SentencePieceProcessor) -> frozenset[int]:
@@ -152,7 +131,7 @@ def _bytes_of_characters(processor: SentencePieceProcessor) -> frozenset[int]:
     as well, and known.
     """
     tokens = (token for token in range(processor.vocab_size()) if processor.is_byte(token))
-    return frozenset(token for token in tokens if int(processor.id_to_piece(token)[1:-1], 16) >= ASCII)
+    return frozenset(token for token in tokens if int(processor.id_to_piece(token)[1:-1], 16) >= NOT_ASCII)
 
 
 def _first_answer(turns: Sequence[Turn]) -> int:
@@ -160,29 +139,21 @@ def _first_answer(turns: Sequence[Turn]) -> int:
     return next(i for i, turn in enumerate(turns, 1) if turn.role == ASSISTANT)
 
 
-def _fitted(
-    turns: list[Turn], coder: Callable[[Sequence[Turn]], Encoded], window: int
-) -> tuple[list[Turn], Encoded | None]:
+def _fitted(turns: list[Turn], wording: Wording, window: int) -> tuple[list[Turn], Encoded | None]:
     """The turns that fit into a window, an answer last, and their tokens; None where not even the first answer does."""
     while turns:
-        encoded = coder(turns)
+        encoded = wording.encode(turns)
         if len(encoded.ids) <= window:
             return turns, encoded
         turns = turns[:-2] if len(turns) > _first_answer(turns) else []
     return [], None
 
 
-def _begins_with_its_prompts(
-    template: Template,
-    turns: list[Turn],
-    whole_one: Encoded,
-    text: Callable[[str], list[int]],
-    markers: Mapping[str, int],
-) -> bool:
+def _begins_with_its_prompts(wording: Wording, turns: list[Turn], whole_one: Encoded) -> bool:
     """Whether what is asked for an answer, when somebody chats, has the tokens that it had in training."""
     for i, turn in enumerate(turns):
         if turn.role == ASSISTANT:
-            asked = encode_prompt(template, turns[:i], text, markers)
+            asked = wording.prompt(turns[:i])
             if whole_one.ids[: len(asked)] != asked or any(whole_one.learnt[len(asked) - 1 : len(asked)]):
                 return False
     return True
@@ -207,7 +178,7 @@ def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[Piec
     out = []
     for number in stream.documents_in(sequence):
         first, last = max(begin, int(stream.offsets[number])), min(end, int(stream.offsets[number + 1]))
-        row = index.slice(number, 1).to_pylist()[0]
+        row = {name: index.column(name)[number].as_py() for name in ("doc_id", "source", "lang", "round")}
         learnt = np.ones(last - first, np.uint8)
         learnt[0] = 0  # nothing comes before it
         out.append(
@@ -226,11 +197,8 @@ def _outcome(
     windows: Sequence[Sequence[Piece]],
     replayed: Sequence[Sequence[Piece]],
     found: _Found,
-    markers: Mapping[str, int],
-    out: Workspace,
 ) -> Outcome:
     rules = Counter(v.rule for v in verdicts if v.rule)
-    facts = stream_facts(out.path)
     sets: list[Row] = [
         {
             "set": name,
@@ -242,19 +210,18 @@ def _outcome(
         for name in sorted(config.settings.rounds)
     ]
     asked = sum(whole(s["tokens"]) for s in sets)
-    stop = markers[TEMPLATES[config.template].stop]
     first_round = [p for p in conversations if p.round == 0]
-    ends = sum(int(((p.ids == stop) & (p.learnt == 1)).sum()) for p in first_round)
+    ends = sum(int(((p.ids == found.stop) & (p.learnt == 1)).sum()) for p in first_round)
     dropped = rules[TOO_LONG] + rules[BYTES]
     kept = found.read - dropped
     inside = all(sum(len(p.ids) for p in pieces) <= config.window for pieces in (*windows, *replayed))
     return Outcome(
-        digest=str(facts["digest"]),
+        digest=str(found.facts["digest"]),
         rows_in=found.read,
         rows_kept=kept,
         rows_dropped=dropped,
         numbers={
-            "tokens": whole(facts["tokens"]),
+            "tokens": whole(found.facts["tokens"]),
             "windows": len(windows) + len(replayed),
             "replayed_windows": len(replayed),
             "learnt_tokens": int(sum(int(p.learnt.sum()) for pieces in (*windows, *replayed) for p in pieces)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.align.wording import Wording
 from neo_assets.core.store import Workspace
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tokenizer.huggingface import PADDING
 from neo_assets.tokenizer.stream import INDEX
-from neo_assets.tokenizer.train import end_of_document_id
 from training.data.learnt_stream import LEARNT
+from training.data.stream_files import stream_digest
 from training.ledger import BEGINS, FILLING
 
 PIECES = pa.schema([*INDEX, (BEGINS, pa.int64())])
@@ -40,13 +40,6 @@ def rounds_of(rounds: float, seed: int, key: str) -> int:
     return int(full) + (int(keyed(seed, "round", key)[:13], 16) < part * (1 << 52))
 
 
-def padding_token(tokenizer: Tokenizer, pieces: int) -> int:
-    """The token that fills windows up; it is never learnt."""
-    if PADDING in tokenizer.special_tokens:
-        return pieces + tokenizer.special_tokens.index(PADDING)
-    return end_of_document_id(tokenizer, pieces)
-
-
 def _stream(windows: Sequence[Sequence[Piece]], window: int, padding: int) -> Iterator[Piece]:
     """All of the stream: each window filled up, and one token more, for the last label."""
 
@@ -61,14 +54,14 @@ def _stream(windows: Sequence[Sequence[Piece]], window: int, padding: int) -> It
 
 
 def write_windows(
-    windows: Sequence[Sequence[Piece]], window: int, padding: int, dtype: str, out: Workspace
-) -> pa.Table:
-    """The stream's files; returns its index."""
+    windows: Sequence[Sequence[Piece]], window: int, wording: Wording, out: Workspace, **facts: int
+) -> dict[str, object]:
+    """The stream's files; returns what ``stream.json`` says of it, ``facts`` too."""
     rows: list[dict[str, object]] = []
     position = 0
     with (out.path / "tokens.bin").open("wb") as tokens, (out.path / LEARNT).open("wb") as learnt:
-        for piece in _stream(windows, window, padding):
-            piece.ids.astype(dtype).tofile(tokens)
+        for piece in _stream(windows, window, wording.padding):
+            piece.ids.astype(wording.dtype).tofile(tokens)
             piece.learnt.tofile(learnt)
             rows.append(
                 {
@@ -85,4 +78,14 @@ def write_windows(
     index = pa.Table.from_pylist(rows, schema=PIECES)
     np.save(out.path / "offsets.npy", np.array([*index.column("position").to_pylist(), position], np.int64))
     out.write("index.parquet", index)
-    return index
+    told: dict[str, object] = {
+        "dtype": wording.dtype,
+        "digest": stream_digest(out.path),
+        "tokens": position,
+        "documents": index.num_rows,
+        "window": window,
+        "template": wording.name,
+        **facts,
+    }
+    out.write_text("stream.json", json.dumps(told))
+    return told
