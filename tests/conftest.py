@@ -8,11 +8,16 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.servers import Postgres, Slurm
+from tests.servers import browser as find_browser
 from tests.servers import bubblewrap as find_bubblewrap
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 """Debian packages that servers of the tests are unpacked from; outside the clone, so that a fresh one finds them."""
@@ -126,3 +131,19 @@ def bubblewrap() -> Path:
         return find_bubblewrap(PACKAGES)
     except RuntimeError as error:
         pytest.skip(f"no program can be sandboxed here: {error}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    from benchmarks.score_page import chromium
+
+    try:
+        started = chromium(*find_browser(PACKAGES))
+        made = started.__enter__()
+    except RuntimeError as error:
+        pytest.skip(f"no browser can be started here: {error}")
+    try:
+        yield made
+    finally:
+        started.__exit__(None, None, None)

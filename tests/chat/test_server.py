@@ -15,11 +15,8 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 
-from benchmarks.score_page import chromium
 from neo_assets.chat.server import Chat, _begun
 from neo_assets.chat.speaker import Said, Speaker
-from tests.conftest import PACKAGES
-from tests.servers import browser as find_browser
 from training.templates import USER, Turn
 
 ASK = {"messages": [{"role": "user", "content": "怎样打开文件？"}], "max_tokens": 12}
@@ -186,17 +183,6 @@ def test_two_who_ask_at_once_get_what_each_would_get_alone(served: str, talking:
     for thread in threads:
         thread.join(timeout=60)
     assert got == {text: spoken(talking, text)[0] for text in asked}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        started = chromium(*find_browser(PACKAGES))
-        made = started.__enter__()
-    except RuntimeError as error:
-        pytest.skip(f"no browser can be started here: {error}")
-    yield made
-    started.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from benchmarks.score_page import chromium, drawn, synthetic, times
+from benchmarks.score_page import drawn, synthetic, times
 from neo_assets.pages import page as pages
 from neo_assets.scores.explained import explained
 from neo_assets.scores.score_page import SOURCES, Generation, ScorePage, ScoreRow, columnar, embedded, write_page
-from tests.conftest import PACKAGES
-from tests.servers import browser as find_browser
 
 OLD, NEW = "abc123abc123", "def456def456"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'\u2028<!--{{ 7*7 }}"
@@ -205,17 +203,6 @@ def test_gates_are_told_in_words_and_the_failed_come_first(tmp_path: Path) -> No
 
 
 # ------------------------------------------------------------------ in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        started = chromium(*find_browser(PACKAGES))
-        made = started.__enter__()
-    except RuntimeError as error:
-        pytest.skip(f"no browser can be started here: {error}")
-    yield made
-    started.__exit__(None, None, None)
 
 
 @pytest.fixture
