@@ -153,18 +153,15 @@ def _rewrite(file: Path, **changes: object) -> None:
 def bf16_model(
     config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None
 ) -> LlamaForCausalLM:
-    """The recipe's model with these weights in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``:
-    ``.to(bfloat16)`` would round the rotary frequencies.
-    """
+    """The recipe's model with these weights in bf16."""
     import torch
     from transformers import LlamaForCausalLM
 
-    from training.model import llama_config, load_weights
+    from training.model import llama_config, load_weights, round_to_bf16
 
     model = LlamaForCausalLM(llama_config(config.model, config.vocab_rows, bos_token_id=bos, eos_token_id=eos))
     load_weights(model, weights)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(torch.bfloat16)
+    round_to_bf16(model)
     model.config.dtype = torch.bfloat16
     return model.eval()
 

@@ -75,6 +75,14 @@ def load_weights(model: LlamaForCausalLM, weights: dict[str, torch.Tensor]) -> N
     model.load_state_dict(weights, strict=True)
 
 
+def round_to_bf16(model: LlamaForCausalLM) -> None:
+    """Parameters in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``: ``.to(bfloat16)`` would round
+    the rotary frequencies.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+
+
 def recompute(model: TrainedLlama, what: str) -> None:
     """Have the backward pass compute again what the forward pass then need not keep (arXiv 1604.06174). Changes no bit,
     where kernels are deterministic.

@@ -42,7 +42,7 @@ def main(job: RunningJob) -> None:
     from training.data.pair_stream import PairStream
     from training.data.stream_files import stream_facts
     from training.engine import be_deterministic
-    from training.model import build_model, load_weights
+    from training.model import build_model, load_weights, round_to_bf16
     from training.objectives.over_stream import STREAM
     from training.objectives.pairs import answer_sums, pair_batch
     from training.weights import master_weights
@@ -59,8 +59,7 @@ def main(job: RunningJob) -> None:
     model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=rung)
     load_weights(model, master_weights(Path(start.folder)))
     if run.precision == "bf16":
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(torch.bfloat16)
+        round_to_bf16(model)
     model.to(device).eval()
     shards = Path(job.spec.inputs[STREAM])
     facts = stream_facts(shards)
