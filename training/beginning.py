@@ -18,7 +18,7 @@ from training.checkpoint import Checkpoints, Progress, damage
 from training.engine import build_engine, seed_everything
 from training.foreign import content_digest, foreign_weights
 from training.machine import Machine, differences
-from training.model import build_model, load_weights, recompute
+from training.model import build_model, build_scorer, load_body, load_weights, recompute
 from training.spec import PretrainConfig, Start
 from training.telling import announce
 from training.weights import master_weights, universal
@@ -41,13 +41,16 @@ def begin(
     if start is not None and (found is None or found[0] == config.first_step):
         _refuse_damaged(start, checkpoints.rank)
     seed_everything(run.seed)
-    model = build_model(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
+    scored = config.reward is not None
+    build = build_scorer if scored else build_model
+    model = build(run.model, config.vocab_rows, seed=run.seed, attention=machine.attention)
     recompute(model.train(), run.recompute)
     if start is not None and start.take == "weights":
         # Under bf16 DeepSpeed's masters begin as rounded weights: as the parent was published, and as Megatron's
         # --finetune loads it.
         folder = Path(start.folder)
-        load_weights(model, foreign_weights(folder) if start.foreign else master_weights(folder))
+        take = load_body if scored else load_weights
+        take(model, foreign_weights(folder) if start.foreign else master_weights(folder))
         say(f"weights of {Path(start.folder).name}")
     if found is not None and found[0] > config.first_step:
         engine = build_engine(model, run)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.templates import PENALTY, TEMPLATES, Template, Turn, encode_prompt
+from training.spelling import Spelling
+from training.templates import PENALTY, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,39 +44,28 @@ class Answer:
 
 @dataclass(frozen=True)
 class Talker:
-    """A model that answers in conversations. ``markers``: the template's tokens by name; ``stops``: those that end an
-    answer: the template's, and the end of a document.
+    """A model that answers in conversations. ``stops``: tokens that end an answer: the template's, and the end of a
+    document; ``spelling``: None of a model whose tokenizer knows a template of its own.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    template: Template
     stops: tuple[int, ...]
-    markers: Mapping[str, int] = field(default_factory=dict)
+    spelling: Spelling | None = None
     penalty: float = 1.0
     """Of what an answer has said already, but for what ends it (arXiv 1909.05858; the question is not counted)."""
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: str) -> Talker:
-        chosen = TEMPLATES[template]
-        known = tokenizer.get_vocab()
-        if lacking := [name for name in chosen.markers if name not in known]:
-            raise ValueError(
-                f"the template '{template}' needs the tokens {', '.join(lacking)}, which the tokenizer lacks"
-            )
-        end = tokenizer.eos_token_id
-        stops = (known[chosen.stop], *([end] if end is not None and end != known[chosen.stop] else []))
-        markers = {name: known[name] for name in chosen.markers}
-        return cls(model, tokenizer, chosen, stops, markers, float(getattr(model.config, PENALTY, 1.0)))
-
-    def encode(self, text: str) -> list[int]:
-        """Tokens of text in which nothing is a marker."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        return ids
+        spelling = Spelling.of(tokenizer, template)
+        stop, end = spelling.markers[spelling.template.stop], tokenizer.eos_token_id
+        stops = (stop, *([end] if end is not None and end != stop else []))
+        return cls(model, tokenizer, stops, spelling, float(getattr(model.config, PENALTY, 1.0)))
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """Tokens after which an answer is asked for. Raises BadInput for turns in another order."""
-        return encode_prompt(self.template, turns, self.encode, self.markers)
+        assert self.spelling is not None
+        return self.spelling.prompt(turns)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode([t for t in tokens if t not in self.stops], skip_special_tokens=False))

@@ -28,7 +28,12 @@ from training.weights import master_weights, module_weights
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+    from transformers import (
+        GenerationConfig,
+        LlamaForCausalLM,
+        LlamaForSequenceClassification,
+        PreTrainedTokenizerBase,
+    )
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -53,6 +58,7 @@ class ExportConfig(BaseModel):
     threads: int
     template: str | None = None  # of conversations, where it was fine-tuned on them
     repetition_penalty: float = 1.0  # of answers
+    scored: bool = False  # a reward model
 
 
 def export(job: RunningJob) -> None:
@@ -77,12 +83,16 @@ def export(job: RunningJob) -> None:
     masters = master_weights(checkpoint, config.tag)
     model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
     setattr(model.config, DOCUMENT_START, NOTHING)
-    model.generation_config = generation_config(tokenizer)
     if config.template is not None:
         setattr(model.config, TEMPLATE, config.template)
-        setattr(model.config, PENALTY, config.repetition_penalty)
-        stops = Talker.of(model, tokenizer, config.template).stops
-        model.generation_config.eos_token_id = list(stops)
+    if config.scored:
+        model.config.pad_token_id = padding_of_rewards(tokenizer)
+    else:
+        model.generation_config = generation_config(tokenizer)
+        if config.template is not None:
+            setattr(model.config, PENALTY, config.repetition_penalty)
+            stops = Talker.of(model, tokenizer, config.template).stops
+            model.generation_config.eos_token_id = list(stops)
     model.save_pretrained(out)
     for name in TOKENIZER_FILES:
         if (tokenizer_folder / name).is_file():
@@ -123,6 +133,14 @@ def generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
     )
 
 
+def padding_of_rewards(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """transformers reads a reward at the last token that is no padding: a token that ends answers must not be it. None
+    where the tokenizer has no other; then transformers takes one answer at a time.
+    """
+    pad: int | None = tokenizer.pad_token_id
+    return None if pad == tokenizer.eos_token_id else pad
+
+
 def tell_every_reader(out: Path, context: int) -> None:
     """Add what transformers 5 does not write and others read: without a word transformers 4.57 takes 10,000 for a
     ``rope_theta`` that is not at the top.
@@ -152,14 +170,15 @@ def _rewrite(file: Path, **changes: object) -> None:
 
 def bf16_model(
     config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None
-) -> LlamaForCausalLM:
+) -> LlamaForCausalLM | LlamaForSequenceClassification:
     """The recipe's model with these weights in bf16."""
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
-    from training.model import llama_config, load_weights, round_to_bf16
+    from training.model import llama_config, load_weights, round_to_bf16, scored_config
 
-    model = LlamaForCausalLM(llama_config(config.model, config.vocab_rows, bos_token_id=bos, eos_token_id=eos))
+    told = llama_config(config.model, config.vocab_rows, bos_token_id=bos, eos_token_id=eos)
+    model = LlamaForSequenceClassification(scored_config(told)) if config.scored else LlamaForCausalLM(told)
     load_weights(model, weights)
     round_to_bf16(model)
     model.config.dtype = torch.bfloat16
@@ -174,7 +193,7 @@ def measure_parity(
     ZeRO stage 3 keeps no whole module in the checkpoint; there the reference is the rounded master weights.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     from training.model import load_weights
 
@@ -182,17 +201,26 @@ def measure_parity(
     own = module_weights(folder)
     reference_is = "engine's module weights" if own else "master weights rounded to bf16"
     reference = bf16_model(config, own or masters)
-    exported = AutoModelForCausalLM.from_pretrained(out, dtype=torch.bfloat16).eval()
+    reader = AutoModelForSequenceClassification if config.scored else AutoModelForCausalLM
+    exported = reader.from_pretrained(out, dtype=torch.bfloat16).eval()
+    reference.config.pad_token_id = exported.config.pad_token_id
+    apart = config.scored and exported.config.pad_token_id is None
+
+    def said(model: torch.nn.Module) -> torch.Tensor:
+        """Logits, or rewards; transformers takes answers one at a time where no token is padding."""
+        asked = ids[:, None] if apart else [ids]
+        return torch.cat([model(input_ids=rows, use_cache=False).logits for rows in asked])
+
     length = min(PARITY_TOKENS, config.model.context)
     ids = torch.randint(config.vocab_rows, (PARITY_SEQUENCES, length), generator=torch.Generator().manual_seed(0))
     wanted, got = dict(reference.named_parameters()), dict(exported.named_parameters())
     differing = [name for name, weight in wanted.items() if name not in got or not torch.equal(weight, got[name])]
     with torch.no_grad():
-        expected = reference(input_ids=ids, use_cache=False).logits.float()
-        difference = (expected - exported(input_ids=ids, use_cache=False).logits.float()).abs().max().item()
+        expected = said(reference).float()
+        difference = (expected - said(exported).float()).abs().max().item()
         del exported
         load_weights(reference.float(), masters)
-        in_fp32 = reference(input_ids=ids, use_cache=False).logits
+        in_fp32 = said(reference)
     return {
         "max_abs_logit_difference": difference,
         "tensors": len(wanted),

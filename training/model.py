@@ -9,14 +9,16 @@ notice that a window holds several documents, and they see each other without an
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from neo_assets.core.recipe.run import Model
 from training.loss import LossHead
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 def llama_config(
@@ -68,14 +70,40 @@ class TrainedLlama(LlamaForCausalLM):  # type: ignore[misc]
         return self.lm_head(self.model(*arguments, **named).last_hidden_state, labels, each)
 
 
-def load_weights(model: LlamaForCausalLM, weights: dict[str, torch.Tensor]) -> None:
+class ScoredLlama(LlamaForSequenceClassification):  # type: ignore[misc]
+    """A reward model: transformers' Llama with one number of each position instead of words, ``score.weight``."""
+
+    def forward(self, *arguments: Any, each: bool = False, **named: Any) -> Any:
+        """transformers' output; or, with ``each``, the reward that every position would have as the last one, fp32, of
+        the shape of ``input_ids``.
+        """
+        if not each:
+            return super().forward(*arguments, **named)
+        return self.score(self.model(*arguments, **named).last_hidden_state).squeeze(-1).float()
+
+
+def scored_config(config: LlamaConfig) -> LlamaConfig:
+    """That of a reward model: one number, and no output layer that could be the embedding table."""
+    config.num_labels, config.tie_word_embeddings = 1, False
+    return config
+
+
+def load_body(model: ScoredLlama, weights: dict[str, torch.Tensor]) -> None:
+    """Take the weights of a language model, but for its output layer: every reward is zero then; or of a reward model,
+    all of them.
+    """
+    own = {name: weight for name, weight in weights.items() if name != "lm_head.weight"}
+    model.load_state_dict({"score.weight": torch.zeros_like(model.score.weight), **own}, strict=True)
+
+
+def load_weights(model: LlamaForCausalLM | LlamaForSequenceClassification, weights: dict[str, torch.Tensor]) -> None:
     """Take weights by name, all of them and no other. Of a tied table files have the first name alone."""
     if model.config.tie_word_embeddings:
         weights = {"lm_head.weight": weights["model.embed_tokens.weight"], **weights}
     model.load_state_dict(weights, strict=True)
 
 
-def round_to_bf16(model: LlamaForCausalLM) -> None:
+def round_to_bf16(model: torch.nn.Module) -> None:
     """Parameters in bf16. Buffers stay fp32, as in DeepSpeed and ``from_pretrained``: ``.to(bfloat16)`` would round
     the rotary frequencies.
     """
@@ -83,7 +111,7 @@ def round_to_bf16(model: LlamaForCausalLM) -> None:
         parameter.data = parameter.data.to(torch.bfloat16)
 
 
-def recompute(model: TrainedLlama, what: str) -> None:
+def recompute(model: TrainedLlama | ScoredLlama, what: str) -> None:
     """Have the backward pass compute again what the forward pass then need not keep (arXiv 1604.06174). Changes no bit,
     where kernels are deterministic.
 
@@ -103,15 +131,26 @@ def build_model(model: Model, vocab_rows: int, *, seed: int, attention: str = "s
 
     The caller's random state is left as it was.
     """
-    config = llama_config(model, vocab_rows)
-    config._attn_implementation = attention
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built: TrainedLlama = TrainedLlama(config).to(torch.float32)
+    built = _built(TrainedLlama, llama_config(model, vocab_rows), seed, attention)
     if model.zero_outputs:
         for block in built.model.layers:
             torch.nn.init.zeros_(block.self_attn.o_proj.weight)
             torch.nn.init.zeros_(block.mlp.down_proj.weight)
         if not model.tied_embeddings:
             torch.nn.init.zeros_(built.lm_head.weight)
+    return built
+
+
+def build_scorer(model: Model, vocab_rows: int, *, seed: int, attention: str = "sdpa") -> ScoredLlama:
+    """As :func:`build_model`, a reward model: its blocks are those of the language model, and it says 0 of all."""
+    built = _built(ScoredLlama, scored_config(llama_config(model, vocab_rows)), seed, attention)
+    torch.nn.init.zeros_(built.score.weight)
+    return built
+
+
+def _built(kind: type[M], config: LlamaConfig, seed: int, attention: str) -> M:
+    config._attn_implementation = attention
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built: M = kind(config).to(torch.float32)
     return built

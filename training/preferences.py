@@ -1,4 +1,5 @@
-"""Losses of preferences: how much more a policy prefers the better of two answers than the model it began from does.
+"""Losses of preferences. Of a policy: how much more it prefers the better of two answers than the model it began from
+does. Of a reward model: how much more it gives to the better one.
 
 ======================= ========================================================================================
 sigmoid                 DPO (arXiv 2305.18290); with label smoothing as cDPO
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import Dpo, Reward
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Answers:
 
     sums: torch.Tensor
     tokens: torch.Tensor
+
+
+def reward_losses(rewards: torch.Tensor, settings: Reward) -> torch.Tensor:
+    """The loss of each pair, (pairs,), of its rewards, the better answer's first, (pairs, 2): Bradley and Terry's, and
+    a term that keeps rewards around zero, where the recipe has one.
+    """
+    losses = -logsigmoid(rewards[:, 0] - rewards[:, 1])
+    return losses + settings.center * rewards.sum(dim=1) ** 2 if settings.center else losses
 
 
 def preference_losses(policy: Answers, reference: torch.Tensor, settings: Dpo) -> torch.Tensor:

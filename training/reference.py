@@ -44,7 +44,7 @@ def main(job: RunningJob) -> None:
     from training.engine import be_deterministic
     from training.model import build_model, load_weights, round_to_bf16
     from training.objectives.over_stream import STREAM
-    from training.objectives.pairs import answer_sums, pair_batch
+    from training.objectives.pair_batch import answer_sums, pair_batch
     from training.weights import master_weights
 
     os.environ["DS_ACCELERATOR"] = "cpu"  # read where a checkpoint's files are
@@ -75,10 +75,7 @@ def main(job: RunningJob) -> None:
         sums[asked] = found
     out = Path(job.spec.out)
     out.mkdir(parents=True, exist_ok=True)
-    aside = records.aside_of(out / FILE)
-    with aside.open("wb") as stream_out:
-        np.save(stream_out, sums)
-    records.fsync_rename(aside, out / FILE)
+    records.write_array(sums, out / FILE)
     told = {"pairs": facts["digest"], "checkpoint": start.digest, "step": start.step, "attention": rung}
     records.write_text(out / FACTS, json.dumps(told, indent=1))
     print(f"{stream.sequences:,} pairs under {Path(start.folder).name}", flush=True)

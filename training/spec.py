@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import Dpo, Reward
 from neo_assets.core.recipe.run import Run
 
 
@@ -39,6 +39,7 @@ class PretrainConfig(BaseModel):
     vocab_rows: int
     start: Start | None = None
     preference: Dpo | None = None  # how preferences are learnt, where they are
+    reward: Reward | None = None  # how a reward model is trained, where it is one
     stop_at: int | None = None  # end early, for a proof
 
     def at(self, root: Path) -> PretrainConfig:

@@ -11,12 +11,24 @@ from neo_assets.align.chat_tasks import ChatTasksInput, make_chat_tasks
 from neo_assets.align.from_pages import make_conversations
 from neo_assets.align.pair_shards import PairsInput, write_pairs
 from neo_assets.align.reference import PROGRAM, ReferenceJob, measured_against, reference_logprobs
+from neo_assets.align.reward_model import KEY as REWARD_MODEL
+from neo_assets.align.reward_model import PROGRAM as REWARDING
+from neo_assets.align.reward_model import (
+    RewardModel,
+    RewardReport,
+    RewardReportInput,
+    exported_reward_model,
+    reward_export,
+    reward_report,
+)
 from neo_assets.align.sets import read_instructions, read_preferences, set_input
 from neo_assets.align.shards import ShardsInput, write_conversations
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.align import Align, PageSet
+from neo_assets.core.recipe.align import Align, PageSet, PairStage, Sft
 from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.runs.export import PROGRAM as EXPORT
+from neo_assets.runs.plan import ids
 from neo_assets.runs.training_job import run_stages
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
 from training.reference import REFERENCE
@@ -40,6 +52,12 @@ PAIRS = [
 ]
 
 
+REWARDS = [
+    Claim("accurate", "Of held-out pairs, the better answer gets the higher reward as often as the recipe asks for."),
+    Claim("more_than_length", "It tells better answers more often than their length does.").only_warns(),
+]
+
+
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     """Nothing for a recipe without alignment."""
     if recipe.align is None:
@@ -54,19 +72,23 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             kinds=["json"],
             claims=[Claim("something_to_ask", "There is something to ask in every language.").only_warns()],
         )
-    for name in recipe.align.sft:
-        if any(run.phase == name for run in recipe.runs.values()):
-            yield _shards(recipe, recipe.align, name)
-    for name in recipe.align.dpo:
-        if any(run.phase == name for run in recipe.runs.values()):
-            yield _pairs(recipe, recipe.align, name)
+    used = {run.phase for run in recipe.runs.values()}
+    for name, settings in recipe.align.sft.items():
+        if name in used:
+            yield _shards(recipe, recipe.align, name, settings)
+    for name, pairs in {**recipe.align.reward, **recipe.align.dpo}.items():
+        if name in used:
+            yield _pairs(recipe, recipe.align, name, pairs)
     for run in recipe.runs:
         if recipe.learns(run) == "sft":
             yield from run_stages(recipe, run)
+        elif recipe.learns(run) == "reward":
+            yield from run_stages(recipe, run, reward=recipe.align.reward[recipe.runs[run].phase])
+            yield from _rewards(recipe, recipe.align, run)
         elif recipe.learns(run) == "dpo":
             yield _reference(recipe, run)
-            settings = recipe.align.dpo[recipe.runs[run].phase]
-            yield from run_stages(recipe, run, reads=[f"{REFERENCE}/{run}"], preference=settings)
+            preference = recipe.align.dpo[recipe.runs[run].phase]
+            yield from run_stages(recipe, run, reads=[f"{REFERENCE}/{run}"], preference=preference)
 
 
 def _sets(recipe: Recipe, align: Align) -> Iterator[Stage[Any]]:
@@ -87,8 +109,7 @@ def _sets(recipe: Recipe, align: Align) -> Iterator[Stage[Any]]:
             )
 
 
-def _shards(recipe: Recipe, align: Align, name: str) -> Stage[Any]:
-    settings = align.sft[name]
+def _shards(recipe: Recipe, align: Align, name: str, settings: Sft) -> Stage[Any]:
     replayed = [f"token_shards/{settings.replay.phase}"] if settings.replay else []
     return Stage(
         f"conversation_shards/{name}",
@@ -105,20 +126,47 @@ def _shards(recipe: Recipe, align: Align, name: str) -> Stage[Any]:
     )
 
 
-def _pairs(recipe: Recipe, align: Align, name: str) -> Stage[Any]:
-    settings = align.dpo[name]
+def _pairs(recipe: Recipe, align: Align, name: str, settings: PairStage) -> Stage[Any]:
     return Stage(
         f"pair_shards/{name}",
         write_pairs,
         PairsInput(
             stage=name,
-            settings=settings,
+            settings=PairStage(rounds=settings.rounds, seed=settings.seed),
             template=align.template,
             tokenizer=recipe.tokenizer,
             window=recipe.window_of(name),
         ),
         reads=["tokenizer", *(f"preferences/{given}" for given in sorted(settings.rounds))],
         claims=PAIRS,
+    )
+
+
+def _rewards(recipe: Recipe, align: Align, name: str) -> Iterator[Stage[Any]]:
+    run = recipe.runs[name]
+    settings = align.reward[run.phase]
+    yield RewardModel(
+        f"{REWARD_MODEL}/{name}",
+        exported_reward_model,
+        reward_export(name, run, run.model.vocab_rows(ids(recipe.tokenizer)), align.template),
+        reads=[recipe.trained(name), "tokenizer"],
+        kinds=["huggingface"],
+        claims=[
+            Claim("logits_match", "The folder gives the rewards of the checkpoint's own weights, to the last bit.")
+        ],
+        programs=[EXPORT],
+        after=[f"checkpoint/{name}"],
+        resources=["compute"],
+    )
+    sets = sorted(settings.rounds)
+    yield RewardReport(
+        f"reward_report/{name}",
+        reward_report,
+        RewardReportInput(run=name, settings=settings, sets=sets),
+        reads=[f"{REWARD_MODEL}/{name}", *(f"preferences/{given}" for given in sets)],
+        claims=REWARDS,
+        programs=[REWARDING],
+        resources=["compute"],
     )
 
 

@@ -15,7 +15,7 @@ from neo_assets.align.sets import FILE, PREFERENCE
 from neo_assets.align.windows import Piece, rounds_of, write_windows
 from neo_assets.align.wording import Wording
 from neo_assets.core import records
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import PairStage
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.records import DROPPED, KEPT, Verdict, verdict_table
@@ -32,7 +32,7 @@ class PairsInput(Section):
     """What these stages take. ``window``: tokens, the sequence_length of the runs that read it."""
 
     stage: str
-    settings: Dpo
+    settings: PairStage
     template: str
     tokenizer: Tokenizer
     window: int

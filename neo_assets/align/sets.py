@@ -196,7 +196,7 @@ def finished(
     for key, one in kept.items():
         told_of = (DROPPED, HELD_OUT) if one.held_out else (KEPT, "")
         verdicts.append(_verdict(config, stage, key, *told_of, detail=one.place))
-    sides = {FILE: False, HELD_OUT_FILE: True} if schema is CONVERSATION else {FILE: False}
+    sides = {FILE: False, HELD_OUT_FILE: True}
     for file, held_out in sides.items():
         rows = [one.row for _, one in sorted(kept.items()) if one.held_out == held_out]
         out.write(file, pa.Table.from_pylist(rows, schema=schema))

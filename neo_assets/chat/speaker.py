@@ -108,7 +108,7 @@ class Elsewhere(Talker):
             stops = (tokenizer.eos_token_id,)
         if not stops:
             raise BadInput("the folder names no token that ends an answer (generation_config.json, eos_token_id)")
-        return cls(model, tokenizer, None, stops)  # type: ignore[arg-type]
+        return cls(model, tokenizer, stops)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]

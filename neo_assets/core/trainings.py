@@ -6,11 +6,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-Learning = Literal["pretraining", "sft", "dpo"]
-"""What a run learns: to go on with text, to answer in conversations, or which of two answers people like better."""
-PROGRAMS: dict[Learning, str] = {"pretraining": "training.pretrain", "sft": "training.sft", "dpo": "training.dpo"}
+Learning = Literal["pretraining", "sft", "reward", "dpo"]
+"""What a run learns: to go on with text, to answer in conversations, how well an answer is liked, or to answer as it is
+liked better.
+"""
+PROGRAMS: dict[Learning, str] = {
+    "pretraining": "training.pretrain",
+    "sft": "training.sft",
+    "reward": "training.reward",
+    "dpo": "training.dpo",
+}
 """The program of each one's job."""
-STREAMS: dict[Learning, str] = {"pretraining": "token_shards", "sft": "conversation_shards", "dpo": "pair_shards"}
+STREAMS: dict[Learning, str] = {
+    "pretraining": "token_shards",
+    "sft": "conversation_shards",
+    "reward": "pair_shards",
+    "dpo": "pair_shards",
+}
 """What each reads, by its phase."""
 
 

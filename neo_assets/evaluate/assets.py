@@ -147,7 +147,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         kinds=["json"],
         claims=[SEARCHED],
     )
-    for name, run in recipe.runs.items():
+    for name, run in recipe.writing.items():
         due = recipe.evaluation.due(run)
         yield Evaluation(
             f"evaluation/{name}",
@@ -182,7 +182,7 @@ def _log_once(
 
 def partitioned(recipe: Recipe, exported_in: Mapping[str, str], scored_in: str) -> Iterator[dg.AssetsDefinition]:
     """The two assets of every run, each in its group: models by run, scores together."""
-    for run in recipe.runs:
+    for run in recipe.writing:
         yield exported_checkpoint(recipe, run, exported_in[run])
         yield scored_checkpoint(recipe, run, scored_in)
 

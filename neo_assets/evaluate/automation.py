@@ -24,7 +24,7 @@ def evaluation_sensors(recipe: Recipe) -> list[dg.SensorDefinition]:
     """One sensor per run: every new checkpoint is exported and scored, each once under today's tasks. Off until
     switched on.
     """
-    return [_checkpoint_sensor(recipe, run) for run in recipe.runs]
+    return [_checkpoint_sensor(recipe, run) for run in recipe.writing]
 
 
 def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:

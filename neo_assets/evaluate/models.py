@@ -26,6 +26,9 @@ ELSEWHERE = "model"
 
 
 def export_input(recipe: Recipe, run: str) -> ExportInput:
+    """How a run's checkpoints are exported to be asked. Raises BadInput of a reward model, which cannot be asked."""
+    if recipe.scored(run):
+        raise BadInput(f"'{run}' trains a reward model, which writes nothing: reward_report/{run} says how good it is")
     model = recipe.all_runs[run].model
     plain = ExportInput(run=run, model=model, vocab_rows=model.vocab_rows(ids(recipe.tokenizer)))
     if recipe.align is None or not recipe.converses(run):

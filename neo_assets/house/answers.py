@@ -16,7 +16,7 @@ WIDEST = 90
 
 def answers(recipe: Recipe, store: Store) -> dict[str, list[dict[str, Any]]]:
     """What is kept of the last evaluated checkpoint of every fine-tuned run, by checkpoint."""
-    pointers = {run: store.head_pointer(recipe.name, f"evaluation/{run}") for run in recipe.runs}
+    pointers = {run: store.head_pointer(recipe.name, f"evaluation/{run}") for run in recipe.writing}
     return answered({run: made for run, place in pointers.items() if place and (made := store.find(*place))})
 
 

@@ -76,7 +76,7 @@ def plan(
     plans = [
         {
             "run": name,
-            **estimate(recipe.all_runs[name], recipe.tokenizer, recipe.compute),
+            **estimate(recipe.all_runs[name], recipe.tokenizer, recipe.compute, recipe.scored(name)),
             "command": compute.launch_command(name, recipe.all_runs[name]),
         }
         for name in names

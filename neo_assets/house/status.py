@@ -140,7 +140,7 @@ def _estimated(recipe: Recipe, name: str) -> float | None:
     run = trained_run(name)
     if run is None or run not in recipe.all_runs:
         return None
-    hours = estimate(recipe.all_runs[run], recipe.tokenizer, recipe.compute)["hours"]
+    hours = estimate(recipe.all_runs[run], recipe.tokenizer, recipe.compute, recipe.scored(run))["hours"]
     return float(str(hours)) * 3600
 
 

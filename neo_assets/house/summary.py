@@ -39,7 +39,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     store = Store(store_root())
     rows, waiting, asked = [], [], []
     last: list[dict[str, Any]] = []
-    for run in recipe.runs:
+    for run in recipe.writing:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
             waiting.append(run)
             continue
@@ -66,7 +66,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         print(json.dumps(_whole(recipe, store, rows, waiting), ensure_ascii=False, indent=1))
         return
     _foretold(recipe, store)
-    if waiting == list(recipe.runs):
+    if waiting == list(recipe.writing):
         store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
     _written(recipe, store)
     for line in told(recipe, store):
@@ -100,7 +100,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         )
     neo = program("neo")
     print(f"\nReport: {report}\nWeb UI: {neo} ui")
-    if tuned := [run for run in recipe.runs if recipe.tuned(run) and run not in waiting]:
+    if tuned := [run for run in recipe.writing if recipe.tuned(run) and run not in waiting]:
         print(f"Talk with it: NEO_RECIPE={recipe.name} {neo} chat {tuned[-1]}@last   (--serve 8000: in a browser)")
     if url := _a_page(recipe, store):
         print(f"The story of one page: {neo} fate {url}")
@@ -164,7 +164,7 @@ def _whole(recipe: Recipe, store: Store, rows: list[dict[str, Any]], waiting: li
 def _samples(recipe: Recipe, store: Store) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """What the evaluated checkpoints write: (checkpoint, continuation) by (language, prompt)."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for run in recipe.runs:
+    for run in recipe.writing:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is not None:
             file = store.head(recipe.name, f"evaluation/{run}").file("samples.json")
             for row in json.loads(file.read_text(encoding="utf-8")):
@@ -216,7 +216,7 @@ def _figures(recipe: Recipe, store: Store) -> None:
         return whole(of(name).get(what) or 0)
 
     pages = sum(number(f"raw_crawl/{name}", "pages") for name in recipe.sources)
-    trained = [of(recipe.trained(run)) for run in recipe.runs]
+    trained = [of(recipe.trained(run)) for run in recipe.runs if not recipe.of_pairs(run)]
     tokens = sum(whole(t.get("trained_tokens") or 0) for t in trained)
     if not tokens:
         return

@@ -16,7 +16,7 @@ QUESTION = 160
 def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
     """Nothing for a recipe without conversations."""
     sets, stages = of_kind(inputs, "instructions"), of_kind(inputs, "conversation_shards")
-    if not sets:
+    if not {**sets, **of_kind(inputs, "preferences")}:
         return []
     blocks: list[Block] = [
         *table(
@@ -32,7 +32,12 @@ def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
     for name, made in of_kind(inputs, "pair_shards").items():
         caption = f"Pairs that the stage '{name}' learns from, one a window: the better answer, then the worse."
         blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
-    used = [made for name, made in of_kind(inputs, "evaluation").items()]
+    for name, made in of_kind(inputs, "reward_report").items():
+        caption = f"How well the reward model '{name}' tells the better of two answers that nothing was trained on."
+        blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
+        caption = "As many pairs a row: how sure it is of the answer that it puts first, and how often that is right."
+        blocks += table(caption, made.manifest.tables.get("calibration", []), [made])
+    used = of_kind(inputs, "evaluation").values()
     for one in answers_shown(inputs):
         blocks.append(Samples("", one.lang, one.prompt, one.continuations, refs(used)))
     return [

@@ -129,7 +129,10 @@ def _card(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[tupl
         runs = [
             f"{line.name} {number(real(_of(line.trained, 'steps') or 0))} steps from {line.parent}" for line in tuned
         ]
-        card.append(("Fine-tuning", f"{'; '.join(runs)}; {amount(_tokens(tuned))} tokens of answers and replayed text"))
+        answers, pairs = ([line for line in tuned if line.of_pairs is kind] for kind in (False, True))
+        amounts = [f"{amount(_tokens(answers))} tokens of answers and replayed text"] if answers else []
+        amounts += [f"{amount(_tokens(pairs))} pairs of answers"] if pairs else []
+        card.append(("Fine-tuning", "; ".join([*runs, *amounts])))
     if held := inputs.get("heldout"):
         documents = sum(
             int(real(v)) for n, v in held.manifest.numbers.items() if n.startswith("documents_") and is_number(v)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from neo_assets.core.scalars import is_number, real
 from neo_assets.core.store import Artifact
+from neo_assets.core.trainings import PROGRAMS, STREAMS, Learning
 from neo_assets.pages.charts import Line, Spec, curves, thinned
 from neo_assets.report.page import of_kind
 
@@ -29,13 +30,24 @@ class RunLine:
     parent: str
     before: float
     trained: Artifact | None
-    tuned: bool = False  # on conversations: its loss is of answers
+    learns: Learning = "pretraining"
+
+    @property
+    def tuned(self) -> bool:
+        """On conversations or preferences: its loss is of answers."""
+        return self.learns != "pretraining"
+
+    @property
+    def of_pairs(self) -> bool:
+        """What it counts are pairs of answers, not tokens."""
+        return STREAMS[self.learns] == "pair_shards"
 
 
 def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
     """The runs of a build, each after its parent, otherwise as they come."""
-    plans, tuned = of_kind(inputs, "run_plan"), {**of_kind(inputs, "sft"), **of_kind(inputs, "dpo")}
-    trained = {**of_kind(inputs, "pretraining"), **tuned}
+    plans = of_kind(inputs, "run_plan")
+    learnt = {name: kind for kind in PROGRAMS for name in of_kind(inputs, kind)}
+    trained = {name: inputs[f"{kind}/{name}"] for name, kind in learnt.items()}
     scored = of_kind(inputs, "evaluation")
     names = list(dict.fromkeys([*plans, *trained, *scored]))
     parents = {name: _parent(plans.get(name)) for name in names}
@@ -46,11 +58,14 @@ def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
             yield name
 
     def tokens(name: str) -> float:
+        if name in learnt and STREAMS[learnt[name]] == "pair_shards":
+            return 0.0
         value = trained[name].manifest.numbers.get("trained_tokens") if name in trained else None
         return real(value) if is_number(value) else 0.0
 
     lines = [
-        RunLine(name, parents[name], sum(map(tokens, chain(name))), trained.get(name), name in tuned) for name in names
+        RunLine(name, parents[name], sum(map(tokens, chain(name))), trained.get(name), learnt.get(name, "pretraining"))
+        for name in names
     ]
     return sorted(lines, key=lambda line: len(list(chain(line.name))))
 

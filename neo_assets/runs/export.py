@@ -29,6 +29,7 @@ class ExportInput(Section):
     vocab_rows: int
     template: str | None = None
     repetition_penalty: float = 1.0
+    scored: bool = False  # a reward model
 
 
 def export_model(
@@ -39,6 +40,7 @@ def export_model(
     fingerprint: str,
     store: Store,
     jobs: Compute,
+    key: str = "hf_model",
 ) -> Outcome:
     """A checkpoint as a Hugging Face folder: safetensors, configuration, tokenizer; loads with transformers alone.
 
@@ -47,7 +49,7 @@ def export_model(
     checkpoint, tokenizer = inputs[f"checkpoint/{config.run}"], inputs["tokenizer"]
     spec = JobSpec(
         work_fingerprint=fingerprint,
-        title=f"hf_model/{config.run} {checkpoint.path.name}",
+        title=f"{key}/{config.run} {checkpoint.path.name}",
         program=PROGRAM,
         **claimed(PROGRAM),
         max_attempts=2,
@@ -59,10 +61,11 @@ def export_model(
             "threads": EXPORT_THREADS,
             "template": config.template,
             "repetition_penalty": config.repetition_penalty,
+            "scored": config.scored,
         },
         inputs={"checkpoint": store.relative(checkpoint.path), "tokenizer": store.relative(hf_folder(tokenizer))},
         out=f"jobs/{fingerprint}/out",
-        makes=[f"hf_model/{config.run}/{fingerprint}"],
+        makes=[f"{key}/{config.run}/{fingerprint}"],
     )
     run_to_end(jobs, spec)
     take(store.root / spec.out, out)

@@ -14,7 +14,7 @@ from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import Dpo, Reward
 from neo_assets.core.recipe.base import Section, identity
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.recipe.run import Run
@@ -45,6 +45,7 @@ class PretrainInput(Section):
     learns: Learning = "pretraining"
     imported: str | None = None  # digest of the model folder it starts from
     preference: Dpo | None = None  # of a run that learns from preferences
+    reward: Reward | None = None  # of a reward model
 
     @property
     def trained(self) -> str:
@@ -62,6 +63,7 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
         vocab_rows=run.model.vocab_rows(ids(config.tokenizer)),
         start=find_start(config, inputs, store),
         preference=config.preference,
+        reward=config.reward,
     )
     given = {"token_shards": store.relative(inputs[f"{STREAMS[config.learns]}/{run.phase}"].path)}
     if (reference := inputs.get(f"{REFERENCE}/{config.name}")) is not None:
@@ -172,6 +174,7 @@ def _but_for_code(spec: JobSpec) -> dict[str, object] | None:
         "rows": config.vocab_rows,
         "start": config.start and config.start.digest,
         "preference": config.preference and identity(config.preference),
+        "reward": config.reward and identity(config.reward),
         "inputs": spec.inputs,
     }
 
@@ -290,7 +293,7 @@ def from_scratch(run: Run) -> bool:
 
 def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Path], metrics: pa.Table) -> list[Row]:
     """What was planned before the run, and what came of it."""
-    planned, used = estimate(config.run, config.tokenizer), usage(folder)
+    planned, used = estimate(config.run, config.tokenizer, scored=config.reward is not None), usage(folder)
     size = sum(f.stat().st_size for checkpoint in folders for f in checkpoint.rglob("*") if f.is_file())
     tokens = int(metrics.column("tokens").to_pylist()[-1]) - int(
         json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"]

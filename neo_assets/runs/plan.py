@@ -32,6 +32,7 @@ class PlanInput(Section):
     name: str
     run: Run
     tokenizer: Tokenizer
+    scored: bool = False  # a reward model
 
 
 def ids(tokenizer: Tokenizer) -> int:
@@ -57,7 +58,7 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.buckets + self.activations + self.logits
 
 
-def memory(run: Run, rows: int) -> Memory:
+def memory(run: Run, rows: int, scored: bool = False) -> Memory:
     """What a rank needs at the end of a forward pass; activations are those a Llama block keeps for its backward pass.
 
     Activations of a block, in values a token, as transformers' Llama keeps them (tests/runs/test_memory.py counts
@@ -67,7 +68,7 @@ def memory(run: Run, rows: int) -> Memory:
     computed chunk by chunk: its logits are one chunk's.
     """
     model, share = run.model, run.data_parallel
-    parameters = model.parameters(rows)
+    parameters = model.parameters(rows, scored)
     width = 2 if run.precision == "bf16" else 4
     weights = parameters * width // (share if run.zero_stage == 3 else 1)
     gradients, optimizer, buckets = beside_weights(run, parameters)
@@ -82,9 +83,8 @@ def memory(run: Run, rows: int) -> Memory:
         "full": model.layers * model.hidden + block,
     }[run.recompute]
     activations = tokens * width * (kept + normed)
-    return Memory(
-        weights, gradients, optimizer, buckets, activations, CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2
-    )
+    logits = 0 if scored else CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2
+    return Memory(weights, gradients, optimizer, buckets, activations, logits)
 
 
 def beside_weights(run: Run, parameters: int) -> tuple[int, int, int]:
@@ -110,32 +110,37 @@ def on_gpus(run: Run) -> bool:
     return run.ranks >= 8
 
 
-def flops(run: Run, rows: int, tokens: int) -> float:
+def flops(run: Run, rows: int, tokens: int, scored: bool = False) -> float:
     """Forward and backward: six a parameter and token (an embedding table that is no output layer too is looked up, not
     multiplied), and attention's own products over the window.
     """
-    multiplied = run.model.parameters(rows) - (0 if run.model.tied_embeddings else rows * run.model.hidden)
+    looked_up = 0 if run.model.tied_embeddings and not scored else rows * run.model.hidden
+    multiplied = run.model.parameters(rows, scored) - looked_up
     return (
         6.0 * multiplied * tokens
         + 6.0 * run.model.layers * run.model.heads * run.model.head_dim * run.sequence_length * tokens
     )
 
 
-def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> Row:
+def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None, scored: bool = False) -> Row:
     """Everything about a run that follows from the recipe alone."""
     rows = run.model.vocab_rows(ids(tokenizer))
-    parameters = run.model.parameters(rows)
+    parameters = run.model.parameters(rows, scored)
     steps = run.steps - run.first_step
     tokens = steps * run.tokens_per_step
-    held = memory(run, rows)
+    held = memory(run, rows, scored)
     measured = TOKENS_PER_S_PER_GPU.get(parameters)
-    rate = float(measured) if measured else ASSUMED_FLOPS["gpu" if on_gpus(run) else "cpu"] / (flops(run, rows, 1) or 1)
+    rate = (
+        float(measured)
+        if measured
+        else ASSUMED_FLOPS["gpu" if on_gpus(run) else "cpu"] / (flops(run, rows, 1, scored) or 1)
+    )
     hours = tokens / (run.ranks * rate) / 3600
     checkpoint = parameters * (14 if run.precision == "bf16" else 12)
     count = len(run.checkpoint_steps())
     out: Row = {
         "parameters": parameters,
-        "embedding parameters": run.model.embedding_parameters(rows),
+        "embedding parameters": rows * run.model.hidden if scored else run.model.embedding_parameters(rows),
         "vocabulary rows": rows,
         "starts from": (
             f"{run.parent.run}@{'last' if run.parent.step is None else run.parent.step}, {run.parent.take}"
@@ -148,7 +153,7 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
         "nodes": run.nodes,
         "ranks a node": run.ranks_per_node,
         "micro-batches a step": run.accumulation,
-        "FLOPs": flops(run, rows, tokens),
+        "FLOPs": flops(run, rows, tokens, scored),
         "FLOPs (6ND)": 6.0 * parameters * tokens,
         f"{'GPU' if on_gpus(run) else 'rank'}: GiB in all": round(held.total / GIB, 3),
         **{
@@ -167,26 +172,26 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None) -> 
     return out
 
 
-def instantiated_parameters(run: Run, tokenizer: Tokenizer) -> int:
+def instantiated_parameters(run: Run, tokenizer: Tokenizer, scored: bool = False) -> int:
     """Parameters of the model itself, built on torch's meta device: no memory, no numbers, the real class."""
     import torch
 
-    from training.model import TrainedLlama, llama_config
+    from training.model import ScoredLlama, TrainedLlama, llama_config, scored_config
 
+    told = llama_config(run.model, run.model.vocab_rows(ids(tokenizer)))
     with torch.device("meta"):
-        return sum(
-            p.numel() for p in TrainedLlama(llama_config(run.model, run.model.vocab_rows(ids(tokenizer)))).parameters()
-        )
+        built = ScoredLlama(scored_config(told)) if scored else TrainedLlama(told)
+        return sum(p.numel() for p in built.parameters())
 
 
 def plan_run(config: PlanInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """What this run will be: parameters, tokens, FLOPs, hours, storage, and its learning-rate curve, before it is
     started.
     """
-    numbers = estimate(config.run, config.tokenizer)
+    numbers = estimate(config.run, config.tokenizer, scored=config.scored)
     (stream,) = inputs.values()
     available = whole(stream.manifest.numbers["tokens"])
-    built = instantiated_parameters(config.run, config.tokenizer)
+    built = instantiated_parameters(config.run, config.tokenizer, config.scored)
     numbers["epochs"] = round(whole(numbers["tokens"]) / max(1, available), 3)
     draw_schedule(config.run, out.path / "schedule.svg")
     out.write_text("plan.json", json.dumps(numbers, indent=1))

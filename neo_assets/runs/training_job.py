@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import Dpo, Reward
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Artifact, Outcome, Workspace
@@ -80,6 +80,7 @@ def run_stages(
     after: Sequence[str] = (),
     reads: Sequence[str] = (),
     preference: Dpo | None = None,
+    reward: Reward | None = None,
 ) -> Iterator[Stage[Any]]:
     """Plan and training of one run of the recipe, or of its series. ``after``: what must be there before its first
     step, though nothing of the run depends on it; ``reads``: what it reads besides its stream and its parent.
@@ -89,7 +90,7 @@ def run_stages(
     yield Stage(
         f"run_plan/{name}",
         plan_run,
-        PlanInput(name=name, run=run, tokenizer=recipe.tokenizer),
+        PlanInput(name=name, run=run, tokenizer=recipe.tokenizer, scored=reward is not None),
         reads=[shards],
         kinds=["json"],
         claims=[PARAMETERS_AGREE, ONE_SEQUENCE],
@@ -100,7 +101,13 @@ def run_stages(
         recipe.trained(name),
         pretrain,
         PretrainInput(
-            name=name, run=run, tokenizer=recipe.tokenizer, learns=learns, imported=imported, preference=preference
+            name=name,
+            run=run,
+            tokenizer=recipe.tokenizer,
+            learns=learns,
+            imported=imported,
+            preference=preference,
+            reward=reward,
         ),
         reads=[shards, *([recipe.trained(parent)] if parent else []), *reads],
         kinds=["pytorch"],

@@ -76,7 +76,7 @@ class ScoreMatrix(AttendedStage[ScoreMatrixInput]):
 
     def settled(self, at: Making) -> ScoreMatrixInput:
         recipe, store = at.recipe, at.store
-        before = {run: tokens_before(recipe, run, store) for run in recipe.runs}
+        before = {run: tokens_before(recipe, run, store) for run in recipe.writing}
         identities = todays_identities(recipe, store, list(recipe.evaluation.suites))
         return gathered(self.config, store, recipe.name, identities, before)
 
@@ -106,8 +106,8 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     yield ScoreMatrix(
         "score_matrix",
         make_score_matrix,
-        ScoreMatrixInput(trained=[recipe.trained(run) for run in recipe.runs]),
-        reads=[*(f"evaluation/{name}" for name in recipe.runs), "contamination", *tasks_of(recipe)],
+        ScoreMatrixInput(trained=[recipe.trained(run) for run in recipe.writing]),
+        reads=[*(f"evaluation/{name}" for name in recipe.writing), "contamination", *tasks_of(recipe)],
         claims=[SCORES_THERE],
         found=["before", "scores", "identities"],
     )
@@ -137,7 +137,7 @@ def _gates(recipe: Recipe) -> Gates:
 
 
 def _comparison_input(recipe: Recipe) -> ComparisonInput:
-    runs, settings = recipe.runs, recipe.evaluation
+    runs, settings = recipe.writing, recipe.evaluation
     return ComparisonInput(
         recipe=recipe.name,
         description=recipe.description,

@@ -76,8 +76,8 @@ def test_what_an_answer_has_said_is_made_less_likely_and_its_end_and_the_questio
 def test_bytes_of_one_character_come_together(talking: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """𠮷 is four tokens of a byte each; a lone byte at the end is shown as what it is."""
     talker = talking.talker
-    wanted = [*talker.encode("古𠮷字\n  x"), *talker.encode("𠮷")[:2]]
-    assert len(talker.encode("𠮷")) == 4
+    wanted = [*talker.spelling.text("古𠮷字\n  x"), *talker.spelling.text("𠮷")[:2]]
+    assert len(talker.spelling.text("𠮷")) == 4
 
     class Scripted(torch.nn.Module):
         config = talker.model.config
@@ -90,7 +90,7 @@ def test_bytes_of_one_character_come_together(talking: Speaker, monkeypatch: pyt
             self.said += 1
             return type("Out", (), {"past_key_values": None, "logits": logits})()
 
-    scripted = Talker(Scripted(), talker.tokenizer, talker.template, talker.stops)  # type: ignore[arg-type]
+    scripted = Talker(Scripted(), talker.tokenizer, talker.stops)  # type: ignore[arg-type]
     pieces = [new for new, *_ in scripted.stream([1], len(wanted))]
     assert "".join(pieces) == talker.decode(wanted)
     assert all("\ufffd" not in piece for piece in pieces[:-1]) and len([piece for piece in pieces if piece]) == 3

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, Store
+from neo_assets.house.heads import current_heads
 from tests.factory.conftest import Factory
 
 RECIPE = """
@@ -22,7 +24,9 @@ align:
     pages: {{kind: pages, tasks: [language, title], items: 60, held_out_items: 6, max_text_chars: {{en: 120, zh: 60}}, min_answer_chars: {{en: 3, zh: 2}}, max_answer_chars: {{en: 60, zh: 30}}, seed: 1}}
     ours: {{paths: ["{chats}"], licence: CC0-1.0, snapshot: "1", lang: en, max_bad_share: 0.2}}
   preferences:
-    liked: {{paths: ["{liked}"], licence: CC0-1.0, snapshot: "1", lang: en}}
+    liked: {{paths: ["{liked}"], licence: CC0-1.0, snapshot: "1", lang: en, held_out: 0.3}}
+  reward:
+    taste: {{rounds: {{liked: 1}}, bins: 3}}
   dpo:
     better: {{rounds: {{liked: 1}}, beta: 0.1}}
   asked: {{items: 6, max_tokens: 8, seed: 1}}
@@ -30,6 +34,7 @@ align:
     answers: {{rounds: {{pages: 1, ours: 2}}, replay: {{phase: decay, share: 0.3}}}}
 runs:
   answers: {{like: decay, parent: {{run: decay}}, phase: answers, steps: 6, checkpoint_every: 3, evaluate_at: [1.0]}}
+  likes: {{like: answers, parent: {{run: answers}}, phase: taste, steps: 6, checkpoint_every: 6}}
   prefers: {{like: answers, parent: {{run: answers}}, phase: better, steps: 3, checkpoint_every: 3}}
 evaluation:
   evaluated: [smoke, chat]
@@ -56,7 +61,7 @@ def talking(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
     liked = tmp_path_factory.mktemp("liked") / "pairs.jsonl"
-    rows = [{"prompt": f"{i}?", "chosen": f"{i}.", "rejected": f"no {i}"} for i in range(30)]
+    rows = [{"prompt": f"{i}?", "chosen": f"{i}.", "rejected": f"no {i}"} for i in range(40)]
     liked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = RECIPE.format(chats=chats, liked=liked)
     told = factory.another_recipe(tmp_path_factory.mktemp("recipes"), "talking", recipe)
@@ -126,7 +131,9 @@ def test_preferences_are_measured_against_the_run_before_and_traced(
         "pair_shards/better", "sft/answers", "reference_logprobs/prefers"
     }  # fmt: skip
     start = json.loads(reference.file("reference.json").read_text())
-    assert start["step"] == 6 and reference.manifest.numbers["pairs"] == 30
+    liked = head(store, "preferences/liked").manifest
+    assert liked.rows_kept and 20 < liked.rows_kept < 40 and liked.numbers["dropped_held_out"] == 40 - liked.rows_kept
+    assert start["step"] == 6 and reference.manifest.numbers["pairs"] == liked.rows_kept
     first = made.table("metrics.parquet").to_pylist()[0]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-7)  # it is what it is measured against
     rows = json.loads(factory.neo("saw", "prefers@1..3", "--json", **talking).stdout)
@@ -136,6 +143,35 @@ def test_preferences_are_measured_against_the_run_before_and_traced(
     proved = factory.neo("prove", "prefers@last", **talking)
     assert proved.returncode == 0 and "proved: bit for bit" in proved.stdout
     assert factory.neo("chat", "prefers@last", "3?", "--tokens", "4", **talking).returncode == 0
+
+
+def test_a_reward_model_is_judged_by_pairs_that_nothing_was_trained_on(
+    factory: Factory, store: Store, talking: dict[str, str]
+) -> None:
+    trained, made, told = (head(store, f"{kind}/likes") for kind in ("reward", "reward_model", "reward_report"))
+    assert trained.table("metrics.parquet").to_pylist()[0]["loss"] == pytest.approx(math.log(2), abs=1e-7)
+    parameters = head(store, "run_plan/likes")
+    assert parameters.manifest.numbers["parameters"] < head(store, "run_plan/answers").manifest.numbers["parameters"]
+    assert all(check.passed for check in (*parameters.verdict, *made.verdict))
+    assert json.loads((made.path / "config.json").read_text())["architectures"] == ["LlamaForSequenceClassification"]
+    rewards = told.table("rewards.parquet").to_pylist()
+    held = head(store, "preferences/liked").table("held_out.parquet").to_pylist()
+    assert {row["id"] for row in rewards} == {row["pair_id"] for row in held} and len(rewards) == 2 * len(held)
+    numbers = told.manifest.numbers
+    assert numbers["pairs"] == len(held) and numbers["accuracy_low"] <= numbers["accuracy"] <= numbers["accuracy_high"]
+    rows = json.loads(factory.neo("saw", "likes@1..6", "--json", **talking).stdout)
+    assert {row["doc_id"] for row in rows} & {row["pair_id"] for row in held} == set()
+    claims = json.loads(factory.neo("verify", "likes@last", "--json", **talking).stdout)
+    assert claims and all(claim["holds"] for claim in claims), claims
+    for command in (("eval",), ("chat",), ("generate",)):
+        refused = factory.neo(*command, "likes@last", *(["3?"] if command != ("eval",) else []), **talking)
+        assert refused.returncode == 2 and "trains a reward model, which writes nothing" in refused.stderr, refused
+
+
+def test_what_stages_read_belongs_to_the_build(store: Store, talking: dict[str, str]) -> None:
+    """`neo gc` keeps what these are, and `neo verify` looks at it."""
+    held = current_heads(load(talking["NEO_RECIPE"]), store)
+    assert {"pair_shards/taste", "pair_shards/better", "conversation_shards/answers", "reward_model/likes"} <= set(held)
 
 
 @pytest.fixture

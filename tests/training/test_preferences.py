@@ -6,26 +6,23 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from neo_assets.align.pair_shards import PairsInput, write_pairs
-from neo_assets.align.sets import PREFERENCE
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe.align import Dpo
 from neo_assets.core.records import read_table
-from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, read_manifest
+from neo_assets.core.store import Artifact, Store, read_manifest
 from resources.compute.local import LocalCompute
-from tests.align.conversations import Words, artifact, talks, tokenizer
+from tests.align.conversations import Words, talks
+from tests.align.preference_pairs import VOCABULARY, WINDOW, pair_shards, pairs
 from tests.training.runs import (
     EVERY,
     ROWS,
@@ -42,55 +39,18 @@ from training.data.pair_stream import PairStream
 from training.data.stream_files import stream_facts
 from training.ledger import FILLING
 from training.model import build_model, llama_config
-from training.objectives.pairs import answer_sums, pair_batch
+from training.objectives.pair_batch import answer_sums, pair_batch
 from training.preferences import Answers, preference_losses
 from training.reference import REFERENCE
 from training.spec import PretrainConfig, Start
 from training.templates import ASSISTANT, TEMPLATES, USER, Turn
 
 CPU = torch.device("cpu")
-VOCABULARY, WINDOW = 1024, 128
-Pair = tuple[list[Turn], str, str]
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
     return Words.made(tmp_path_factory.mktemp("words"))
-
-
-def pairs(count: int, seed: int = 7) -> list[Pair]:
-    """Prompts, some after an exchange, with a short better and a longer worse answer, or the other way round."""
-    generator = random.Random(seed)
-    out = []
-    for number, talk in enumerate(talks(count, seed, 1)):
-        prompt = [Turn(USER, f"{number}?")]
-        if generator.random() < 0.3:
-            prompt = [Turn(USER, "a?"), Turn(ASSISTANT, "b."), *prompt]
-        answers = [talk[1].text[:12], f"{number} {'no ' * generator.randint(1, 6)}"]
-        generator.shuffle(answers)
-        out.append((prompt, answers[0], answers[1]))
-    return out
-
-
-def pair_shards(folder: Path, words: Words, given: list[Pair], window: int = WINDOW, **settings: Any) -> Artifact:
-    store = Store(folder)
-
-    def work(out: Workspace) -> Outcome:
-        rows = [
-            {
-                "pair_id": f"{i:032x}", "lang": "en", "licence": "CC0-1.0", "chosen": chosen, "rejected": rejected,
-                "prompt": [{"role": turn.role, "text": turn.text} for turn in prompt],
-            }
-            for i, (prompt, chosen, rejected) in enumerate(given)
-        ]  # fmt: skip
-        out.write("rows.parquet", pa.Table.from_pylist(rows, schema=PREFERENCE))
-        return Outcome(digest="pairs")
-
-    inputs = {"tokenizer": tokenizer(store, words), "preferences/a": artifact(store, "preferences/a", work)}
-    told = Dpo.model_validate({"rounds": {"a": 1.0}, "beta": 0.1, **settings})
-    config = PairsInput(stage="x", settings=told, template="neo", tokenizer=words.settings, window=window)
-    made_from = MadeFrom(config=config.model_dump(mode="json"), code={}, libraries={}, inputs={})
-    return store.build("pair_shards/x", made_from, lambda out: write_pairs(config, inputs, out))[0]
 
 
 def test_a_window_is_a_pair_and_the_last_answer_alone_is_learnt(tmp_path: Path, words: Words) -> None:

@@ -38,12 +38,16 @@ class Batches:
     def sequences(self, step: int) -> Integers:
         return self.order.sequences_of(self.samples(step))
 
+    def mine(self, sequences: Integers, index: int) -> Integers:
+        """Those of this rank's micro-batch ``index``, of the sequences of a step."""
+        begin = (index * self.run.data_parallel + self.rank) * self.run.micro_batch
+        return sequences[begin : begin + self.run.micro_batch]
+
     def micro(self, sequences: Integers, index: int) -> tuple[ModelInputs, torch.Tensor]:
         """(model's arguments, labels of the same shape as its ids) of this rank's micro-batch ``index`` of a step with
         these sequences.
         """
-        begin = (index * self.run.data_parallel + self.rank) * self.run.micro_batch
-        ids, labels, positions = self.stream.examples(sequences[begin : begin + self.run.micro_batch])
+        ids, labels, positions = self.stream.examples(self.mine(sequences, index))
         if self.run.across_documents:
             positions = np.broadcast_to(np.arange(self.stream.length), positions.shape)
         inputs = model_inputs(

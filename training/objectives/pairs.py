@@ -14,13 +14,14 @@ import numpy.typing as npt
 import torch
 
 from neo_assets.core.recipe.align import Dpo
-from training.attention import ModelInputs, model_inputs
-from training.data.order import IGNORED, Integers
-from training.data.pair_stream import BETTER, WORSE, PairStream
+from training.attention import ModelInputs
+from training.data.order import Integers
+from training.data.pair_stream import PairStream
 from training.data.stream_files import stream_facts
 from training.objective import Where
 from training.objectives.over_stream import STREAM, Opened, OverStream, over, refuse_other_windows
-from training.preferences import Answers, preference_losses
+from training.objectives.pair_batch import answer_sums, pair_batch
+from training.preferences import preference_losses
 from training.reference import REFERENCE, read_reference
 from training.spec import PretrainConfig
 
@@ -38,27 +39,6 @@ class PairBatch:
     labels: torch.Tensor
     answer: torch.Tensor
     reference: torch.Tensor
-
-
-def pair_batch(
-    stream: PairStream, sequences: Integers, attention: str, device: torch.device
-) -> tuple[ModelInputs, torch.Tensor, torch.Tensor]:
-    """(the model's arguments, labels of the shape of its ids, which answer each position is of) of some pairs."""
-    ids, labels, positions = stream.examples(sequences)
-    answer = np.cumsum(positions == 0, axis=1) - 1
-    inputs = model_inputs(attention, torch.from_numpy(ids), torch.from_numpy(np.ascontiguousarray(positions)), device)
-    wanted = torch.from_numpy(labels).reshape(inputs["input_ids"].shape).to(device)
-    return inputs, wanted, torch.from_numpy(answer).to(device)
-
-
-def answer_sums(each: torch.Tensor, labels: torch.Tensor, answer: torch.Tensor) -> Answers:
-    """Sums over the two answers of each pair; ``each``: log-probabilities of the labels, of any shape with as many."""
-    by_row, wanted = each.reshape(answer.shape), labels.reshape(answer.shape) != IGNORED
-    masks = [(answer == which) & wanted for which in (BETTER, WORSE)]
-    return Answers(
-        torch.stack([(by_row * mask).sum(dim=1) for mask in masks], dim=1),
-        torch.stack([mask.sum(dim=1) for mask in masks], dim=1),
-    )
 
 
 class Pairs(OverStream):
@@ -90,9 +70,8 @@ class Pairs(OverStream):
         return int(batch.size)
 
     def micro(self, batch: Integers, index: int) -> PairBatch:
-        run, b = self.batches.run, self.batches
-        begin = (index * run.data_parallel + b.rank) * run.micro_batch
-        mine = batch[begin : begin + run.micro_batch]
+        b = self.batches
+        mine = b.mine(batch, index)
         inputs, labels, answer = pair_batch(cast("PairStream", b.stream), mine, b.attention, b.device)
         return PairBatch(inputs, labels, answer, torch.from_numpy(self.reference[mine]).to(b.device))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, Share, without_nulls
 from neo_assets.core.recipe.sources import DocumentsSource, FilesSource
+from neo_assets.core.trainings import Learning
 
 HELD_OUT = Field(0.0, description="share of the prompts that nothing is trained on: they are what models are asked")
 
@@ -83,6 +85,7 @@ class PreferenceSet(FilesSource):
     SUFFIXES: ClassVar[tuple[str, ...]] = DocumentsSource.SUFFIXES
     kind: Literal["preferences"] = "preferences"
     lang: Lang = Field(description="of the whole set")
+    held_out: Share = Field(0.0, description="share of the prompts whose pairs reward models are judged by")
 
 
 class Replay(Section):
@@ -106,12 +109,26 @@ class Sft(Section):
     seed: int = Field(0, description="of which conversations a part of a round takes, and how windows are filled")
 
 
-class Dpo(Section):
-    """How preferences are learnt: which pairs, and by which loss (``training/preferences.py``)."""
+class PairStage(Section):
+    """A stage that reads pairs of answers."""
 
     rounds: Annotated[dict[Name, Annotated[float, Field(ge=0)]], BeforeValidator(without_nulls)] = Field(
         min_length=1, description="by set of preferences: how often each pair is read; a part of one: of some"
     )
+    seed: int = Field(0, description="of which pairs a part of a round takes")
+
+
+class Reward(PairStage):
+    """How a reward model is trained (Bradley and Terry's model of pairs), and what is asked of it."""
+
+    center: float = Field(0.0, ge=0, description="weight of the square of a pair's summed rewards (arXiv 2312.09244)")
+    least_accuracy: Share = Field(0.0, description="of held-out pairs: below it the factory stops")
+    bins: int = Field(10, ge=2, description="of its calibration: as many pairs in each")
+
+
+class Dpo(PairStage):
+    """How preferences are learnt: which pairs, and by which loss (``training/preferences.py``)."""
+
     loss: Literal["sigmoid", "ipo", "sigmoid_norm"] = "sigmoid"
     beta: float = Field(gt=0, description="how dear it is to leave the reference")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of pairs that may be the wrong way round")
@@ -119,7 +136,6 @@ class Dpo(Section):
     reference: Literal["previous", "first"] = Field(
         "previous", description="the checkpoint the run starts from; or the last one before any preferences"
     )
-    seed: int = Field(0, description="of which pairs a part of a round takes")
 
 
 class Asked(Section):
@@ -140,5 +156,14 @@ class Align(Section):
         1.0, ge=1, description="of what an answer has said already, whenever the model is talked with; 1: none"
     )
     asked: Asked | None = None
+    reward: Named[Reward] = Field(default_factory=dict, description="stages of reward models; a run's phase names one")
     dpo: Named[Dpo] = Field(default_factory=dict, description="stages of preferences; a run's phase names one")
     sft: Named[Sft] = Field(default_factory=dict, description="stages of fine-tuning; a run's phase names one")
+
+    def stages(self) -> dict[Learning, Mapping[str, Sft | PairStage]]:
+        """Those that a run's phase can name, by what such a run learns."""
+        return {"sft": self.sft, "reward": self.reward, "dpo": self.dpo}
+
+    def named(self) -> list[str]:
+        """Names of all stages."""
+        return [name for told in self.stages().values() for name in told]

@@ -54,11 +54,12 @@ class Model(Shape):
         """Embedding rows for a tokenizer of ``tokens`` ids."""
         return math.ceil(tokens / self.vocab_multiple) * self.vocab_multiple
 
-    def parameters(self, vocab_rows: int) -> int:
-        """Trainable parameters, embeddings (input and output) included."""
+    def parameters(self, vocab_rows: int, scored: bool = False) -> int:
+        """Trainable parameters, embeddings (input and output) included; of a reward model one row for its output."""
         attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         block = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
-        return self.embedding_parameters(vocab_rows) + self.layers * block + self.hidden
+        outer = (vocab_rows + 1) * self.hidden if scored else self.embedding_parameters(vocab_rows)
+        return outer + self.layers * block + self.hidden
 
     def embedding_parameters(self, vocab_rows: int) -> int:
         """Those of the input table, and of the output layer where it is another."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import Field, model_validator
 
 from neo_assets.core.errors import did_you_mean
-from neo_assets.core.recipe.align import Align, Dpo, Sft
+from neo_assets.core.recipe.align import Align, PairStage, Sft
 from neo_assets.core.recipe.base import Lang, Name, Named, Section
 from neo_assets.core.recipe.data import (
     Clean,
@@ -111,18 +111,23 @@ class Recipe(Section):
                 raise ValueError(
                     f"mixture.{phase} names '{source}', which is not in sources ({', '.join(self.sources)})"
                 )
-        stages: dict[str, Sft | Dpo] = {**self.align.sft, **self.align.dpo} if self.align else {}
-        of_each = [set(self.mixture), *((set(self.align.sft), set(self.align.dpo)) if self.align else ())]
-        for name in sorted(name for name in set().union(*of_each) if sum(name in names for names in of_each) > 1):
-            raise ValueError(f"mixture, align.sft or align.dpo both have '{name}': a run's phase must mean one of them")
+        stages = {kind: told for kind, told in self.align.stages().items() if told} if self.align else {}
+        known = [*self.mixture, *(name for told in stages.values() for name in told)]
+        for name in sorted({name for name in known if known.count(name) > 1}):
+            both = [
+                *(["mixture"] if name in self.mixture else []),
+                *(f"align.{k}" for k in stages if name in stages[k]),
+            ]
+            raise ValueError(f"{' and '.join(both)} both have '{name}': a run's phase must mean one of them")
         for name, run in self.runs.items():
-            if run.phase not in {*self.mixture, *stages}:
+            if run.phase not in known:
                 raise ValueError(
                     f"runs.{name}.phase is '{run.phase}', which is not in mixture ({', '.join(self.mixture)})"
-                    + (f" or align ({', '.join(stages)})" if stages else "")
+                    + (f" or align ({', '.join(known[len(self.mixture) :])})" if stages else "")
                 )
-        for name, stage in stages.items():
-            self._stage_fits(name, stage)
+        for learns, named in stages.items():
+            for name, stage in named.items():
+                self._stage_fits(learns, name, stage)
         for kind in ("instructions", "preferences"):
             for name, told in (getattr(self.align, kind) if self.align else {}).items():
                 if getattr(told, "lang", self.languages[0]) not in self.languages:
@@ -149,24 +154,26 @@ class Recipe(Section):
         for field in ("base", "target"):
             if (run := getattr(self.scaling, field)) not in self.runs:
                 raise ValueError(f"scaling.{field} names run '{run}', which is not in runs ({', '.join(self.runs)})")
-            if self.align and self.runs[run].phase in {*self.align.sft, *self.align.dpo}:
+            if self.tuned(run):
                 raise ValueError(f"scaling.{field} names run '{run}', which is fine-tuned: laws are of pre-training")
         for name in self.scaling.sizes:
             if name in self.runs:
                 raise ValueError(f"scaling.sizes.{name} has the name of a run; sizes are runs, too")
         return self
 
-    def _stage_fits(self, name: str, stage: Sft | Dpo) -> None:
+    def _stage_fits(self, kind: str, name: str, stage: Sft | PairStage) -> None:
         """A stage of fine-tuning reads sets and a mixture that are there, in windows of one length."""
         assert self.align is not None
-        kind, sets = ("sft", "instructions") if isinstance(stage, Sft) else ("dpo", "preferences")
+        sets = "instructions" if isinstance(stage, Sft) else "preferences"
         known = getattr(self.align, sets)
         for given in sorted(set(stage.rounds) - set(known)):
             raise ValueError(
                 f"align.{kind}.{name}.rounds names '{given}', which is not in align.{sets} ({', '.join(known)})"
             )
         for run, told in self.runs.items():
-            if told.phase == name and kind == "dpo" and (told.parent is None or told.parent.fingerprint):
+            if told.phase != name or isinstance(stage, Sft):
+                continue
+            if told.parent is None or told.parent.fingerprint:
                 raise ValueError(f"runs.{run} learns from preferences, and needs a run of this recipe as its parent")
         if isinstance(stage, Sft) and stage.replay is not None and stage.replay.phase not in self.mixture:
             raise ValueError(
@@ -186,9 +193,8 @@ class Recipe(Section):
     def learns(self, run: str) -> Learning:
         """What a run learns: it is told by what its phase is."""
         phase = self.all_runs[run].phase
-        if self.align and phase in self.align.dpo:
-            return "dpo"
-        return "sft" if self.align and phase in self.align.sft else "pretraining"
+        stages = self.align.stages() if self.align else {}
+        return next((kind for kind, told in stages.items() if phase in told), "pretraining")
 
     def reference_of(self, run: str) -> str:
         """The run whose last checkpoint preferences are measured against."""
@@ -196,6 +202,19 @@ class Recipe(Section):
         first = self.align.dpo[self.all_runs[run].phase].reference == "first"
         before = [name for name in self.ancestors(run) if not first or self.learns(name) != "dpo"]
         return before[0]
+
+    @property
+    def writing(self) -> dict[str, Run]:
+        """Runs of the recipe whose models go on with text; a reward model says how well an answer is liked."""
+        return {name: run for name, run in self.runs.items() if not self.scored(name)}
+
+    def of_pairs(self, run: str) -> bool:
+        """Whether what a run counts are pairs of answers, not tokens."""
+        return STREAMS[self.learns(run)] == "pair_shards"
+
+    def scored(self, run: str) -> bool:
+        """Whether a run trains a reward model."""
+        return self.learns(run) == "reward"
 
     def tuned(self, run: str) -> bool:
         """Whether a run learns from conversations or preferences."""
@@ -236,6 +255,11 @@ class Recipe(Section):
                 raise ValueError(
                     f"runs.{name}.parent names run '{run.parent.run}', which is not in runs ({', '.join(self.runs)})"
                 )
+            before, learns = self.learns(run.parent.run), self.learns(name)
+            if before == "reward" != learns:
+                raise ValueError(f"runs.{name} starts from '{run.parent.run}', a reward model, which writes no text")
+            if learns == "reward" != before and run.parent.take != "weights":
+                raise ValueError(f"runs.{name} is a reward model: of '{run.parent.run}' it can take the weights alone")
             if parent.model != run.model:
                 raise ValueError(f"runs.{name} starts from '{run.parent.run}', but its model has another shape")
             if run.parent.fingerprint is None and run.parent.step not in (None, *parent.checkpoint_steps()):
