@@ -13,7 +13,7 @@ def current_heads(recipe: Recipe, store: Store) -> dict[str, tuple[str, str]]:
     """What the recipe's build uses, without what the recipe no longer has: a step, a source, a branch or a run that was
     taken out.
     """
-    aligned = {*recipe.align.instructions, *recipe.align.preferences} if recipe.align else set()
+    aligned = {*recipe.align.instructions, *recipe.align.preferences, *recipe.align.named()} if recipe.align else set()
     named = {*aligned, *recipe.sources, *recipe.languages, *recipe.mixture, *recipe.all_runs}
 
     def has(name: str) -> bool:
