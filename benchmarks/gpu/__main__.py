@@ -157,7 +157,8 @@ def exactness(device: torch.device, quick: bool) -> Iterator[Row]:
     from neo_assets.core.recipe import load
     from neo_assets.core.recipe.run import Run
     from neo_assets.core.store import Store
-    from neo_assets.runs.rehearse import job_of, write_made_up_stream
+    from neo_assets.runs.made_up import write_inputs
+    from neo_assets.runs.rehearse import job_of
     from resources.compute.local import LocalCompute
     from training.certificate import read_certificate
     from training.spec import checkpoint_name
@@ -182,8 +183,8 @@ def exactness(device: torch.device, quick: bool) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             compute, store = LocalCompute(root), Store(root)
-            write_made_up_stream(root / "shards", vocabulary, run.sequence_length * (run.global_batch * run.steps + 1))
-            whole, killed = (job_of(run, vocabulary, f"{name} {deterministic}") for name in ("whole", "killed"))
+            given = write_inputs(root, "pretraining", vocabulary, run)
+            whole, killed = (job_of(name, run, vocabulary, given) for name in ("whole", "killed"))
             list(compute.follow(compute.submit(whole)))
             job = compute.submit(killed)
             messages = compute.follow(job)

@@ -18,26 +18,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import digest_bytes, digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.align import Dpo, PairStage, Reward
 from neo_assets.core.recipe.run import Model, Run
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Row, Store
 from neo_assets.core.trainings import PROGRAMS, Learning
 from neo_assets.runs.export import PROGRAM as EXPORT
 from neo_assets.runs.found_runs import FoundRun
+from neo_assets.runs.made_up import write_inputs
 from neo_assets.runs.plan import ids
 from neo_assets.runs.proof import verify_checkpoint
 from resources.compute.base import Compute
-from training.data.learnt_stream import LEARNT
-from training.data.stream_files import stream_digest
 from training.spec import PretrainConfig, checkpoint_name
 from training.tasks import TASKS_FILE, Task, write_tasks
 
@@ -48,8 +44,6 @@ STEPS, EVERY = 4, 2
 LAYERS, HEADS = 2, 2
 CPU_WINDOW = 512
 """Tokens of a window where there is no GPU; a window of 8,192 would take a CPU minutes a step."""
-DOCUMENT = 400
-"""Mean length of a made-up document, in tokens."""
 
 
 @dataclass
@@ -128,36 +122,6 @@ def ranks_here(run: Run) -> tuple[int, bool]:
     return min(run.ranks_per_node, gpus or os.cpu_count() or 1), gpus > 0
 
 
-def write_made_up_stream(folder: Path, vocabulary: int, tokens: int, window: int | None = None) -> Path:
-    """A ``token_shards`` folder of random tokens, cut into documents at random places; with a ``window``, one of
-    ``conversation_shards``: every other token is learnt.
-    """
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    dtype = "uint16" if vocabulary <= 1 << 16 else "uint32"
-    ((generator.zipf(1.2, tokens) - 1) % vocabulary).astype(dtype).tofile(folder / "tokens.bin")
-    cuts = generator.choice(np.arange(1, tokens), max(1, tokens // DOCUMENT), replace=False)
-    offsets = np.unique(np.concatenate([[0], cuts, [tokens]])).astype(np.int64)
-    np.save(folder / "offsets.npy", offsets)
-    n = len(offsets) - 1
-    index = {
-        "position": offsets[:-1],
-        "doc_id": [f"{i:032x}" for i in range(n)],
-        "round": [0] * n,
-        "source": ["made up"] * n,
-        "lang": ["en"] * n,
-        "tokens": np.diff(offsets),
-    }
-    pq.write_table(pa.table(index), folder / "index.parquet")
-    if window:
-        learnt = (np.arange(tokens) % 2).astype(np.uint8)
-        learnt[offsets[:-1]] = 0
-        learnt.tofile(folder / LEARNT)
-    facts = {"dtype": dtype, "digest": stream_digest(folder), "window": window}
-    (folder / "stream.json").write_text(json.dumps(facts), encoding="utf-8")
-    return folder
-
-
 def rehearse(
     recipe: Recipe, name: str, store: Store, open_backend: Callable[[Path], Compute], ranks: int, gpu: bool
 ) -> tuple[list[Row], list[str]]:
@@ -169,14 +133,11 @@ def rehearse(
     root = store.root / FOLDER / f"{recipe.name}.{name}"
     shutil.rmtree(root, ignore_errors=True)
     own, compute = Store(root), open_backend(root)
-    write_made_up_stream(
-        root / "shards",
-        ids(recipe.tokenizer),
-        small.sequence_length * (small.global_batch * STEPS + 1),
-        small.sequence_length if recipe.tuned(name) else None,
-    )
-    learns = recipe.learns(name)
-    whole, killed = (job_of(small, rows, f"{what} {recipe.name} {name}", learns) for what in ("whole", "killed"))
+    learns, stages = recipe.learns(name), recipe.align.stages() if recipe.align else {}
+    settings = stages[learns][run.phase] if learns in stages else None
+    given = write_inputs(root, learns, ids(recipe.tokenizer), small)
+    pairs = settings if isinstance(settings, PairStage) else None
+    whole, killed = (job_of(what, small, rows, given, learns, pairs) for what in ("whole", "killed"))
     told = Rehearsal()
     steps = [
         ("trains to the end", lambda: _trained(compute, whole)),
@@ -185,9 +146,9 @@ def rehearse(
         ("every claim of its last checkpoint holds", lambda: _verified(own, killed)),
         (
             "exported: the same logits, to the last bit",
-            lambda: _exported(compute, own, recipe, store, killed, small, rows),
+            lambda: _exported(compute, own, recipe, store, killed, small, rows, recipe.scored(name)),
         ),
-        ("the export can be asked", lambda: _asked(compute, own, gpu)),
+        *([] if recipe.scored(name) else [("the export can be asked", lambda: _asked(compute, own, gpu))]),
     ]
     for what, work in steps:
         if not told.tried(what, work):
@@ -213,22 +174,35 @@ def not_tried(run: Run, gpu: bool, scheduler: str | None) -> list[str]:
     ]
 
 
-def job_of(run: Run, rows: int, what: str, learns: Learning = "pretraining") -> JobSpec:
-    """The job of a rehearsal: the recipe's program on the made-up stream."""
-    fingerprint = digest_json(["rehearsal", what, run.model_dump(mode="json"), time.time()])
-    short = what.split()[0]
-    config = PretrainConfig(run_name=short, run_fingerprint=fingerprint, run=run, vocab_rows=rows)
+def job_of(
+    what: str,
+    run: Run,
+    rows: int,
+    inputs: dict[str, str],
+    learns: Learning = "pretraining",
+    settings: PairStage | None = None,
+) -> JobSpec:
+    """The job of a rehearsal: the recipe's program on what is made up; ``what`` is this job among its jobs."""
+    fingerprint = digest_json(["rehearsal", what, learns, run.model_dump(mode="json"), time.time()])
+    config = PretrainConfig(
+        run_name=what,
+        run_fingerprint=fingerprint,
+        run=run,
+        vocab_rows=rows,
+        preference=settings if isinstance(settings, Dpo) else None,
+        reward=settings if isinstance(settings, Reward) else None,
+    )
     return JobSpec(
         work_fingerprint=fingerprint,
-        title=f"rehearsal/{short}",
+        title=f"rehearsal/{what}",
         program=PROGRAMS[learns],
         **claimed(PROGRAMS[learns]),
         ranks_per_node=run.ranks_per_node,
         threads_per_rank=run.threads_per_rank,
         max_attempts=run.max_attempts,
         config=config.model_dump(),
-        inputs={"token_shards": "shards"},
-        out=f"checkpoint/{short}",
+        inputs=inputs,
+        out=f"checkpoint/{what}",
     )
 
 
@@ -276,10 +250,13 @@ def _verified(store: Store, job: JobSpec) -> tuple[bool, str]:
 
 
 def _exported(
-    compute: Compute, own: Store, recipe: Recipe, store: Store, job: JobSpec, run: Run, rows: int
+    compute: Compute, own: Store, recipe: Recipe, store: Store, job: JobSpec, run: Run, rows: int, scored: bool
 ) -> tuple[bool, str]:
     tokenizer = _tokenizer(own, recipe, store)
-    config = {"model": run.model.model_dump(), "vocab_rows": rows, "tag": "state", "threads": run.threads_per_rank}
+    config = {
+        "model": run.model.model_dump(), "vocab_rows": rows, "tag": "state", "threads": run.threads_per_rank,
+        "scored": scored,
+    }  # fmt: skip
     given = {"checkpoint": own.relative(_checkpoint(own, job, STEPS)), "tokenizer": own.relative(tokenizer)}
     _run(compute, EXPORT, config, given, "hf_model", run.threads_per_rank)
     parity = json.loads((own.root / "hf_model" / "parity.json").read_text(encoding="utf-8"))

@@ -43,6 +43,29 @@ def test_the_papers_7b_is_rehearsed_to_its_end(tmp_path: Path) -> None:
     assert not any((tmp_path / "rehearsals").iterdir())  # what held leaves nothing behind
 
 
+TUNED = """
+extends: ci
+align:
+  preferences: {liked: {paths: [pairs.jsonl], licence: CC0-1.0, snapshot: "1", lang: en}}
+  reward: {taste: {rounds: {liked: 1}}}
+  dpo: {better: {rounds: {liked: 1}, beta: 0.1, sft_weight: 0.1}}
+runs:
+  likes: {like: decay, parent: {run: decay}, phase: taste}
+  prefers: {like: decay, parent: {run: decay}, phase: better}
+"""
+
+
+@pytest.mark.parametrize(("run", "tried"), [("likes", 5), ("prefers", 6)])
+def test_what_learns_from_pairs_is_rehearsed_too(tmp_path: Path, run: str, tried: int) -> None:
+    for base in ("ci", "laptop", "_benchmarks"):
+        (tmp_path / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(TUNED)
+    done = rehearse(tmp_path / "store", str(tmp_path / "mine.yaml"), run)
+    rows = json.loads(done.stdout)
+    assert done.returncode == 0 and all(row["holds"] for row in rows) and len(rows) == tried, rows
+    assert "starts from scratch" in rows[0]["differs"]
+
+
 def test_what_fails_is_named_and_ends_the_rehearsal(tmp_path: Path) -> None:
     for base in ("laptop", "_benchmarks"):
         (tmp_path / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
