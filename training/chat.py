@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from neo_assets.core.fingerprint import digest_bytes
 from training.spelling import Spelling
 from training.templates import PENALTY, Turn
 
@@ -40,6 +41,33 @@ class Answer:
     text: str
     tokens: list[int]
     stopped: bool
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Answers drawn at a temperature, as the model has them: nothing that was said is made less likely. ``keys``: of
+    each prompt's answer, what its chances are drawn by; neither the batch nor another answer moves them.
+    """
+
+    temperature: float
+    keys: Sequence[str]
+
+    def chances(self, batch: Sequence[int], most: int) -> Any:
+        """Uniform numbers for the tokens of some prompts' answers, fp64 (prompts, tokens)."""
+        import numpy as np
+        import torch
+
+        seeds = [int(digest_bytes(self.keys[i].encode())[:32], 16) for i in batch]
+        return torch.from_numpy(np.stack([np.random.Generator(np.random.Philox(s)).random(most) for s in seeds]))
+
+    def choose(self, scores: Any, chances: Any) -> Any:
+        """Scores (rows, vocabulary) of which only a drawn token's is left: where its chance falls among all tokens'."""
+        import torch
+
+        upto = torch.softmax(scores.double() / self.temperature, dim=-1).cumsum(dim=-1)
+        falls = chances.to(scores.device)[:, None] * upto[:, -1:]
+        token = torch.searchsorted(upto, falls, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
 
 @dataclass(frozen=True)
@@ -74,9 +102,11 @@ class Talker:
     def room(self) -> int:
         return int(self.model.config.max_position_embeddings)
 
-    def answers(self, prompts: Sequence[Sequence[int]], most: int, batch_size: int) -> list[Answer]:
-        """Answers to prompts, in their order; of at most ``most`` tokens each. Prompts of like length share a batch;
-        one that leaves no room is answered with nothing.
+    def answers(
+        self, prompts: Sequence[Sequence[int]], most: int, batch_size: int, drawn: Drawn | None = None
+    ) -> list[Answer]:
+        """Answers to prompts, in their order; of at most ``most`` tokens each, the likeliest ones, or ``drawn``.
+        Prompts of like length share a batch; one that leaves no room is answered with nothing.
         """
         import torch
 
@@ -91,16 +121,21 @@ class Talker:
             for row, i in enumerate(batch):
                 ids[row, longest - len(prompts[i]) :] = torch.tensor(prompts[i])
                 mask[row, longest - len(prompts[i]) :] = 1
-            written = self._generate(ids, mask, min(most, self.room - longest))
+            chances = drawn.chances(batch, most) if drawn else None
+            written = self._generate(ids, mask, min(most, self.room - longest), drawn, chances)
             for row, i in enumerate(batch):
                 out[i] = self._cut(written[row, longest:].tolist())
         return [answer or Answer("", [], False) for answer in out]
 
-    def _generate(self, ids: Any, mask: Any, most: int) -> Any:
+    def _generate(self, ids: Any, mask: Any, most: int, drawn: Drawn | None, chances: Any) -> Any:
         import torch
 
         device, longest = self.model.device, ids.shape[1]
-        processors = [lambda said, scores: self._penalised(said[:, longest:], scores)]
+        processors: list[Callable[[Any, Any], Any]] = []
+        if drawn is not None:
+            processors.append(lambda said, scores: drawn.choose(scores, chances[:, said.shape[1] - longest]))
+        elif self.penalty != 1:
+            processors.append(lambda said, scores: self._penalised(said[:, longest:], scores))
         with torch.no_grad():
             return self.model.generate(
                 input_ids=ids.to(device),
@@ -110,7 +145,7 @@ class Talker:
                 eos_token_id=list(self.stops),
                 pad_token_id=self.stops[-1],
                 use_cache=True,
-                logits_processor=processors if self.penalty != 1 else [],
+                logits_processor=processors,
             )
 
     def _penalised(self, said: Any, scores: Any) -> Any:

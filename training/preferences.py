@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from neo_assets.core.recipe.align import Dpo, Reward
+from neo_assets.core.recipe.align import DpoLoss, RewardLoss
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Answers:
     tokens: torch.Tensor
 
 
-def reward_losses(rewards: torch.Tensor, settings: Reward) -> torch.Tensor:
+def reward_losses(rewards: torch.Tensor, settings: RewardLoss) -> torch.Tensor:
     """The loss of each pair, (pairs,), of its rewards, the better answer's first, (pairs, 2): Bradley and Terry's, and
     a term that keeps rewards around zero, where the recipe has one.
     """
@@ -38,7 +38,7 @@ def reward_losses(rewards: torch.Tensor, settings: Reward) -> torch.Tensor:
     return losses + settings.center * rewards.sum(dim=1) ** 2 if settings.center else losses
 
 
-def preference_losses(policy: Answers, reference: torch.Tensor, settings: Dpo) -> torch.Tensor:
+def preference_losses(policy: Answers, reference: torch.Tensor, settings: DpoLoss) -> torch.Tensor:
     """The loss of each pair, (pairs,). ``reference``: summed log-probabilities under the reference, (pairs, 2)."""
     ratios = policy.sums - reference
     if settings.loss != "sigmoid":

@@ -5,7 +5,7 @@ nowhere else: answers of one length share a batch, so that nothing is padded, wh
 A model of ours is asked in its template; one from elsewhere by the template in its folder, one answer at a time.
 
     ‹out›/rewards.parquet    a row an answer: set, id, answer (the column it stands in), reward, tokens; reward is null
-                             where prompt and answer do not fit into the model
+                             where an answer says nothing, or does not fit into the model with its prompt
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RewardingConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """An answer with its prompt, as tokens."""
+    """An answer with its prompt, as tokens; none where it says nothing."""
 
     name: str
     key: str
@@ -116,7 +116,8 @@ def read_asked(judge: Judge, config: RewardingConfig, folders: dict[str, Path]) 
             prompt = [Turn(turn["role"], turn["text"]) for turn in row["prompt"]]
             for column in config.answers:
                 said = Turn(ASSISTANT, row[column])
-                yield Asked(name, str(row[config.id]), column, judge.encode([*prompt, said]))
+                ids = judge.encode([*prompt, said]) if said.text.strip() else []
+                yield Asked(name, str(row[config.id]), column, ids)
 
 
 def main(job: RunningJob) -> None:
@@ -137,7 +138,7 @@ def main(job: RunningJob) -> None:
         )
 
     for asked in read_asked(judge, config, folders):
-        if len(asked.ids) > judge.room:
+        if not 0 < len(asked.ids) <= judge.room:
             note(asked, None)
         else:
             by_length[len(asked.ids)].append(asked)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from neo_assets.core.recipe.align import Dpo, Reward
+from neo_assets.core.recipe.align import DpoLoss, RewardLoss
 from neo_assets.core.recipe.run import Run
 
 
@@ -38,8 +38,8 @@ class PretrainConfig(BaseModel):
     run: Run
     vocab_rows: int
     start: Start | None = None
-    preference: Dpo | None = None  # how preferences are learnt, where they are
-    reward: Reward | None = None  # how a reward model is trained, where it is one
+    preference: DpoLoss | None = None  # how preferences are learnt, where they are
+    reward: RewardLoss | None = None  # how a reward model is trained, where it is one
     stop_at: int | None = None  # end early, for a proof
 
     def at(self, root: Path) -> PretrainConfig:

@@ -9,29 +9,27 @@ from typing import Any
 
 from neo_assets.align.chat_tasks import ChatTasksInput, make_chat_tasks
 from neo_assets.align.from_pages import make_conversations
-from neo_assets.align.pair_shards import PairsInput, write_pairs
-from neo_assets.align.reference import PROGRAM, ReferenceJob, measured_against, reference_logprobs
 from neo_assets.align.reward_model import KEY as REWARD_MODEL
 from neo_assets.align.reward_model import PROGRAM as REWARDING
 from neo_assets.align.reward_model import (
     RewardModel,
     RewardReport,
-    RewardReportInput,
     exported_reward_model,
     reward_export,
     reward_report,
 )
+from neo_assets.align.reward_report import RewardReportInput
+from neo_assets.align.round_assets import Round, pair_shards
 from neo_assets.align.sets import read_instructions, read_preferences, set_input
 from neo_assets.align.shards import ShardsInput, write_conversations
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.align import Align, PageSet, PairStage, Sft
+from neo_assets.core.recipe.align import Align, PageSet, Sft
 from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
 from neo_assets.runs.export import PROGRAM as EXPORT
 from neo_assets.runs.plan import ids
 from neo_assets.runs.training_job import run_stages
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
-from training.reference import REFERENCE
 
 NOT_EMPTY = Claim("not_empty", "Something of the set is left.")
 CAN_BE_USED = Claim(
@@ -44,13 +42,6 @@ CONVERSATIONS = [
     Claim("answers_end", "Of every answer the token that ends it is learnt."),
     Claim("prompts_begin", "Each conversation begins with the tokens that its prompts have when somebody chats."),
 ]
-
-PAIRS = [
-    ROWS_BALANCE,
-    Claim("not_empty", "There is something to learn from."),
-    Claim("answers_end", "Of every answer the token that ends it is learnt, and of the prompt nothing."),
-]
-
 
 REWARDS = [
     Claim("accurate", "Of held-out pairs, the better answer gets the higher reward as often as the recipe asks for."),
@@ -77,18 +68,16 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         if name in used:
             yield _shards(recipe, recipe.align, name, settings)
     for name, pairs in {**recipe.align.reward, **recipe.align.dpo}.items():
-        if name in used:
-            yield _pairs(recipe, recipe.align, name, pairs)
+        if name in used and not getattr(pairs, "generated", None):
+            yield pair_shards(recipe, name, pairs, name)
     for run in recipe.runs:
         if recipe.learns(run) == "sft":
             yield from run_stages(recipe, run)
         elif recipe.learns(run) == "reward":
-            yield from run_stages(recipe, run, reward=recipe.align.reward[recipe.runs[run].phase])
+            yield from run_stages(recipe, run, reward=recipe.align.reward[recipe.runs[run].phase].learnt)
             yield from _rewards(recipe, recipe.align, run)
         elif recipe.learns(run) == "dpo":
-            yield _reference(recipe, run)
-            preference = recipe.align.dpo[recipe.runs[run].phase]
-            yield from run_stages(recipe, run, reads=[f"{REFERENCE}/{run}"], preference=preference)
+            yield from Round(recipe, run, recipe.align.dpo[recipe.runs[run].phase]).stages()
 
 
 def _sets(recipe: Recipe, align: Align) -> Iterator[Stage[Any]]:
@@ -126,22 +115,6 @@ def _shards(recipe: Recipe, align: Align, name: str, settings: Sft) -> Stage[Any
     )
 
 
-def _pairs(recipe: Recipe, align: Align, name: str, settings: PairStage) -> Stage[Any]:
-    return Stage(
-        f"pair_shards/{name}",
-        write_pairs,
-        PairsInput(
-            stage=name,
-            settings=PairStage(rounds=settings.rounds, seed=settings.seed),
-            template=align.template,
-            tokenizer=recipe.tokenizer,
-            window=recipe.window_of(name),
-        ),
-        reads=["tokenizer", *(f"preferences/{given}" for given in sorted(settings.rounds))],
-        claims=PAIRS,
-    )
-
-
 def _rewards(recipe: Recipe, align: Align, name: str) -> Iterator[Stage[Any]]:
     run = recipe.runs[name]
     settings = align.reward[run.phase]
@@ -166,20 +139,6 @@ def _rewards(recipe: Recipe, align: Align, name: str) -> Iterator[Stage[Any]]:
         reads=[f"{REWARD_MODEL}/{name}", *(f"preferences/{given}" for given in sets)],
         claims=REWARDS,
         programs=[REWARDING],
-        resources=["compute"],
-    )
-
-
-def _reference(recipe: Recipe, name: str) -> Stage[Any]:
-    run, of = recipe.runs[name], recipe.reference_of(name)
-    return ReferenceJob(
-        f"{REFERENCE}/{name}",
-        reference_logprobs,
-        measured_against(run, name, recipe.tokenizer, of),
-        reads=[recipe.stream_of(name), recipe.trained(of)],
-        kinds=["numpy"],
-        claims=[Claim("every_pair", "Both answers of every pair have a log-probability.")],
-        programs=[PROGRAM],
-        after=[f"checkpoint/{of}"],
+        modules=["neo_assets.align.reward_report"],
         resources=["compute"],
     )

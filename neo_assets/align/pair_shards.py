@@ -29,9 +29,12 @@ TOO_LONG = "too_long"
 
 
 class PairsInput(Section):
-    """What these stages take. ``window``: tokens, the sequence_length of the runs that read it."""
+    """What these stages take. ``window``: tokens, the sequence_length of the runs that read it; ``own``: whether the
+    run of this name writes pairs itself, of which each is read once.
+    """
 
     stage: str
+    own: bool = False
     settings: PairStage
     template: str
     tokenizer: Tokenizer
@@ -50,10 +53,12 @@ def write_pairs(config: PairsInput, inputs: Mapping[str, Artifact], out: Workspa
     stage = f"pair_shards/{config.stage}"
     verdicts: list[Verdict] = []
     windows: list[list[Piece]] = []
-    for name in sorted(config.settings.rounds):
-        for row in records.read_table(inputs[f"preferences/{name}"].file(FILE), PREFERENCE).to_pylist():
+    sets = [(f"preferences/{name}", name, often) for name, often in sorted(config.settings.rounds.items())]
+    sets += [(f"pairs/{config.stage}", config.stage, 1.0)] if config.own else []
+    for made, name, often in sets:
+        for row in records.read_table(inputs[made].file(FILE), PREFERENCE).to_pylist():
             key, lang = str(row["pair_id"]), str(row["lang"])
-            rounds = rounds_of(config.settings.rounds[name], config.settings.seed, key)
+            rounds = rounds_of(often, config.settings.seed, key)
             if not rounds:
                 continue
             prompt = [Turn(turn["role"], turn["text"]) for turn in row["prompt"]]

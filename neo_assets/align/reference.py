@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neo_assets.align.round_names import POLICY
 from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobSpec
-from neo_assets.core.recipe.model import Tokenizer
-from neo_assets.core.recipe.run import Parent, Run
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.run import Parent
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
 from neo_assets.declare import AttendedStage, Making
 from neo_assets.runs.export import run_to_end, take
@@ -33,13 +34,14 @@ def reference_logprobs(
     made_from: MadeFrom,
     store: Store,
     jobs: Compute,
+    kind: str = REFERENCE,
 ) -> Outcome:
     """Log-probabilities of both answers of every pair under the reference, summed over each, in a job of its own.
 
     Made by the kernels, precision and micro-batch size that training uses, so that a policy that is the reference has
     margins of exactly zero.
     """
-    shards = inputs[f"pair_shards/{config.run.phase}"]
+    shards, title = inputs[config.stream], f"{kind}/{config.name}"
     told = PretrainConfig(
         run_name=config.name,
         run_fingerprint=made_from.fingerprint,
@@ -49,7 +51,7 @@ def reference_logprobs(
     )
     spec = JobSpec(
         work_fingerprint=made_from.fingerprint,
-        title=f"{REFERENCE}/{config.name}",
+        title=title,
         program=PROGRAM,
         **claimed(PROGRAM),
         max_attempts=2,
@@ -57,7 +59,7 @@ def reference_logprobs(
         config=told.model_dump(),
         inputs={"token_shards": store.relative(shards.path)},
         out=f"jobs/{made_from.fingerprint}/out",
-        makes=[f"{REFERENCE}/{config.name}/{made_from.fingerprint}"],
+        makes=[f"{title}/{made_from.fingerprint}"],
     )
     run_to_end(jobs, spec)
     take(store.root / spec.out, out)
@@ -77,11 +79,33 @@ def reference_logprobs(
     )
 
 
-def measured_against(run: Run, name: str, tokenizer: Tokenizer, reference: str) -> PretrainInput:
+def policy_logprobs(
+    config: PretrainInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    made_from: MadeFrom,
+    store: Store,
+    jobs: Compute,
+) -> Outcome:
+    """Log-probabilities of both answers of every pair under the model that has learnt from them: beside those of its
+    reference they say whether the better answers became likelier, or all of them less likely.
+    """
+    return reference_logprobs(config, inputs, out, made_from=made_from, store=store, jobs=jobs, kind=POLICY)
+
+
+def measured_against(recipe: Recipe, name: str, reference: str) -> PretrainInput:
     """The input of such a stage: the run, as if it began from its reference."""
+    run = recipe.runs[name]
     own = run.parent is not None and run.parent.run == reference
     parent = run.parent if own else Parent.model_validate({"run": reference})
-    return PretrainInput(name=name, run=run.model_copy(update={"parent": parent}), tokenizer=tokenizer, learns="dpo")
+    return PretrainInput(
+        name=name,
+        run=run.model_copy(update={"parent": parent}),
+        tokenizer=recipe.tokenizer,
+        learns="dpo",
+        own_pairs=recipe.generated(name) is not None,
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,6 @@ class ReferenceJob(AttendedStage[PretrainInput]):
     """Asked of the compute backend, like training."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
-        return reference_logprobs(
+        return self.run(
             self.config, at.inputs, out, made_from=self.made_from(at.inputs), store=at.store, jobs=at.compute
         )

@@ -95,13 +95,14 @@ class Stage(Generic[C]):
     @property
     def code(self) -> dict[str, str]:
         # A job's artifact is made by the program; a change in the code that watches it must not cost a training run.
+        # What such a stage makes of the job's files itself is named by it, and counts.
         if self.programs:
-            return {**code_reachable_from(self.programs), "stage": self.kind}
+            return {**code_reachable_from([*self.programs, *self.modules]), "stage": self.kind}
         return {**code_reachable_from(self.modules), **code_of(self.run)}
 
     @property
     def libraries(self) -> dict[str, str]:
-        return libraries_reachable_from(self.programs or [self.run.__module__, *self.modules])
+        return libraries_reachable_from([*(self.programs or [self.run.__module__]), *self.modules])
 
     @property
     def version(self) -> str:

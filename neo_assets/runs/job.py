@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
-from neo_assets.core.recipe.align import Dpo, Reward
-from neo_assets.core.recipe.base import Section, identity
+from neo_assets.core.recipe.align import DpoLoss, RewardLoss
+from neo_assets.core.recipe.base import NOT_IDENTITY, Section, identity
 from neo_assets.core.recipe.model import Tokenizer
-from neo_assets.core.recipe.run import Run
+from neo_assets.core.recipe.run import Parent, Run
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import MANIFEST, Artifact, Check, MadeFrom, Outcome, Row, Store, Workspace
@@ -44,8 +44,16 @@ class PretrainInput(Section):
     tokenizer: Tokenizer
     learns: Learning = "pretraining"
     imported: str | None = None  # digest of the model folder it starts from
-    preference: Dpo | None = None  # of a run that learns from preferences
-    reward: Reward | None = None  # of a reward model
+    preference: DpoLoss | None = None  # of a run that learns from preferences
+    reward: RewardLoss | None = None  # of a reward model
+    own_pairs: bool = Field(
+        False, description="whether its model writes the pairs that it learns from", json_schema_extra=NOT_IDENTITY
+    )
+
+    @property
+    def stream(self) -> str:
+        """The artifact that it reads."""
+        return f"{STREAMS[self.learns]}/{self.name if self.own_pairs else self.run.phase}"
 
     @property
     def trained(self) -> str:
@@ -65,7 +73,7 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
         preference=config.preference,
         reward=config.reward,
     )
-    given = {"token_shards": store.relative(inputs[f"{STREAMS[config.learns]}/{run.phase}"].path)}
+    given = {"token_shards": store.relative(inputs[config.stream].path)}
     if (reference := inputs.get(f"{REFERENCE}/{config.name}")) is not None:
         given[REFERENCE] = store.relative(reference.path)
     return JobSpec(
@@ -113,8 +121,11 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
             take="weights",
             foreign=True,
         )
-    if parent is None:
-        return None
+    return start_from(parent, config.name, inputs, store) if parent else None
+
+
+def start_from(parent: Parent, run: str, inputs: Mapping[str, Artifact], store: Store) -> Start:
+    """The checkpoint that a run's parent names. Raises NeoError where it is not in the store; says which are."""
     made = next((made for name, made in inputs.items() if trained_run(name) == parent.run), None)
     fingerprint = parent.fingerprint or (made.fingerprint if made else "")
     step = parent.step if parent.step is not None else whole(made.manifest.numbers["last_step"]) if made else 0
@@ -123,7 +134,7 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
     if not (folder / MANIFEST).is_file():
         there = sorted(p.parent.name for p in (store.root / key).glob(f"[0-9]*/{MANIFEST}"))
         raise NeoError(
-            f"runs.{config.name} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store;"
+            f"runs.{run} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store;"
             f" there are: {', '.join(there) or 'none'}"
         )
     checkpoint = store.require(key, folder.name)

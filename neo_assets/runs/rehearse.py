@@ -189,8 +189,8 @@ def job_of(
         run_fingerprint=fingerprint,
         run=run,
         vocab_rows=rows,
-        preference=settings if isinstance(settings, Dpo) else None,
-        reward=settings if isinstance(settings, Reward) else None,
+        preference=settings.learnt if isinstance(settings, Dpo) else None,
+        reward=settings.learnt if isinstance(settings, Reward) else None,
     )
     return JobSpec(
         work_fingerprint=fingerprint,

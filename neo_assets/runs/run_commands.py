@@ -123,6 +123,7 @@ def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dic
     out: dict[str, str] = {}
     sets = [f"instructions/{n}" for n in recipe.align.instructions] if recipe.align else []
     sets += [f"preferences/{n}" for n in recipe.align.preferences] if recipe.align else []
+    sets += [f"pairs/{run}" for run in recipe.runs if recipe.generated(run)]
     for key in sets:
         name, pointer = key.partition("/")[2], store.head_pointer(recipe.name, key)
         made = store.find(*pointer) if pointer else None

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.align import Dpo, Reward
+from neo_assets.core.recipe.align import DpoLoss, RewardLoss
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Artifact, Outcome, Workspace
@@ -79,8 +79,8 @@ def run_stages(
     name: str,
     after: Sequence[str] = (),
     reads: Sequence[str] = (),
-    preference: Dpo | None = None,
-    reward: Reward | None = None,
+    preference: DpoLoss | None = None,
+    reward: RewardLoss | None = None,
 ) -> Iterator[Stage[Any]]:
     """Plan and training of one run of the recipe, or of its series. ``after``: what must be there before its first
     step, though nothing of the run depends on it; ``reads``: what it reads besides its stream and its parent.
@@ -108,6 +108,7 @@ def run_stages(
             imported=imported,
             preference=preference,
             reward=reward,
+            own_pairs=recipe.generated(name) is not None,
         ),
         reads=[shards, *([recipe.trained(parent)] if parent else []), *reads],
         kinds=["pytorch"],

@@ -15,7 +15,7 @@ from neo_assets.chat.speaker import Speaker
 from neo_assets.core.errors import BadInput
 from tests.align.conversations import Words, talks
 from tests.chat.models import CONTEXT, speaker
-from training.chat import Answer, Talker, in_language, judged, overlap, well_formed
+from training.chat import Answer, Drawn, Talker, in_language, judged, overlap, well_formed
 from training.templates import ASSISTANT, SYSTEM, USER, Turn
 
 
@@ -44,6 +44,27 @@ def test_all_tokens_that_end_an_answer_are_exported(folder: Path, talking: Speak
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert told["eos_token_id"] == list(talking.talker.stops)
     assert tokenizer.convert_ids_to_tokens(told["eos_token_id"]) == ["<|end|>", "<EOD>"]
+
+
+def test_what_is_drawn_depends_on_its_key_alone_and_is_the_models_own_distribution(talking: Speaker) -> None:
+    talker = talking.talker
+    prompts = [talker.prompt(talk[:1]) for talk in talks(9, turns=1)]
+    keys = [f"k{i}" for i in range(9)]
+    alone = [talker.answers([p], 16, 1, Drawn(1.0, [k]))[0] for p, k in zip(prompts, keys, strict=True)]
+    together = talker.answers(prompts, 16, 4, Drawn(1.0, keys))
+    assert [a.tokens for a in together] == [a.tokens for a in alone]
+    other = talker.answers(prompts, 16, 4, Drawn(1.0, [f"other{k}" for k in keys]))
+    assert [a.tokens for a in other] != [a.tokens for a in together]
+    assert [a.tokens for a in talker.answers(prompts, 16, 4, Drawn(1e-4, keys))] == [
+        a.tokens for a in replace(talker, penalty=1.0).answers(prompts, 16, 4)
+    ]
+    many = 4000
+    first = [a.tokens[0] for a in talker.answers(prompts[:1] * many, 1, 500, Drawn(1.0, [str(i) for i in range(many)]))]
+    with torch.no_grad():
+        chances = torch.softmax(talker.model(torch.tensor([prompts[0]])).logits[0, -1].double(), 0)
+    counts = torch.bincount(torch.tensor(first), minlength=len(chances)) / many
+    wrong = (counts - chances).abs() / (chances * (1 - chances) / many).sqrt().clamp(min=1e-9)
+    assert wrong[chances > 0.002].max() < 5 and counts[chances < 1e-7].sum() == 0
 
 
 def test_what_is_streamed_is_what_a_batch_answers_whatever_it_is_asked_with(talking: Speaker) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,11 @@ align:
   reward:
     taste: {{rounds: {{liked: 1}}, bins: 3}}
   dpo:
-    better: {{rounds: {{liked: 1}}, beta: 0.1}}
+    better:
+      rounds: {{liked: 1}}
+      beta: 0.1
+      generated: {{prompts: {{ours: 1, pages: 0.2}}, samples: 4, temperature: 1.0, max_tokens: 8, rewarded_by: {{run: likes}}, seed: 4}}
+      guards: {{prompts: [pages], items: 6, max_tokens: 8, max_kl: 9, least_chosen: -9, least_distinct: 0.1, max_longer: 9, documents: 3, max_forgotten: 0.5, seed: 4}}
   asked: {{items: 6, max_tokens: 8, seed: 1}}
   sft:
     answers: {{rounds: {{pages: 1, ours: 2}}, replay: {{phase: decay, share: 0.3}}}}
@@ -128,16 +133,24 @@ def test_preferences_are_measured_against_the_run_before_and_traced(
 ) -> None:
     made, reference = head(store, "dpo/prefers"), head(store, "reference_logprobs/prefers")
     assert made.manifest.made_from.inputs.keys() == {
-        "pair_shards/better", "sft/answers", "reference_logprobs/prefers"
+        "pair_shards/prefers", "sft/answers", "reference_logprobs/prefers"
     }  # fmt: skip
     start = json.loads(reference.file("reference.json").read_text())
     liked = head(store, "preferences/liked").manifest
     assert liked.rows_kept and 20 < liked.rows_kept < 40 and liked.numbers["dropped_held_out"] == 40 - liked.rows_kept
-    assert start["step"] == 6 and reference.manifest.numbers["pairs"] == liked.rows_kept
+    own = head(store, "pairs/prefers").manifest
+    assert own.rows_kept > 0 and own.rows_in == own.rows_kept + own.rows_dropped
+    assert start["step"] == 6 and reference.manifest.numbers["pairs"] == liked.rows_kept + own.rows_kept
     first = made.table("metrics.parquet").to_pylist()[0]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-7)  # it is what it is measured against
     rows = json.loads(factory.neo("saw", "prefers@1..3", "--json", **talking).stdout)
-    assert rows and all(row["url"].startswith("liked: pairs.jsonl#") for row in rows)
+    places = {str(row["url"]).partition(" ")[0] for row in rows}
+    assert places == {"liked:", "prefers:"}, places
+    assert all(row["url"].startswith(("liked: pairs.jsonl#", "prefers: ")) for row in rows)
+    pages = [row["url"] for row in rows if row["url"].startswith("prefers: ")]
+    assert all(
+        re.fullmatch(r"prefers: (ours|pages)/[0-9a-f]{12}, answer \d before \d by [\d.e-]+", url) for url in pages
+    )
     claims = json.loads(factory.neo("verify", "prefers@last", "--json", **talking).stdout)
     assert claims and all(claim["holds"] for claim in claims), claims
     proved = factory.neo("prove", "prefers@last", **talking)
@@ -168,10 +181,53 @@ def test_a_reward_model_is_judged_by_pairs_that_nothing_was_trained_on(
         assert refused.returncode == 2 and "trains a reward model, which writes nothing" in refused.stderr, refused
 
 
+def test_a_round_can_be_read_and_one_that_collapses_ends_the_factory(
+    factory: Factory, store: Store, talking: dict[str, str]
+) -> None:
+    answers = head(store, "generations/prefers").table("answers.parquet").to_pylist()
+    rewards = head(store, "rewards/prefers").table("rewards.parquet").to_pylist()
+    assert {row["id"] for row in answers} == {row["id"] for row in rewards}
+    assert all(
+        (row["reward"] is None) == (not answer["answer"].strip())
+        for row, answer in zip(
+            sorted(rewards, key=lambda r: r["id"]), sorted(answers, key=lambda r: r["id"]), strict=True
+        )
+    )
+    told = head(store, "round_report/prefers")
+    assert not told.refused_by and told.manifest.numbers["kl"] > 0 and told.manifest.numbers["rejected"] < 0
+    policy, reference = (
+        head(store, f"{n}/prefers").file("reference.npy") for n in ("policy_logprobs", "reference_logprobs")
+    )
+    assert policy.read_bytes() != reference.read_bytes()
+    recipe = Path(talking["NEO_RECIPE"])
+    before = recipe.read_text()
+    try:
+        recipe.write_text(
+            before.replace("max_kl: 9", "max_kl: 1.0e-9").replace(
+                "evaluation:\n", "  again: {like: prefers, parent: {run: prefers}}\nevaluation:\n", 1
+            )
+        )
+        both = "round_report_prefers,generations_again"
+        made = factory.run("dagster", "asset", "materialize", "-m", "definitions", "--select", both, **talking)
+        assert made.returncode != 0 and "near_before refuses" in made.stderr
+        again = factory.run(
+            "dagster", "asset", "materialize", "-m", "definitions", "--select", "generations_again", **talking
+        )
+        assert again.returncode != 0 and "no round goes on from prefers, which its guards refuse" in again.stderr
+    finally:
+        recipe.write_text(before)
+
+
 def test_what_stages_read_belongs_to_the_build(store: Store, talking: dict[str, str]) -> None:
     """`neo gc` keeps what these are, and `neo verify` looks at it."""
     held = current_heads(load(talking["NEO_RECIPE"]), store)
-    assert {"pair_shards/taste", "pair_shards/better", "conversation_shards/answers", "reward_model/likes"} <= set(held)
+    assert {
+        "pair_shards/taste",
+        "pair_shards/prefers",
+        "round_report/prefers",
+        "conversation_shards/answers",
+        "reward_model/likes",
+    } <= set(held)
 
 
 @pytest.fixture

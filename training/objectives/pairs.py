@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import DpoLoss
 from training.attention import ModelInputs
 from training.data.order import Integers
 from training.data.pair_stream import PairStream
@@ -44,7 +44,7 @@ class PairBatch:
 class Pairs(OverStream):
     """Mean loss over the pairs of a global batch. ``reference``: the reference's sums, (pairs of the stream, 2)."""
 
-    def __init__(self, opened: Opened, reference: npt.NDArray[np.float32], settings: Dpo) -> None:
+    def __init__(self, opened: Opened, reference: npt.NDArray[np.float32], settings: DpoLoss) -> None:
         super().__init__(*opened)
         self.reference, self.settings = reference, settings
 

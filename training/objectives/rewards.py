@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from neo_assets.core.recipe.align import Reward
+from neo_assets.core.recipe.align import RewardLoss
 from training.attention import ModelInputs
 from training.data.order import Integers
 from training.data.pair_stream import PairStream
@@ -37,7 +37,7 @@ class Rewards(OverStream):
     a pair, and what fills a window up is no part of it.
     """
 
-    def __init__(self, opened: Opened, settings: Reward) -> None:
+    def __init__(self, opened: Opened, settings: RewardLoss) -> None:
         super().__init__(*opened)
         self.settings = settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from neo_assets.core.recipe.base import Lang, Name, Named, Section, Share, without_nulls
 from neo_assets.core.recipe.sources import DocumentsSource, FilesSource
@@ -113,29 +113,123 @@ class PairStage(Section):
     """A stage that reads pairs of answers."""
 
     rounds: Annotated[dict[Name, Annotated[float, Field(ge=0)]], BeforeValidator(without_nulls)] = Field(
-        min_length=1, description="by set of preferences: how often each pair is read; a part of one: of some"
+        default_factory=dict, description="by set of preferences: how often each pair is read; a part of one: of some"
     )
     seed: int = Field(0, description="of which pairs a part of a round takes")
 
 
-class Reward(PairStage):
-    """How a reward model is trained (Bradley and Terry's model of pairs), and what is asked of it."""
+class RewardLoss(Section):
+    """How a reward model learns (Bradley and Terry's model of pairs; ``training/preferences.py``)."""
 
     center: float = Field(0.0, ge=0, description="weight of the square of a pair's summed rewards (arXiv 2312.09244)")
+
+
+class Reward(PairStage, RewardLoss):
+    """How a reward model is trained, and what is asked of it."""
+
     least_accuracy: Share = Field(0.0, description="of held-out pairs: below it the factory stops")
     bins: int = Field(10, ge=2, description="of its calibration: as many pairs in each")
 
+    @property
+    def learnt(self) -> RewardLoss:
+        """What its training takes of this; the rest can change without training again."""
+        return RewardLoss(center=self.center)
 
-class Dpo(PairStage):
-    """How preferences are learnt: which pairs, and by which loss (``training/preferences.py``)."""
+    @model_validator(mode="after")
+    def _has_pairs(self) -> Reward:
+        if not self.rounds:
+            raise ValueError("rounds names no set of preferences")
+        return self
+
+
+class RewardedBy(Section):
+    """What says how good an answer is: one of these."""
+
+    run: Name | None = Field(None, description="a run of this recipe that trains a reward model")
+    folder: str | None = Field(None, description="somebody else's, in Hugging Face's form: one number a conversation")
+    rule: Literal["overlap"] | None = Field(
+        None, description="overlap: pairs of characters shared with the set's own answer; 0 unless it ends, well formed"
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> RewardedBy:
+        if sum(given is not None for given in (self.run, self.folder, self.rule)) != 1:
+            raise ValueError("one of run, folder and rule says how good an answer is")
+        return self
+
+
+class Generated(Section):
+    """Pairs that the model writes itself, before it learns from them: of several answers to a prompt, the one with the
+    highest reward and the one with the lowest.
+    """
+
+    prompts: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(
+        min_length=1, description="by set of instructions: of which share of its conversations the last turn is asked"
+    )
+    samples: int = Field(ge=2, description="answers to a prompt")
+    temperature: float = Field(gt=0)
+    max_tokens: int = Field(ge=1, description="of an answer")
+    rewarded_by: RewardedBy
+    margin: float = Field(0.0, ge=0, description="answers whose rewards are no further apart make no pair")
+    batch_size: int = Field(32, ge=1)
+    seed: int
+
+
+class Guards(Section):
+    """What must hold of a model after it has learnt preferences, against the model that it began from. Where something
+    does not, the factory stops: no round follows.
+    """
+
+    prompts: list[Name] = Field(min_length=1, description="sets of instructions whose held-out prompts are asked")
+    items: int = Field(ge=1, description="of each language, at most")
+    max_tokens: int = Field(ge=1, description="of an answer")
+    batch_size: int = Field(32, ge=1)
+    judge: Literal["exact", "overlap"] = Field("exact", description="which is not what answers were rewarded for")
+    max_fall: Share = Field(
+        0.02, description="of the judge's mean; more is a fall where the 95 % interval says so, too"
+    )
+    max_kl: float = Field(1.0, gt=0, description="nats a token, along its own answers")
+    least_chosen: float = Field(-1.0, description="nats a token by which the better answers may become less likely")
+    least_distinct: Share = Field(0.5, description="distinct answers, as a share of those before")
+    max_longer: float = Field(2.0, gt=1, description="characters of an answer, on average, as a multiple of before")
+    documents: int = Field(20, ge=1, description="held-out documents of each language")
+    document_chars: int = Field(400, ge=1, description="of each")
+    max_forgotten: Share = Field(0.07, description="bits per byte of those, as a share of before")
+    seed: int
+
+
+class DpoLoss(Section):
+    """How preferences are learnt (``training/preferences.py``)."""
 
     loss: Literal["sigmoid", "ipo", "sigmoid_norm"] = "sigmoid"
     beta: float = Field(gt=0, description="how dear it is to leave the reference")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of pairs that may be the wrong way round")
     sft_weight: float = Field(0.0, ge=0, description="of the better answer's own likelihood, by tokens' mean")
+
+
+class Dpo(PairStage, DpoLoss):
+    """From which pairs preferences are learnt, how, and what must hold afterwards."""
+
     reference: Literal["previous", "first"] = Field(
         "previous", description="the checkpoint the run starts from; or the last one before any preferences"
     )
+    generated: Generated | None = None
+    guards: Guards | None = None
+
+    @property
+    def learnt(self) -> DpoLoss:
+        """What its training takes of this; the rest can change without training again."""
+        return DpoLoss(**{name: getattr(self, name) for name in DpoLoss.model_fields})
+
+    @model_validator(mode="after")
+    def _has_pairs(self) -> Dpo:
+        if not self.rounds and self.generated is None:
+            raise ValueError("rounds names no set of preferences, and no pairs are generated")
+        if self.generated and self.guards and self.guards.judge == self.generated.rewarded_by.rule:
+            raise ValueError(
+                f"guards.judge is '{self.guards.judge}', for which answers are rewarded: it sees no cheating"
+            )
+        return self
 
 
 class Asked(Section):

@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import Field, model_validator
 
 from neo_assets.core.errors import did_you_mean
-from neo_assets.core.recipe.align import Align, PairStage, Sft
+from neo_assets.core.recipe.align import Align, Dpo, Generated, Guards, PairStage, Sft
 from neo_assets.core.recipe.base import Lang, Name, Named, Section
 from neo_assets.core.recipe.data import (
     Clean,
@@ -175,6 +175,8 @@ class Recipe(Section):
                 continue
             if told.parent is None or told.parent.fingerprint:
                 raise ValueError(f"runs.{run} learns from preferences, and needs a run of this recipe as its parent")
+            if isinstance(stage, Dpo):
+                self._round_fits(run, name, stage)
         if isinstance(stage, Sft) and stage.replay is not None and stage.replay.phase not in self.mixture:
             raise ValueError(
                 f"align.sft.{name}.replay.phase is '{stage.replay.phase}', which is not in mixture"
@@ -185,6 +187,36 @@ class Recipe(Section):
             raise ValueError(
                 f"runs of align.{kind}.{name} have sequence_length {sorted(lengths)}: it is packed for one"
             )
+
+    def _round_fits(self, run: str, name: str, stage: Dpo) -> None:
+        """A run can be asked the prompts that its stage names, and be rewarded by what is no child of its own."""
+        assert self.align is not None
+        asked = {
+            "generated.prompts": stage.generated and stage.generated.prompts,
+            "guards.prompts": stage.guards and stage.guards.prompts,
+        }
+        for field, sets in asked.items():
+            for given in sorted(set(sets or ()) - set(self.align.instructions)):
+                raise ValueError(
+                    f"align.dpo.{name}.{field} names '{given}', which is not in align.instructions"
+                    f" ({', '.join(self.align.instructions)})"
+                )
+        if stage.generated is None:
+            return
+        if run != name and run in self.align.named():
+            raise ValueError(
+                f"runs.{run} writes pairs of its own, called as it is: no stage of align may have its name"
+            )
+        judge = stage.generated.rewarded_by.run
+        if judge is None:
+            return
+        if judge not in self.runs or not self.scored(judge):
+            known = ", ".join(name for name in self.runs if self.scored(name)) or "there is none"
+            raise ValueError(
+                f"align.dpo.{name}.generated.rewarded_by.run is '{judge}', which is no run of a reward model ({known})"
+            )
+        if run in self.ancestors(judge):
+            raise ValueError(f"runs.{run} is rewarded by '{judge}', which is trained from it")
 
     def window_of(self, phase: str) -> int:
         """Tokens of the windows that a stage of fine-tuning is packed into: its runs' sequence_length."""
@@ -229,8 +261,22 @@ class Recipe(Section):
         return f"{self.learns(run)}/{run}"
 
     def stream_of(self, run: str) -> str:
-        """The token stream that a run reads."""
-        return f"{STREAMS[self.learns(run)]}/{self.all_runs[run].phase}"
+        """The token stream that a run reads: its phase's, but its own where it writes pairs itself."""
+        return f"{STREAMS[self.learns(run)]}/{run if self.generated(run) else self.all_runs[run].phase}"
+
+    def preference(self, run: str) -> Dpo | None:
+        """How a run learns preferences, if it does."""
+        return self.align.dpo.get(self.all_runs[run].phase) if self.align else None
+
+    def generated(self, run: str) -> Generated | None:
+        """How a run's model writes the pairs that it learns from, if it does."""
+        told = self.preference(run)
+        return told.generated if told else None
+
+    def guards(self, run: str) -> Guards | None:
+        """What must hold of a run that learns preferences, where the recipe says so."""
+        told = self.preference(run)
+        return told.guards if told else None
 
     @cached_property
     def series(self) -> dict[str, Run]:

@@ -1,0 +1,248 @@
+"""``generations/‹run›``: what a model answers before it learns which of its answers are better;
+``round_answers/‹run›``: what it answers to held-out prompts before and after, and how far it has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neo_assets.align.round_names import GENERATIONS, ROUND_ANSWERS, ROUND_REPORT
+from neo_assets.align.sets import FILE, HELD_OUT_FILE
+from neo_assets.core import records
+from neo_assets.core.errors import NeoError
+from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.frozen import claimed
+from neo_assets.core.jobs import JobSpec
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.align import Generated, Guards
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.run import Model, Parent
+from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
+from neo_assets.declare import AttendedStage, Making
+from neo_assets.runs.export import EXPORT_THREADS, run_to_end, take
+from neo_assets.runs.job import start_from
+from neo_assets.runs.plan import ids
+from neo_assets.tokenizer.train import hf_folder
+from resources.compute.base import Compute
+from training.answering import AFTER, ANSWERS, BEFORE, TEXT, TEXTS, TOKENIZER, AnsweringConfig, Asking, Texts, named_set
+from training.answering import FILE as ANSWERS_FILE
+from training.spec import Start
+
+PROGRAM = "training.answering"
+
+
+class Spoken(Section):
+    """How a run's models speak, whatever they are asked."""
+
+    run: str
+    parent: Parent
+    model: Model
+    vocab_rows: int
+    template: str
+    repetition_penalty: float
+    dtype: str
+
+
+class GenerationsInput(Section):
+    """``before``: the run that this one starts from, where it learnt preferences, too."""
+
+    spoken: Spoken
+    asking: Asking
+    before: str | None = None
+
+
+class RoundAnswersInput(Section):
+    spoken: Spoken
+    asking: Asking
+    texts: Texts
+
+
+def spoken(recipe: Recipe, name: str) -> Spoken:
+    run = recipe.runs[name]
+    assert run.parent is not None and recipe.align is not None
+    return Spoken(
+        run=name,
+        parent=run.parent,
+        model=run.model,
+        vocab_rows=run.model.vocab_rows(ids(recipe.tokenizer)),
+        template=recipe.align.template,
+        repetition_penalty=recipe.align.repetition_penalty,
+        dtype=recipe.evaluation.dtype,
+    )
+
+
+def asking_again(told: Generated) -> Asking:
+    """What is asked of conversations that are trained on."""
+    return Asking(
+        file=FILE,
+        shares=told.prompts,
+        samples=told.samples,
+        temperature=told.temperature,
+        max_tokens=told.max_tokens,
+        batch_size=told.batch_size,
+        seed=told.seed,
+    )
+
+
+def asking_held_out(told: Guards) -> tuple[Asking, Texts]:
+    """What is asked of prompts that nothing is trained on, and held-out text."""
+    asking = Asking(
+        file=HELD_OUT_FILE,
+        shares=dict.fromkeys(told.prompts, 1.0),
+        items=told.items,
+        max_tokens=told.max_tokens,
+        batch_size=told.batch_size,
+        seed=told.seed,
+    )
+    return asking, Texts(documents=told.documents, characters=told.document_chars)
+
+
+def generations(
+    config: GenerationsInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    fingerprint: str,
+    store: Store,
+    jobs: Compute,
+) -> Outcome:
+    """Several answers to each prompt, drawn from the model that a run starts from, with the set's own answer beside
+    them; each one's chances depend on prompt, sample and seed alone.
+    """
+    speaks = config.spoken
+    models = {BEFORE: start_from(speaks.parent, speaks.run, inputs, store)}
+    _answer(GENERATIONS, speaks, models, config.asking, None, inputs, out, fingerprint, store, jobs)
+    rows = records.read_table(out.path / ANSWERS_FILE, ANSWERS)
+    prompts = len(set(rows.column("prompt_id").to_pylist()))
+    by_set: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for row in rows.select(["set", "lang", "stops", "overlap", "tokens"]).to_pylist():
+        by_set.setdefault((row["set"], row["lang"]), []).append(row)
+    return Outcome(
+        digest=digest_file(out.path / ANSWERS_FILE),
+        rows_in=rows.num_rows,
+        rows_kept=rows.num_rows,
+        numbers={"prompts": prompts, "answers": rows.num_rows},
+        tables={
+            "by set": [
+                {
+                    "set": name,
+                    "language": lang,
+                    "answers": len(found),
+                    **{of: round(sum(r[of] for r in found) / len(found), 4) for of in ("stops", "overlap", "tokens")},
+                }
+                for (name, lang), found in sorted(by_set.items())
+            ]
+        },
+        checks=[
+            Check(
+                name="every_prompt",
+                passed=bool(prompts) and rows.num_rows == prompts * config.asking.samples,
+                detail=f"{rows.num_rows} answers to {prompts} prompts, {config.asking.samples} to each",
+            )
+        ],
+    )
+
+
+def round_answers(
+    config: RoundAnswersInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    fingerprint: str,
+    store: Store,
+    jobs: Compute,
+) -> Outcome:
+    """What a model answers to held-out prompts before and after it has learnt preferences, as `neo chat` would; how far
+    it has moved along its own answers; and how likely each finds held-out text.
+    """
+    speaks = config.spoken
+    models = {
+        BEFORE: start_from(speaks.parent, speaks.run, inputs, store),
+        AFTER: start_from(Parent.model_validate({"run": speaks.run}), speaks.run, inputs, store),
+    }
+    _answer(ROUND_ANSWERS, speaks, models, config.asking, config.texts, inputs, out, fingerprint, store, jobs)
+    rows = records.read_table(out.path / ANSWERS_FILE, ANSWERS).num_rows
+    return Outcome(
+        digest=digest_json([digest_file(out.path / ANSWERS_FILE), digest_file(out.path / TEXTS)]),
+        rows_in=rows,
+        rows_kept=rows,
+        numbers={"prompts": rows // 2},
+        checks=[Check(name="something_to_ask", passed=rows > 0, detail=f"{rows // 2} held-out prompts")],
+    )
+
+
+def _answer(
+    kind: str,
+    speaks: Spoken,
+    models: Mapping[str, Start],
+    asking: Asking,
+    texts: Texts | None,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    fingerprint: str,
+    store: Store,
+    jobs: Compute,
+) -> None:
+    """Have a job ask the models; its tables are taken into ``out``."""
+    title = f"{kind}/{speaks.run}"
+    told = AnsweringConfig(
+        models=dict(models),
+        model=speaks.model,
+        vocab_rows=speaks.vocab_rows,
+        template=speaks.template,
+        repetition_penalty=speaks.repetition_penalty,
+        asking=asking,
+        texts=texts,
+        threads=EXPORT_THREADS,
+        dtype=speaks.dtype,
+    )
+    given = {TOKENIZER: hf_folder(inputs["tokenizer"])}
+    given |= {named_set(name): inputs[f"instructions/{name}"].path for name in asking.shares}
+    given |= {TEXT: inputs[TEXT].path} if texts else {}
+    spec = JobSpec(
+        work_fingerprint=fingerprint,
+        title=title,
+        program=PROGRAM,
+        **claimed(PROGRAM),
+        max_attempts=2,
+        threads_per_rank=EXPORT_THREADS,
+        config=told.model_dump(),
+        inputs={name: store.relative(folder) for name, folder in given.items()},
+        out=f"jobs/{fingerprint}/out",
+        makes=[f"{title}/{fingerprint}"],
+    )
+    run_to_end(jobs, spec)
+    take(store.root / spec.out, out)
+
+
+@dataclass(frozen=True)
+class Generations(AttendedStage[GenerationsInput]):
+    """Asked of the compute backend; not asked of a model whose own round was refused."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        if self.config.before is not None:
+            refuse_after_collapse(at.store, at.recipe.name, self.config.spoken.run, self.config.before)
+        fingerprint = self.made_from(at.inputs).fingerprint
+        return generations(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)
+
+
+def refuse_after_collapse(store: Store, recipe: str, run: str, before: str) -> None:
+    """Raises NeoError where the round that a run would go on from did not pass its guards."""
+    report = f"{ROUND_REPORT}/{before}"
+    pointer = store.head_pointer(recipe, report)
+    made = store.find(*pointer) if pointer else None
+    if made is None:
+        raise NeoError(f"{run} goes on from {before}, whose guards were not looked at yet: materialize {report} first")
+    if made.refused_by:
+        told = "; ".join(f"{check.name}: {check.detail}" for check in made.refused_by)
+        raise NeoError(f"no round goes on from {before}, which its guards refuse: {told}")
+
+
+@dataclass(frozen=True)
+class RoundAnswers(AttendedStage[RoundAnswersInput]):
+    """Asked of the compute backend."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        fingerprint = self.made_from(at.inputs).fingerprint
+        return round_answers(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)
