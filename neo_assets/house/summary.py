@@ -15,6 +15,7 @@ from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import age, at
 from neo_assets.house.answers import by_kind, told
 from neo_assets.house.heads import current_heads
+from neo_assets.report.rounds import rounds_table
 from neo_assets.scores.gates import verdict_in_words
 
 WHAT_TO_DO = {
@@ -77,6 +78,9 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")
     _figures(recipe, store)
+    heads = {n: a for n, p in current_heads(recipe, store).items() if "@" not in n and (a := store.find(*p))}
+    if rounds := rounds_table(heads):
+        show(rounds, as_json=False, title="\nRounds of preferences")
     if (pointer := store.head_pointer(recipe.name, "comparison")) and (comparison := store.find(*pointer)):
         print()
         for check in comparison.verdict:
@@ -87,12 +91,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         print("\nThere is no report yet: the job 'factory' makes it.")
         return
     report = store.head(recipe.name, "factory_report").file("report.html")
-    heads = [
-        a
-        for a in (store.find(*pointer) for name, pointer in current_heads(recipe, store).items() if "@" not in name)
-        if a
-    ]
-    fresh = [a for a in heads if (a.path / "manifest.json").stat().st_mtime >= since]
+    fresh = [a for a in heads.values() if (a.path / "manifest.json").stat().st_mtime >= since]
     if since:
         print(
             f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused."

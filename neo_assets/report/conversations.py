@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from neo_assets.align.round_names import ROUND_REPORT
 from neo_assets.core.store import Artifact, Row
 from neo_assets.evaluate.answers import answered
 from neo_assets.report.page import Block, Part, Samples, Written, of_kind, refs, table
+from neo_assets.report.rounds import rounds_table
 
 RIGHT = "right"
+ROUNDS = (
+    "Rounds of preferences, each against the model that it began from: a judge apart from the reward, with the 95 %"
+    " interval of its change; the share of prompts whose answer got the higher reward; divergence along its own"
+    " answers; nats a token by which better and worse answers became likelier; distinct answers; length; bits per byte"
+    " of held-out text, as a share of before."
+)
+"""Caption of the table of rounds."""
 QUESTION = 160
 """Characters of a question that the opening shows."""
 
@@ -37,6 +46,14 @@ def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
         blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
         caption = "As many pairs a row: how sure it is of the answer that it puts first, and how often that is right."
         blocks += table(caption, made.manifest.tables.get("calibration", []), [made])
+    for name, made in of_kind(inputs, "pairs").items():
+        caption = f"Prompts of '{name}' that make no pair, of {made.manifest.rows_in} that its model was asked."
+        blocks += table(caption, made.manifest.tables.get("dropped", []), [made])
+    reports = of_kind(inputs, ROUND_REPORT)
+    blocks += table(ROUNDS, rounds_table(inputs), reports.values(), folded=False)
+    for name, made in reports.items():
+        caption = f"What '{name}' answers to held-out prompts, before and after."
+        blocks += table(caption, made.manifest.tables.get("answers", []), [made])
     used = of_kind(inputs, "evaluation").values()
     for one in answers_shown(inputs):
         blocks.append(Samples("", one.lang, one.prompt, one.continuations, refs(used)))
