@@ -1,8 +1,8 @@
 """What models answer to prompts, and how far two of them differ: a job's program, one process.
 
-Reads sets of conversations and asks what is said last in them again. One model answers several times, drawn at a
-temperature; or two answer once each, the likeliest tokens, as `neo chat` would, and are compared: the second along its
-own answers, and both on held-out text.
+Reads sets of conversations or pairs and asks what is said last in them again. One model answers several times, drawn at
+a temperature; or two answer once each, the likeliest tokens, as `neo chat` would, and are compared: the second along
+its own answers, and both on held-out text.
 
     ‹out›/answers.parquet   a row an answer: model, prompt and sample, with the set's own answer and how it is judged
     ‹out›/texts.parquet     of two models: a row a text and model, with its tokens and their negative log-likelihood
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from neo_assets.core import records
-from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.fingerprint import digest_bytes, digest_json
 from neo_assets.core.jobs import Reporter, RunningJob
 from neo_assets.core.recipe.run import Model
 from training.chat import Answer, Drawn, Talker, judged
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FILE, TEXTS = "answers.parquet", "texts.parquet"
 TOKENIZER, TEXT = "tokenizer", "heldout"
-"""Names of inputs; each other one is a set of conversations (:func:`named_set`)."""
+"""Names of inputs; each other one is a set (:func:`named_set`)."""
 BEFORE, AFTER = "before", "after"
 TURN = pa.struct([("role", pa.string()), ("text", pa.string())])
 JUDGED = ("exact", "stops", "right_language", "well_formed", "overlap")
@@ -115,13 +115,13 @@ class AnsweringConfig(BaseModel):
 
 
 def named_set(name: str) -> str:
-    """Name of the input that is a set of conversations."""
+    """Name of the input that is a set of conversations, or of pairs."""
     return f"set/{name}"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked: all of a conversation but its last answer, and that."""
+    """What is asked: all of a conversation but its last answer, and that; of a pair, the better one."""
 
     name: str
     key: str
@@ -136,13 +136,14 @@ def read_prompts(asking: Asking, folders: Mapping[str, Path]) -> list[Prompt]:
     """Prompts that are drawn, by a keyed hash of each: neither their order nor other sets move it."""
     found: list[tuple[str, Prompt]] = []
     for name, share in sorted(asking.shares.items()):
+        known: set[str] = set()
         for row in pq.read_table(folders[named_set(name)] / asking.file).to_pylist():
-            *turns, last = [Turn(turn["role"], turn["text"]) for turn in row["turns"]]
-            chance = digest_bytes(f"{asking.seed}/{name}/{row['conversation_id']}".encode())
+            prompt = _prompt(name, row)
+            if prompt.key in known:
+                continue
+            known.add(prompt.key)
+            chance = digest_bytes(f"{asking.seed}/{name}/{prompt.key}".encode())
             if int(chance[:13], 16) < share * (1 << 52):
-                prompt = Prompt(
-                    name, row["conversation_id"], row["task"] or "", row["lang"], row["licence"], turns, last.text
-                )
                 found.append((chance, prompt))
     found.sort(key=lambda pair: pair[0])
     taken: dict[str, int] = defaultdict(int)
@@ -152,6 +153,16 @@ def read_prompts(asking: Asking, folders: Mapping[str, Path]) -> list[Prompt]:
         if asking.items is None or taken[prompt.lang] <= asking.items:
             out.append(prompt)
     return out
+
+
+def _prompt(name: str, row: Mapping[str, Any]) -> Prompt:
+    """Of a conversation, all but its last turn; of a pair, its prompt, which other pairs may have, too."""
+    if "turns" in row:
+        *turns, last = [Turn(turn["role"], turn["text"]) for turn in row["turns"]]
+        return Prompt(name, row["conversation_id"], row["task"] or "", row["lang"], row["licence"], turns, last.text)
+    turns = [Turn(turn["role"], turn["text"]) for turn in row["prompt"]]
+    key = digest_json([[turn.role, turn.text] for turn in turns])
+    return Prompt(name, key, "", row["lang"], row["licence"], turns, row["chosen"])
 
 
 def load(config: AnsweringConfig, start: Start, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:

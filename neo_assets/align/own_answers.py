@@ -30,6 +30,7 @@ from training.answering import FILE as ANSWERS_FILE
 from training.spec import Start
 
 PROGRAM = "training.answering"
+SETS = ("instructions/", "preferences/")
 
 
 class Spoken(Section):
@@ -198,7 +199,8 @@ def _answer(
         dtype=speaks.dtype,
     )
     given = {TOKENIZER: hf_folder(inputs["tokenizer"])}
-    given |= {named_set(name): inputs[f"instructions/{name}"].path for name in asking.shares}
+    sets = {key.partition("/")[2]: made for key, made in inputs.items() if key.startswith(SETS)}
+    given |= {named_set(name): sets[name].path for name in asking.shares}
     given |= {TEXT: inputs[TEXT].path} if texts else {}
     spec = JobSpec(
         work_fingerprint=fingerprint,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from neo_assets.align.reward_model import score_answers
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_file
+from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe.align import RewardedBy
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.remembered import remembered_digest
@@ -46,8 +46,8 @@ class RewardsInput(Section):
 
 def judged_by(told: RewardedBy, dtype: str) -> JudgedBy:
     """With what is known of it when definitions load; a folder that is not there is named when it is asked."""
-    there = told.folder is not None and Path(told.folder).is_dir()
-    model = content_digest(Path(str(told.folder)), remembered_digest) if there else None
+    folder = recipe_path(told.folder) if told.folder else None
+    model = content_digest(folder, remembered_digest) if folder and folder.is_dir() else None
     return JudgedBy(told=told, model=model, dtype=dtype)
 
 
@@ -115,9 +115,10 @@ def reward_answers(
         ]
         out.write(FILE, pa.Table.from_pylist(rows, schema=REWARDS))
         return
-    if told.folder is not None and not Path(told.folder).is_dir():
+    folder = recipe_path(told.folder).resolve() if told.folder else None
+    if folder is not None and not folder.is_dir():
         raise BadInput(f"{told.folder}, which answers are rewarded by, is no folder")
-    model = str(Path(told.folder).resolve()) if told.folder else store.relative(inputs[reads_of(told)[0]].path)
+    model = str(folder) if folder else store.relative(inputs[reads_of(told)[0]].path)
     given, dtype = {MODEL: model, config.answers: store.relative(answers.path)}, config.judged_by.dtype
     score_answers(ANSWERS_FILE, "id", [ANSWER], given, config.title, fingerprint, store, jobs, out, dtype)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,10 @@ class Round:
     def waits_for(self) -> list[str]:
         return [f"checkpoint/{self.parent}", *([f"{ROUND_REPORT}/{self.before}"] if self.before else [])]
 
+    def _sets(self, names: Iterable[str]) -> list[str]:
+        assert self.recipe.align is not None
+        return [key for name in sorted(names) for key in self.recipe.align.kinds_of(name)]
+
     def stages(self) -> Iterator[Stage[Any]]:
         """All that the run is made from and is asked, in order."""
         told = self.settings
@@ -112,7 +116,7 @@ class Round:
             f"{GENERATIONS}/{run}",
             generations,
             GenerationsInput(spoken=spoken(self.recipe, run), asking=asking_again(told), before=self.before),
-            reads=["tokenizer", self.recipe.trained(self.parent), *(f"instructions/{n}" for n in sorted(told.prompts))],
+            reads=["tokenizer", self.recipe.trained(self.parent), *self._sets(told.prompts)],
             claims=[Claim("every_prompt", "Each prompt that was drawn has as many answers as the recipe asks for.")],
             programs=[PROGRAM],
             after=self.waits_for,
@@ -162,7 +166,7 @@ class Round:
             RoundAnswersInput(spoken=spoken(self.recipe, run), asking=asking, texts=texts),
             reads=[
                 "tokenizer", TEXT, self.recipe.trained(self.parent), self.recipe.trained(run),
-                *(f"instructions/{name}" for name in sorted(told.prompts)),
+                *self._sets(told.prompts),
             ],
             claims=[Claim("something_to_ask", "The sets hold prompts out.")],
             programs=[PROGRAM],

@@ -16,6 +16,7 @@ from neo_assets.align.formats import conversation, preferences
 from neo_assets.align.phrases import translation
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_bytes, digest_file, digest_json
+from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.align import Align, ConversationSet, InstructionSet, PageSet, PreferenceSet, TranslationSet
 from neo_assets.core.recipe.base import Section
@@ -106,7 +107,9 @@ def set_input(name: str, settings: InstructionSet | PreferenceSet, recipe: Recip
 
 
 def missing_sets(align: Align | None) -> list[str]:
-    """Files that sets name and that are not on this machine, in words; remote ones are not asked."""
+    """Files that sets name, and folders of reward models, that are not on this machine, in words; remote ones are not
+    asked.
+    """
     out = []
     for kind, sets in (("instructions", align.instructions), ("preferences", align.preferences)) if align else ():
         for name, settings in sets.items():
@@ -115,6 +118,10 @@ def missing_sets(align: Align | None) -> list[str]:
                     files_known_at_load(settings, settings.SUFFIXES)
             except BadInput as error:
                 out.append(f"align.{kind}.{name}: {error}")
+    for name, stage in (align.dpo if align else {}).items():
+        folder = stage.generated.rewarded_by.folder if stage.generated else None
+        if folder is not None and not recipe_path(folder).is_dir():
+            out.append(f"align.dpo.{name}.generated.rewarded_by.folder: {folder} is no folder")
     return out
 
 

@@ -100,7 +100,7 @@ def test_the_rule_gives_nothing_for_what_does_not_end_or_is_no_answer() -> None:
 
 
 def test_prompts_are_drawn_by_what_they_are(tmp_path: Path) -> None:
-    from neo_assets.align.sets import CONVERSATION, conversation_row
+    from neo_assets.align.sets import CONVERSATION, PREFERENCE, conversation_row
     from training.templates import ASSISTANT, USER, Turn
 
     def folder(name: str, numbers: range) -> Path:
@@ -116,6 +116,14 @@ def test_prompts_are_drawn_by_what_they_are(tmp_path: Path) -> None:
         assert all(p.expected == f"{p.turns[0].text[:-1]}." and len(p.turns) == 1 for p in prompts)
         return {p.turns[0].text for p in prompts}
 
+    pairs = [
+        {"pair_id": f"{i}{other}", "lang": "en", "licence": "MIT", "chosen": f"{i}.", "rejected": other,
+         "prompt": [{"role": "user", "text": f"{i}?"}]}
+        for i in range(5) for other in "xy"
+    ]  # fmt: skip
+    (tmp_path / "pairs").mkdir()
+    records.write_table(pa.Table.from_pylist(pairs, schema=PREFERENCE), tmp_path / "pairs" / "rows.parquet")
+    assert len(drawn(tmp_path / "pairs", shares={"a": 1})) == 5  # a prompt of two pairs is asked once
     all_of, half = folder("all", range(400)), folder("half", range(200))
     some = drawn(all_of)
     assert 80 < len(some) < 160
@@ -309,13 +317,15 @@ STAGES = "sft: {talk: {rounds: {ours: 1}}}\n  reward: {taste: {rounds: {liked: 1
 
 
 def test_rounds_of_a_stage_have_pairs_of_their_own(tmp_path: Path) -> None:
-    made = recipe(tmp_path, STAGES % (GENERATED % "run: likes"), RUNS + "  two: {like: one, parent: {run: one}}\n")
+    asked = GENERATED.replace("ours: 1", "ours: 1, liked: 0.5") % "run: likes"
+    made = recipe(tmp_path, STAGES % asked, RUNS + "  two: {like: one, parent: {run: one}}\n")
     assert [made.stream_of(run) for run in ("likes", "one", "two")] == [
         "pair_shards/taste", "pair_shards/one", "pair_shards/two"
     ]  # fmt: skip
     from neo_assets.build import stages
 
     reads = {name: stage.reads for name, stage in stages(made).items()}
+    assert {"instructions/ours", "preferences/liked"} <= set(reads["generations/one"])
     assert "sft/chat" in reads["generations/one"] and "dpo/one" in reads["generations/two"]
     assert "reward_model/likes" in reads["rewards/two"] and "pair_shards/better" not in reads
 
@@ -327,7 +337,11 @@ def test_rounds_of_a_stage_have_pairs_of_their_own(tmp_path: Path) -> None:
         (GENERATED % "run: lieks", RUNS, "rewarded_by.run is 'lieks', which is no run of a reward model"),
         (GENERATED % "run: likes, rule: overlap", RUNS, "one of run, folder and rule says how good an answer is"),
         ("rounds: {}", RUNS, "rounds names no set of preferences, and no pairs are generated"),
-        (GENERATED.replace("ours", "yours") % "rule: overlap", RUNS, "generated.prompts names 'yours'"),
+        (
+            GENERATED.replace("ours", "yours") % "rule: overlap",
+            RUNS,
+            r"prompts names 'yours', which is no set of align \(ours, liked\)",
+        ),
         (
             GENERATED % "rule: overlap"
             + ", guards: {prompts: [ours], items: 1, max_tokens: 1, seed: 1, judge: overlap}",

@@ -127,6 +127,35 @@ def test_an_exported_folder_gives_the_rewards_that_training_saw(tmp_path: Path, 
         torch.testing.assert_close(got, wanted, atol=2e-5, rtol=0)
 
 
+def test_somebody_elses_folder_is_asked_by_its_own_template(tmp_path: Path, words: Words) -> None:
+    from transformers import AutoTokenizer, LlamaForSequenceClassification
+
+    model = judging()
+    tok = AutoTokenizer.from_pretrained(words.folder, split_special_tokens=False)
+    tok.chat_template = TEMPLATES["neo"].jinja()
+
+    def saved(name: str, template: bool = True, labels: int = 1) -> Path:
+        plain = LlamaForSequenceClassification(type(model.config)(**{**model.config.to_dict(), "num_labels": labels}))
+        plain.load_state_dict(model.state_dict(), strict=labels == 1) if labels == 1 else None
+        plain.save_pretrained(tmp_path / name)
+        tok.chat_template = TEMPLATES["neo"].jinja() if template else None
+        tok.save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    judge = Judge(saved("theirs"), "fp32")
+    assert judge.own is None
+    turns = [Turn(USER, "a?"), Turn(ASSISTANT, "b c.")]
+    ids = judge.encode(turns)
+    assert ids == words.encoded("neo", turns).ids
+    with torch.no_grad():
+        wanted = float(LlamaForSequenceClassification.from_pretrained(tmp_path / "theirs")(torch.tensor([ids])).logits)
+    assert judge.rewards([ids, ids]) == pytest.approx([wanted, wanted], abs=1e-6)
+    with pytest.raises(SystemExit, match="does not say how conversations are told to it"):
+        Judge(saved("mute", template=False), "fp32")
+    with pytest.raises(SystemExit, match="gives 2 numbers an answer, not one"):
+        Judge(saved("two", labels=2), "fp32")
+
+
 @pytest.mark.parametrize("center", [0.0, 0.01])
 def test_the_loss_is_trls_own(tmp_path: Path, words: Words, center: float) -> None:
     """trl's trainer, which renders the exported template itself, against a window a pair."""

@@ -164,7 +164,7 @@ class Generated(Section):
     """
 
     prompts: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(
-        min_length=1, description="by set of instructions: of which share of its conversations the last turn is asked"
+        min_length=1, description="by set, of either kind: which share of its prompts is asked, once more"
     )
     samples: int = Field(ge=2, description="answers to a prompt")
     temperature: float = Field(gt=0)
@@ -180,7 +180,7 @@ class Guards(Section):
     does not, the factory stops: no round follows.
     """
 
-    prompts: list[Name] = Field(min_length=1, description="sets of instructions whose held-out prompts are asked")
+    prompts: list[Name] = Field(min_length=1, description="sets, of either kind, whose held-out prompts are asked")
     items: int = Field(ge=1, description="of each language, at most")
     max_tokens: int = Field(ge=1, description="of an answer")
     batch_size: int = Field(32, ge=1)
@@ -257,6 +257,11 @@ class Align(Section):
     def stages(self) -> dict[Learning, Mapping[str, Sft | PairStage]]:
         """Those that a run's phase can name, by what such a run learns."""
         return {"sft": self.sft, "reward": self.reward, "dpo": self.dpo}
+
+    def kinds_of(self, name: str) -> list[str]:
+        """The artifacts that a set of this name is: of instructions, of preferences, of neither or both."""
+        sets: dict[str, Mapping[str, object]] = {"instructions": self.instructions, "preferences": self.preferences}
+        return [f"{kind}/{name}" for kind, told in sets.items() if name in told]
 
     def named(self) -> list[str]:
         """Names of all stages."""

@@ -196,11 +196,13 @@ class Recipe(Section):
             "guards.prompts": stage.guards and stage.guards.prompts,
         }
         for field, sets in asked.items():
-            for given in sorted(set(sets or ()) - set(self.align.instructions)):
-                raise ValueError(
-                    f"align.dpo.{name}.{field} names '{given}', which is not in align.instructions"
-                    f" ({', '.join(self.align.instructions)})"
-                )
+            for given in sets or ():
+                kinds = self.align.kinds_of(given)
+                if len(kinds) == 2:
+                    raise ValueError(f"align.dpo.{name}.{field} names '{given}', of which there are two: rename one")
+                if not kinds:
+                    known = ", ".join([*self.align.instructions, *self.align.preferences])
+                    raise ValueError(f"align.dpo.{name}.{field} names '{given}', which is no set of align ({known})")
         if stage.generated is None:
             return
         if run != name and run in self.align.named():
