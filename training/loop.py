@@ -107,7 +107,7 @@ def train(running: RunningJob, open_objective: Opener[Any, Any]) -> None:
     save_at = set(run.checkpoint_steps()) | {config.last_step}
     black_box = recorder.FlightRecorder(run.on_trouble)
     step, tokens, history, rows = progress.step, progress.tokens, progress.history, list(progress.rows)
-    clock = Clock(step, tokens, EnergyMeter())
+    clock = Clock(step, tokens, config.counts, EnergyMeter())
     while step < config.last_step:
         watch.alive()
         began = time.monotonic()
@@ -149,7 +149,7 @@ def train(running: RunningJob, open_objective: Opener[Any, Any]) -> None:
             leave(job, requests, step, reporter, say, rank)
     watch.alive()
     checkpoints.settle()
-    say(f"done: step {step}, {tokens:,} trained tokens")
+    say(f"done: step {step}, {tokens:,} trained {config.counts}")
     reporter.send("done", step=step, tokens=tokens)
     if trackers:
         trackers.close()

@@ -47,6 +47,11 @@ class PretrainConfig(BaseModel):
         return self.model_copy(update={"start": self.start and self.start.at(root)})
 
     @property
+    def counts(self) -> str:
+        """What a run learns from, and its speed is told in: tokens; or pairs, of which a loss is one number each."""
+        return "pairs" if self.preference or self.reward else "tokens"
+
+    @property
     def first_step(self) -> int:
         return self.start.step if self.start and self.start.take == "everything" else 0
 

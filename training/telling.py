@@ -79,8 +79,8 @@ def leave(job: JobFolder, requests: StopRequests, step: int, reporter: Reporter,
 class Clock:
     """Sends progress at most every ``PROGRESS_SECONDS``."""
 
-    def __init__(self, step: int, tokens: int, meter: EnergyMeter) -> None:
-        self.meter = meter
+    def __init__(self, step: int, tokens: int, counts: str, meter: EnergyMeter) -> None:
+        self.counts, self.meter = counts, meter
         self.began = self.last = time.monotonic()
         self.step, self.tokens = step, tokens
 
@@ -97,9 +97,10 @@ class Clock:
             eta_s=eta,
             joules=self.meter.joules(),
             energy_from=self.meter.sources,
+            counts=self.counts,
             **{**row, "tokens_per_s": rate},
         )
-        say(f"step {step}/{steps}  loss {row['loss']:.4f}  {rate:,.0f} tokens/s  {eta:.0f} s left")
+        say(f"step {step}/{steps}  loss {row['loss']:.4f}  {rate:,.0f} {self.counts}/s  {eta:.0f} s left")
 
 
 def sayer(rank: int) -> Say:

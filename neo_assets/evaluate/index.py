@@ -109,7 +109,7 @@ def recipe_checkpoints(store: Store, recipe: str, trained: list[str]) -> dict[st
 
 def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
     """Tokens that a run's weights had been trained on when it began; 0 from scratch, from a foreign model, and for a
-    branch, which counts its parent's as its own.
+    branch, which counts its parent's as its own. Pairs of answers are not counted.
 
     Where the checkpoint it began with has been removed, the tokens its parent was to see until then.
     """
@@ -117,7 +117,7 @@ def tokens_before(recipe: Recipe, run: str, store: Store) -> int:
     if parent is None:
         return 0
     mine = tokens_before(recipe, parent.run, store) if recipe.parent_of(run) else 0
-    if parent.take == "everything":
+    if parent.take == "everything" or recipe.of_pairs(parent.run):
         return mine
     before = recipe.runs[parent.run]
     step = before.steps if parent.step is None else parent.step

@@ -310,12 +310,18 @@ def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Pat
         json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"]
     )
     rate = next(value for name, value in planned.items() if name.startswith("tokens/s a rank"))
+    counts, steps = "pairs" if STREAMS[config.learns] == "pair_shards" else "tokens", config.run.steps
+    learnt = planned["tokens"] if counts == "tokens" else (steps - config.run.first_step) * config.run.global_batch
     energy = f"{used.joules / 3.6e6:.4g} kWh ({used.measured_by})" if used.joules is not None else used.measured_by
     rows: list[tuple[str, object, object]] = [
-        ("tokens", planned["tokens"], tokens),
+        (counts, learnt, tokens),
         ("hours", planned["hours"], round(used.seconds / 3600, 4)),
         ("rank-hours", round(real(planned["hours"]) * config.run.ranks, 4), round(used.rank_hours, 4)),
-        ("tokens/s a rank", rate, round(tokens / max(used.seconds, 1e-9) / config.run.ranks, 1)),
+        (
+            f"{counts}/s a rank",
+            rate if counts == "tokens" else "not planned",
+            round(tokens / max(used.seconds, 1e-9) / config.run.ranks, 1),
+        ),
         ("bytes of checkpoints", planned["bytes of checkpoints"], size),
         ("energy", "not planned", energy),
     ]

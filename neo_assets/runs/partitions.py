@@ -74,7 +74,7 @@ class Announcer:
         elif message.event == "progress":
             self.tell(
                 f"step {data['step']}/{data['steps']}  loss {real(data['loss']):.3f} "
-                f" {real(data['tokens_per_s']):,.0f} tokens/s  {real(data['eta_s']):.0f} s left"
+                f" {real(data['tokens_per_s']):,.0f} {data.get('counts', 'tokens')}/s  {real(data['eta_s']):.0f} s left"
             )
         elif message.event == "trouble":
             self.log(

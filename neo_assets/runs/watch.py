@@ -47,10 +47,11 @@ def view(folder: JobFolder, state: JobState, messages: Sequence[Message]) -> Ren
     losses = [real(m.data["loss"]) for m in steps]
     table.add_row("loss", f"{losses[-1]:.4f}", f"{spark(losses)}  {max(losses):.2f} … {min(losses):.2f}")
     rates = [real(m.data["tokens_per_s"]) for m in steps]
-    table.add_row("tokens/s", f"{rates[-1]:,.0f}", spark(rates))
+    counts = str(last.get("counts", "tokens"))
+    table.add_row(f"{counts}/s", f"{rates[-1]:,.0f}", spark(rates))
     table.add_row("learning rate", f"{real(last['lr']):.3g}", spark([real(m.data["lr"]) for m in steps]))
     table.add_row("gradient norm", f"{real(last['grad_norm']):.3g}", spark([real(m.data["grad_norm"]) for m in steps]))
-    table.add_row("tokens", f"{whole(last['tokens']):,}", "")
+    table.add_row(counts, f"{whole(last['tokens']):,}", "")
     if checkpoints:
         newest = checkpoints[-1].data
         table.add_row(

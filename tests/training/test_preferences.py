@@ -17,7 +17,7 @@ import torch
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobSpec
-from neo_assets.core.recipe.align import Dpo
+from neo_assets.core.recipe.align import DpoLoss
 from neo_assets.core.records import read_table
 from neo_assets.core.store import Artifact, Store, read_manifest
 from resources.compute.local import LocalCompute
@@ -78,8 +78,8 @@ def test_a_window_is_a_pair_and_the_last_answer_alone_is_learnt(tmp_path: Path, 
 # ------------------------------------------------------------------ losses
 
 
-def settings(**told: Any) -> Dpo:
-    return Dpo.model_validate({"rounds": {"a": 1.0}, "beta": 0.3, **told})
+def settings(**told: Any) -> DpoLoss:
+    return DpoLoss.model_validate({"beta": 0.3, **told})
 
 
 def test_losses_by_hand() -> None:
@@ -98,7 +98,7 @@ def test_losses_by_hand() -> None:
     assert float(same[0]) == float(torch.tensor(math.log(2), dtype=torch.float32))
 
 
-def ours(made: Artifact, model: torch.nn.Module, reference: torch.nn.Module, told: Dpo) -> float:
+def ours(made: Artifact, model: torch.nn.Module, reference: torch.nn.Module, told: DpoLoss) -> float:
     stream = PairStream(made.path, WINDOW, "uint16")
     inputs, labels, answer = pair_batch(stream, np.arange(stream.sequences), "sdpa", CPU)
     with torch.no_grad():
@@ -215,6 +215,8 @@ def test_it_begins_with_margins_of_zero_and_falls_below_ln_2(
     assert found[0] == pytest.approx(math.log(2), abs=1e-7) and found[-1] < 0.6 < found[0]
     tokens = json.loads((checkpoint(job, STEPS) / "certificate.json").read_text())["trained_tokens"]
     assert tokens == STEPS * 8  # what the loss is a mean over: pairs
+    told = compute.folder(job.work_fingerprint).log_file.read_text()
+    assert " pairs/s" in told and "tokens/s" not in told and f"{tokens:,} trained pairs" in told
 
 
 def test_killed_it_ends_with_the_same_bits(

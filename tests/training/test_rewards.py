@@ -17,7 +17,7 @@ import torch
 from neo_assets.align.sets import PREFERENCE
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.jobs import JobSpec
-from neo_assets.core.recipe.align import Reward
+from neo_assets.core.recipe.align import RewardLoss
 from neo_assets.core.store import Store
 from resources.compute.local import LocalCompute
 from tests.align.conversations import Words, shards, talks
@@ -39,8 +39,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
     return Words.made(tmp_path_factory.mktemp("words"))
 
 
-def settings(**told: Any) -> Reward:
-    return Reward.model_validate({"rounds": {"a": 1.0}, **told})
+def settings(**told: Any) -> RewardLoss:
+    return RewardLoss.model_validate(told)
 
 
 def judging(seed: int = 3) -> ScoredLlama:
