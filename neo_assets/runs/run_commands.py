@@ -4,6 +4,7 @@ from it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ def saw(
             "--tokens", help="which of each document's tokens, sequence by sequence, instead of one row a document"
         ),
     ] = False,
+    text: Annotated[
+        bool, typer.Option("--text", help="what the steps read, sequence by sequence; learnt is what stands in ⟦ ⟧")
+    ] = False,
     as_json: bool = JSON,
 ) -> None:
     """The documents that training steps saw, computed from the data order."""
@@ -48,7 +52,7 @@ def saw(
     run = find_run(store, recipe, name)
     if last > run.config.last_step:
         raise BadInput(f"run '{name}' has {run.config.last_step} steps; {last} is after its end")
-    parts = []
+    spans: list[tuple[FoundRun, int, int]] = []
     for part in reversed(lineage(store, run)):
         ledger = part.ledger()
         end = min(
@@ -57,8 +61,11 @@ def saw(
             run.config.last_step,
         )
         if max(first, ledger.first_step + 1) <= end:
-            parts.append(ledger.saw(max(first, ledger.first_step + 1), end))
-    table = pa.concat_tables(parts)
+            spans.append((part, max(first, ledger.first_step + 1), end))
+    if text:
+        show_text(spans, as_json)
+        return
+    table = pa.concat_tables([part.ledger().saw(begin, end) for part, begin, end in spans])
     if not tokens:
         table = table.append_column("tokens", pa.compute.subtract(table.column("to_token"), table.column("from_token")))
         table = table.group_by(["step", "doc_id", "source", "lang"], use_threads=False).aggregate(
@@ -69,13 +76,29 @@ def saw(
         )
         table = table.drop_columns(["place"])
     ids = table.column("doc_id").unique().to_pylist()
-    urls = Ledger(store, recipe.name).urls_of(ids) | conversation_places(store, recipe, ids)
-    rows = [{**row, "url": urls.get(str(row["doc_id"]), "")} for row in table.to_pylist()]
+    urls, places = Ledger(store, recipe.name).urls_of(ids), conversation_places(store, recipe, ids)
+    rows = [
+        {**row, "url": places.get((row["source"], row["doc_id"])) or urls.get(row["doc_id"], "")}
+        for row in table.to_pylist()
+    ]
     show(rows, as_json)
     if not as_json:
         print(
             f"\n{counted(len(set(table.column('doc_id').to_pylist())), 'document')} in steps {first}..{last} of {name}"
         )
+
+
+def show_text(spans: Sequence[tuple[FoundRun, int, int]], as_json: bool) -> None:
+    """What the steps of each part of a run read."""
+    from neo_assets.runs.seen_text import seen_text
+
+    for part, begin, end in spans:
+        for seen in seen_text(part, begin, end):
+            where = {"step": seen.step, "place": seen.place, "sequence": seen.sequence}
+            if as_json:
+                print(json.dumps({**where, "pieces": seen.pieces}, ensure_ascii=False))
+            else:
+                print(f"\nstep {seen.step}, place {seen.place}, sequence {seen.sequence}\n{seen.marked}")
 
 
 def when(
@@ -91,7 +114,7 @@ def when(
     recipe, store = load(), Store(store_root())
     ledger = Ledger(store, recipe.name)
     ids = list(dict.fromkeys([*ledger.ids_of(page), *(str(part["doc_id"]) for part in ledger.parts_of(page))]))
-    ids = ids or list(conversation_places(store, recipe, [page]))
+    ids = ids or list(dict.fromkeys(key for _, key in conversation_places(store, recipe, [page])))
     if not ids:
         raise BadInput(f"no document '{page}' is known in this recipe's build; `neo fate {page}` tells more")
     rows: list[Row] = []
@@ -117,10 +140,12 @@ def when(
     show(rows, as_json, empty=none)
 
 
-def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dict[str, str]:
-    """Where each of those ids that are conversations or pairs of the recipe's sets stands: file and record, or page."""
+def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Where each of those ids that are conversations or pairs of the recipe's sets stands, by set and id: two sets may
+    hold the same. File and record, or page, or the prompt that a model answered.
+    """
     wanted = set(ids)
-    out: dict[str, str] = {}
+    out: dict[tuple[str, str], str] = {}
     sets = [f"instructions/{n}" for n in recipe.align.instructions] if recipe.align else []
     sets += [f"preferences/{n}" for n in recipe.align.preferences] if recipe.align else []
     sets += [f"pairs/{run}" for run in recipe.runs if recipe.generated(run)]
@@ -129,7 +154,7 @@ def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dic
         made = store.find(*pointer) if pointer else None
         if made is not None:
             verdicts = made.table("verdicts.parquet").select(["doc_id", "detail"]).to_pylist()
-            out |= {row["doc_id"]: f"{name}: {row['detail']}" for row in verdicts if row["doc_id"] in wanted}
+            out |= {(name, r["doc_id"]): f"{name}: {r['detail']}" for r in verdicts if r["doc_id"] in wanted}
     return out
 
 

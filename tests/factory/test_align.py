@@ -181,6 +181,25 @@ def test_a_reward_model_is_judged_by_pairs_that_nothing_was_trained_on(
         assert refused.returncode == 2 and "trains a reward model, which writes nothing" in refused.stderr, refused
 
 
+def test_what_a_step_read_is_shown_with_what_was_learnt(
+    factory: Factory, store: Store, talking: dict[str, str]
+) -> None:
+    lines = factory.neo("saw", "prefers@1..3", "--text", "--json", **talking).stdout.splitlines()
+    seen = [json.loads(line)["pieces"] for line in lines]
+    pairs = [
+        (row["chosen"], row["rejected"])
+        for name in ("preferences/liked", "pairs/prefers")
+        for row in head(store, name).table("rows.parquet").to_pylist()
+    ]
+    read = [tuple(text.removesuffix("<|end|>") for text, learnt in pieces if learnt) for pieces in seen]
+    assert len(read) > 3 and set(read) <= set(pairs), read
+    assert all(pieces[0][0].startswith("<|user|>") and not pieces[0][1] for pieces in seen)
+    shown = factory.neo("saw", "answers@1", "--text", **talking).stdout
+    assert "<|assistant|>⟦" in shown and "<|end|>⟧" in shown
+    whole = factory.neo("saw", "decay@1", "--text", **talking).stdout
+    assert "⟦" not in whole and whole.count("\nstep 1, place") == load(talking["NEO_RECIPE"]).runs["decay"].global_batch
+
+
 def test_a_round_can_be_read_and_one_that_collapses_ends_the_factory(
     factory: Factory, store: Store, talking: dict[str, str]
 ) -> None:

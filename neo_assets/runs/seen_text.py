@@ -1,0 +1,70 @@
+"""What training steps read, as text: sequences of a run's stream as they stand there, and which of it was learnt."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neo_assets.core.errors import MissingUpstream
+from neo_assets.core.store import read_manifest
+from neo_assets.runs.found_runs import FoundRun
+from neo_assets.tokenizer.train import hf_folder
+from training.data.learnt_stream import LEARNT
+
+OPENS, CLOSES = "⟦", "⟧"
+"""Around what is learnt, where not all of a sequence is."""
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A sequence that a step read: its pieces of text in order, each with whether it was learnt."""
+
+    step: int
+    place: int
+    sequence: int
+    pieces: list[tuple[str, bool]]
+
+    @property
+    def marked(self) -> str:
+        """In one text, with what is learnt between marks; without any where all is."""
+        if all(learnt for _, learnt in self.pieces):
+            return "".join(text for text, _ in self.pieces)
+        return "".join(f"{OPENS}{text}{CLOSES}" if learnt else text for text, learnt in self.pieces)
+
+
+def seen_text(run: FoundRun, first: int, last: int) -> Iterator[Seen]:
+    """Sequences of the updates to steps ``first`` to ``last`` of one part of a run, in order. Raises MissingUpstream
+    where its tokenizer is not in the store any more.
+    """
+    decode, ledger = _decoder(run), run.ledger()
+    length, batch = ledger.stream.length, run.config.run.global_batch
+    mask = run.shards / LEARNT
+    learnt = np.memmap(mask, np.uint8, "r") if mask.is_file() else None
+    sequences = ledger.order.sequences_of(ledger.samples(first, last))
+    for number, sequence in enumerate(sequences.tolist()):
+        begin = sequence * length
+        ids = np.asarray(ledger.stream.tokens[begin : begin + length]).tolist()
+        marks = learnt[begin : begin + length].tolist() if learnt is not None else [1] * len(ids)
+        pieces = [
+            (decode([token for token, _ in part]), bool(is_learnt))
+            for is_learnt, part in itertools.groupby(zip(ids, marks, strict=True), key=lambda pair: pair[1])
+        ]
+        yield Seen(first + number // batch, number % batch, sequence, pieces)
+
+
+def _decoder(run: FoundRun) -> Decode:
+    """Of the tokenizer that the run's stream was made with."""
+    from transformers import AutoTokenizer
+
+    used = read_manifest(run.shards).made_from.inputs["tokenizer"]
+    made = run.store.find("tokenizer", used.fingerprint)
+    if made is None:
+        raise MissingUpstream(
+            f"the tokenizer of run '{run.name}', {used.fingerprint[:12]}, is not in the store any more"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(hf_folder(made), local_files_only=True)
+    return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
