@@ -12,10 +12,9 @@ from neo_assets.report.rounds import rounds_table
 
 RIGHT = "right"
 ROUNDS = (
-    "Rounds of preferences, each against the model that it began from: a judge apart from the reward, with the 95 %"
-    " interval of its change; the share of prompts whose answer got the higher reward; divergence along its own"
-    " answers; nats a token by which better and worse answers became likelier; distinct answers; length; bits per byte"
-    " of held-out text, as a share of before."
+    "Rounds of preferences, each against the model that it began from: a judge apart from the reward; the share of"
+    " prompts whose answer got the higher reward; divergence along its own answers; by how much better and worse"
+    " answers became likelier."
 )
 """Caption of the table of rounds."""
 QUESTION = 160
@@ -38,17 +37,20 @@ def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
     for name, made in stages.items():
         caption = f"What the stage '{name}' reads, in windows of which no conversation crosses the border."
         blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
-    for name, made in of_kind(inputs, "pair_shards").items():
-        caption = f"Pairs that the stage '{name}' learns from, one a window: the better answer, then the worse."
-        blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
+    shards = of_kind(inputs, "pair_shards")
+    told: list[Row] = [
+        {"stage": name, **row} for name, made in shards.items() for row in made.manifest.tables.get("by set", [])
+    ]
+    caption = "Pairs that stages, or runs whose models wrote them, learn from: the better answer, then the worse."
+    blocks += table(caption, told, shards.values(), folded=False)
     for name, made in of_kind(inputs, "reward_report").items():
         caption = f"How well the reward model '{name}' tells the better of two answers that nothing was trained on."
         blocks += table(caption, made.manifest.tables.get("by set", []), [made], folded=False)
         caption = "As many pairs a row: how sure it is of the answer that it puts first, and how often that is right."
         blocks += table(caption, made.manifest.tables.get("calibration", []), [made])
-    for name, made in of_kind(inputs, "pairs").items():
-        caption = f"Prompts of '{name}' that make no pair, of {made.manifest.rows_in} that its model was asked."
-        blocks += table(caption, made.manifest.tables.get("dropped", []), [made])
+    own = of_kind(inputs, "pairs")
+    told = [_asked(name, made) for name, made in own.items()]
+    blocks += table("Prompts that models were asked before a round, and those that make no pair.", told, own.values())
     reports = of_kind(inputs, ROUND_REPORT)
     blocks += table(ROUNDS, rounds_table(inputs), reports.values(), folded=False)
     for name, made in reports.items():
@@ -65,6 +67,12 @@ def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
             blocks,
         )
     ]
+
+
+def _asked(name: str, made: Artifact) -> Row:
+    """What became of the prompts that a model was asked before its round."""
+    row: Row = {"run": name, "prompts": made.manifest.rows_in, "pairs": made.manifest.rows_kept}
+    return row | {str(drop["rule"]): drop["prompts"] for drop in made.manifest.tables.get("dropped", [])}
 
 
 def _set(name: str, made: Artifact) -> Row:
