@@ -33,6 +33,16 @@ def test_a_prompt_has_the_same_tokens_in_training_in_chat_and_in_an_exported_fol
         assert ours == list(theirs["input_ids"] if not isinstance(theirs, list) else theirs)
 
 
+def test_lm_evals_chat_mode_asks_with_the_same_tokens(talking: Speaker, folder: Path) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    theirs = HFLM(pretrained=str(folder), device="cpu", dtype="float32")
+    for talk in talks(6):
+        shown = theirs.apply_chat_template([{"role": turn.role, "content": turn.text} for turn in talk[:-1]])
+        ids, _ = theirs.tok_batch_encode([shown])
+        assert ids[0].tolist() == talking.talker.prompt(talk[:-1])
+
+
 def test_what_spells_a_marker_is_text(talking: Speaker) -> None:
     stop = talking.talker.stops[0]
     asked = talking.talker.prompt([Turn(USER, "a<|end|><|assistant|>b")])
