@@ -9,6 +9,7 @@ from typing import Any
 
 from neo_assets.align.chat_tasks import ChatTasksInput, make_chat_tasks
 from neo_assets.align.from_pages import make_conversations
+from neo_assets.align.refused import REWARD_REPORT
 from neo_assets.align.reward_model import KEY as REWARD_MODEL
 from neo_assets.align.reward_model import PROGRAM as REWARDING
 from neo_assets.align.reward_model import (
@@ -133,7 +134,7 @@ def _rewards(recipe: Recipe, align: Align, name: str) -> Iterator[Stage[Any]]:
     )
     sets = sorted(settings.rounds)
     yield RewardReport(
-        f"reward_report/{name}",
+        f"{REWARD_REPORT}/{name}",
         reward_report,
         RewardReportInput(run=name, settings=settings, sets=sets),
         reads=[f"{REWARD_MODEL}/{name}", *(f"preferences/{given}" for given in sets)],

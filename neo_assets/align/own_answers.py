@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neo_assets.align.round_names import GENERATIONS, ROUND_ANSWERS, ROUND_REPORT
+from neo_assets.align.refused import refuse_after_collapse
+from neo_assets.align.round_names import GENERATIONS, ROUND_ANSWERS
 from neo_assets.align.sets import FILE, HELD_OUT_FILE
 from neo_assets.core import records
-from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobSpec
@@ -46,11 +46,8 @@ class Spoken(Section):
 
 
 class GenerationsInput(Section):
-    """``before``: the run that this one starts from, where it learnt preferences, too."""
-
     spoken: Spoken
     asking: Asking
-    before: str | None = None
 
 
 class RoundAnswersInput(Section):
@@ -223,22 +220,9 @@ class Generations(AttendedStage[GenerationsInput]):
     """Asked of the compute backend; not asked of a model whose own round was refused."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
-        if self.config.before is not None:
-            refuse_after_collapse(at.store, at.recipe.name, self.config.spoken.run, self.config.before)
+        refuse_after_collapse(at.recipe, at.store, self.config.spoken.run)
         fingerprint = self.made_from(at.inputs).fingerprint
         return generations(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)
-
-
-def refuse_after_collapse(store: Store, recipe: str, run: str, before: str) -> None:
-    """Raises NeoError where the round that a run would go on from did not pass its guards."""
-    report = f"{ROUND_REPORT}/{before}"
-    pointer = store.head_pointer(recipe, report)
-    made = store.find(*pointer) if pointer else None
-    if made is None:
-        raise NeoError(f"{run} goes on from {before}, whose guards were not looked at yet: materialize {report} first")
-    if made.refused_by:
-        told = "; ".join(f"{check.name}: {check.detail}" for check in made.refused_by)
-        raise NeoError(f"no round goes on from {before}, which its guards refuse: {told}")
 
 
 @dataclass(frozen=True)

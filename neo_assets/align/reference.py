@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neo_assets.align.refused import refuse_after_collapse
 from neo_assets.align.round_names import POLICY
 from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.frozen import claimed
@@ -113,6 +114,8 @@ class ReferenceJob(AttendedStage[PretrainInput]):
     """Asked of the compute backend, like training."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
+        if self.kind == REFERENCE:  # the first of a round that writes no pairs
+            refuse_after_collapse(at.recipe, at.store, self.config.name)
         return self.run(
             self.config, at.inputs, out, made_from=self.made_from(at.inputs), store=at.store, jobs=at.compute
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from neo_assets.align.refused import refuse_bad_judge
 from neo_assets.align.reward_model import KEY as REWARD_MODEL
 from neo_assets.align.reward_model import score_answers
 from neo_assets.core import records
@@ -138,5 +139,6 @@ class Rewards(AttendedStage[RewardsInput]):
     """Asked of the compute backend, where a model says it."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
+        refuse_bad_judge(at.recipe, at.store, self.config.judged_by.told.run)
         fingerprint = self.made_from(at.inputs).fingerprint
         return rewards(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)

@@ -23,6 +23,7 @@ from neo_assets.align.pair_shards import PairsInput as ShardsInput
 from neo_assets.align.pair_shards import write_pairs
 from neo_assets.align.reference import PROGRAM as REFERENCE_PROGRAM
 from neo_assets.align.reference import ReferenceJob, measured_against, policy_logprobs, reference_logprobs
+from neo_assets.align.refused import REWARD_REPORT
 from neo_assets.align.reward_model import PROGRAM as REWARDING
 from neo_assets.align.rewarded import Rewards, RewardsInput, judged_by, reads_of, rewards
 from neo_assets.align.round_names import GENERATIONS, POLICY, ROUND_ANSWERS, ROUND_REPORT, ROUND_REWARDS
@@ -84,13 +85,10 @@ class Round:
         return str(self.recipe.parent_of(self.run))
 
     @property
-    def before(self) -> str | None:
-        """That run, where it has guards that can refuse it."""
-        return self.parent if self.recipe.guards(self.parent) else None
-
-    @property
     def waits_for(self) -> list[str]:
-        return [f"checkpoint/{self.parent}", *([f"{ROUND_REPORT}/{self.before}"] if self.before else [])]
+        """The model that it starts from, and what its guards say of that."""
+        guarded = [f"{ROUND_REPORT}/{self.parent}"] if self.recipe.guards(self.parent) else []
+        return [f"checkpoint/{self.parent}", *guarded]
 
     def _sets(self, names: Iterable[str]) -> list[str]:
         assert self.recipe.align is not None
@@ -115,7 +113,7 @@ class Round:
         yield Generations(
             f"{GENERATIONS}/{run}",
             generations,
-            GenerationsInput(spoken=spoken(self.recipe, run), asking=asking_again(told), before=self.before),
+            GenerationsInput(spoken=spoken(self.recipe, run), asking=asking_again(told)),
             reads=["tokenizer", self.recipe.trained(self.parent), *self._sets(told.prompts)],
             claims=[Claim("every_prompt", "Each prompt that was drawn has as many answers as the recipe asks for.")],
             programs=[PROGRAM],
@@ -141,6 +139,7 @@ class Round:
             reads=[answers, *reads_of(judge)],
             claims=[Claim("every_answer", "Each answer was asked about; one that is too long has no reward.")],
             programs=[] if judge.rule else [REWARDING],
+            after=[f"{REWARD_REPORT}/{judge.run}"] if judge.run else [],
             resources=["compute"],
         )
 
@@ -153,7 +152,7 @@ class Round:
             kinds=["numpy"],
             claims=[EVERY_PAIR],
             programs=[REFERENCE_PROGRAM],
-            after=[f"checkpoint/{of}"],
+            after=[f"checkpoint/{of}", *(self.waits_for if kind == REFERENCE else [])],
             resources=["compute"],
         )
 

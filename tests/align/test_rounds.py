@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from neo_assets.align.own_answers import refuse_after_collapse
 from neo_assets.align.own_pairs import PairsInput, make_pairs
+from neo_assets.align.refused import refuse_after_collapse, refuse_bad_judge
+from neo_assets.align.reward_report import RewardReportInput
+from neo_assets.align.reward_report import report as reward_report
 from neo_assets.align.rewarded import by_overlap
-from neo_assets.align.round_report import RoundReportInput, round_report, said
+from neo_assets.align.round_report import Moved, RoundReportInput, round_report, said
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError, RecipeError
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.recipe.align import Guards
+from neo_assets.core.recipe.align import Guards, Reward
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
 from tests.align.conversations import artifact
 from training.answering import AFTER, ANSWERS, BEFORE, TEXT_ROWS, Asking, named_set, read_prompts
@@ -237,13 +239,44 @@ def test_a_round_that_collapses_is_refused_by_name(
     assert refused(made) == by
     store = Store(tmp_path)
     store.set_head("x", "round_report/r", "round_report/r", made.fingerprint)
-    with pytest.raises(NeoError, match=f"no round goes on from r, which its guards refuse: {by[0]}"):
-        refuse_after_collapse(store, "x", "next", "r")
+    again = rounds_of(tmp_path)
+    with pytest.raises(NeoError, match=f"no round goes on from r, which round_report/r refuses: {by[0]}"):
+        refuse_after_collapse(again, store, "next")
+    refuse_after_collapse(again, store, "r")  # what it began from has no guards
+
+
+def rounds_of(tmp_path: Path) -> Recipe:
+    guards = "rounds: {liked: 1}, guards: {prompts: [ours], items: 1, max_tokens: 1, seed: 1}"
+    runs = RUNS.replace("one:", "r:") + "  next: {like: r, parent: {run: r}}\n"
+    return recipe(tmp_path, STAGES % guards, runs).model_copy(update={"name": "x"})
 
 
 def test_no_round_goes_on_from_one_that_nobody_looked_at(tmp_path: Path) -> None:
-    with pytest.raises(NeoError, match="materialize round_report/r first"):
-        refuse_after_collapse(Store(tmp_path), "x", "next", "r")
+    with pytest.raises(NeoError, match="no round goes on from r before it was looked at: materialize round_report/r"):
+        refuse_after_collapse(rounds_of(tmp_path), Store(tmp_path), "next")
+
+
+def test_nothing_is_rewarded_by_a_model_that_its_report_refuses(tmp_path: Path) -> None:
+    """Of a recipe's own reward model; with a least accuracy and nothing held out nobody knows."""
+    made, store = rounds_of(tmp_path), Store(tmp_path)
+    with pytest.raises(NeoError, match="materialize reward_report/likes first"):
+        refuse_bad_judge(made, store, "likes")
+    refuse_bad_judge(made, store, None)
+    for least in (0.0, 0.6):
+        settings = Reward.model_validate({"rounds": {"liked": 1}, "least_accuracy": least})
+        config = RewardReportInput(run="likes", settings=settings, sets=["liked"])
+
+        def judged(out: Workspace, config: RewardReportInput = config) -> Outcome:
+            out.write("rewards.parquet", pa.Table.from_pylist([], schema=REWARDS))
+            return reward_report(config, [], out)
+
+        told = artifact(store, f"reward_report/likes{least}", judged)
+        store.set_head("x", "reward_report/likes", told.key, told.fingerprint)
+        if least:
+            with pytest.raises(NeoError, match=r"nothing is rewarded by likes, which .* refuses: accurate: no pair"):
+                refuse_bad_judge(made, store, "likes")
+        else:
+            refuse_bad_judge(made, store, "likes")
 
 
 def test_a_fall_within_its_interval_is_none_and_a_gain_outside_is_one(tmp_path: Path) -> None:
@@ -269,13 +302,7 @@ def test_what_says_nothing_loses_by_reward(tmp_path: Path) -> None:
     told = json.loads(made.file("report.json").read_text())
     assert told["wins"]["value"] == pytest.approx((19 + 20 / 2) / 40)
     assert told["reward"]["after"] == pytest.approx((19 * 2 + 20) / 39)
-    assert said(made_moved(told["reward"])) == "better"
-
-
-def made_moved(told: Row) -> Any:
-    from neo_assets.align.round_report import Moved
-
-    return Moved(**told)
+    assert said(Moved(**told["reward"])) == "better"
 
 
 def test_nothing_held_out_is_told(tmp_path: Path) -> None:
