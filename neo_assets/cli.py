@@ -57,6 +57,7 @@ GROUPS = {
         "tasks": "evaluate.commands:tasks",
         "scores": "scores.commands:scores",
         "compare": "scores.commands:compare",
+        "duel": "scores.duel:duel",
     },
     "Store": {
         "why": "house.why:why",

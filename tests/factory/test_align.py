@@ -232,9 +232,30 @@ def test_a_round_can_be_read_and_one_that_collapses_ends_the_factory(
         again = factory.run(
             "dagster", "asset", "materialize", "-m", "definitions", "--select", "generations_again", **talking
         )
-        assert again.returncode != 0 and "no round goes on from prefers, which its guards refuse" in again.stderr
+        assert (
+            again.returncode != 0
+            and "no round goes on from prefers, which round_report/prefers refuses" in again.stderr
+        )
     finally:
         recipe.write_text(before)
+
+
+def test_two_models_are_judged_side_by_side(factory: Factory, tmp_path: Path, talking: dict[str, str]) -> None:
+    page = tmp_path / "duel.html"
+    told = {}
+    for judge in ("overlap", "likes"):
+        done = factory.neo(
+            "duel", "answers@last", "prefers@last", "--judge", judge, "--out", str(page), "--json", **talking
+        )
+        assert done.returncode == 0, done.stderr
+        told[judge] = {row["language"]: row for row in json.loads(done.stdout)}
+        assert page.read_text().count('class="text"') >= told[judge]["all"]["prompts"] == 12
+    for row in told["likes"].values():
+        assert row["better"] + row["worse"] + row["tie"] == row["prompts"] and row["from"] <= row["B wins"] <= row["to"]
+    refused = factory.neo("duel", "answers@last", "decay@last", "--out", str(page), **talking)
+    assert refused.returncode == 2 and "no chat task is asked of both" in refused.stderr
+    refused = factory.neo("duel", "answers@last", "prefers@last", "--judge", "liked", **talking)
+    assert refused.returncode == 2 and "there is no judge 'liked': overlap, endpoint, likes" in refused.stderr
 
 
 def test_what_stages_read_belongs_to_the_build(store: Store, talking: dict[str, str]) -> None:
