@@ -21,8 +21,11 @@ def main(job: RunningJob) -> int:
     reporter.send("note", starts=len((out / "starts.txt").read_text().splitlines()))
     for _ in range(2400):
         if requests.here():
-            reporter.send("stopped", reason=requests.reason, step=0)
-            folder.mark_stopped(int(os.environ["NEO_JOB_ATTEMPT"]), str(requests.reason))
+            if (
+                os.environ.get("RANK", "0") == "0"
+            ):  # as in training: another's mark could outlive the first one's restart
+                reporter.send("stopped", reason=requests.reason, step=0)
+                folder.mark_stopped(int(os.environ["NEO_JOB_ATTEMPT"]), str(requests.reason))
             return STOPPED
         if (out / "fail").exists():
             (out / "fail").unlink()
