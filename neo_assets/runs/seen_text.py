@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,27 +14,41 @@ from neo_assets.core.store import read_manifest
 from neo_assets.runs.found_runs import FoundRun
 from neo_assets.tokenizer.train import hf_folder
 from training.data.learnt_stream import LEARNT
+from training.data.pair_stream import PairStream
 
 OPENS, CLOSES = "⟦", "⟧"
 """Around what is learnt, where not all of a sequence is."""
+SIDES = ("better: ", "worse: ")
+_REPEATED = re.compile(r"(<\|?\w+\|?>)\1{2,}")
 Decode = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A sequence that a step read: its pieces of text in order, each with whether it was learnt."""
+    """A sequence that a step read: its pieces of text in order, each with whether it was learnt. ``pair``: the first
+    that is learnt is the better answer, the second the worse.
+    """
 
     step: int
     place: int
     sequence: int
     pieces: list[tuple[str, bool]]
+    pair: bool = False
 
     @property
     def marked(self) -> str:
-        """In one text, with what is learnt between marks; without any where all is."""
+        """In one text, with what is learnt between marks; without any where all is. A token that fills the sequence up
+        is told once, with its number.
+        """
         if all(learnt for _, learnt in self.pieces):
-            return "".join(text for text, _ in self.pieces)
-        return "".join(f"{OPENS}{text}{CLOSES}" if learnt else text for text, learnt in self.pieces)
+            return self._short("".join(text for text, _ in self.pieces))
+        names = iter(SIDES if self.pair else ())
+        told = [f"{OPENS}{next(names, '')}{text}{CLOSES}" if learnt else text for text, learnt in self.pieces]
+        return self._short("".join(told))
+
+    @staticmethod
+    def _short(text: str) -> str:
+        return _REPEATED.sub(lambda found: f"{found[1]} ×{len(found[0]) // len(found[1])}", text)
 
 
 def seen_text(run: FoundRun, first: int, last: int) -> Iterator[Seen]:
@@ -53,7 +68,7 @@ def seen_text(run: FoundRun, first: int, last: int) -> Iterator[Seen]:
             (decode([token for token, _ in part]), bool(is_learnt))
             for is_learnt, part in itertools.groupby(zip(ids, marks, strict=True), key=lambda pair: pair[1])
         ]
-        yield Seen(first + number // batch, number % batch, sequence, pieces)
+        yield Seen(first + number // batch, number % batch, sequence, pieces, isinstance(ledger.stream, PairStream))
 
 
 def _decoder(run: FoundRun) -> Decode:

@@ -195,6 +195,8 @@ def test_what_a_step_read_is_shown_with_what_was_learnt(
     read = [tuple(text.removesuffix("<|end|>") for text, learnt in pieces if learnt) for pieces in seen]
     assert len(read) > 3 and set(read) <= set(pairs), read
     assert all(pieces[0][0].startswith("<|user|>") and not pieces[0][1] for pieces in seen)
+    shown = factory.neo("saw", "prefers@1", "--text", **talking).stdout
+    assert "<|assistant|>⟦better: " in shown and "<|assistant|>⟦worse: " in shown and "<PAD><PAD><PAD>" not in shown
     shown = factory.neo("saw", "answers@1", "--text", **talking).stdout
     assert "<|assistant|>⟦" in shown and "<|end|>⟧" in shown
     whole = factory.neo("saw", "decay@1", "--text", **talking).stdout
@@ -258,7 +260,7 @@ def test_two_models_are_judged_side_by_side(factory: Factory, tmp_path: Path, ta
     for row in told["likes"].values():
         assert row["better"] + row["worse"] + row["tie"] == row["prompts"] and row["from"] <= row["B wins"] <= row["to"]
     refused = factory.neo("duel", "answers@last", "prefers@last", "--judge", "liked", **talking)
-    assert refused.returncode == 2 and "there is no judge 'liked': overlap, endpoint, likes" in refused.stderr
+    assert refused.returncode == 2 and "a run of the recipe that trains a reward model (likes)" in refused.stderr
 
 
 def test_what_stages_read_belongs_to_the_build(store: Store, talking: dict[str, str]) -> None:
