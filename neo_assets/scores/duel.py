@@ -74,8 +74,11 @@ def judge_named(name: str, recipe: Recipe, store: Store, out: Path) -> Judge:
         return ByReward(name, store.head(recipe.name, f"reward_model/{name}").path)
     if Path(name).expanduser().is_dir():
         return ByReward(name, Path(name).expanduser())
-    known = [OVERLAP, ENDPOINT, *(run for run in recipe.runs if recipe.scored(run))]
-    raise BadInput(f"there is no judge '{name}': {', '.join(known)}, or the folder of a reward model")
+    runs = ", ".join(run for run in recipe.runs if recipe.scored(run)) or "it has none"
+    raise BadInput(
+        f"there is no judge '{name}': {OVERLAP}, {ENDPOINT}, a run of the recipe that trains a reward model ({runs}),"
+        " or the folder of one"
+    )
 
 
 def judged(judge: Judge, meetings: Sequence[Meeting]) -> list[Said]:

@@ -163,7 +163,7 @@ class Generated(Section):
     highest reward and the one with the lowest.
     """
 
-    prompts: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(
+    prompts: Annotated[dict[Name, Annotated[float, Field(gt=0, le=1)]], BeforeValidator(without_nulls)] = Field(
         min_length=1, description="by set, of either kind: which share of its prompts is asked, once more"
     )
     samples: int = Field(ge=2, description="answers to a prompt")
@@ -227,7 +227,8 @@ class Dpo(PairStage, DpoLoss):
             raise ValueError("rounds names no set of preferences, and no pairs are generated")
         if self.generated and self.guards and self.guards.judge == self.generated.rewarded_by.rule:
             raise ValueError(
-                f"guards.judge is '{self.guards.judge}', for which answers are rewarded: it sees no cheating"
+                f"guards.judge is '{self.guards.judge}', for which answers are rewarded: it sees no cheating; take the"
+                " other of exact and overlap, or reward answers by something else"
             )
         return self
 

@@ -215,7 +215,8 @@ class Recipe(Section):
         if judge not in self.runs or not self.scored(judge):
             known = ", ".join(name for name in self.runs if self.scored(name)) or "there is none"
             raise ValueError(
-                f"align.dpo.{name}.generated.rewarded_by.run is '{judge}', which is no run of a reward model ({known})"
+                f"align.dpo.{name}.generated.rewarded_by.run is '{judge}', which is no run of a reward model ({known});"
+                " of one the phase is a stage of align.reward"
             )
         if run in self.ancestors(judge):
             raise ValueError(f"runs.{run} is rewarded by '{judge}', which is trained from it")
