@@ -21,8 +21,8 @@ from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.scores.judges import ENDPOINT, OVERLAP, ByEndpoint, ByReward, ByTarget, Judge, Meeting, Said
 from training.templates import Turn
 
-TEMPLATE = Path(__file__).with_name("page") / "duel.html.j2"
-STYLE = Path(__file__).with_name("page") / "duel.css"
+TEMPLATE = Path(__file__).with_name("duel_page") / "duel.html.j2"
+STYLE = TEMPLATE.with_name("duel.css")
 
 
 def duel(
