@@ -23,7 +23,9 @@ from neo_assets.core import records
 from neo_assets.core.errors import NeoError, RecipeError
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.align import Guards, Reward
+from neo_assets.core.records import Verdict, verdict_table
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace
+from neo_assets.runs.run_commands import conversation_places
 from tests.align.conversations import artifact
 from training.answering import AFTER, ANSWERS, BEFORE, TEXT_ROWS, Asking, named_set, read_prompts
 from training.rewarding import REWARDS
@@ -91,6 +93,19 @@ def test_the_best_that_ends_stands_before_the_worst_and_every_prompt_is_told_of(
     }
     kept = [v["detail"] for v in verdicts if not v["rule"]]
     assert "s/clear, answer 1 before 2 by 5" in kept
+
+
+def test_a_pair_that_two_sets_hold_has_a_place_in_each(tmp_path: Path) -> None:
+    made = recipe(tmp_path, STAGES % (GENERATED % "run: likes"), RUNS + "  two: {like: one, parent: {run: one}}\n")
+    store = Store(tmp_path)
+    for run in ("one", "two"):
+        told = [Verdict("same", f"pairs/{run}", source=run, detail=f"s/p, answer {run}")]
+        pairs = written(store, f"pairs/{run}", verdicts=verdict_table(told))
+        store.set_head(made.name, f"pairs/{run}", pairs.key, pairs.fingerprint)
+    assert conversation_places(store, made, ["same", "other"]) == {
+        ("one", "same"): "one: s/p, answer one",
+        ("two", "same"): "two: s/p, answer two",
+    }
 
 
 def test_the_rule_gives_nothing_for_what_does_not_end_or_is_no_answer() -> None:
