@@ -9,7 +9,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -159,12 +159,26 @@ class ByEndpoint:
         known = self._known()
         questions = [question for m in meetings for question in _both_orders(m)]
         missing = [q for q in dict.fromkeys(questions) if self._id(q) not in known]
+        failed: list[NeoError] = []
+
+        def ask(question: str) -> tuple[str, str | None]:
+            """With its reply; without one after a failure, since nobody is asked any more then."""
+            try:
+                return question, None if failed else self._ask(question)
+            except NeoError as error:
+                failed.append(error)
+                return question, None
+
         with ThreadPoolExecutor(AT_ONCE) as pool, self.replies.open("a", encoding="utf-8") as file:
-            for question, reply in zip(missing, pool.map(self._ask, missing), strict=True):
-                known[self._id(question)] = reply
-                line = {"id": self._id(question), "model": self.model, "asked": question, "reply": reply}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                file.flush()
+            for done in as_completed([pool.submit(ask, question) for question in missing]):
+                question, reply = done.result()
+                if reply is not None:
+                    known[self._id(question)] = reply
+                    line = {"id": self._id(question), "model": self.model, "asked": question, "reply": reply}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    file.flush()
+        if failed:
+            raise failed[0]
         for m in meetings:
             one, two = (_verdict(known[self._id(q)]) for q in _both_orders(m))
             other = None if two is None else 1 - two
@@ -215,9 +229,10 @@ class ByEndpoint:
 
 
 def _both_orders(m: Meeting) -> tuple[str, str]:
-    return tuple(
-        ASKED.format(question=m.question, first=first, second=second) for first, second in ((m.a, m.b), (m.b, m.a))
-    )  # type: ignore[return-value]
+    return (
+        ASKED.format(question=m.question, first=m.a, second=m.b),
+        ASKED.format(question=m.question, first=m.b, second=m.a),
+    )
 
 
 def _verdict(reply: str) -> float | None:
