@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from neo_assets.align.refused import refuse_after_collapse
 from neo_assets.align.round_names import GENERATIONS, ROUND_ANSWERS
 from neo_assets.align.sets import FILE, HELD_OUT_FILE
@@ -112,7 +114,7 @@ def generations(
     models = {BEFORE: start_from(speaks.parent, speaks.run, inputs, store)}
     _answer(GENERATIONS, speaks, models, config.asking, None, inputs, out, fingerprint, store, jobs)
     rows = records.read_table(out.path / ANSWERS_FILE, ANSWERS)
-    prompts = len(set(rows.column("prompt_id").to_pylist()))
+    prompts = prompts_of(rows)
     by_set: dict[tuple[str, str], list[dict[str, float]]] = {}
     for row in rows.select(["set", "lang", "stops", "overlap", "tokens"]).to_pylist():
         by_set.setdefault((row["set"], row["lang"]), []).append(row)
@@ -140,6 +142,11 @@ def generations(
             )
         ],
     )
+
+
+def prompts_of(answers: pa.Table) -> int:
+    """How many prompts were asked; one that two sets hold was asked for each."""
+    return int(answers.group_by(["set", "prompt_id"]).aggregate([]).num_rows)
 
 
 def round_answers(

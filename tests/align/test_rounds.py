@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from neo_assets.align.own_answers import prompts_of
 from neo_assets.align.own_pairs import PairsInput, make_pairs
 from neo_assets.align.refused import refuse_after_collapse, refuse_bad_judge
 from neo_assets.align.reward_report import RewardReportInput
@@ -106,6 +107,11 @@ def test_a_pair_that_two_sets_hold_has_a_place_in_each(tmp_path: Path) -> None:
         ("one", "same"): "one: s/p, answer one",
         ("two", "same"): "two: s/p, answer two",
     }
+
+
+def test_a_prompt_that_two_sets_hold_is_asked_for_each() -> None:
+    rows = [{**answer("p", sample, "x"), "set": name} for name in "st" for sample in range(3)]
+    assert prompts_of(pa.Table.from_pylist(rows, schema=ANSWERS)) == 2
 
 
 def test_the_rule_gives_nothing_for_what_does_not_end_or_is_no_answer() -> None:
