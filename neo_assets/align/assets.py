@@ -13,8 +13,6 @@ from neo_assets.align.refused import REWARD_REPORT
 from neo_assets.align.reward_model import KEY as REWARD_MODEL
 from neo_assets.align.reward_model import PROGRAM as REWARDING
 from neo_assets.align.reward_model import (
-    RewardModel,
-    RewardReport,
     exported_reward_model,
     reward_export,
     reward_report,
@@ -28,6 +26,7 @@ from neo_assets.core.recipe.align import Align, PageSet, Sft
 from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
 from neo_assets.runs.export import PROGRAM as EXPORT
+from neo_assets.runs.job_stage import JobStage
 from neo_assets.runs.plan import ids
 from neo_assets.runs.training_job import run_stages
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
@@ -119,7 +118,7 @@ def _shards(recipe: Recipe, align: Align, name: str, settings: Sft) -> Stage[Any
 def _rewards(recipe: Recipe, align: Align, name: str) -> Iterator[Stage[Any]]:
     run = recipe.runs[name]
     settings = align.reward[run.phase]
-    yield RewardModel(
+    yield JobStage(
         f"{REWARD_MODEL}/{name}",
         exported_reward_model,
         reward_export(name, run, run.model.vocab_rows(ids(recipe.tokenizer)), align.template),
@@ -133,7 +132,7 @@ def _rewards(recipe: Recipe, align: Align, name: str) -> Iterator[Stage[Any]]:
         resources=["compute"],
     )
     sets = sorted(settings.rounds)
-    yield RewardReport(
+    yield JobStage(
         f"{REWARD_REPORT}/{name}",
         reward_report,
         RewardReportInput(run=name, settings=settings, sets=sets),

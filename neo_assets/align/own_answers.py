@@ -10,23 +10,19 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from neo_assets.align.refused import refuse_after_collapse
-from neo_assets.align.round_names import GENERATIONS, ROUND_ANSWERS
 from neo_assets.align.sets import FILE, HELD_OUT_FILE
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_file, digest_json
-from neo_assets.core.frozen import claimed
-from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.align import Generated, Guards
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.run import Model, Parent
-from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
-from neo_assets.declare import AttendedStage, Making
-from neo_assets.runs.export import EXPORT_THREADS, run_to_end, take
+from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.declare import Making
 from neo_assets.runs.job import start_from
+from neo_assets.runs.job_stage import THREADS, Aside, JobStage
 from neo_assets.runs.plan import ids
 from neo_assets.tokenizer.train import hf_folder
-from resources.compute.base import Compute
 from training.answering import AFTER, ANSWERS, BEFORE, TEXT, TEXTS, TOKENIZER, AnsweringConfig, Asking, Texts, named_set
 from training.answering import FILE as ANSWERS_FILE
 from training.spec import Start
@@ -102,17 +98,14 @@ def generations(
     config: GenerationsInput,
     inputs: Mapping[str, Artifact],
     out: Workspace,
-    *,
-    fingerprint: str,
-    store: Store,
-    jobs: Compute,
+    aside: Aside,
 ) -> Outcome:
     """Several answers to each prompt, drawn from the model that a run starts from, with the set's own answer beside
     them; each one's chances depend on prompt, sample and seed alone.
     """
     speaks = config.spoken
-    models = {BEFORE: start_from(speaks.parent, speaks.run, inputs, store)}
-    _answer(GENERATIONS, speaks, models, config.asking, None, inputs, out, fingerprint, store, jobs)
+    models = {BEFORE: start_from(speaks.parent, speaks.run, inputs, aside.store)}
+    _answer(speaks, models, config.asking, None, inputs, out, aside)
     rows = records.read_table(out.path / ANSWERS_FILE, ANSWERS)
     prompts = prompts_of(rows)
     by_set: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -153,20 +146,17 @@ def round_answers(
     config: RoundAnswersInput,
     inputs: Mapping[str, Artifact],
     out: Workspace,
-    *,
-    fingerprint: str,
-    store: Store,
-    jobs: Compute,
+    aside: Aside,
 ) -> Outcome:
     """What a model answers to held-out prompts before and after it has learnt preferences, as `neo chat` would; how far
     it has moved along its own answers; and how likely each finds held-out text.
     """
     speaks = config.spoken
     models = {
-        BEFORE: start_from(speaks.parent, speaks.run, inputs, store),
-        AFTER: start_from(Parent.model_validate({"run": speaks.run}), speaks.run, inputs, store),
+        BEFORE: start_from(speaks.parent, speaks.run, inputs, aside.store),
+        AFTER: start_from(Parent.model_validate({"run": speaks.run}), speaks.run, inputs, aside.store),
     }
-    _answer(ROUND_ANSWERS, speaks, models, config.asking, config.texts, inputs, out, fingerprint, store, jobs)
+    _answer(speaks, models, config.asking, config.texts, inputs, out, aside)
     rows = records.read_table(out.path / ANSWERS_FILE, ANSWERS).num_rows
     return Outcome(
         digest=digest_json([digest_file(out.path / ANSWERS_FILE), digest_file(out.path / TEXTS)]),
@@ -178,19 +168,15 @@ def round_answers(
 
 
 def _answer(
-    kind: str,
     speaks: Spoken,
     models: Mapping[str, Start],
     asking: Asking,
     texts: Texts | None,
     inputs: Mapping[str, Artifact],
     out: Workspace,
-    fingerprint: str,
-    store: Store,
-    jobs: Compute,
+    aside: Aside,
 ) -> None:
     """Have a job ask the models; its tables are taken into ``out``."""
-    title = f"{kind}/{speaks.run}"
     told = AnsweringConfig(
         models=dict(models),
         model=speaks.model,
@@ -199,43 +185,20 @@ def _answer(
         repetition_penalty=speaks.repetition_penalty,
         asking=asking,
         texts=texts,
-        threads=EXPORT_THREADS,
+        threads=THREADS,
         dtype=speaks.dtype,
     )
     given = {TOKENIZER: hf_folder(inputs["tokenizer"])}
     sets = {key.partition("/")[2]: made for key, made in inputs.items() if key.startswith(SETS)}
     given |= {named_set(name): sets[name].path for name in asking.shares}
     given |= {TEXT: inputs[TEXT].path} if texts else {}
-    spec = JobSpec(
-        work_fingerprint=fingerprint,
-        title=title,
-        program=PROGRAM,
-        **claimed(PROGRAM),
-        max_attempts=2,
-        threads_per_rank=EXPORT_THREADS,
-        config=told.model_dump(),
-        inputs={name: store.relative(folder) for name, folder in given.items()},
-        out=f"jobs/{fingerprint}/out",
-        makes=[f"{title}/{fingerprint}"],
-    )
-    run_to_end(jobs, spec)
-    take(store.root / spec.out, out)
+    aside.run(PROGRAM, told.model_dump(), given, out)
 
 
 @dataclass(frozen=True)
-class Generations(AttendedStage[GenerationsInput]):
-    """Asked of the compute backend; not asked of a model whose own round was refused."""
+class Generations(JobStage[GenerationsInput]):
+    """Not asked of a model whose own round was refused."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
         refuse_after_collapse(at.recipe, at.store, self.config.spoken.run)
-        fingerprint = self.made_from(at.inputs).fingerprint
-        return generations(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)
-
-
-@dataclass(frozen=True)
-class RoundAnswers(AttendedStage[RoundAnswersInput]):
-    """Asked of the compute backend."""
-
-    def make(self, at: Making, out: Workspace) -> Outcome:
-        fingerprint = self.made_from(at.inputs).fingerprint
-        return round_answers(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)
+        return super().make(at, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from neo_assets.align.refused import refuse_bad_judge
@@ -17,9 +18,9 @@ from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe.align import RewardedBy
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.remembered import remembered_digest
-from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
-from neo_assets.declare import AttendedStage, Making
-from resources.compute.base import Compute
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.declare import Making
+from neo_assets.runs.job_stage import Aside, JobStage
 from training.answering import ANSWERS
 from training.answering import FILE as ANSWERS_FILE
 from training.foreign import content_digest
@@ -40,7 +41,6 @@ class JudgedBy(Section):
 class RewardsInput(Section):
     """``answers``: the artifact whose answers are rewarded."""
 
-    title: str
     answers: str
     judged_by: JudgedBy
 
@@ -61,24 +61,22 @@ def rewards(
     config: RewardsInput,
     inputs: Mapping[str, Artifact],
     out: Workspace,
-    *,
-    fingerprint: str,
-    store: Store,
-    jobs: Compute,
+    aside: Aside,
 ) -> Outcome:
     """A number an answer: a reward model's, in a job of its own; or by rule, from the set's own answer."""
-    reward_answers(config, inputs, out, fingerprint, store, jobs)
+    reward_answers(config, inputs, out, aside)
     rows = records.read_table(out.path / FILE, REWARDS)
     given = rows.column("reward").drop_null().to_numpy()
     answers = inputs[config.answers].table(ANSWERS_FILE, ANSWERS).num_rows
-    spread = {f"{q:.0%}": round(float(value), 4) for q, value in zip(QUANTILES, _quantiles(given), strict=True)}
+    levels = np.quantile(given, QUANTILES).round(4).tolist() if len(given) else []
+    spread: list[Row] = [{"share of answers below": q, "reward": v} for q, v in zip(QUANTILES, levels, strict=False)]
     return Outcome(
         digest=digest_file(out.path / FILE),
         rows_in=answers,
         rows_kept=len(given),
         rows_dropped=answers - len(given),
         numbers={"answers": rows.num_rows, "without": rows.num_rows - len(given)},
-        tables={"rewards": [{"share of answers below": share, "reward": value} for share, value in spread.items()]},
+        tables={"rewards": spread},
         checks=[
             Check(
                 name="every_answer",
@@ -90,20 +88,11 @@ def rewards(
     )
 
 
-def _quantiles(values: object) -> list[float]:
-    import numpy as np
-
-    given = np.asarray(values, np.float64)
-    return np.quantile(given, QUANTILES).tolist() if len(given) else [float("nan")] * len(QUANTILES)
-
-
 def reward_answers(
     config: RewardsInput,
     inputs: Mapping[str, Artifact],
     out: Workspace,
-    fingerprint: str,
-    store: Store,
-    jobs: Compute,
+    aside: Aside,
 ) -> None:
     """Write a reward for each row of an artifact's answers into ``out``. Raises BadInput: the folder of somebody else's
     model is not there.
@@ -119,9 +108,8 @@ def reward_answers(
     folder = recipe_path(told.folder).resolve() if told.folder else None
     if folder is not None and not folder.is_dir():
         raise BadInput(f"{told.folder}, which answers are rewarded by, is no folder")
-    model = str(folder) if folder else store.relative(inputs[reads_of(told)[0]].path)
-    given, dtype = {MODEL: model, config.answers: store.relative(answers.path)}, config.judged_by.dtype
-    score_answers(ANSWERS_FILE, "id", [ANSWER], given, config.title, fingerprint, store, jobs, out, dtype)
+    given = {MODEL: folder or inputs[reads_of(told)[0]].path, config.answers: answers.path}
+    score_answers(ANSWERS_FILE, "id", [ANSWER], given, out, aside, config.judged_by.dtype)
 
 
 def by_overlap(row: Mapping[str, object]) -> float | None:
@@ -135,10 +123,9 @@ def by_overlap(row: Mapping[str, object]) -> float | None:
 
 
 @dataclass(frozen=True)
-class Rewards(AttendedStage[RewardsInput]):
-    """Asked of the compute backend, where a model says it."""
+class Rewards(JobStage[RewardsInput]):
+    """Not asked of a reward model that its report refuses."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
         refuse_bad_judge(at.recipe, at.store, self.config.judged_by.told.run)
-        fingerprint = self.made_from(at.inputs).fingerprint
-        return rewards(self.config, at.inputs, out, fingerprint=fingerprint, store=at.store, jobs=at.compute)
+        return super().make(at, out)

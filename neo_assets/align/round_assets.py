@@ -10,7 +10,6 @@ from neo_assets.align.own_answers import (
     PROGRAM,
     Generations,
     GenerationsInput,
-    RoundAnswers,
     RoundAnswersInput,
     asking_again,
     asking_held_out,
@@ -31,6 +30,7 @@ from neo_assets.align.round_report import RoundReportInput, round_report
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.align import Dpo, Generated, Guards, PairStage
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.runs.job_stage import JobStage
 from neo_assets.runs.training_job import run_stages
 from training.answering import TEXT
 from training.reference import REFERENCE
@@ -131,11 +131,11 @@ class Round:
         yield pair_shards(self.recipe, run, self.settings, self.recipe.runs[run].phase, own=True)
 
     def _rewards(self, kind: str, answers: str, told: Generated, dtype: str) -> Stage[Any]:
-        judge, title = told.rewarded_by, f"{kind}/{self.run}"
+        judge = told.rewarded_by
         return Rewards(
-            title,
+            f"{kind}/{self.run}",
             rewards,
-            RewardsInput(title=title, answers=answers, judged_by=judged_by(judge, dtype)),
+            RewardsInput(answers=answers, judged_by=judged_by(judge, dtype)),
             reads=[answers, *reads_of(judge)],
             claims=[Claim("every_answer", "Each answer was asked about; one that is too long has no reward.")],
             programs=[] if judge.rule else [REWARDING],
@@ -144,9 +144,10 @@ class Round:
         )
 
     def _log_probabilities(self, kind: str, of: str) -> Stage[Any]:
-        return ReferenceJob(
+        stage, work = (ReferenceJob, reference_logprobs) if kind == REFERENCE else (JobStage, policy_logprobs)
+        return stage(
             f"{kind}/{self.run}",
-            reference_logprobs if kind == REFERENCE else policy_logprobs,
+            work,
             measured_against(self.recipe, self.run, of),
             reads=[self.recipe.stream_of(self.run), self.recipe.trained(of)],
             kinds=["numpy"],
@@ -159,7 +160,7 @@ class Round:
     def _looked_at(self, told: Guards) -> Iterator[Stage[Any]]:
         run, generated = self.run, self.settings.generated
         asking, texts = asking_held_out(told)
-        yield RoundAnswers(
+        yield JobStage(
             f"{ROUND_ANSWERS}/{run}",
             round_answers,
             RoundAnswersInput(spoken=spoken(self.recipe, run), asking=asking, texts=texts),

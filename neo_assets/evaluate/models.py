@@ -18,6 +18,7 @@ from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace,
 from neo_assets.core.words import at
 from neo_assets.evaluate.score import Subject
 from neo_assets.runs.export import PROGRAM, ExportInput, export_model
+from neo_assets.runs.job_stage import Aside
 from neo_assets.runs.plan import ids
 from resources.compute.base import Compute
 
@@ -70,9 +71,7 @@ class Exporter:
 
         def work(out: Workspace) -> Outcome:
             self.log(f"exporting {at(self.export.run, checkpoint.path.name)}")
-            return export_model(
-                self.export, inputs, out, fingerprint=made_from.fingerprint, store=self.store, jobs=self.jobs
-            )
+            return export_model(self.export, inputs, out, Aside(key, made_from.fingerprint, self.store, self.jobs))
 
         key = f"hf_model/{self.export.run}"
         made, reused = self.store.build(key, made_from, work, self.log)

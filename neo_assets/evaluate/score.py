@@ -30,7 +30,7 @@ from neo_assets.core.store import Artifact, InputRef, MadeFrom, Outcome, Row, St
 from neo_assets.core.words import at
 from neo_assets.evaluate.estimate import asking_takes
 from neo_assets.evaluate.rows import ScoreRow
-from neo_assets.runs.export import run_to_end
+from neo_assets.runs.job_stage import run_to_end
 from resources.compute.base import Compute
 from training.tasks import Absent, Task, limited, read_absent, read_tasks, task_identity
 
