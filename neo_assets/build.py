@@ -25,8 +25,8 @@ from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
 from neo_assets.quality import assets as quality
 from neo_assets.report import assets as report
+from neo_assets.runs.partitions import checkpoints
 from neo_assets.runs.sensors import watcher
-from neo_assets.runs.training_job import checkpoints
 from neo_assets.scaling import assets as scaling
 from neo_assets.scores import assets as scores
 from neo_assets.tasks import assets as tasks

@@ -1,4 +1,4 @@
-"""``pair_shards/‹stage›``: preferences as tokens: in every window a prompt with the better answer, and with the worse.
+"""``pair_shards/‹stage›``: preferences as tokens: in a window a prompt with the better answer, and with the worse.
 
 The files are those of ``conversation_shards``. Learnt is the last answer alone, and the token that ends it; what was
 said before it is the prompt, other answers too.

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-RESAMPLES, SEED = 10_000, 0
-"""Of the bootstrap."""
-Values = npt.NDArray[np.float64]
+from neo_assets.core.intervals import Values, mean_interval
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,9 @@ def accuracy(margins: Values, prompts: Sequence[str]) -> Accuracy:
     right = np.where(margins > 0, 1.0, np.where(margins == 0, 0.5, 0.0))
     _, of = np.unique(np.array(prompts), return_inverse=True)
     summed, count = np.bincount(of, right), np.bincount(of)
-    generator = np.random.default_rng(SEED)
-    drawn = generator.multinomial(len(count), np.full(len(count), 1 / len(count)), size=RESAMPLES)
-    low, high = np.quantile((drawn @ summed) / (drawn @ count), [0.025, 0.975])
-    return Accuracy(len(margins), float(right.mean()), float(low), float(high))
+    return Accuracy(
+        len(margins), float(right.mean()), *mean_interval(summed.astype(np.float64), count.astype(np.float64))
+    )
 
 
 def log_loss(margins: Values) -> float:

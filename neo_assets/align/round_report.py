@@ -1,5 +1,5 @@
-"""``round_report/‹run›``: what became of a model that learnt preferences, against the model it began from: whether it
-got better by a judge apart from the reward, and what it paid for it. Each is a guard with a bound in the recipe.
+"""``round_report/‹run›``: what became of a model that learnt preferences, against the model it began from: whether
+it got better by a judge apart from the reward, and what it paid for it. Each is a guard with a bound in the recipe.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from neo_assets.align.reward_numbers import RESAMPLES, SEED, Accuracy, accuracy
+from neo_assets.align.reward_numbers import Accuracy, accuracy
 from neo_assets.align.round_names import POLICY, ROUND_ANSWERS, ROUND_REWARDS
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.intervals import mean_interval
 from neo_assets.core.recipe.align import Guards
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
@@ -57,10 +58,7 @@ def moved(before: Sequence[float], after: Sequence[float]) -> Moved:
     if not before:
         raise ValueError("nothing was asked")
     one, two = np.array(before, np.float64), np.array(after, np.float64)
-    generator = np.random.default_rng(SEED)
-    drawn = generator.multinomial(len(one), np.full(len(one), 1 / len(one)), size=RESAMPLES)
-    low, high = np.quantile(drawn @ (two - one) / len(one), [0.025, 0.975])
-    return Moved(float(one.mean()), float(two.mean()), float(low), float(high))
+    return Moved(float(one.mean()), float(two.mean()), *mean_interval(two - one, np.ones_like(one)))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -170,9 +171,17 @@ def _rows(store: Store, run: str, fingerprint: str) -> list[dict[str, object]]:
 
 def read_items(store: Store, samples: str) -> dict[str, tuple[float, int]]:
     """(value, size) of every item of a score, by item id; items that the metric does not judge alone are left out."""
+    return {
+        key: (float(item["value"]), int(item["size"]))
+        for key, item in read_answers(store, samples).items()
+        if item["value"] is not None
+    }
+
+
+def read_answers(store: Store, samples: str) -> dict[str, dict[str, Any]]:
+    """All that is kept of every item of a score, by item id."""
     lines = (store.root / samples).read_text(encoding="utf-8").split("\n")
-    items = [json.loads(line) for line in lines if line]
-    return {str(i["id"]): (float(i["value"]), int(i["size"])) for i in items if i["value"] is not None}
+    return {str(item["id"]): item for item in map(json.loads, filter(None, lines))}
 
 
 def written(store: Store, samples: str) -> list[dict[str, object]]:

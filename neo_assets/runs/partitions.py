@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
 
 from neo_assets.core.jobs import Message
+from neo_assets.core.recipe import Recipe
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Manifest, Store, read_manifest
 from neo_assets.core.words import at
@@ -20,6 +21,25 @@ def partitions(run_name: str) -> dg.DynamicPartitionsDefinition:
     `eval_scores`.
     """
     return dg.DynamicPartitionsDefinition(name=f"checkpoint_{run_name}")
+
+
+def checkpoints(recipe: Recipe, groups: Mapping[str, str]) -> Iterator[dg.AssetSpec]:
+    """`checkpoint/‹run›`, by step, of the runs with their groups: no asset that is run, but one that its training job
+    fills.
+    """
+    for name, group in groups.items():
+        yield dg.AssetSpec(
+            key(f"checkpoint/{name}"),
+            deps=[key(recipe.trained(name))],
+            group_name=group,
+            description=(
+                f"Checkpoints of run `{name}`, one partition each: weights, optimizer, data cursor, random states and a"
+                " certificate. They appear while training runs, saved by the job itself."
+            ),
+            owners=[recipe.owner],
+            kinds={"pytorch"},
+            partitions_def=partitions(name),
+        )
 
 
 class Announcer:

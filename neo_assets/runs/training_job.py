@@ -4,12 +4,10 @@ the rooms whose runs they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import dagster as dg
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.align import DpoLoss, RewardLoss
@@ -17,10 +15,10 @@ from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.core.trainings import PROGRAMS
-from neo_assets.declare import AttendedStage, Making, key
+from neo_assets.declare import AttendedStage, Making
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import PretrainInput, checkpoint_folders, from_scratch, pretrain
-from neo_assets.runs.partitions import Announcer, partitions
+from neo_assets.runs.partitions import Announcer
 from neo_assets.runs.plan import PlanInput, plan_run
 from training.foreign import content_digest
 
@@ -119,22 +117,3 @@ def run_stages(
         resources=["compute"],
         pool=POOL,
     )
-
-
-def checkpoints(recipe: Recipe, groups: Mapping[str, str]) -> Iterator[dg.AssetSpec]:
-    """`checkpoint/‹run›`, by step, of the runs with their groups: no asset that is run, but one that its training job
-    fills.
-    """
-    for name, group in groups.items():
-        yield dg.AssetSpec(
-            key(f"checkpoint/{name}"),
-            deps=[key(recipe.trained(name))],
-            group_name=group,
-            description=(
-                f"Checkpoints of run `{name}`, one partition each: weights, optimizer, data cursor, random states and a"
-                " certificate. They appear while training runs, saved by the job itself."
-            ),
-            owners=[recipe.owner],
-            kinds={"pytorch"},
-            partitions_def=partitions(name),
-        )

@@ -17,7 +17,6 @@ from neo_assets.core.recipe.evaluation import CHAT, CHAT_TASKS
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.evaluate.by_hand import MODEL, SUITE, known_suites, scorer_of, subject_of
-from neo_assets.evaluate.rows import ScoreRow
 from neo_assets.scores.judges import ENDPOINT, OVERLAP, ByEndpoint, ByReward, ByTarget, Judge, Meeting, Said
 from training.templates import Turn
 
@@ -121,6 +120,7 @@ def _meetings(
     recipe: Recipe, store: Store, a: str, b: str, suite: list[str] | None, items: int | None, quiet: bool
 ) -> Iterator[Meeting]:
     """Of the chat tasks of the suites, in their order. Raises BadInput where no such task is asked."""
+    from neo_assets.evaluate.index import read_answers
     from neo_assets.evaluate.score import score_rows
 
     scorer = scorer_of(recipe, store, suite, quiet=quiet)
@@ -128,7 +128,8 @@ def _meetings(
     for model in (a, b):
         found, _ = scorer.scored(subject_of(model, recipe, store, quiet=quiet))
         rows = [r for r in score_rows(found, 1) if r["main"] and r["subset"] is None and is_chat(r["task"])]
-        sides.append({r["task"]: _answers(store, r) for r in rows})
+        folders = {r["task"]: f"eval_scores/{r['run']}/{r['fingerprint']}/{r['task']}.items.jsonl" for r in rows}
+        sides.append({task: read_answers(store, file) for task, file in folders.items()})
     if not sides[0].keys() & sides[1].keys():
         raise BadInput(f"no chat task is asked of both {a} and {b}: they are tasks {CHAT}_‹lang› of fine-tuned runs")
     tasks = store.head(recipe.name, CHAT_TASKS)
@@ -149,9 +150,3 @@ def _meetings(
 
 def is_chat(task: str) -> bool:
     return task.startswith(f"{CHAT}_")
-
-
-def _answers(store: Store, score: ScoreRow) -> dict[str, dict[str, Any]]:
-    file = store.root / "eval_scores" / score["run"] / score["fingerprint"] / f"{score['task']}.items.jsonl"
-    lines = file.read_text(encoding="utf-8").split("\n")
-    return {str(item["id"]): item for item in map(json.loads, filter(None, lines))}

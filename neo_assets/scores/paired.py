@@ -12,16 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from neo_assets.core.errors import BadInput
-
-RESAMPLES = 10_000
-"""Of the bootstrap and of the permutation test: p-values below 0.0001 are not told apart."""
-CELLS = 4_000_000
-"""Random numbers held at once."""
-SEED = 0
-Values = npt.NDArray[np.float64]
+from neo_assets.core.intervals import CELLS, RESAMPLES, SEED, Values, mean_interval
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def paired(a: Mapping[str, tuple[float, int]], b: Mapping[str, tuple[float, int]
     binary = bool((size == 1).all() and np.isin(va, (0, 1)).all() and np.isin(vb, (0, 1)).all())
     only_a, only_b = int((va > vb).sum()), int((vb > va).sum())
     p = _mcnemar(only_a, only_b) if binary else _sign_flips(vb - va)
-    low, high = _interval(vb - va, size)
+    low, high = mean_interval(vb - va, size)
     pair = (only_a, only_b) if binary else (None, None)
     return Difference(
         len(ids), float(va.sum()) / total, float(vb.sum()) / total, float((vb - va).sum()) / total, low, high, p, *pair
@@ -75,26 +68,8 @@ def _mcnemar(only_a: int, only_b: int) -> float:
     return float(binomtest(only_b, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
 
 
-def _interval(differences: Values, size: Values) -> tuple[float, float]:
-    from scipy.stats import bootstrap
-
-    if len(size) < 2:  # of one item nothing else can be drawn
-        return (float(differences[0] / size[0]),) * 2
-    found = bootstrap(
-        (differences, size),
-        lambda d, s, axis: d.sum(axis) / s.sum(axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, CELLS // len(size)),
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
 def _sign_flips(differences: Values) -> float:
-    """Exact where there are no more than :data:`RESAMPLES` ways to flip."""
+    """Exact where there are no more than :data:`RESAMPLES` ways to flip; p below 0.0001 are not told apart."""
     from scipy.stats import permutation_test
 
     return float(
