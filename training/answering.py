@@ -166,21 +166,14 @@ def _prompt(name: str, row: Mapping[str, Any]) -> Prompt:
 
 
 def load(config: AnsweringConfig, start: Start, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
-    """A checkpoint's model as it is exported: weights rounded to bf16, here computed with in ``dtype``."""
+    """A checkpoint's model, which answers as its export will."""
     import torch
-    from transformers import LlamaForCausalLM
 
-    from training.export import ExportConfig, bf16_model
-    from training.weights import STATE, master_weights
+    from training.loaded import loaded
 
-    told = ExportConfig(model=config.model, vocab_rows=config.vocab_rows, tag=STATE, threads=config.threads)
-    model = bf16_model(told, master_weights(Path(start.folder)), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    assert isinstance(model, LlamaForCausalLM)
+    model = loaded(Path(start.folder), config.model, config.vocab_rows, tokenizer, config.dtype, config.threads)
     setattr(model.config, PENALTY, config.repetition_penalty)
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.dtype]
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(kind)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def ask(talker: Talker, prompts: Sequence[Prompt], asking: Asking) -> Iterator[tuple[Prompt, int, list[int], Answer]]:
@@ -234,7 +227,6 @@ def main(job: RunningJob) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    os.environ["DS_ACCELERATOR"] = "cpu"  # read where a checkpoint's files are
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     config = AnsweringConfig.model_validate(job.spec.config)
     torch.set_num_threads(config.threads)

@@ -85,8 +85,8 @@ def evaluate(job: RunningJob) -> int:
     scratch = job_folder / ".lm_eval"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    _stay_offline(scratch)
-    _keep_the_log_short()
+    stay_offline(scratch)
+    keep_the_log_short()
     known = read_tasks(Path(folder) for name, folder in spec.inputs.items() if name != MODEL)
     if missing := sorted({asked.task for asked in config.tasks.values()} - set(known)):
         raise SystemExit(f"there is no task {', '.join(missing)}; there are: {', '.join(known)}")
@@ -132,7 +132,7 @@ def evaluate(job: RunningJob) -> int:
     return EXIT_TASK_FAILED if failed else 0
 
 
-def _stay_offline(scratch: Path) -> None:
+def stay_offline(scratch: Path) -> None:
     """Must come before the first import of a Hugging Face library: they read these once."""
     os.environ.update(
         HF_HUB_OFFLINE="1",
@@ -143,7 +143,7 @@ def _stay_offline(scratch: Path) -> None:
     )
 
 
-def _keep_the_log_short() -> None:
+def keep_the_log_short() -> None:
     """Must come before the first import of tqdm, which reads these once."""
     os.environ |= {"TQDM_DELAY": str(BAR_SECONDS), "TQDM_MININTERVAL": str(BAR_SECONDS)}
     logging.getLogger("lm_eval").setLevel(

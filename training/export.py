@@ -82,7 +82,6 @@ def export(job: RunningJob) -> None:
         )
     masters = master_weights(checkpoint, config.tag)
     model = bf16_model(config, masters, tokenizer.bos_token_id, tokenizer.eos_token_id)
-    setattr(model.config, DOCUMENT_START, NOTHING)
     if config.template is not None:
         setattr(model.config, TEMPLATE, config.template)
     if config.scored:
@@ -171,7 +170,7 @@ def _rewrite(file: Path, **changes: object) -> None:
 def bf16_model(
     config: ExportConfig, weights: dict[str, torch.Tensor], bos: int | None = None, eos: int | None = None
 ) -> LlamaForCausalLM | LlamaForSequenceClassification:
-    """The recipe's model with these weights in bf16."""
+    """The recipe's model with these weights in bf16; its configuration says that documents begin with nothing."""
     import torch
     from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
@@ -182,6 +181,7 @@ def bf16_model(
     load_weights(model, weights)
     round_to_bf16(model)
     model.config.dtype = torch.bfloat16
+    setattr(model.config, DOCUMENT_START, NOTHING)
     return model.eval()
 
 

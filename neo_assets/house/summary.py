@@ -16,6 +16,7 @@ from neo_assets.core.words import age, at
 from neo_assets.house.answers import by_kind, told
 from neo_assets.house.heads import current_heads
 from neo_assets.report.rounds import rounds_table
+from neo_assets.scaling.readings import TEXTS
 from neo_assets.scores.gates import verdict_in_words
 
 WHAT_TO_DO = {
@@ -116,6 +117,8 @@ def _foretold(recipe: Recipe, store: Store) -> None:
     if (came := made.get(OUTCOME)) is not None:
         rows = came.manifest.tables.get("forecast and outcome", [])
         show(rows, as_json=False, title=f"\nLoss of '{recipe.scaling.target}', foretold and reached")
+        if texts := came.manifest.tables.get(TEXTS):
+            show(texts, as_json=False, title=f"\nBits per byte of '{recipe.scaling.target}', foretold and reached")
         for check in came.verdict:
             print(f"{verdict_in_words(check):8} {check.name}: {check.detail}")
     print()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from neo_assets.core.store import Artifact
 from neo_assets.report.page import Block, Part, table
+from neo_assets.scaling.readings import TEXTS
 
 
 def scaling_part(inputs: Mapping[str, Artifact]) -> list[Part]:
@@ -31,9 +32,13 @@ def scaling_part(inputs: Mapping[str, Artifact]) -> list[Part]:
         (sealed,) = [check.detail for check in came.verdict if check.name == "sealed_before_its_first_step"]
         caption = f"The forecast and what the run reached, nats a token: {sealed}."
         blocks += table(caption, came.manifest.tables.get("forecast and outcome", []), [came], folded=False)
+        if texts := came.manifest.tables.get(TEXTS):
+            blocks += table("Bits per byte of held-out documents at its last checkpoint.", texts, [came], folded=False)
     elif told is not None:
         caption = "The forecast; its run has not ended."
         blocks += table(caption, told.manifest.tables.get("foretold", []), [told], folded=False)
+        if texts := told.manifest.tables.get(TEXTS):
+            blocks += table("Bits per byte of held-out documents, foretold.", texts, [told], folded=False)
     return [
         Part(
             "scaling",

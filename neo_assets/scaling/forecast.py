@@ -21,7 +21,15 @@ from neo_assets.pages.charts import Line, Point, curves, write_picture
 from neo_assets.runs.sealed import SEALED, Seal
 from neo_assets.scaling.fit import read_fit
 from neo_assets.scaling.laws import intervals
-from neo_assets.scaling.readings import TOTAL, columns, parameters_of, read_run, window_of
+from neo_assets.scaling.readings import TEXTS, TOTAL, columns, parameters_of, read_run, window_of
+from neo_assets.scaling.texts import (
+    OF_SERIES,
+    OF_TARGET,
+    compare_texts,
+    fit_texts,
+    foretell_texts,
+    read_text_losses,
+)
 
 FOLD = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 """Ours: shares of the run at which its loss is foretold."""
@@ -34,17 +42,17 @@ class ForecastInput(Section):
     target: str
     run: Run
     rows: int = Field(ge=1, description="of the embedding table")
+    series: dict[str, Run] = Field(default_factory=dict, description="whose held-out text is told of, too")
 
 
 def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The loss of the recipe's main run over its tokens, foretold from the series before the run's first step, with
-    intervals.
+    """The loss of the recipe's main run over its tokens, and what it will score on held-out text in the end, foretold
+    from the series before the run's first step, with intervals.
 
     The run's job takes this with it when it is first started; what is foretold later has no part in it.
     """
-    (made,) = inputs.values()
     settings, run = config.settings, config.run
-    fitted, readings, _ = read_fit(made)
+    fitted, readings, _ = read_fit(inputs["scaling_fit"])
     without, total = parameters_of(run, config.rows)
     n = float(total if settings.count == TOTAL else without)
     window = window_of(run, settings.read_over)
@@ -56,6 +64,7 @@ def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wo
         {"share": share, "tokens": round(d), "loss": round(loss, 5), "low": round(low, 5), "high": round(high, 5)}
         for share, d, loss, (low, high) in zip(FOLD, tokens, told, within, strict=True)
     ]
+    texts = _texts(config, inputs, n)
     forecast = {
         "target": config.target,
         "run": digest_json(identity(run)),
@@ -66,6 +75,7 @@ def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wo
         "read_over": settings.read_over,
         "level": settings.level,
         "points": points,
+        "texts": texts,
     }
     out.write_text(SEALED, json.dumps(forecast, indent=1))
     last = points[-1]
@@ -78,13 +88,23 @@ def make_forecast(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wo
             "last_loss": last["loss"],
             "last_loss_low": last["low"],
             "last_loss_high": last["high"],
+            **{str(row["task"]): row["foretold"] for row in texts},
         },
-        tables={"foretold": points},
+        tables={"foretold": points} | ({TEXTS: texts} if texts else {}),
     )
 
 
+def _texts(config: ForecastInput, inputs: Mapping[str, Artifact], parameters: float) -> list[Row]:
+    settings = config.settings
+    if OF_SERIES not in inputs:
+        return []
+    readings = read_text_losses(inputs[OF_SERIES], config.series, config.rows, settings.tasks, settings.beyond_tokens)
+    tokens = config.run.steps * config.run.tokens_per_step
+    return foretell_texts(settings, fit_texts(settings, readings), parameters, tokens)
+
+
 def make_outcome(config: ForecastInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
-    """The forecast of the main run beside what the run lost.
+    """The forecast of the main run beside what the run lost, and what it scores on held-out text.
 
     What counts is the forecast that the run's job had before its first step. Without one the latest is shown, as what
     it is: said afterwards.
@@ -116,10 +136,14 @@ def make_outcome(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wor
             }
         )
     error = float(str(rows[-1]["off by"]))
+    texts: list[Row] = []
+    if OF_TARGET in inputs:
+        reached = read_text_losses(inputs[OF_TARGET], {config.target: config.run}, config.rows, config.settings.tasks)
+        texts = compare_texts(forecast.get("texts", []), reached)
     _draw(points, rows, out)
-    out.write_text("outcome.json", json.dumps({"sealed": seal is not None, "rows": rows}, indent=1))
+    out.write_text("outcome.json", json.dumps({"sealed": seal is not None, "rows": rows, "texts": texts}, indent=1))
     return Outcome(
-        digest=digest_json([rows, seal.digest if seal else None]),
+        digest=digest_json([rows, texts, seal.digest if seal else None]),
         numbers={
             "sealed": seal is not None,
             "foretold": points[-1]["loss"],
@@ -127,8 +151,9 @@ def make_outcome(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wor
             "off_by": round(error, 5),
             "points_within_intervals": sum(bool(r["within the interval"]) for r in rows),
             "points": len(rows),
+            **{f"{row['task']}_off_by": row["off by"] for row in texts},
         },
-        tables={"forecast and outcome": rows},
+        tables={"forecast and outcome": rows} | ({TEXTS: texts} if texts else {}),
         pictures={"forecast and outcome": "outcome.svg"},
         checks=[
             Check(name="sealed_before_its_first_step", passed=seal is not None, detail=why, blocking=False),
@@ -139,8 +164,25 @@ def make_outcome(config: ForecastInput, inputs: Mapping[str, Artifact], out: Wor
                 f" {error:+.2%}, {config.settings.max_error:.1%} is let pass",
                 blocking=False,
             ),
+            *_held_texts(config.settings, texts),
         ],
     )
+
+
+def _held_texts(settings: Scaling, texts: Sequence[Row]) -> list[Check]:
+    if not settings.tasks:
+        return []
+    missing = sorted(set(settings.tasks) - {str(row["task"]) for row in texts})
+    told = [f"{row['task']} {float(str(row['off by'])):+.2%}" for row in texts]
+    told += [f"{task} was not foretold" for task in missing]
+    return [
+        Check(
+            name="bits_per_byte_held",
+            passed=not missing and all(abs(float(str(row["off by"]))) <= settings.max_error for row in texts),
+            detail=f"off by: {', '.join(told)}; {settings.max_error:.1%} is let pass",
+            blocking=False,
+        )
+    ]
 
 
 def sealed_in(trained: Artifact, run: Run) -> tuple[Seal | None, str]:

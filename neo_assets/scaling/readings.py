@@ -13,6 +13,8 @@ from neo_assets.core.store import Artifact
 
 NON_EMBEDDING, TOTAL = "non_embedding", "total"
 COUNTS = (NON_EMBEDDING, TOTAL)
+TEXTS = "bits per byte"
+"""Table of a forecast and of its outcome: held-out text."""
 
 
 @dataclass(frozen=True)

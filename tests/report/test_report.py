@@ -505,8 +505,11 @@ def test_a_forecast_stands_beside_what_came_of_it_and_a_recipe_without_a_series_
     assert outcome.numbers["sections"] == 9
     check = Check(name="sealed_before_its_first_step", passed=True, detail="sealed 0.5 s before", blocking=False)
     lost = [{"tokens": 9, "foretold": 4.125, "reached": 4.25}]
-    tiny.add("forecast_outcome", Outcome(digest="h", tables={"forecast and outcome": lost}, checks=[check]))
+    texts = [{"task": "bits_per_byte_en", "foretold": 1.375, "reached": 1.125}]
+    tables = {"forecast and outcome": lost, "bits per byte": texts}
+    tiny.add("forecast_outcome", Outcome(digest="h", tables=tables, checks=[check]))
     page, _ = tiny.page()
+    assert "1.125" in page and "Bits per byte of held-out documents at its last checkpoint" in page
     assert "nats a token: sealed 0.5 s before." in page and "4.25" in page and "has not ended" not in page
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from neo_assets.cli import app
 from neo_assets.core.errors import BadInput, RecipeError
+from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.jobs import Attempt, JobFolder
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.run import Run
@@ -26,6 +27,8 @@ from neo_assets.runs.sealed import SEALED, seal, sealed
 from neo_assets.scaling.fit import ScalingFitInput, fit_laws, make_fit, read_fit
 from neo_assets.scaling.forecast import ForecastInput, make_forecast, make_outcome, sealed_in
 from neo_assets.scaling.readings import parameters_of, read_run, read_series
+from neo_assets.scaling.texts import OF_SERIES, OF_TARGET, fit_texts, read_text_losses
+from training import text_losses
 
 Law = Callable[[float, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
@@ -73,6 +76,24 @@ class Made:
     def series(self, noise: float = 0.0) -> dict[str, Artifact]:
         return {f"pretraining/{n}": self.trained(n, run, noise=noise) for n, run in self.recipe.series.items()}
 
+    def texts(self, key: str, runs: Mapping[str, Run], law: Law = chinchilla) -> Artifact:
+        """Bits per byte that follow a law: two fifths of its loss in English, three in Chinese."""
+        told = []
+        for name, run in runs.items():
+            n, _ = parameters_of(run, rows_of(self.recipe))
+            for step in run.checkpoint_steps()[1:]:
+                tokens = step * run.tokens_per_step
+                loss = float(law(float(n), np.array([tokens]))[0])
+                for task, share in (("bits_per_byte_en", 0.4), ("bits_per_byte_zh", 0.6)):
+                    row = {"run": name, "step": step, "tokens": tokens, "task": task, "lang": task[-2:]}
+                    told.append(row | {"documents": 9, "bits_per_byte": share * loss, "stderr": 0.01})
+
+        def work(out: Workspace) -> Outcome:
+            out.write(text_losses.FILE, pa.Table.from_pylist(told, schema=text_losses.ROWS))
+            return Outcome(digest=digest_json(told))
+
+        return self.add(key, work, told)
+
     def made(self, key: str, run: Callable[..., Outcome], config: object, inputs: dict[str, Artifact]) -> Artifact:
         told = [config, *(a.fingerprint for a in inputs.values())]
         return self.add(key, lambda out: run(config, inputs, out), told)
@@ -92,8 +113,14 @@ def forecast_of(made: Made, noise: float = 0.0) -> Artifact:
     recipe = made.recipe
     assert recipe.scaling is not None
     fitted = made.made("scaling_fit", make_fit, fit_input(recipe), made.series(noise))
-    told = ForecastInput(settings=recipe.scaling, target="main", run=recipe.runs["main"], rows=rows_of(recipe))
-    return made.made("sealed_forecast", make_forecast, told, {"scaling_fit": fitted})
+    inputs = {"scaling_fit": fitted, OF_SERIES: made.texts(OF_SERIES, recipe.series)}
+    return made.made("sealed_forecast", make_forecast, forecast_input(recipe), inputs)
+
+
+def forecast_input(recipe: Recipe) -> ForecastInput:
+    assert recipe.scaling is not None
+    run, rows = recipe.runs["main"], rows_of(recipe)
+    return ForecastInput(settings=recipe.scaling, target="main", run=run, rows=rows, series=recipe.series)
 
 
 # ------------------------------------------------------------------ the series
@@ -104,7 +131,7 @@ def test_a_size_is_the_base_run_but_for_its_shape_rate_and_length(recipe: Recipe
     assert list(recipe.series) == ["w32", "w48", "w64", "w96"] and next(iter(recipe.all_runs)) == "main"
     assert (run.model.hidden, run.model.ffn, run.model.layers) == (64, 256, 4)
     assert run.schedule.kind == "constant" and run.schedule.peak_lr == base.schedule.peak_lr
-    assert run.checkpoint_steps() == [0, 240] and run.parent is None
+    assert run.checkpoint_steps() == [0, 40, 80, 120, 160, 200, 240] and run.parent is None
     same = ("phase", "global_batch", "micro_batch", "sequence_length", "optimizer", "precision", "seed", "zero_stage")
     assert all(getattr(run, name) == getattr(base, name) for name in same)
     assert run.model.tied_embeddings == base.model.tied_embeddings
@@ -122,6 +149,8 @@ def test_a_size_is_the_base_run_but_for_its_shape_rate_and_length(recipe: Recipe
         ),
         ("{sizes: {w64: {heads: 7}}}", r"scaling\.sizes\.w64: .*heads \(7\) must divide hidden"),
         ("{law: newton}", "law"),
+        ("{checkpoints: 7}", r"checkpoints \(7\) must divide steps \(240\)"),
+        ("{tasks: [cloze_en]}", "scaling.tasks names 'cloze_en', which is none of bits_per_byte_en, bits_per_byte_zh"),
     ],
 )
 def test_a_series_that_cannot_be_is_refused(tmp_path: Path, change: str, said: str) -> None:
@@ -197,6 +226,12 @@ def test_a_forecast_holds_for_a_run_that_follows_the_law(made: Made) -> None:
         assert point["loss"] == pytest.approx(float(chinchilla(n, np.array([point["tokens"]]))[0]), rel=0.02)
         assert point["low"] <= point["loss"] <= point["high"]
     assert forecast.manifest.numbers["target"] == "main" and len(points) == 6
+    texts = {row["task"]: row for row in json.loads(forecast.file("forecast.json").read_text())["texts"]}
+    last = float(chinchilla(n, np.array([run.steps * run.tokens_per_step]))[0])
+    assert texts["bits_per_byte_en"]["foretold"] == pytest.approx(0.4 * last, rel=2e-3)
+    assert texts["bits_per_byte_zh"]["foretold"] == pytest.approx(0.6 * last, rel=2e-3)
+    # Six checkpoints of four sizes; the first lies before 200,000 tokens.
+    assert all(row["low"] <= row["foretold"] <= row["high"] and row["fitted to"] == 20 for row in texts.values())
 
 
 def folder_of(root: Path) -> JobFolder:
@@ -232,12 +267,11 @@ def sealed_text(made: Made, tmp_path: Path) -> str:
     return told.model_dump_json()
 
 
-def outcome_of(made: Made, trained: Artifact) -> Artifact:
+def outcome_of(made: Made, trained: Artifact, law: Law = chinchilla) -> Artifact:
     recipe = made.recipe
-    assert recipe.scaling is not None
-    config = ForecastInput(settings=recipe.scaling, target="main", run=recipe.runs["main"], rows=rows_of(recipe))
     inputs = {"sealed_forecast": forecast_of(made), "pretraining/main": trained}
-    return made.made("forecast_outcome", make_outcome, config, inputs)
+    inputs[OF_TARGET] = made.texts(OF_TARGET, {"main": recipe.runs["main"]}, law)
+    return made.made("forecast_outcome", make_outcome, forecast_input(recipe), inputs)
 
 
 def test_what_was_sealed_is_held_against_what_the_run_lost(made: Made, tmp_path: Path) -> None:
@@ -246,6 +280,33 @@ def test_what_was_sealed_is_held_against_what_the_run_lost(made: Made, tmp_path:
     assert outcome.manifest.numbers["sealed"] is True and all(check.passed for check in outcome.verdict)
     assert abs(float(str(outcome.manifest.numbers["off_by"]))) < 2e-3
     assert len(outcome.manifest.tables["forecast and outcome"]) == 6
+    for row in outcome.manifest.tables["bits per byte"]:
+        assert abs(float(str(row["off by"]))) < 2e-3
+
+
+def test_bits_per_byte_that_were_missed_or_never_foretold_are_said(made: Made, tmp_path: Path) -> None:
+    sealing = sealed_text(made, tmp_path)
+    trained = made.trained("main", made.recipe.runs["main"], sealing=sealing)
+    told = {c.name: c for c in outcome_of(made, trained, lambda n, d: chinchilla(n, d) / 1.05).verdict}
+    assert told["forecast_held"].passed and not told["bits_per_byte_held"].passed
+    assert "bits_per_byte_en +5." in told["bits_per_byte_held"].detail
+    without = json.loads(sealing)
+    without["forecast"].pop("texts")
+    without["digest"] = digest_json(without["forecast"])
+    outcome = outcome_of(made, made.trained("main", made.recipe.runs["main"], sealing=json.dumps(without)))
+    (check,) = [c for c in outcome.verdict if c.name == "bits_per_byte_held"]
+    assert outcome.manifest.numbers["sealed"] is True and not check.passed
+    assert "bits_per_byte_en was not foretold, bits_per_byte_zh was not foretold" in check.detail
+
+
+def test_scores_too_few_for_the_law_are_refused_with_what_to_do(made: Made) -> None:
+    recipe = made.recipe
+    assert recipe.scaling is not None
+    few = recipe.scaling.model_copy(update={"beyond_tokens": 950_000})
+    scores = made.texts(OF_SERIES, recipe.series)
+    readings = read_text_losses(scores, recipe.series, rows_of(recipe), few.tasks, few.beyond_tokens)
+    with pytest.raises(BadInput, match=r"cannot be fitted to 4 scores of bits_per_byte_en: .*a larger scaling.checkpo"):
+        fit_texts(few, readings)
 
 
 def test_a_forecast_that_missed_is_said(made: Made, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from neo_assets.core.recipe.run import Run
 
 CHAT, CHAT_TASKS = "chat", "chat_tasks"
 """Tasks made of held-out prompts of conversations: ``chat_‹lang›``; and the artifact that holds them."""
-HELDOUT_KINDS = ("bits_per_byte", "next_sentence", "cloze")
+BITS_PER_BYTE = "bits_per_byte"
+HELDOUT_KINDS = (BITS_PER_BYTE, "next_sentence", "cloze")
 """Tasks made of held-out documents of one language; ``translation_‹from›_‹to›`` is made of two."""
 
 

@@ -41,6 +41,10 @@ class Scaling(Section):
     level: float = Field(0.95, gt=0, lt=1, description="of the intervals")
     seed: int = 0
     max_error: float = Field(0.03, gt=0, description="of a forecast's last loss, as a share of it, that is called held")
+    tasks: list[str] = Field(
+        default_factory=list, description="of bits per byte of held-out documents, whose last score is foretold, too"
+    )
+    checkpoints: int = Field(1, ge=1, description="of each run of the series, evenly; `tasks` are asked of all of them")
 
     @model_validator(mode="after")
     def _sizes_are_known(self) -> Scaling:
@@ -49,10 +53,12 @@ class Scaling(Section):
                 raise ValueError(f"held_out names '{name}', which is not in sizes ({', '.join(self.sizes)})")
         if len(self.sizes) - len(set(self.held_out)) < 2:
             raise ValueError("two sizes at least must be left to fit to")
+        if self.steps % self.checkpoints:
+            raise ValueError(f"checkpoints ({self.checkpoints}) must divide steps ({self.steps})")
         return self
 
     def run_of(self, size: Size, base: Run) -> Run:
-        """The run of one size: the base run from scratch, at a constant rate, with one checkpoint at its end."""
+        """The run of one size: the base run from scratch, at a constant rate, with checkpoints up to its end."""
         told = base.model_dump()
         shape = size.model_dump(exclude={"peak_lr"})
         told["model"] |= shape
@@ -64,5 +70,5 @@ class Scaling(Section):
             "warmup_start_lr": rate.warmup_start_lr,
             "warmup_steps": rate.warmup_steps,
         }
-        told |= {"steps": self.steps, "checkpoint_every": self.steps, "early_checkpoints": 0}
+        told |= {"steps": self.steps, "checkpoint_every": self.steps // self.checkpoints, "early_checkpoints": 0}
         return Run.model_validate(told | {"parent": None, "from_model": None, "evaluate_at": []})

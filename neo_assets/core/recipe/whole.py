@@ -24,7 +24,7 @@ from neo_assets.core.recipe.data import (
     Split,
     SubstringDedup,
 )
-from neo_assets.core.recipe.evaluation import CHAT, Evaluation, First, languages_of
+from neo_assets.core.recipe.evaluation import BITS_PER_BYTE, CHAT, Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.recipe.scaling import Scaling
@@ -159,6 +159,9 @@ class Recipe(Section):
         for name in self.scaling.sizes:
             if name in self.runs:
                 raise ValueError(f"scaling.sizes.{name} has the name of a run; sizes are runs, too")
+        for task in self.scaling.tasks:
+            if task not in (known := [f"{BITS_PER_BYTE}_{lang}" for lang in self.languages]):
+                raise ValueError(f"scaling.tasks names '{task}', which is none of {', '.join(known)}")
         return self
 
     def _stage_fits(self, kind: str, name: str, stage: Sft | PairStage) -> None:
