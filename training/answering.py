@@ -6,13 +6,17 @@ its own answers, and both on held-out text.
 
     ‹out›/answers.parquet   a row an answer: model, prompt and sample, with the set's own answer and how it is judged
     ‹out›/texts.parquet     of two models: a row a text and model, with its tokens and their negative log-likelihood
+    ‹out›/engine.json       which library drew the answers, and its version
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
+import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_bytes, digest_json
 from neo_assets.core.jobs import Reporter, RunningJob
+from neo_assets.core.recipe.align import VLLM, Engine
 from neo_assets.core.recipe.run import Model
 from training.chat import Answer, Drawn, Talker, judged
 from training.spec import Start
@@ -32,7 +37,7 @@ from training.templates import PENALTY, Turn
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-FILE, TEXTS = "answers.parquet", "texts.parquet"
+FILE, TEXTS, ENGINE = "answers.parquet", "texts.parquet", "engine.json"
 TOKENIZER, TEXT = "tokenizer", "heldout"
 """Names of inputs; each other one is a set (:func:`named_set`)."""
 BEFORE, AFTER = "before", "after"
@@ -72,7 +77,7 @@ TEXT_ROWS = pa.schema(
 
 class Asking(BaseModel):
     """Which prompts are asked, and how. ``file``: in each set's folder; ``shares``: of a set's conversations, by set;
-    ``items``: of each language, at most; ``temperature`` 0: once, the likeliest tokens.
+    ``items``: of each language, at most; ``temperature`` 0: once, the likeliest tokens; ``engine``: what draws them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +90,7 @@ class Asking(BaseModel):
     max_tokens: int
     batch_size: int
     seed: int
+    engine: Engine = "transformers"
 
 
 class Texts(BaseModel):
@@ -173,18 +179,41 @@ def load(config: AnsweringConfig, start: Start, tokenizer: PreTrainedTokenizerBa
 
     model = loaded(Path(start.folder), config.model, config.vocab_rows, tokenizer, config.dtype, config.threads)
     setattr(model.config, PENALTY, config.repetition_penalty)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    # vLLM has a card for itself: it is given the weights as files.
+    return model.to("cuda" if torch.cuda.is_available() and config.asking.engine != VLLM else "cpu")
 
 
-def ask(talker: Talker, prompts: Sequence[Prompt], asking: Asking) -> Iterator[tuple[Prompt, int, list[int], Answer]]:
-    """(prompt, number of the sample, the prompt's tokens, answer)."""
+@dataclass(frozen=True)
+class Asker:
+    """Asks a model prompts; ``scratch``: a folder for what goes to another program."""
+
+    talker: Talker
+    asking: Asking
+    dtype: str
+    scratch: Path
+
+    def answers(self, ids: Sequence[Sequence[int]], keys: Sequence[str]) -> tuple[list[Answer], str]:
+        """(answers to these tokens, each drawn by its key; what drew them)."""
+        asking = self.asking
+        if asking.engine == VLLM:
+            from training.by_vllm import answers_by_vllm
+
+            given = (asking.max_tokens, asking.temperature, self.dtype, self.scratch)
+            answers, version = answers_by_vllm(self.talker, ids, keys, *given)
+            return answers, f"{VLLM} {version}"
+        drawn = Drawn(asking.temperature, keys) if asking.temperature else None
+        answers = self.talker.answers(ids, asking.max_tokens, asking.batch_size, drawn)
+        return answers, f"transformers {importlib.metadata.version('transformers')}"
+
+
+def ask(asker: Asker, prompts: Sequence[Prompt]) -> tuple[list[tuple[Prompt, int, list[int], Answer]], str]:
+    """([(prompt, number of the sample, the prompt's tokens, answer)], what drew them)."""
+    talker, asking = asker.talker, asker.asking
     asked = [(prompt, sample) for prompt in prompts for sample in range(asking.samples)]
     ids = {prompt.key: talker.prompt(prompt.turns) for prompt in prompts}
     keys = [f"{asking.seed}/{prompt.name}/{prompt.key}/{sample}" for prompt, sample in asked]
-    drawn = Drawn(asking.temperature, keys) if asking.temperature else None
-    answers = talker.answers([ids[p.key] for p, _ in asked], asking.max_tokens, asking.batch_size, drawn)
-    for (prompt, sample), answer in zip(asked, answers, strict=True):
-        yield prompt, sample, ids[prompt.key], answer
+    answers, engine = asker.answers([ids[p.key] for p, _ in asked], keys)
+    return [(p, sample, ids[p.key], answer) for (p, sample), answer in zip(asked, answers, strict=True)], engine
 
 
 def divergence(before: LlamaForCausalLM, after: LlamaForCausalLM, prompt: list[int], answer: list[int]) -> float:
@@ -238,9 +267,11 @@ def main(job: RunningJob) -> None:
     reporter = Reporter(job.folder.path)
     rows: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
+    engine = ""
     for name, model in models.items():
         talker = Talker.of(model, tokenizer, config.template)
-        for prompt, sample, ids, answer in ask(talker, prompts, config.asking):
+        answers, engine = ask(Asker(talker, config.asking, config.dtype, job.folder.path / VLLM / name), prompts)
+        for prompt, sample, ids, answer in answers:
             compared = len(models) > 1 and name == AFTER and answer.tokens
             rows.append(
                 {
@@ -263,4 +294,6 @@ def main(job: RunningJob) -> None:
     records.write_table(pa.Table.from_pylist(rows, schema=ANSWERS), out / FILE)
     if config.texts:
         records.write_table(pa.Table.from_pylist(told, schema=TEXT_ROWS), out / TEXTS)
+    records.write_text(out / ENGINE, json.dumps({"engine": engine}))
+    shutil.rmtree(job.folder.path / VLLM, ignore_errors=True)
     reporter.send("done", answers=len(rows))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,19 @@ from neo_assets.runs.job import start_from
 from neo_assets.runs.job_stage import THREADS, Aside, JobStage
 from neo_assets.runs.plan import ids
 from neo_assets.tokenizer.train import hf_folder
-from training.answering import AFTER, ANSWERS, BEFORE, TEXT, TEXTS, TOKENIZER, AnsweringConfig, Asking, Texts, named_set
+from training.answering import (
+    AFTER,
+    ANSWERS,
+    BEFORE,
+    ENGINE,
+    TEXT,
+    TEXTS,
+    TOKENIZER,
+    AnsweringConfig,
+    Asking,
+    Texts,
+    named_set,
+)
 from training.answering import FILE as ANSWERS_FILE
 from training.spec import Start
 
@@ -78,6 +91,7 @@ def asking_again(told: Generated) -> Asking:
         max_tokens=told.max_tokens,
         batch_size=told.batch_size,
         seed=told.seed,
+        engine=told.engine,
     )
 
 
@@ -115,7 +129,7 @@ def generations(
         digest=digest_file(out.path / ANSWERS_FILE),
         rows_in=rows.num_rows,
         rows_kept=rows.num_rows,
-        numbers={"prompts": prompts, "answers": rows.num_rows},
+        numbers={"prompts": prompts, "answers": rows.num_rows, "drawn_by": drawn_by(out)},
         tables={
             "by set": [
                 {
@@ -135,6 +149,11 @@ def generations(
             )
         ],
     )
+
+
+def drawn_by(out: Workspace) -> str:
+    """The library that drew the answers, with its version."""
+    return str(json.loads((out.path / ENGINE).read_text(encoding="utf-8"))["engine"])
 
 
 def prompts_of(answers: pa.Table) -> int:

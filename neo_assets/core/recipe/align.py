@@ -158,6 +158,11 @@ class RewardedBy(Section):
         return self
 
 
+Engine = Literal["transformers", "vllm"]
+"""What draws answers. With the first each is the same in whatever batch; the second is fast, and exact to no bit."""
+VLLM: Engine = "vllm"
+
+
 class Generated(Section):
     """Pairs that the model writes itself, before it learns from them: of several answers to a prompt, the one with the
     highest reward and the one with the lowest.
@@ -173,6 +178,7 @@ class Generated(Section):
     margin: float = Field(0.0, ge=0, description="answers whose rewards are no further apart make no pair")
     batch_size: int = Field(32, ge=1)
     seed: int
+    engine: Engine = Field("transformers", description="vllm: on a GPU, in an environment of its own")
 
 
 class Guards(Section):
