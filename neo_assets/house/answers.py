@@ -42,12 +42,16 @@ def told(recipe: Recipe, store: Store) -> Iterator[str]:
                 yield f"    {name:{width}}  {_line(said['written']) or '(nothing)'}"
 
 
-def by_kind(scores: list[dict[str, Any]]) -> Iterator[str]:
-    """Lines: how many answers are exactly right, by kind of question, of some scores of a run."""
+def by_kind(scores: list[dict[str, Any]], model: str) -> Iterator[str]:
+    """Lines: how many answers of a run's last checkpoint (``model``, as people call it) are exactly right, by kind of
+    question.
+    """
+    newest = max((row["step"] for row in scores), default=0)
+    scores = [row for row in scores if row["step"] == newest]
     rows = [row for row in scores if row["task"].startswith(CHAT) and str(row["subset"] or "").startswith("task:")]
     for task in dict.fromkeys(row["task"] for row in rows):
         kinds = [f"{row['subset'].partition(':')[2]} {row['value']:.0%}" for row in rows if row["task"] == task]
-        yield f"  {task}, exactly right by kind of question: {', '.join(kinds)}"
+        yield f"  {model}, {task}, exactly right by kind of question: {', '.join(kinds)}"
 
 
 def _line(text: str) -> str:

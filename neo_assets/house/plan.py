@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neo_assets.align.round_cost import round_cost
 from neo_assets.align.sets import missing_sets
 from neo_assets.clean.lists import missing_lists
 from neo_assets.core.completion import RUNS
@@ -24,16 +25,17 @@ from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import age, counted, size, spoken
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.house.foreseen import refusals
-from neo_assets.house.status import BELOW, MADE, MISSING, REFUSED, RUNNING, STALE, State, states
+from neo_assets.house.status import BELOW, FOUND, MADE, MISSING, REFUSED, RUNNING, STALE, State, states
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import job_spec, refuse_another_model
 from neo_assets.runs.plan import estimate
 from resources.compute import open_compute
 from resources.compute.kubernetes_manifests import manifests
 
-MARKS = {MADE: "✓", STALE: "~", BELOW: "~", MISSING: "·", REFUSED: "!", RUNNING: "▸"}
+MARKS = {MADE: "✓", FOUND: "=", STALE: "~", BELOW: "~", MISSING: "·", REFUSED: "!", RUNNING: "▸"}
 WORDS = {
     MADE: "made",
+    FOUND: "made by another recipe's build and taken over",
     STALE: "stale",
     BELOW: "below what is stale",
     MISSING: "to be made",
@@ -77,6 +79,7 @@ def plan(
         {
             "run": name,
             **estimate(recipe.all_runs[name], recipe.tokenizer, recipe.compute, recipe.scored(name)),
+            **round_cost(recipe, Store(store_root()), name),
             "command": compute.launch_command(name, recipe.all_runs[name]),
         }
         for name in names
@@ -108,7 +111,7 @@ def _print(
     marked = ", ".join(f"{marks[s.state]}{s.name}" for s in found)
     print(textwrap.fill(marked, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
     told = "; ".join(f"{marks[k]} {n} {WORDS[k]}".strip() for k, n in counts.items())
-    print(f"  {told}" + ("" if counts.keys() <= {MADE, MISSING} else ". `neo status` says why"))
+    print(f"  {told}" + ("" if counts.keys() <= {MADE, FOUND, MISSING} else ". `neo status` says why"))
     if lacking:
         print("\nnot here yet:\n" + "\n".join(f"  {problem.partition('. ')[0]}" for problem in lacking))
     for entry in plans:

@@ -23,12 +23,14 @@ from neo_assets.core.words import age, counted
 from neo_assets.runs.plan import estimate
 
 MADE, STALE, BELOW, MISSING, REFUSED, RUNNING = "made", "stale", "below", "missing", "refused", "running"
+FOUND = "found"
 """Of an artifact: as it would be made now; made of something else; made, below such a one (and made again only if that
-comes out another); not made; refused by a gate; a job of it is at work.
+comes out another); not made; refused by a gate; a job of it is at work; made for another recipe, as this one would make
+it, and taken over.
 """
 
 
-NOT_ASKED = "not asked for yet; what others made of the same is found"
+NOT_ASKED = "not asked for yet"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ def status(
 
     recipe, store = load(), Store(store_root())
     found = states(recipe, store, stages(recipe))
-    listed = [s for s in found if every or s.state != MADE]
+    listed = [s for s in found if every or s.state not in (MADE, FOUND)]
     if as_json:
         show([vars(s) for s in found], as_json=True)
         return
     print(f"recipe '{recipe.name}': {recipe.description}\n")
-    kinds = [k for k in (MADE, STALE, BELOW, MISSING, REFUSED, RUNNING) if any(s.state == k for s in found)]
+    kinds = [k for k in (MADE, FOUND, STALE, BELOW, MISSING, REFUSED, RUNNING) if any(s.state == k for s in found)]
     groups = dict.fromkeys(s.group for s in found)
     counts = {group: Counter(s.state for s in found if s.group == group) for group in groups}
     show([{"group": group, **{kind: counts[group][kind] or None for kind in kinds}} for group in groups], as_json=False)
@@ -79,9 +81,10 @@ def states(recipe: Recipe, store: Store, told: Mapping[str, Stage[Any]]) -> list
     state: dict[str, State] = {}
     for name, stage in told.items():
         made, damage = _made(recipe, store, name)
-        if made:
+        other = _elsewhere(recipe, store, stage, heads) if made is None and damage == NOT_ASKED else None
+        if made := made or (other and other[0]):
             heads[name] = made
-        found = _judged(stage, made, damage, heads, state)
+        found = (FOUND, f"made for recipe '{other[1]}'") if other else _judged(stage, made, damage, heads, state)
         if name in working:
             found = (RUNNING, f"job {working[name][:12]}: `neo logs -f {working[name][:12]}`")
         seconds = made.manifest.seconds if made else _estimated(recipe, name)
@@ -101,6 +104,32 @@ def _made(recipe: Recipe, store: Store, name: str) -> tuple[Artifact | None, str
     return made, "" if made else f"its folder {store.folder(*pointer)} is gone"
 
 
+def _elsewhere(
+    recipe: Recipe, store: Store, stage: Stage[Any], heads: Mapping[str, Artifact]
+) -> tuple[Artifact, str] | None:
+    """(what a build of another recipe uses that is made just so, which recipe's). A build that asks finds it."""
+    if any(name not in heads for name in stage.reads):
+        return None
+    inputs = {name: heads[name] for name in stage.reads}
+    for other in store.recipes():
+        made = _made_for(other, store, stage.name) if other != recipe.name else None
+        if (
+            made
+            and not made.refused_by
+            and not differences(made.manifest.made_from, stage.expected(made.manifest.made_from, inputs))
+        ):
+            return made, other
+    return None
+
+
+def _made_for(recipe: str, store: Store, name: str) -> Artifact | None:
+    try:
+        pointer = store.head_pointer(recipe, name)
+        return store.find(*pointer) if pointer else None
+    except DamagedArtifact:
+        return None
+
+
 def _judged(
     stage: Stage[Any],
     made: Artifact | None,
@@ -117,7 +146,7 @@ def _judged(
         return STALE, changed[0] + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
     if made.refused_by:
         return REFUSED, f"{made.refused_by[0].name}: {made.refused_by[0].detail}"
-    if above := next((state[n] for n in stage.reads if state[n].state != MADE), None):
+    if above := next((state[n] for n in stage.reads if state[n].state not in (MADE, FOUND)), None):
         return BELOW, above.because if above.state == BELOW else above.name
     return MADE, ""
 

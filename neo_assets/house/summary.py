@@ -41,6 +41,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     store = Store(store_root())
     rows, waiting, asked = [], [], []
     last: list[dict[str, Any]] = []
+    newest = ""
     for run in recipe.writing:
         if store.head_pointer(recipe.name, f"evaluation/{run}") is None:
             waiting.append(run)
@@ -49,7 +50,8 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
             store.head(recipe.name, f"evaluation/{run}").file("scores.json").read_text(encoding="utf-8")
         )
         asked += [r for r in scores if r["main"] and not r["subset"]]
-        last = scores if recipe.tuned(run) else last
+        if recipe.tuned(run):
+            last, newest = scores, at(run, scores[-1]["checkpoint"])
         rows += [
             {
                 "run": run,
@@ -74,7 +76,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     for line in told(recipe, store):
         print(line)
     show(_by_checkpoint(asked), as_json=False, title="\nScores")
-    for line in by_kind(last):
+    for line in by_kind(last, newest):
         print(line)
     if waiting:
         print(f"not evaluated yet: {', '.join(waiting)}")

@@ -19,6 +19,7 @@ from neo_assets.align.refused import refuse_after_collapse, refuse_bad_judge
 from neo_assets.align.reward_report import RewardReportInput
 from neo_assets.align.reward_report import report as reward_report
 from neo_assets.align.rewarded import by_overlap
+from neo_assets.align.round_cost import round_cost
 from neo_assets.align.round_report import Moved, RoundReportInput, round_report, said
 from neo_assets.core import records
 from neo_assets.core.errors import NeoError, RecipeError
@@ -362,6 +363,25 @@ RUNS = """
   one: {like: chat, parent: {run: chat}, phase: better}
 """
 STAGES = "sft: {talk: {rounds: {ours: 1}}}\n  reward: {taste: {rounds: {liked: 1}}}\n  dpo: {better: {beta: 0.1, %s}}"
+
+
+def test_what_a_round_asks_of_its_model_is_told_before_it_is_made(tmp_path: Path) -> None:
+    guards = "guards: {prompts: [ours], items: 5, max_tokens: 8, seed: 1}"
+    asked = GENERATED.replace("ours: 1", "ours: 0.5, liked: 1") % "run: likes"
+    made, store = recipe(tmp_path, STAGES % f"{asked}, {guards}", RUNS), Store(tmp_path / "store")
+    told = round_cost(made, store, "one")
+    assert (
+        told["answers drawn"] == "2 to each of 50% of the prompts of ours, 100% of the prompts of liked, at most"
+        " 16 tokens a prompt"
+    )
+    assert told["rewarded by"] == "likes" and round_cost(made, store, "chat") == {}
+    compared = "2 to each of at most 5 held-out prompts in 2 languages, at most 160 tokens"
+    assert str(told["answers compared, before and after"]).startswith(compared)
+    for name in ("instructions/ours", "preferences/liked"):
+        sets = written(store, name, rows=pa.table({"x": [1]}))  # which keeps one row, of which a half is none
+        store.set_head(made.name, name, sets.key, sets.fingerprint)
+    told = round_cost(made, store, "one")
+    assert told["answers drawn"] == "2 to each of about 1 prompts, at most 16 tokens"
 
 
 def test_rounds_of_a_stage_have_pairs_of_their_own(tmp_path: Path) -> None:

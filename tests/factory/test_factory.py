@@ -194,7 +194,14 @@ def test_why_names_the_threshold_that_changed(
     assert "Asking now makes" in told and "for what lies below, where it comes out another" in told
 
 
-def test_the_status_of_a_finished_build(first_run: subprocess.CompletedProcess[str], factory: Factory) -> None:
+def test_the_status_of_a_finished_build(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("extends: ci\nname: other\nruns: {decay: {seed: 5}}\n")
+    found = {s["name"]: s for s in json.loads(factory.neo("status", "--json", NEO_RECIPE=str(other)).stdout)}
+    assert (found["matrix"]["state"], found["matrix"]["because"]) == ("found", "made for recipe 'ci'")
+    assert (found["pretraining/main"]["state"], found["pretraining/decay"]["state"]) == ("found", "missing")
     told = factory.neo("status")
     assert told.returncode == 0 and "Everything is made: asking again makes nothing." in told.stdout, told.stderr
     lost = store(factory).head("ci", "fertility").path
