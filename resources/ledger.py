@@ -59,8 +59,7 @@ class Ledger:
         verdicts, fetched, parts = [], [], []
         found = current_artifacts(store, recipe, makes)
         for name, made in found.items():
-            whole = made.path / "verdicts.parquet"
-            verdicts += [whole] if whole.is_file() else sorted((made.path / "verdicts").glob("*.parquet"))
+            verdicts += made.verdicts()
             if name.startswith("raw_crawl/"):
                 fetched += sorted((made.path / "log").glob("*.parquet"))
             if name.startswith("pdf_text/"):

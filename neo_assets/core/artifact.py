@@ -69,6 +69,10 @@ class Artifact:
     def table(self, name: str, schema: pa.Schema | None = None) -> pa.Table:
         return records.read_table(self.file(name), schema)
 
+    def verdicts(self) -> list[Path]:
+        """Files with what was decided about each document."""
+        return self.files("verdicts.parquet") or self.files("verdicts/")
+
     def documents(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All documents in memory, in ``doc_id`` order, which is always among ``columns``. For artifacts that are small
         by nature; others are read file by file.

@@ -48,6 +48,8 @@ def _write_range(files: list[Path], folder: Path, n: int, index: int) -> None:
     bounds = [("doc_id", ">=", f"{index * (65536 // n):04x}")]
     if index + 1 < n:
         bounds.append(("doc_id", "<", f"{(index + 1) * (65536 // n):04x}"))
-    tables = [pq.read_table(path, filters=bounds).replace_schema_metadata(None) for path in files]
+    tables = [
+        pq.read_table(path, columns=DOCUMENT.names, filters=bounds).replace_schema_metadata(None) for path in files
+    ]
     table = pa.concat_tables(tables or [DOCUMENT.empty_table()]).sort_by("doc_id")
     write_part(table.cast(DOCUMENT), target)

@@ -57,7 +57,9 @@ VERDICT = pa.schema(
 )
 
 KEPT, DROPPED, EDITED = "kept", "dropped", "edited"
-NOT_CONTENT = frozenset({"fetched_at"})
+TEXT_BYTES = "text_bytes"
+"""Column of a file of documents, beside those of :data:`DOCUMENT`: UTF-8 bytes of each text, for who needs no text."""
+NOT_CONTENT = frozenset({"fetched_at", TEXT_BYTES})
 _ROW_GROUP = 16_384
 PART = "part-"
 """How the name of a file of documents begins."""
@@ -81,6 +83,13 @@ class Verdict:
 def document_id(canonical_url: str, payload: bytes) -> str:
     """Stable id of a fetched document: 128-bit BLAKE2b over its canonical URL and its payload, as 32 hex digits."""
     return digest_bytes(canonical_url.encode() + b"\x00" + digest_bytes(payload).encode())
+
+
+def halves(doc_ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """128-bit hexadecimal ids as two uint64 columns that sort as the ids do, 16 bytes an id."""
+    text = b"".join(bytes.fromhex(i) for i in doc_ids.to_pylist())
+    pairs = np.frombuffer(text, dtype=">u8").reshape(-1, 2)
+    return pairs[:, 0].astype(np.uint64), pairs[:, 1].astype(np.uint64)
 
 
 def verdict_table(rows: Iterable[Verdict]) -> pa.Table:
@@ -139,14 +148,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_table(path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file and hold it to ``schema``.
+    """Read one Parquet file and hold it to ``schema``: its columns, or those that are named.
 
     Raises:
         BadInput: the file is no Parquet, or a column is missing or has another type; names the file and the column.
     """
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table imports pandas first, a quarter of a second
-            table = file.read(columns=list(columns) if columns else None)
+            wanted = columns or (schema.names if schema is not None else None)
+            there = file.schema_arrow.names
+            table = file.read(columns=[name for name in wanted if name in there] if wanted else None)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path}: not a readable Parquet file ({error})") from error
     if missing := set(columns or ()) - set(table.column_names):
@@ -161,6 +172,14 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: Sequence[st
                 f"{path}: column '{field.name}' is {table.schema.field(field.name).type}, expected {field.type}"
             )
     return table
+
+
+def text_lengths(path: Path) -> npt.NDArray[np.int64]:
+    """UTF-8 bytes of every text of a file of documents, read from their column; of a file without one, measured."""
+    with pq.ParquetFile(path) as file:
+        if TEXT_BYTES in file.schema_arrow.names:
+            return np.asarray(file.read(columns=[TEXT_BYTES]).column(0).to_numpy(), np.int64)
+    return np.asarray(pc.binary_length(read_table(path, columns=["text"]).column("text")).to_numpy(), np.int64)
 
 
 def rows(table: pa.Table) -> Iterator[dict[str, object]]:

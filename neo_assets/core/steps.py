@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -105,15 +105,74 @@ def read_footer(path: Path) -> dict[str, Any]:
 
 def content_footer(table: pa.Table) -> dict[str, object]:
     """Rows, bytes of text, and the part of a content digest that these rows contribute."""
-    digest = MultisetDigest()
-    digest.add_many(*records.row_bytes(table))
+    digest = digest_of(table)
     size = pc.sum(pc.binary_length(table.column("text"))).as_py() or 0 if "text" in table.column_names else 0
     return {"rows": table.num_rows, "text_bytes": size, "sum": str(digest.total)}
 
 
-def write_part(table: pa.Table, path: Path) -> None:
-    """Write documents with their share of the content digest in the footer."""
-    write_with_footer(table, path, content_footer(table))
+def digest_of(table: pa.Table) -> MultisetDigest:
+    """The part of a content digest that these rows contribute."""
+    digest = MultisetDigest()
+    digest.add_many(*records.row_bytes(table))
+    return digest
+
+
+def write_part(table: pa.Table, path: Path, footer: Mapping[str, object] | None = None) -> None:
+    """Write documents with their share of the content digest in the footer, and the length of each text as a column.
+    ``footer``: what the stage adds to it.
+    """
+    told = content_footer(table)
+    if "text" in table.column_names:
+        told["amounts"] = [[*place, *amount] for place, amount in sorted(amounts_of(table).items())]
+        lengths = pc.cast(pc.binary_length(table.column("text")), pa.int64())
+        table = table.append_column(records.TEXT_BYTES, lengths)
+    write_with_footer(table, path, told | dict(footer or {}))
+
+
+Place = tuple[str, str]
+"""(language, source)"""
+
+
+class Amount(NamedTuple):
+    """How much text there is."""
+
+    documents: int
+    characters: int
+    bytes: int
+
+
+def amounts_of(table: pa.Table) -> dict[Place, Amount]:
+    """How much text these documents hold, by language and source."""
+    sizes = pa.table(
+        {
+            "lang": table["lang"],
+            "source": table["source"],
+            "characters": pc.utf8_length(table["text"]),
+            "bytes": pc.binary_length(table["text"]),
+        }
+    )
+    added = sizes.group_by(["lang", "source"]).aggregate([([], "count_all"), ("characters", "sum"), ("bytes", "sum")])
+    return {
+        (row["lang"], row["source"]): Amount(row["count_all"], row["characters_sum"] or 0, row["bytes_sum"] or 0)
+        for row in added.to_pylist()
+    }
+
+
+def amounts(parts: Iterable[Path]) -> dict[Place, Amount]:
+    """How much text these files hold, by language and source, from their footers; of a file whose footer does not say,
+    measured.
+    """
+    out: dict[Place, Amount] = {}
+    for path in parts:
+        told = read_footer(path).get("amounts")
+        found = (
+            {(lang, source): Amount(*amount) for lang, source, *amount in told}
+            if told is not None
+            else amounts_of(records.read_table(path, DOCUMENT, ["lang", "source", "text"]))
+        )
+        for place, amount in found.items():
+            out[place] = Amount(*map(sum, zip(out.get(place, (0, 0, 0)), amount, strict=True)))
+    return out
 
 
 def write_verdicts(table: pa.Table, path: Path) -> None:
@@ -121,6 +180,15 @@ def write_verdicts(table: pa.Table, path: Path) -> None:
     counts = table.group_by(["source", "verdict", "rule"]).aggregate([([], "count_all")])
     rows = [[row["source"], row["verdict"], row["rule"], row["count_all"]] for row in counts.to_pylist()]
     write_with_footer(table, path, {"counts": sorted(rows, key=str)})
+
+
+def first_with(verdicts: Iterable[Path], rule: str) -> str:
+    """Detail of the first verdict of a rule; "" where there is none."""
+    for path in verdicts:
+        if any(found == rule for _, _, found, _ in read_footer(path)["counts"]):
+            table = records.read_table(path, columns=["rule", "detail"])
+            return str(table.filter(pc.equal(table["rule"], rule))["detail"][0].as_py())
+    return ""
 
 
 @dataclass
@@ -134,6 +202,9 @@ class Totals:
 
     def count(self, verdict: str) -> int:
         return sum(n for (_, v, _), n in self.by_rule.items() if v == verdict)
+
+    def of_rule(self, rule: str) -> int:
+        return sum(n for (_, _, r), n in self.by_rule.items() if r == rule)
 
     @property
     def seen(self) -> int:

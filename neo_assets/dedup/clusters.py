@@ -41,7 +41,7 @@ class Candidates:
         for path in shards:
             table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "lang_score"])
             sizes.append(table.num_rows)
-            high, low = halves(table.column("doc_id"))
+            high, low = records.halves(table.column("doc_id"))
             quality = np.round(table.column("lang_score").to_numpy() * 100).astype(np.int64)
             length = pc.utf8_length(table.column("text")).to_numpy().astype(np.int64)
             for held, column in zip(columns, (high, low, quality, length), strict=True):
@@ -78,13 +78,6 @@ class Candidates:
 
     def id_of(self, number: int) -> str:
         return f"{int(self.high[number]):016x}{int(self.low[number]):016x}"
-
-
-def halves(doc_ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """128-bit hexadecimal ids as two uint64 columns that sort as the ids do."""
-    text = b"".join(bytes.fromhex(i) for i in doc_ids.to_pylist())
-    pairs = np.frombuffer(text, dtype=">u8").reshape(-1, 2)
-    return pairs[:, 0].astype(np.uint64), pairs[:, 1].astype(np.uint64)
 
 
 def write_choices(

@@ -7,27 +7,29 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 from pydantic import Field
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import Extract
 from neo_assets.core.recipe.sources import WarcSource
-from neo_assets.core.records import (
-    DROPPED,
-    VERDICT,
-    Verdict,
-    files_digest,
-    read_table,
-    rows,
-    verdict_table,
-    write_table,
-)
+from neo_assets.core.records import DROPPED, Verdict, read_table, verdict_table
 from neo_assets.core.shards import run_shards
 from neo_assets.core.stage import Claim
+from neo_assets.core.steps import (
+    VERDICTS,
+    content_footer,
+    first_with,
+    read_footer,
+    totals,
+    write_verdicts,
+    write_with_footer,
+)
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspace
 from neo_assets.crawl.stored_pages import StoredPart, stored_parts
 from neo_assets.extract.extractors import extract
@@ -89,49 +91,42 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
     sites = _look_first(config.extract, crawl.files("log/"), parts, out)
     _run(partial(_extract_part, config.extract, sites, stage, out.path), parts, out)
     texts = [_text_file(out.path, part) for part in parts]
-    kept: list[Verdict] = []
-    characters, shares = 0, []
-    for path in texts:  # one at a time: a crawl is larger than memory
-        made = read_table(path, columns=["doc_id", "text", "kept_share"])
-        kept += [Verdict(str(i), stage) for i in made["doc_id"].to_pylist()]
-        characters += int(pc.sum(pc.utf8_length(made["text"])).as_py() or 0)
-        shares += made["kept_share"].to_pylist()
-    dropped = [Verdict(**row) for p in parts for row in rows(read_table(_dropped_file(out.path, p), VERDICT))]  # type: ignore[arg-type]
-    out.write("verdicts.parquet", verdict_table([*kept, *dropped]))
+    verdicts = [_verdict_file(out.path, part) for part in parts]
+    found = totals(texts, verdicts)  # from footers: a crawl is larger than memory
+    characters = sum(read_footer(path)["characters"] for path in texts)
+    shares = _kept_shares(texts)
+    kept, dropped = found.rows, found.count(DROPPED)
     seen = (crawl.manifest.rows_kept or 0) - int(str(crawl.manifest.numbers.get(KEPT_DOCUMENTS) or 0))
-    unreadable = [v for v in dropped if v.rule == UNREADABLE]
-    share = len(unreadable) / max(seen, 1)
+    unreadable, broken = found.of_rule(UNREADABLE), found.of_rule(NOT_WHOLE)
+    share = unreadable / max(seen, 1)
     if share > config.extract.max_bad_share:
         raise BadInput(
-            f"{stage}: {len(unreadable)} of {seen} pages cannot be read ({share:.1%}, allowed"
-            f" {config.extract.max_bad_share:.1%}); the first: {unreadable[0].detail}"
+            f"{stage}: {unreadable} of {seen} pages cannot be read ({share:.1%}, allowed"
+            f" {config.extract.max_bad_share:.1%}); the first: {first_with(verdicts, UNREADABLE)}"
         )
-    broken = [v for v in dropped if v.rule == NOT_WHOLE]
-    reasons: list[Row] = [
-        {"rule": rule, "documents": sum(v.rule == rule for v in dropped)} for rule in sorted({v.rule for v in dropped})
-    ]
-    numbers: dict[str, Scalar] = {"pages": len(kept), "characters": characters, "unreadable_share": round(share, 4)}
-    if shares:
+    rules = sorted({rule for _, verdict, rule in found.by_rule if verdict == DROPPED})
+    reasons: list[Row] = [{"rule": rule, "documents": found.of_rule(rule)} for rule in rules]
+    numbers: dict[str, Scalar] = {"pages": kept, "characters": characters, "unreadable_share": round(share, 4)}
+    if len(shares):
         numbers["kept_share_median"] = round(float(np.median(shares)), 4)
-    balanced = seen == len(kept) + len(dropped)
     return Outcome(
-        digest=files_digest(texts),
+        digest=found.digest,
         rows_in=seen,
-        rows_kept=len(kept),
-        rows_dropped=len(dropped),
+        rows_kept=kept,
+        rows_dropped=dropped,
         numbers=numbers,
         tables={"dropped": reasons, KEPT_SHARES: _distribution(shares)},
         checks=[
             Check(
                 name="rows_balance",
-                passed=balanced,
-                detail=f"{seen} pages in = {len(kept)} kept + {len(dropped)} dropped",
+                passed=seen == kept + dropped == found.seen,
+                detail=f"{seen} pages in = {kept} kept + {dropped} dropped",
             ),
             _as_before(out, texts, config.extract.max_kept_fall),
             Check(
                 name=WHOLE_BLOCKS.name,
                 passed=not broken,
-                detail=f"{len(broken)} pages, the first: {broken[0].detail}" if broken else "on every page",
+                detail=f"{broken} pages, the first: {first_with(verdicts, NOT_WHOLE)}" if broken else "on every page",
                 blocking=False,
             ),
         ],
@@ -154,35 +149,56 @@ def _look_first(config: Extract, logs: Sequence[Path], parts: Sequence[StoredPar
 
 
 def _as_before(out: Workspace, texts: Sequence[Path], most: float) -> Check:
-    """Whether as much of the same pages is kept as the newest version before kept: another snapshot, or other code."""
+    """Whether as much of the same pages is kept as the newest version before kept: another snapshot, or other code.
+    Pages are told by 64-bit hashes of their addresses; memory: some 50 bytes a page.
+    """
     earlier = out.earlier()
-    then = _shares(earlier.files("text/")) if earlier is not None else {}
-    now = _shares(texts) if then else {}
-    both = sorted(set(then) & set(now))
-    if not both:
+    then_files = earlier.files("text/") if earlier is not None else []
+    then_urls, then = _hashed_shares(then_files)
+    now_urls, now = _hashed_shares(texts if len(then) else [])
+    both, in_then, in_now = np.intersect1d(then_urls, now_urls, return_indices=True)
+    if not len(both):
         return Check(name=KEPT_AS_BEFORE.name, passed=True, detail="no earlier version has these pages", blocking=False)
-    fall = float(np.mean([then[url] - now[url] for url in both]))
-    worst = max(both, key=lambda url: (then[url] - now[url], url))
+    falls = then[in_then] - now[in_now]
+    fall, worst = float(np.mean(falls)), int(np.argmax(falls))
     detail = (
         f"of {len(both):,} pages that were there before the mean share that is kept went from"
-        f" {np.mean([then[u] for u in both]):.3f} to {np.mean([now[u] for u in both]):.3f} (may fall by {most:g});"
-        f" the most: {worst}, {then[worst]:.2f} to {now[worst]:.2f}"
+        f" {np.mean(then[in_then]):.3f} to {np.mean(now[in_now]):.3f} (may fall by {most:g});"
+        f" the most: {_url_of(texts, int(in_now[worst]))}, {then[in_then][worst]:.2f} to {now[in_now][worst]:.2f}"
     )
     return Check(name=KEPT_AS_BEFORE.name, passed=fall <= most, detail=detail, blocking=False)
 
 
-def _shares(files: Sequence[Path]) -> dict[str, float]:
-    """Share that is kept of each page, by its URL; nothing of files that do not say."""
-    out: dict[str, float] = {}
+def _hashed_shares(files: Sequence[Path]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
+    """(hash of each page's URL, share of it that is kept), file by file; nothing of files that do not say."""
+    urls, shares = [np.zeros(0, np.uint64)], [np.zeros(0)]
     for path in files:
         if {"url", "kept_share"} <= set(pq.read_schema(path).names):
             table = read_table(path, columns=["url", "kept_share"])
-            held = zip(table["url"].to_pylist(), table["kept_share"].to_pylist(), strict=True)
-            out |= {url: share for url, share in held if share is not None}
-    return out
+            table = table.filter(pc.is_valid(table["kept_share"]))
+            hashed = [xxhash.xxh3_64_intdigest(url.encode()) for url in table["url"].to_pylist()]
+            urls.append(np.array(hashed, np.uint64))
+            shares.append(table["kept_share"].to_numpy())
+    return np.concatenate(urls), np.concatenate(shares)
 
 
-def _distribution(shares: Sequence[float]) -> list[Row]:
+def _url_of(files: Sequence[Path], number: int) -> str:
+    """Address of the page of this number, counted over the files."""
+    for path in files:
+        rows = pq.read_metadata(path).num_rows
+        if number < rows:
+            return str(read_table(path, columns=["url"])["url"][number].as_py())
+        number -= rows
+    raise IndexError(number)
+
+
+def _kept_shares(files: Sequence[Path]) -> npt.NDArray[np.float64]:
+    """Share that is kept of each page, in the order of the files."""
+    columns = [read_table(path, columns=["kept_share"])["kept_share"].to_numpy() for path in files]
+    return np.concatenate([np.zeros(0), *columns])
+
+
+def _distribution(shares: npt.NDArray[np.float64]) -> list[Row]:
     """How many pages kept how much of what a reader sees of them."""
     counts = np.histogram(shares, 10, (0.0, 1.0))[0]
     return [{"from": i / 10, "to": (i + 1) / 10, "pages": int(n)} for i, n in enumerate(counts)]
@@ -192,8 +208,8 @@ def _text_file(folder: Path, part: StoredPart) -> Path:
     return folder / "text" / f"{part.name}.parquet"
 
 
-def _dropped_file(folder: Path, part: StoredPart) -> Path:
-    return folder / "dropped" / f"{part.name}.parquet"
+def _verdict_file(folder: Path, part: StoredPart) -> Path:
+    return folder / VERDICTS / f"{part.name}.parquet"
 
 
 def _extract_part(config: Extract, sites: Sites, stage: str, folder: Path, part: StoredPart) -> None:
@@ -207,9 +223,11 @@ def _extract_part(config: Extract, sites: Sites, stage: str, folder: Path, part:
             dropped.append(found)
         else:
             kept.append(found)
-    write_table(verdict_table(dropped), _dropped_file(folder, part))
-    kept.sort(key=lambda row: str(row["doc_id"]))
-    write_table(pa.Table.from_pylist(kept, schema=PAGE_TEXT), _text_file(folder, part))
+    told = [Verdict(str(row["doc_id"]), stage) for row in kept]
+    write_verdicts(verdict_table([*told, *dropped]), _verdict_file(folder, part))
+    table = pa.Table.from_pylist(sorted(kept, key=lambda row: str(row["doc_id"])), schema=PAGE_TEXT)
+    characters = pc.sum(pc.utf8_length(table["text"])).as_py() or 0
+    write_with_footer(table, _text_file(folder, part), content_footer(table) | {"characters": characters})
 
 
 def _pages(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from neo_assets.core.recipe.data import Documents
-from neo_assets.core.records import document_id, write_table
+from neo_assets.core.records import document_id, read_table, rows, write_table
 from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.documents_source import ROW
 from neo_assets.extract.documents import DocumentsInput, make_documents
@@ -71,3 +71,8 @@ def given(store: Path, shards: list[list[tuple[str, str]]], label: str = "") -> 
 def documents(store: Path, upstream: Artifact, config: DocumentsInput = INPUT, label: str = "") -> Artifact:
     inputs = {"raw_crawl": upstream}
     return commit(store, "documents/test", lambda out: make_documents(config, inputs, out), inputs, label)
+
+
+def verdicts_of(made: Artifact) -> list[dict[str, object]]:
+    """What was decided about each document."""
+    return [row for path in made.verdicts() for row in rows(read_table(path))]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pages import DOCUMENTS, INPUT, documents, given
+from pages import DOCUMENTS, INPUT, documents, given, verdicts_of
 
 from neo_assets.core.records import DOCUMENT, read_table, rows
 from neo_assets.core.store import Artifact
@@ -101,7 +101,7 @@ def test_every_document_is_complete_and_an_edit_has_its_verdict(tmp_path: Path) 
     assert found["http://a.example/2"]["text"] == "schön " + ENGLISH
     for row in found.values():
         assert (row["source"], row["licence"], row["cluster_id"]) == ("test", "CC0-1.0", row["doc_id"])
-    verdicts = {v["doc_id"]: v for v in rows(made.table("verdicts.parquet"))}
+    verdicts = {v["doc_id"]: v for v in verdicts_of(made)}
     edited = verdicts[found["http://a.example/2"]["doc_id"]]
     assert (edited["verdict"], edited["rule"], edited["stage"]) == ("edited", "encoding_repaired", "documents/test")
     assert sorted(v["verdict"] for v in verdicts.values()) == ["edited", "kept", "kept"] and all(
@@ -116,7 +116,7 @@ def test_a_document_that_comes_twice_is_kept_once(tmp_path: Path) -> None:
     one, two = ("http://a.example/1", ENGLISH), ("http://a.example/2", ENGLISH)
     made = documents(tmp_path, given(tmp_path, [[one, two, one], [one]]))
     assert len(made_rows(made)) == 2
-    dropped = [v for v in rows(made.table("verdicts.parquet")) if v["verdict"] == "dropped"]
+    dropped = [v for v in verdicts_of(made) if v["verdict"] == "dropped"]
     assert [(v["rule"], v["twin"] == v["doc_id"]) for v in dropped] == [("same_document", True)] * 2
     assert (made.manifest.rows_in, made.manifest.rows_kept, made.manifest.rows_dropped) == (4, 2, 2)
 

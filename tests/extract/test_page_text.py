@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pages import commit, crawled
+from pages import commit, crawled, verdicts_of
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.data import Extract
@@ -59,7 +59,7 @@ def test_what_gives_no_text_is_dropped_with_its_reason(tmp_path: Path) -> None:
     }
     made, texts = extracted(tmp_path, pages)
     assert list(texts) == ["http://a.example/good"]
-    verdicts = list(rows(made.table("verdicts.parquet")))
+    verdicts = verdicts_of(made)
     assert {v["rule"]: (v["value"], v["threshold"]) for v in verdicts if v["verdict"] == "dropped"} == {
         "no_main_text": (3, 20),
         "html_too_long": (len(pages["http://a.example/long"][0]), 50_000),
