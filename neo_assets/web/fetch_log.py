@@ -7,6 +7,7 @@ they are the same whether the crawl ran through or was killed and resumed.
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from neo_assets.core.fingerprint import MultisetDigest
 from neo_assets.core.records import DROPPED, EDITED, Verdict, read_table, rows, verdict_table
 from neo_assets.core.stage import Claim
+from neo_assets.core.steps import VERDICTS, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.web.links import host_of
 from neo_assets.web.media import document_suffix
@@ -131,128 +134,181 @@ def log_outcome(
     max_bad_share: float,
     sizes: Mapping[str, int] | None = None,
 ) -> Outcome:
-    """Write ``verdicts.parquet`` from a finished log, and report on it. ``sizes``: bytes by file, of a source of files.
+    """Write the verdicts of a finished log, a file for each of its files, and report on it. ``sizes``: bytes by file,
+    of a source of files. One file of the log is in memory at a time; besides, what hosts, files and redirects there
+    are.
 
     The digest covers canonical URL, outcome, status and payload: no times, ports or order.
     """
-    entries = [row for path in log_files for row in read_log(path)]
-    digest = MultisetDigest()
-    for row in entries:
-        digest.add_row([row.url, row.outcome, row.status, row.payload_digest])
-    targets = {row.url: row for row in entries if row.outcome in (FETCHED, REDIRECT)}
-    verdicts = [_verdict(stage, row, targets) for row in entries]
-    out.write("verdicts.parquet", verdict_table(verdicts))
-    documents = sum(r.outcome == FETCHED and bool(document_suffix(r.content_type)) for r in entries)
-    kept = sum(v.verdict != DROPPED for v in verdicts)
-    outcomes = Counter(row.outcome for row in entries)
+    files = list(log_files)
+    ends, told, verdicts = redirect_ends(files), _Told(), Counter[str]()
+    for path in files:
+        entries = read_log(path)
+        table = verdict_table(_verdict(stage, row, ends) for row in entries)
+        write_verdicts(table, out.path / VERDICTS / path.name)
+        verdicts.update(table["verdict"].to_pylist())
+        told.add(entries)
+    dropped = verdicts[DROPPED]
+    kept = verdicts.total() - dropped
     per_outcome: list[Row] = [
-        {"outcome": name, "count": count, "share": round(count / len(entries), 4)}
-        for name, count in sorted(outcomes.items(), key=lambda i: (-i[1], i[0]))
+        {"outcome": name, "count": count, "share": round(count / told.rows, 4)}
+        for name, count in sorted(told.outcomes.items(), key=lambda i: (-i[1], i[0]))
     ]
-    failed = sorted((row for row in entries if row.outcome not in (FETCHED, REDIRECT)), key=lambda row: row.url)
     examples: list[Row] = [
-        {"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in failed[:EXAMPLES]
+        {"url": row.url, "outcome": row.outcome, "reason": row.reason[:200]} for row in told.not_fetched
     ]
-    about_training = _about_training(entries)
-    first = f"; the first: {failed[0].url}: {failed[0].reason}"[:300] if failed else ""
-    dropped = sum(v.verdict == DROPPED for v in verdicts)
+    first = f"; the first: {told.not_fetched[0].url}: {told.not_fetched[0].reason}"[:300] if told.not_fetched else ""
     return Outcome(
-        digest=digest.hexdigest(),
-        rows_in=len(entries),
+        digest=told.digest.hexdigest(),
+        rows_in=told.rows,
         rows_kept=kept,
         rows_dropped=dropped,
         numbers={
             "pages": kept,
-            **({KEPT_DOCUMENTS: documents} if documents else {}),
-            "bytes": sum(r.bytes for r in entries),
+            **({KEPT_DOCUMENTS: told.documents} if told.documents else {}),
+            "bytes": told.bytes,
             **numbers,
         },
         tables={
             "outcomes": per_outcome,
             "not_fetched": examples,
-            **({SAID_ABOUT_TRAINING: about_training} if about_training else {}),
+            **({SAID_ABOUT_TRAINING: about} if (about := told.about_training()) else {}),
         },
         checks=[
-            _losses(entries, max_bad_share, sizes),
+            told.losses(max_bad_share, sizes),
             Check(
                 name="rows_balance",
-                passed=len(entries) == kept + dropped,
-                detail=f"{len(entries)} asked for = {kept} kept + {dropped} dropped",
+                passed=told.rows == kept + dropped,
+                detail=f"{told.rows} asked for = {kept} kept + {dropped} dropped",
             ),
             Check(
                 name="not_empty",
                 passed=kept > 0,
                 detail=f"{kept} documents kept"
                 if kept
-                else f"not one document was kept; outcomes: {dict(outcomes)}{first}",
+                else f"not one document was kept; outcomes: {dict(told.outcomes)}{first}",
             ),
         ],
     )
 
 
-def _about_training(entries: Sequence[LogRow]) -> list[Row]:
-    """What sites said about training, by signal and by what became of the page."""
-    said = Counter(
-        (
-            line.partition(":")[0],
-            "refused" if row.outcome == REFUSED else "kept" if row.outcome == FETCHED else "not kept",
-        )
-        for row in entries
-        for line in dict.fromkeys(row.said.split("\n"))
-        if line
-    )
-    return [{"signal": signal, "pages": fate, "count": count} for (signal, fate), count in sorted(said.items())]
+def redirect_ends(files: Sequence[Path]) -> dict[str, str]:
+    """Of every address that redirects, the document that it ends at, if that was fetched, or ""."""
+    leads: dict[str, str] = {}
+    for path in files:
+        table = read_table(path, columns=["url", "outcome", "final_url"])
+        table = table.filter(pc.equal(table["outcome"], REDIRECT))
+        leads |= dict(zip(table["url"].to_pylist(), table["final_url"].to_pylist(), strict=True))
+    last = {url: _end_of(url, leads) for url in leads}
+    wanted, ids = pa.array(sorted(set(last.values())), pa.string()), dict[str, str]()
+    for path in files if leads else ():
+        table = read_table(path, columns=["url", "outcome", "doc_id"])
+        table = table.filter(pc.and_(pc.equal(table["outcome"], FETCHED), pc.is_in(table["url"], wanted)))
+        ids |= dict(zip(table["url"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
+    return {url: ids.get(end, "") for url, end in last.items()}
 
 
-def _losses(entries: Sequence[LogRow], bound: float, sizes: Mapping[str, int] | None) -> Check:
-    """Whether what was lost stays within the bound: file by file, or over the requests of a crawl."""
-    if sizes is None:
-        answered = {host_of(row.address) for row in entries if row.status is not None}
-        asked = [row for row in entries if row.status is not None or row.outcome in FAILED]
-        asked = [row for row in asked if host_of(row.address) in answered]
-        failed = [row for row in asked if row.outcome in FAILED or (row.status or 0) >= 500]
-        share = len(failed) / max(len(asked), 1)
-        first = f"; the first: {failed[0].address}: {failed[0].reason}"[:300] if failed else ""
-        told = f"{len(failed)} of {len(asked)} requests failed ({share:.1%}, allowed {bound:.1%}){first}"
-        return Check(name=LOSSES_BOUNDED.name, passed=share <= bound, detail=told)
-    rows, bad, lost = Counter[str](), Counter[str](), Counter[str]()
-    reasons: dict[str, str] = {}
-    for row in entries:
-        rows[row.file] += 1
-        lost[row.file] += row.lost_bytes
+def _end_of(url: str, leads: Mapping[str, str]) -> str:
+    seen = {url}
+    while url in leads and leads[url] not in seen:
+        url = leads[url]
+        seen.add(url)
+    return url
+
+
+class _Told:
+    """What the rows of a log add up to."""
+
+    def __init__(self) -> None:
+        self.rows = self.bytes = self.documents = 0
+        self.digest = MultisetDigest()
+        self.outcomes: Counter[str] = Counter()
+        self.not_fetched: list[LogRow] = []  # the first of them by URL
+        self._said: Counter[tuple[str, str]] = Counter()
+        self._answered: set[str] = set()  # hosts
+        self._asked, self._failed = Counter[str](), Counter[str]()  # by host
+        self._first: dict[str, LogRow] = {}  # failure of each host
+        self._records, self._bad, self._lost = Counter[str](), Counter[str](), Counter[str]()  # by file
+        self._reasons: dict[str, str] = {}
+
+    def add(self, entries: Sequence[LogRow]) -> None:
+        """Count the rows of one file of the log."""
+        for row in entries:
+            self.rows += 1
+            self.bytes += row.bytes
+            self.digest.add_row([row.url, row.outcome, row.status, row.payload_digest])
+            self.outcomes[row.outcome] += 1
+            self.documents += row.outcome == FETCHED and bool(document_suffix(row.content_type))
+            self._hear(row)
+            self._count_loss(row)
+        failed = [*self.not_fetched, *(row for row in entries if row.outcome not in (FETCHED, REDIRECT))]
+        self.not_fetched = heapq.nsmallest(EXAMPLES, failed, key=lambda row: row.url)
+
+    def _hear(self, row: LogRow) -> None:
+        for line in dict.fromkeys(row.said.split("\n")):
+            if line:
+                fate = "refused" if row.outcome == REFUSED else "kept" if row.outcome == FETCHED else "not kept"
+                self._said[line.partition(":")[0], fate] += 1
+
+    def _count_loss(self, row: LogRow) -> None:
+        if row.status is not None or row.outcome in FAILED:
+            host = host_of(row.address)
+            self._asked[host] += 1
+            if row.status is not None:
+                self._answered.add(host)
+            if row.outcome in FAILED or (row.status or 0) >= 500:
+                self._failed[host] += 1
+                self._first.setdefault(host, row)
+        self._records[row.file] += 1
+        self._lost[row.file] += row.lost_bytes
         if row.outcome in USELESS:
-            bad[row.file] += 1
-            reasons.setdefault(row.file, row.reason)
-    over = []
-    for file in sorted(reasons):
-        for count, of, what in ((bad[file], rows[file], "records"), (lost[file], sizes.get(file, 0), "bytes")):
-            if count > bound * of:
-                how_much = f"{count:,} of {of:,} {what} ({count / max(of, 1):.1%})"
-                over.append(f"{file}: {how_much}; the first: {reasons[file][:200]}")
-    told = f"at most {bound:.1%} of the records and bytes of each of {len(sizes)} files"
-    if over:
-        files = len({line.partition(":")[0] for line in over})
-        told = f"more than {bound:.1%} (max_bad_share of the source) of {files} of {len(sizes)} files is lost. "
-        told += "; ".join(over[:EXAMPLES])
-    return Check(name=LOSSES_BOUNDED.name, passed=not over, detail=told)
+            self._bad[row.file] += 1
+            self._reasons.setdefault(row.file, row.reason)
+
+    def about_training(self) -> list[Row]:
+        """What sites said about training, by signal and by what became of the page."""
+        return [
+            {"signal": signal, "pages": fate, "count": count} for (signal, fate), count in sorted(self._said.items())
+        ]
+
+    def losses(self, bound: float, sizes: Mapping[str, int] | None) -> Check:
+        """Whether what was lost stays within the bound: file by file, or over the requests of a crawl."""
+        return self._requests(bound) if sizes is None else self._files(bound, sizes)
+
+    def _requests(self, bound: float) -> Check:
+        """Of hosts that answered at all: others are told elsewhere."""
+        asked = sum(self._asked[host] for host in self._answered)
+        failed = sum(self._failed[host] for host in self._answered)
+        share = failed / max(asked, 1)
+        worst = next((row for host, row in self._first.items() if host in self._answered), None)
+        first = f"; the first: {worst.address}: {worst.reason}"[:300] if worst else ""
+        told = f"{failed} of {asked} requests failed ({share:.1%}, allowed {bound:.1%}){first}"
+        return Check(name=LOSSES_BOUNDED.name, passed=share <= bound, detail=told)
+
+    def _files(self, bound: float, sizes: Mapping[str, int]) -> Check:
+        over = []
+        for file in sorted(self._reasons):
+            for count, of, what in (
+                (self._bad[file], self._records[file], "records"),
+                (self._lost[file], sizes.get(file, 0), "bytes"),
+            ):
+                if count > bound * of:
+                    how_much = f"{count:,} of {of:,} {what} ({count / max(of, 1):.1%})"
+                    over.append(f"{file}: {how_much}; the first: {self._reasons[file][:200]}")
+        told = f"at most {bound:.1%} of the records and bytes of each of {len(sizes)} files"
+        if over:
+            files = len({line.partition(":")[0] for line in over})
+            told = f"more than {bound:.1%} (max_bad_share of the source) of {files} of {len(sizes)} files is lost. "
+            told += "; ".join(over[:EXAMPLES])
+        return Check(name=LOSSES_BOUNDED.name, passed=not over, detail=told)
 
 
-def _verdict(stage: str, row: LogRow, targets: Mapping[str, LogRow]) -> Verdict:
+def _verdict(stage: str, row: LogRow, ends: Mapping[str, str]) -> Verdict:
     if row.outcome == FETCHED and row.reason:
         return Verdict(row.doc_id, stage, EDITED, "repaired", detail=row.reason)
     if row.outcome == FETCHED:
         return Verdict(row.doc_id, stage)
     if row.outcome != REDIRECT:
         return Verdict(row.doc_id, stage, DROPPED, row.outcome, detail=f"{row.url}: {row.reason}")
-    seen, end = {row.url}, row
-    while end.outcome == REDIRECT and end.final_url in targets and end.final_url not in seen:
-        seen.add(end.final_url)
-        end = targets[end.final_url]
-    return Verdict(
-        row.doc_id,
-        stage,
-        DROPPED,
-        row.outcome,
-        twin=end.doc_id if end.outcome == FETCHED else "",
-        detail=f"{row.url} leads to {row.final_url}",
-    )
+    detail = f"{row.url} leads to {row.final_url}"
+    return Verdict(row.doc_id, stage, DROPPED, row.outcome, twin=ends[row.url], detail=detail)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from neo_assets.core.recipe.sources import CrawlSource, Politeness, Source
-from neo_assets.core.records import remove_leftovers
+from neo_assets.core.records import VERDICT, read_table, remove_leftovers, rows
 from neo_assets.core.store import Artifact, MadeFrom, Manifest, Outcome, Store, Workspace, input_refs
 from neo_assets.crawl.catalogue import read_source_input
 from neo_assets.crawl.crawler import crawl_source
@@ -157,3 +157,8 @@ def crawl(folder: Path, config: BaseModel) -> tuple[Outcome, dict[str, LogRow]]:
     remove_leftovers(folder)  # as the store does before a stage goes on
     outcome = crawl_source(config, upstream(config), Workspace(folder))  # type: ignore[arg-type]
     return outcome, {row.url: row for path in sorted((folder / "log").iterdir()) for row in read_log(path)}
+
+
+def verdict_rows(folder: Path) -> list[dict[str, object]]:
+    """What was decided about each URL or record of a crawl that was written into a folder."""
+    return [row for path in sorted((folder / "verdicts").glob("*.parquet")) for row in rows(read_table(path, VERDICT))]

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sites import Answer, crawl, crawl_config, html, raw, redirect, send, serving, stall
+from sites import Answer, crawl, crawl_config, html, raw, redirect, send, serving, stall, verdict_rows
 
 from neo_assets.core.recipe.sources import HtmlFolderSource, Politeness
-from neo_assets.core.records import VERDICT, document_id, read_table, rows
+from neo_assets.core.records import document_id
 from neo_assets.crawl import crawler
 from neo_assets.web.warc_files import read_segment
 
@@ -83,7 +83,7 @@ def test_every_fault_lands_in_the_log_and_none_stops_the_crawl(tmp_path: Path) -
     assert huge.truncated and huge.bytes == 100_000
     assert log[nowhere].reason.startswith("127.0.0.1: ClientConnectorError")
     assert site.hits["/silent"] == 2 and site.hits["/broken"] == 1, "only passing failures are tried again"
-    verdicts = list(rows(read_table(tmp_path / "verdicts.parquet", VERDICT)))
+    verdicts = verdict_rows(tmp_path)
     assert outcome.rows_in == len(verdicts) == len(log) and outcome.rows_kept == 5
     assert {v["stage"] for v in verdicts} == {"raw_crawl/test"}
     assert all(check.passed for check in outcome.checks)
@@ -112,7 +112,7 @@ def test_redirects_to_one_page_give_one_document(tmp_path: Path) -> None:
     assert outcome.rows_kept == 2 and site.hits["/page"] == 1
     for path in ("/one", "/two"):
         assert log[f"{site.root}{path}"].final_url == f"{site.root}/page"
-    twins = {v["twin"] for v in rows(read_table(tmp_path / "verdicts.parquet")) if v["rule"] == "redirect"}
+    twins = {v["twin"] for v in verdict_rows(tmp_path) if v["rule"] == "redirect"}
     assert twins == {log[f"{site.root}/page"].doc_id}
 
 

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
-from sites import build, html, upstream
+from sites import build, html, upstream, verdict_rows
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.sources import DocumentsSource, WarcSource, WetSource
@@ -211,7 +211,7 @@ def test_bad_json_lines_are_dropped_with_file_and_record_number(tmp_path: Path) 
     for number, (_, reason) in enumerate(lines, 1):
         assert bool(reason) == (f"d.jsonl#{number}" in by_place)
         assert reason in by_place.get(f"d.jsonl#{number}", "")
-    dropped = [v for v in rows(read_table(tmp_path / "out/verdicts.parquet")) if v["verdict"] == "dropped"]
+    dropped = [v for v in verdict_rows(tmp_path / "out") if v["verdict"] == "dropped"]
     assert len(dropped) == outcome.rows_dropped == 7 and all("d.jsonl record " in str(v["detail"]) for v in dropped)
     losses = next(check for check in outcome.checks if check.name == "losses_bounded")
     assert not losses.passed and "d.jsonl: 7 of 9 records (77.8%); the first: d.jsonl record" in losses.detail
@@ -224,7 +224,7 @@ def test_what_can_be_repaired_is_repaired_and_told(tmp_path: Path) -> None:
     outcome, kept, bad = read_documents(tmp_path, "d.jsonl", "e.parquet", max_bad_share=0.5)
     assert sorted(str(r["text"]) for r in kept) == ["ab", "bytes 文", "c\ufffdd", "😀"]
     assert [r.reason for r in bad] == ["e.parquet record 2: field 'text' is bytes that are not UTF-8 (byte 0)"]
-    edited = [v["detail"] for v in rows(read_table(tmp_path / "out/verdicts.parquet")) if v["verdict"] == "edited"]
+    edited = [v["detail"] for v in verdict_rows(tmp_path / "out") if v["verdict"] == "edited"]
     assert sorted(map(str, edited)) == ["1 NUL taken out", "lone surrogates replaced"]
     assert outcome.rows_kept == 4 and all(check.passed for check in outcome.checks)
     aliases = {row.alias for path in (tmp_path / "out/log").iterdir() for row in read_log(path)}
