@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.steps import write_part
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 
 ENGLISH = [
@@ -93,7 +94,8 @@ def left_by_a_step(
 
     def work(out: Workspace) -> Outcome:
         for i, part in enumerate(cut):
-            out.write(f"part-{i:05d}.parquet", pa.Table.from_pylist(list(part), schema=records.DOCUMENT))
+            table = pa.Table.from_pylist(list(part), schema=records.DOCUMENT)
+            write_part(table, out.path / f"part-{i:05d}.parquet")
         return Outcome(digest="d", rows_in=len(rows), rows_kept=len(rows), rows_dropped=0)
 
     return Store(folder).build(

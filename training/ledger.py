@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training.data.order import DataOrder, Integers, TokenStream
 from training.data.stream_files import open_order
+from training.data.stream_index import numbers_of, rows_of
 from training.spec import PretrainConfig
 
-INDEX = "index.parquet"
-"""Of a stream's folder: which document stands where in the stream."""
 BEGINS = "begins"
 """Column of an index whose documents stand in pieces: which of a document's tokens a piece begins with."""
 FILLING = ""
@@ -79,7 +77,7 @@ class RunLedger:
     def when(self, doc_id: str, steps: int | None = None) -> pa.Table:
         """Every step up to ``steps`` (the run's last) whose update read a token of this document, and which tokens."""
         last = self.config.last_step if steps is None else steps
-        documents = _documents(self.shards, doc_id)
+        documents = numbers_of(self.shards, doc_id)
         end = int(self.samples(last, last)[-1]) + 1
         spans = [self.stream.sequences_with(d) for d in documents]
         owner = np.repeat(documents, [len(s) for s in spans])
@@ -106,17 +104,11 @@ class RunLedger:
         return _described(self.shards, document, columns)
 
 
-def _documents(shards: Path, doc_id: str) -> Integers:
-    """Numbers of a document in the stream: one a round of the mixture."""
-    ids = pq.read_table(shards / INDEX, columns=["doc_id"]).column("doc_id")
-    return np.flatnonzero(pc.equal(ids, doc_id).to_numpy()).astype(np.int64)
-
-
 def _described(shards: Path, documents: Integers, columns: dict[str, Integers]) -> pa.Table:
     """Rows with what the index says of their documents. What fills a window up is no document; of a document that
     stands in pieces, a piece's tokens are counted from where it begins.
     """
-    index = pq.read_table(shards / INDEX).take(pa.array(documents))
+    index = rows_of(shards, documents)
     if BEGINS in index.column_names:
         begins = index.column(BEGINS).to_numpy()
         columns = columns | {name: columns[name] + begins for name in ("from_token", "to_token")}

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from sentencepiece import SentencePieceProcessor
 
 from neo_assets.align.packing import packed
@@ -27,9 +26,9 @@ from neo_assets.core.records import DROPPED, EDITED, Verdict, verdict_table
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.tasks.drawing import keyed
-from neo_assets.tokenizer.stream import INDEX
 from training.data.order import DataOrder, TokenStream
 from training.data.stream_files import stream_facts
+from training.data.stream_index import rows_of
 from training.templates import ASSISTANT, Encoded, Turn
 
 NOT_ASCII = 0x80
@@ -168,17 +167,15 @@ def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int)
     facts = stream_facts(shards.path)
     stream = TokenStream(shards.path, config.window, str(facts["dtype"]))
     order = DataOrder(stream.sequences, config.settings.seed, f"{facts['digest']}/replay/{config.stage}")
-    index = records.read_table(shards.file("index.parquet"), INDEX)
     count = round(windows * replay.share / (1 - replay.share))
-    return [_pieces_of(stream, int(sequence), index) for sequence in order.sequences_of(np.arange(count))]
+    return [_pieces_of(stream, int(sequence)) for sequence in order.sequences_of(np.arange(count))]
 
 
-def _pieces_of(stream: TokenStream, sequence: int, index: pa.Table) -> list[Piece]:
+def _pieces_of(stream: TokenStream, sequence: int) -> list[Piece]:
     begin, end = sequence * stream.length, (sequence + 1) * stream.length
-    out = []
-    for number in stream.documents_in(sequence):
+    held, out = np.array(stream.documents_in(sequence), np.int64), []
+    for number, row in zip(held, rows_of(stream.folder, held).to_pylist(), strict=True):
         first, last = max(begin, int(stream.offsets[number])), min(end, int(stream.offsets[number + 1]))
-        row = {name: index.column(name)[number].as_py() for name in ("doc_id", "source", "lang", "round")}
         learnt = np.ones(last - first, np.uint8)
         learnt[0] = 0  # nothing comes before it
         out.append(

@@ -63,6 +63,8 @@ NOT_CONTENT = frozenset({"fetched_at", TEXT_BYTES})
 _ROW_GROUP = 16_384
 PART = "part-"
 """How the name of a file of documents begins."""
+RECALLED, ROUNDS = "recalled", "rounds"
+"""Folders with a file for each file of documents: ids of what recall found; what a mixture reads, and how often."""
 
 
 @dataclass(frozen=True, slots=True)

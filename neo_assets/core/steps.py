@@ -164,7 +164,7 @@ def amounts(parts: Iterable[Path]) -> dict[Place, Amount]:
     """
     out: dict[Place, Amount] = {}
     for path in parts:
-        told = read_footer(path).get("amounts")
+        told = json.loads((pq.read_schema(path).metadata or {}).get(_FOOTER, b"{}")).get("amounts")
         found = (
             {(lang, source): Amount(*amount) for lang, source, *amount in told}
             if told is not None

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.shards import run_shards, total_bytes
-from neo_assets.core.steps import VERDICTS, Decision, totals, verdict_columns, write_part, write_verdicts
+from neo_assets.core.steps import VERDICTS, Decision, amounts, totals, verdict_columns, write_part, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 
@@ -49,8 +45,8 @@ def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Wo
         digests[lang] = found.digest
         seen += found.seen
         table_rows += [
-            {"language": lang, "source": s, "documents": d, "characters": c, "bytes": b}
-            for s, (d, c, b) in sorted(_amounts(parts).items())
+            {"language": lang, "source": source, **amount._asdict()}
+            for (lang, source), amount in sorted(amounts(parts).items())
         ]
     expected = sum(a.manifest.rows_kept or 0 for a in inputs.values())
     by_language = {
@@ -88,23 +84,3 @@ def _take(folder: Path, shard: tuple[str, Path]) -> None:
         folder / VERDICTS / target.name,
     )
     write_part(documents, target)
-
-
-def _amounts(parts: list[Path]) -> dict[str, tuple[int, int, int]]:
-    """(documents, characters, bytes) by source."""
-    out: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for path in parts:
-        table = records.read_table(path, records.DOCUMENT, ["source", "text"])
-        sizes = pa.table(
-            {
-                "source": table["source"],
-                "chars": pc.utf8_length(table["text"]),
-                "bytes": pc.binary_length(table["text"]),
-            }
-        )
-        for row in (
-            sizes.group_by("source").aggregate([("chars", "count"), ("chars", "sum"), ("bytes", "sum")]).to_pylist()
-        ):
-            for i, name in enumerate(("chars_count", "chars_sum", "bytes_sum")):
-                out[row["source"]][i] += row[name]
-    return {source: (d, c, b) for source, (d, c, b) in out.items()}

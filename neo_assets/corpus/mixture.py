@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.data import Mixture
-from neo_assets.core.steps import VERDICTS, Decision, verdict_columns, write_verdicts
+from neo_assets.core.shards import run_shards, total_bytes
+from neo_assets.core.steps import (
+    VERDICTS,
+    Decision,
+    Place,
+    amounts,
+    read_footer,
+    totals,
+    verdict_columns,
+    write_part,
+    write_verdicts,
+)
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 
 SCHEMA = pa.schema(
@@ -30,9 +42,8 @@ SCHEMA = pa.schema(
 )
 RECALL = "hq_recall/"
 """Inputs that say which documents high-quality recall found."""
-
-Place = tuple[str, str]
-"""(language, source)"""
+READS_A_TENTH = 10
+"""Share of a file that is read here: all but its texts."""
 
 
 class MixtureInput(Section):
@@ -94,68 +105,41 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
     share of the documents, chosen by a keyed hash. Documents that high-quality recall found may be read more often,
     those of one script of Chinese less.
     """
-    asked, stage = config.mixture, f"mixture/{config.phase}"
+    asked, scratch = config.mixture, out.path / ".logs"
     files = inputs["train_pool"].files(records.PART)
-    available = _bytes_by_place(files)
+    available = {place: amount.bytes for place, amount in amounts(files).items()}
     wanted = rounds_asked(asked, available)
-    recalled = {
-        doc_id
-        for name, artifact in inputs.items()
-        if name.startswith(RECALL)
-        for doc_id in artifact.table("recalled.parquet").column("doc_id").to_pylist()
-    }
+    recalled = _recalled(inputs, scratch / "recalled.npy")
+    run_shards(
+        partial(_mix_shard, config, wanted, recalled, out.path),
+        files,
+        workers=out.workers,
+        scratch=scratch,
+        input_bytes=total_bytes(files) // READS_A_TENTH,
+    )
+    parts = [out.path / records.ROUNDS / path.name for path in files]
+    found = totals(parts, [out.path / VERDICTS / path.name for path in files])
     got: dict[Place, int] = defaultdict(int)
-    chosen = []
-    seen = 0
-    for path in files:
-        table = records.read_table(path, records.DOCUMENT, ["doc_id", "source", "lang", "script", "text"])
-        sizes = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
-        decision = Decision.keep(table.num_rows)
-        rounds = np.zeros(table.num_rows, np.int32)
-        for i, (doc_id, source, lang, script) in enumerate(
-            zip(*(table.column(n).to_pylist() for n in ("doc_id", "source", "lang", "script")), strict=True)
-        ):
-            times = wanted[lang, source] * (asked.recalled_rounds.get(lang, 1.0) if doc_id in recalled else 1.0)
-            times *= asked.script_rounds.get(script, 1.0)
-            rounds[i] = rounds_of(doc_id, times, asked.seed)
-            decision.threshold[i] = times
-            got[lang, source] += int(sizes[i]) * int(rounds[i])
-        decision.dropped = rounds == 0
-        decision.rule[decision.dropped] = "no_round"
-        decision.value = rounds.astype(np.float64)
-        decision.detail = [f"rounds: {r}" for r in rounds]
-        write_verdicts(
-            verdict_columns(stage, table.column("doc_id"), table.column("source"), decision),
-            out.path / VERDICTS / path.name,
-        )
-        part = pa.table(
-            {
-                "doc_id": table.column("doc_id"),
-                "source": table.column("source"),
-                "lang": table.column("lang"),
-                "rounds": rounds,
-                "bytes": sizes,
-            },
-            schema=SCHEMA,
-        )
-        chosen.append(part.filter(pa.array(rounds > 0)))
-        seen += table.num_rows
-    mixture = pa.concat_tables(chosen or [SCHEMA.empty_table()])
-    out.write("mixture.parquet", mixture)
+    read_again = 0
+    for path in parts:
+        footer = read_footer(path)
+        read_again += footer["recalled"]
+        for lang, source, size in footer["got"]:
+            got[lang, source] += size
     total = sum(got.values())
     served = {lang for (lang, _), n in got.items() if n}
     missing = sorted({lang for lang, amount in (asked.rounds | asked.weights).items() if amount > 0} - served)
     expected = inputs["train_pool"].manifest.rows_kept or 0
     tokens = {"tokens_asked": asked.target_tokens} if asked.target_tokens else {}
     return Outcome(
-        digest=records.table_digest([mixture]),
-        rows_in=seen,
-        rows_kept=mixture.num_rows,
-        rows_dropped=seen - mixture.num_rows,
+        digest=found.digest,
+        rows_in=found.seen,
+        rows_kept=found.rows,
+        rows_dropped=found.count(records.DROPPED),
         numbers={
-            "documents": mixture.num_rows,
+            "documents": found.rows,
             "bytes": total,
-            "recalled": sum(d in recalled for d in mixture.column("doc_id").to_pylist()) if recalled else 0,
+            "recalled": read_again,
             **tokens,
         },
         tables={
@@ -175,8 +159,8 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
         checks=[
             Check(
                 name="rows_balance",
-                passed=seen == expected,
-                detail=f"{expected} in = {mixture.num_rows} read + {seen - mixture.num_rows} not",
+                passed=found.seen == expected == found.rows + found.count(records.DROPPED),
+                detail=f"{expected} in = {found.rows} read + {found.count(records.DROPPED)} not",
             ),
             Check(
                 name="every_language_served",
@@ -187,11 +171,63 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
     )
 
 
-def _bytes_by_place(files: Sequence[Path]) -> dict[Place, int]:
-    out: dict[Place, int] = defaultdict(int)
-    for path in files:
-        table = records.read_table(path, records.DOCUMENT, ["source", "lang", "text"])
-        sizes = pa.table({"lang": table["lang"], "source": table["source"], "bytes": pc.binary_length(table["text"])})
-        for row in sizes.group_by(["lang", "source"]).aggregate([("bytes", "sum")]).to_pylist():
-            out[row["lang"], row["source"]] += row["bytes_sum"]
-    return out
+def _recalled(inputs: Mapping[str, Artifact], file: Path) -> Path | None:
+    """Ids of what recall found, sorted, as a file (n, 2) of uint64 that workers map; None where it found nothing."""
+    found = [
+        records.halves(records.read_table(path, columns=["doc_id"])["doc_id"])
+        for name, artifact in sorted(inputs.items())
+        if name.startswith(RECALL)
+        for path in artifact.files(f"{records.RECALLED}/")
+    ]
+    high, low = (np.concatenate([np.zeros(0, np.uint64), *(pair[i] for pair in found)]) for i in (0, 1))
+    if not len(high):
+        return None
+    order = np.lexsort((low, high))
+    records.write_array(np.column_stack([high[order], low[order]]), file)
+    return file
+
+
+def _is_recalled(ids: pa.ChunkedArray, file: Path | None) -> npt.NDArray[np.bool_]:
+    """Which of these ids, which are sorted, stand in the file."""
+    if file is None or not len(ids):
+        return np.zeros(len(ids), np.bool_)
+    high, low = records.halves(ids)
+    held = np.load(file, mmap_mode="r")
+    begin, end = np.searchsorted(held[:, 0], high[0]), np.searchsorted(held[:, 0], high[-1], side="right")
+    there = set(map(tuple, held[begin:end].tolist()))
+    return np.array([pair in there for pair in zip(high.tolist(), low.tolist(), strict=True)], np.bool_)
+
+
+def _mix_shard(
+    config: MixtureInput, wanted: Mapping[Place, float], recalled: Path | None, folder: Path, path: Path
+) -> None:
+    """Verdicts first, then the rounds of the documents that are read."""
+    if (folder / records.ROUNDS / path.name).is_file():
+        return
+    asked = config.mixture
+    table = records.read_table(path, records.DOCUMENT, ["doc_id", "source", "lang", "script"])
+    sizes, again = records.text_lengths(path), _is_recalled(table.column("doc_id"), recalled)
+    decision, rounds = Decision.keep(table.num_rows), np.zeros(table.num_rows, np.int32)
+    got: dict[Place, int] = defaultdict(int)
+    for i, (doc_id, source, lang, script) in enumerate(
+        zip(*(table.column(n).to_pylist() for n in ("doc_id", "source", "lang", "script")), strict=True)
+    ):
+        times = wanted[lang, source] * (asked.recalled_rounds.get(lang, 1.0) if again[i] else 1.0)
+        times *= asked.script_rounds.get(script, 1.0)
+        rounds[i] = rounds_of(doc_id, times, asked.seed)
+        decision.threshold[i] = times
+        got[lang, source] += int(sizes[i]) * int(rounds[i])
+    decision.dropped = rounds == 0
+    decision.rule[decision.dropped] = "no_round"
+    decision.value = rounds.astype(np.float64)
+    decision.detail = [f"rounds: {r}" for r in rounds]
+    columns = verdict_columns(f"mixture/{config.phase}", table.column("doc_id"), table.column("source"), decision)
+    write_verdicts(columns, folder / VERDICTS / path.name)
+    read = pa.array(rounds > 0)
+    part = table.select(["doc_id", "source", "lang"])
+    part = part.append_column("rounds", pa.array(rounds)).append_column("bytes", pa.array(sizes))
+    footer = {
+        "got": [[lang, source, size] for (lang, source), size in sorted(got.items())],
+        "recalled": int((again & (rounds > 0)).sum()),
+    }
+    write_part(part.cast(SCHEMA).filter(read), folder / records.ROUNDS / path.name, footer)

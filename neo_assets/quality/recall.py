@@ -9,11 +9,13 @@ documents give the same model.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,16 +28,28 @@ from pydantic import Field
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
+from neo_assets.core.fingerprint import ROOT, digest_file
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import HighQuality
+from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.stage import StepInput
-from neo_assets.core.steps import VERDICTS, Decision, verdict_columns, write_verdicts
-from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
+from neo_assets.core.steps import (
+    VERDICTS,
+    Decision,
+    read_footer,
+    totals,
+    verdict_columns,
+    write_part,
+    write_verdicts,
+    write_with_footer,
+)
+from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspace
 
 GOOD, OTHER = "__label__1", "__label__0"
 _IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 _SCORED_AT_ONCE = 2000
+SCORES = "scores"
+"""Folder of an artifact of recall: the score of every document."""
 
 
 class RecallInput(Section):
@@ -241,68 +255,93 @@ def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) 
 
     Nothing is dropped here: a mixture may read recalled documents more often.
     """
-    import floret
 
-    settings, stage = config.settings, f"hq_recall/{config.lang}"
     cleaned = next(artifact for name, artifact in inputs.items() if not name.startswith("hq_classifier/"))
-    model = floret.load_model(str(inputs[f"hq_classifier/{config.lang}"].file("classifier.bin")))
-    ids, scores, urls, sources = [], [], [], Counter[tuple[str, bool]]()
-    for path in cleaned.files(records.PART):
-        table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "url", "source"])
-        lines = [line_of(t) for t in table.column("text").to_pylist()]
-        found = np.concatenate(
-            [probabilities(model, lines[b : b + _SCORED_AT_ONCE]) for b in range(0, len(lines), _SCORED_AT_ONCE)]
-            or [np.zeros(0)]
-        )
-        decision = Decision.keep(table.num_rows)
-        decision.value, decision.threshold = np.round(found, 6), np.full(table.num_rows, settings.min_score)
-        decision.detail = ["recalled" if s > settings.min_score else "" for s in found]
-        write_verdicts(
-            verdict_columns(stage, table.column("doc_id"), table.column("source"), decision),
-            out.path / VERDICTS / path.name,
-        )
-        ids += table.column("doc_id").to_pylist()
-        urls += table.column("url").to_pylist()
-        scores.append(found)
-        sources.update(zip(table.column("source").to_pylist(), (found > settings.min_score).tolist(), strict=True))
-    score = np.concatenate(scores) if scores else np.zeros(0)
-    chosen = score > settings.min_score
-    out.write("scores.parquet", pa.table({"doc_id": pa.array(ids, pa.string()), "score": score}))
-    out.write(
-        "recalled.parquet",
-        pa.table({"doc_id": pa.array([i for i, c in zip(ids, chosen, strict=True) if c], pa.string())}),
+    model = inputs[f"hq_classifier/{config.lang}"].file("classifier.bin")
+    shards = cleaned.files(records.PART)
+    labels = _labels(config)
+    run_shards(
+        partial(_recall_shard, config, model, frozenset(labels), out.path),
+        shards,
+        workers=out.workers,
+        scratch=out.path / ".logs",
+        input_bytes=total_bytes(shards),
     )
+    found = totals([out.path / records.RECALLED / path.name for path in shards], [])
+    sources: Counter[tuple[str, bool]] = Counter()
+    told: dict[str, bool] = {}
+    for path in shards:
+        footer = read_footer(out.path / SCORES / path.name)
+        sources.update({(source, hit): n for source, hit, n in footer["by_source"]})
+        told |= dict(footer["labelled"])
+    scored, expected = sources.total(), cleaned.manifest.rows_kept or 0
     by_source: list[Row] = [
         {"source": s, "documents": sources[s, True] + sources[s, False], "recalled": sources[s, True]}
         for s in sorted({s for s, _ in sources})
     ]
-    expected = cleaned.manifest.rows_kept or 0
     return Outcome(
-        digest=digest_json(sorted(i for i, c in zip(ids, chosen, strict=True) if c)),
+        digest=found.digest,
         rows_in=expected,
-        rows_kept=len(ids),
+        rows_kept=scored,
         rows_dropped=0,
         numbers={
-            "recalled": int(chosen.sum()),
-            "recalled_share": round(float(chosen.mean()), 4) if len(chosen) else 0.0,
-            **_precision(config, dict(zip(urls, chosen.tolist(), strict=True))),
+            "recalled": found.rows,
+            "recalled_share": round(found.rows / scored, 4) if scored else 0.0,
+            **_precision(labels, told),
         },
         tables={"by source": by_source},
-        checks=[Check(name="rows_balance", passed=len(ids) == expected, detail=f"{expected} in = {len(ids)} scored")],
+        checks=[Check(name="rows_balance", passed=scored == expected, detail=f"{expected} in = {scored} scored")],
     )
 
 
-def _precision(config: RecallInput, recalled: Mapping[str, bool]) -> dict[str, int | float | str | bool | None]:
-    """Precision and recall on the labelled documents that are in the corpus. Labels are JSON lines: ``url`` and
-    ``good``.
-    """
+@functools.cache
+def _model(file: Path) -> Any:
+    """Read once a process."""
+    import floret
+
+    return floret.load_model(str(file))
+
+
+def _recall_shard(config: RecallInput, model: Path, labelled: frozenset[str], folder: Path, path: Path) -> None:
+    """Verdicts, then what is recalled, then the scores: where these are, the others are."""
+    if (folder / SCORES / path.name).is_file():
+        return
+    least = config.settings.min_score
+    table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "url", "source"])
+    lines = [line_of(t) for t in table.column("text").to_pylist()]
+    batches = [lines[b : b + _SCORED_AT_ONCE] for b in range(0, len(lines), _SCORED_AT_ONCE)]
+    found = np.concatenate([np.zeros(0), *(probabilities(_model(model), batch) for batch in batches)])
+    hits = found > least
+    decision = Decision.keep(table.num_rows)
+    decision.value, decision.threshold = np.round(found, 6), np.full(table.num_rows, least)
+    decision.detail = ["recalled" if hit else "" for hit in hits]
+    columns = verdict_columns(f"hq_recall/{config.lang}", table.column("doc_id"), table.column("source"), decision)
+    write_verdicts(columns, folder / VERDICTS / path.name)
+    write_part(table.select(["doc_id"]).filter(pa.array(hits)), folder / records.RECALLED / path.name)
+    sources = Counter(zip(table.column("source").to_pylist(), hits.tolist(), strict=True))
+    urls = zip(table.column("url").to_pylist(), hits.tolist(), strict=True)
+    footer: dict[str, object] = {
+        "by_source": [[source, hit, n] for (source, hit), n in sorted(sources.items())],
+        "labelled": [[url, hit] for url, hit in urls if url in labelled],
+    }
+    scores = pa.table({"doc_id": table.column("doc_id"), "score": found})
+    write_with_footer(scores, folder / SCORES / path.name, footer)
+
+
+def _labels(config: RecallInput) -> dict[str, bool]:
+    """What people said of documents, by URL. Labels are JSON lines: ``url`` and ``good``."""
     if not config.labels:
         return {}
     file = ROOT / config.labels
     if digest_file(file) != config.labels_digest:
         raise BadInput(f"{file} has changed since the recipe was loaded; load it again")
-    labels = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    here = [(bool(row["good"]), recalled[row["url"]]) for row in labels if row["url"] in recalled]
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return {row["url"]: bool(row["good"]) for row in rows}
+
+
+def _precision(labels: Mapping[str, bool], recalled: Mapping[str, bool]) -> dict[str, Scalar]:
+    """Precision and recall on the labelled documents that are in the corpus."""
+    here = [(good, recalled[url]) for url, good in labels.items() if url in recalled]
     if not here:
         return {}
     hit = sum(good and found for good, found in here)

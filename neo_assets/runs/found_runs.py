@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from neo_assets.core import records
 from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.trainings import names_of
 from neo_assets.runs.asked import asked_runs, not_anothers
-from training.ledger import INDEX, RunLedger
+from training.data.stream_index import numbers_of
+from training.ledger import RunLedger
 from training.spec import PretrainConfig
 
 
@@ -62,8 +62,7 @@ class FoundRun:
 
     def holds(self, doc_ids: Sequence[str]) -> bool:
         """Whether any of these documents is in the run's text, whether or not a step came to it."""
-        known = records.read_table(self.shards / INDEX, columns=["doc_id"]).column("doc_id")
-        return not set(doc_ids).isdisjoint(known.to_pylist())
+        return any(len(numbers_of(self.shards, doc_id)) for doc_id in doc_ids)
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
-import shutil
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import sentencepiece
 
 from neo_assets.core import records
+from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Tokenizer
+from neo_assets.core.scalars import whole
+from neo_assets.core.shards import run_shards
+from neo_assets.core.steps import read_footer, write_with_footer
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.tokenizer.train import end_of_document_id, load_processor
+from training.data.tokens import SEGMENTS, Segment
 
 CHUNK_DOCUMENTS = 2000
-"""Documents encoded between two savings; a kill costs at most one chunk (about 2 s of work)."""
+"""Documents encoded at once."""
+OFFSETS = "offsets.npy"
 
 INDEX = pa.schema(
     [
@@ -48,95 +59,156 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     """The token stream of one phase, memory-mapped: every document once per round, each ended by the end-of-document
     token.
 
-    ``tokens.bin`` holds the ids, ``offsets.npy`` where each document starts, ``index.parquet`` which document that is.
-    Documents stand in (round, language, id) order; which sequence a training step reads is computed by a keyed
-    permutation, not stored.
+    Each file of the pool is tokenised by itself, each document once, into a file a round (``tokens/``, with
+    ``index/``: which document stands where); ``stream.json`` names these in their order, and ``offsets.npy`` holds
+    where each document starts. Documents stand in (round, language, id) order; which sequence a training step reads is
+    computed by a keyed permutation, not stored.
     """
-    processor = load_processor(inputs["tokenizer"])
-    end = end_of_document_id(config.tokenizer, processor.vocab_size())
-    dtype = token_dtype(processor.vocab_size() + len(config.tokenizer.special_tokens))
-    mixture = inputs[f"mixture/{config.phase}"].table("mixture.parquet")
-    asked = int(str(pc.sum(mixture.column("rounds")).as_py() or 0))
-    chunks: list[Path] = []
-    index: list[pa.Table] = []
-    for number in range(int(str(pc.max(mixture.column("rounds")).as_py() or 0))):
-        wanted = mixture.filter(pc.greater(mixture.column("rounds"), number)).column("doc_id").combine_chunks()
-        for path in inputs["train_pool"].files(records.PART):
-            pool = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "source", "lang"])
-            chosen = pool.filter(pc.is_in(pool.column("doc_id"), value_set=wanted))
-            for batch in chosen.to_batches(max_chunksize=CHUNK_DOCUMENTS):
-                file = out.path / "parts" / f"{len(chunks):06d}.npz"
-                chunks.append(file)
-                if not file.is_file():
-                    encoded = [[*ids, end] for ids in processor.encode(batch.column("text").to_pylist())]
-                    _save(
-                        file,
-                        np.concatenate([np.asarray(ids, dtype=dtype) for ids in encoded]),
-                        np.asarray([len(ids) for ids in encoded], dtype=np.int64),
-                    )
-                part = pa.Table.from_batches([batch]).select(["doc_id", "source", "lang"])
-                index.append(part.append_column("round", pa.array(np.full(part.num_rows, number, np.int32))))
-                out.progress(sum(t.num_rows for t in index), asked, "documents")
-    lengths = np.concatenate([_lengths(file) for file in chunks] or [np.zeros(0, np.int64)])
-    with (out.path / "tokens.bin").open("wb") as stream:
-        for file in chunks:
-            with np.load(file) as saved:
-                saved["tokens"].tofile(stream)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    np.save(out.path / "offsets.npy", offsets)
-    rows = pa.concat_tables(index) if index else INDEX.empty_table().select(["doc_id", "source", "lang", "round"])
-    rows = rows.append_column("position", pa.array(offsets[:-1])).append_column("tokens", pa.array(lengths))
-    out.write("index.parquet", rows.select(INDEX.names).cast(INDEX))
-    shutil.rmtree(out.path / "parts", ignore_errors=True)
-    digest = digest_json({n: digest_file(out.path / n) for n in ("tokens.bin", "offsets.npy")})
-    total = int(offsets[-1])
-    out.write_text(
-        "stream.json",
-        json.dumps(
-            {"dtype": dtype, "digest": digest, "tokens": total, "documents": len(lengths), "end_of_document": end}
-        ),
-    )
-    by_language = {
-        row["lang"]: row["tokens_sum"] for row in rows.group_by("lang").aggregate([("tokens", "sum")]).to_pylist()
-    }
-    ended = int((np.memmap(out.path / "tokens.bin", dtype=dtype, mode="r") == end).sum()) if total else 0
+    model = inputs["tokenizer"].file("tokenizer.model")
+    pieces = _processor(model).vocab_size()
+    end = end_of_document_id(config.tokenizer, pieces)
+    dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
+    mixture, pool = inputs[f"mixture/{config.phase}"], inputs["train_pool"].files(records.PART)
+    shards = [(path, mixture.file(f"{records.ROUNDS}/{path.name}")) for path in pool]
+    told = out.path / ".logs" / "told"
+    _run(partial(_tokenise, model, end, dtype, out.path, told), shards, out)
+    written = [(number, *row) for path, _ in shards for number, row in enumerate(_read(told / f"{path.stem}.json"))]
+    written.sort(key=lambda row: row[0])  # stable: the files of each round in their order
+    segments = [Segment(str(name), whole(tokens), whole(documents)) for _, name, tokens, documents, _ in written]
+    digests = {segment.tokens_file: str(row[4]) for segment, row in zip(segments, written, strict=True)}
+    starts = np.concatenate([[0], np.cumsum([segment.tokens for segment in segments])]).astype(np.int64)
+    _write_offsets(out.path / OFFSETS, told, segments, starts)
+    work = [(segment.name, int(start)) for segment, start in zip(segments, starts, strict=False)]
+    _run(partial(_write_index, out.path, told), work, out)
+    digest = digest_json(digests | {OFFSETS: digest_file(out.path / OFFSETS)})
+    facts = {"dtype": dtype, "digest": digest, "tokens": int(starts[-1]), "end_of_document": end}
+    documents = sum(segment.documents for segment in segments)
+    facts |= {"documents": documents, SEGMENTS: [[s.name, s.tokens, s.documents] for s in segments]}
+    out.write_text("stream.json", json.dumps(facts))
+    return _stream_outcome(out, segments, digest, dtype, asked=_asked(path for _, path in shards))
+
+
+def _run(work: Callable[[Any], None], shards: Sequence[Any], out: Workspace) -> None:
+    size = sum(shard[0].stat().st_size for shard in shards if isinstance(shard[0], Path))
+    run_shards(work, shards, workers=out.workers, scratch=out.path / ".logs", input_bytes=size)
+
+
+@functools.cache
+def _processor(model: Path) -> sentencepiece.SentencePieceProcessor:
+    """Read once a process."""
+    return sentencepiece.SentencePieceProcessor(model_file=str(model))
+
+
+def _read(file: Path) -> list[list[Any]]:
+    return json.loads(file.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard: tuple[Path, Path]) -> None:
+    """One file of the pool to a file of tokens a round, with its index as far as it is known here; then, what each
+    holds: [name, tokens, documents, digest].
+    """
+    path, mixture = shard
+    done = told / f"{path.stem}.json"
+    if done.is_file():
+        return
+    chosen = records.read_table(mixture, columns=["doc_id", "source", "lang", "rounds"])
+    pool = records.read_table(path, records.DOCUMENT, ["doc_id", "text"])
+    texts = pool.filter(pc.is_in(pool["doc_id"], value_set=chosen["doc_id"].combine_chunks()))
+    if texts["doc_id"].combine_chunks() != chosen["doc_id"].combine_chunks():
+        raise BadInput(f"{mixture}: its documents are not all in {path}")
+    encoded: list[npt.NDArray[np.unsignedinteger]] = []
+    for batch in texts.select(["text"]).to_batches(max_chunksize=CHUNK_DOCUMENTS):
+        ids = _processor(model).encode(batch.column("text").to_pylist())
+        encoded += [np.asarray([*one, end], dtype) for one in ids]
+    rounds, rows = chosen["rounds"].to_numpy(), []
+    for number in range(int(rounds.max(initial=0))):
+        read = np.flatnonzero(rounds > number)
+        name, lengths = f"{number:03d}-{path.stem}", np.array([len(encoded[i]) for i in read], np.int64)
+        digest = _write_tokens(folder / Segment(name, 0, 0).tokens_file, [encoded[i] for i in read], dtype)
+        part = chosen.select(["doc_id", "source", "lang"]).take(pa.array(read))
+        part = part.append_column("round", pa.array(np.full(len(read), number, np.int32)))
+        records.write_table(part.append_column("tokens", pa.array(lengths)), told / f"{name}.parquet")
+        rows.append([name, int(lengths.sum()), len(read), digest])
+    records.write_text(done, json.dumps(rows))
+
+
+def _write_tokens(file: Path, documents: Sequence[npt.NDArray[np.unsignedinteger]], dtype: str) -> str:
+    """Write a file whole or not at all; returns its digest."""
+    file.parent.mkdir(exist_ok=True)
+    aside, state = records.aside_of(file), hashlib.blake2b(digest_size=16)
+    with aside.open("wb") as stream:
+        data = np.concatenate([np.zeros(0, dtype), *documents]).tobytes()
+        state.update(data)
+        stream.write(data)
+    records.fsync_rename(aside, file)
+    return state.hexdigest()
+
+
+def _write_offsets(file: Path, told: Path, segments: Sequence[Segment], starts: npt.NDArray[np.int64]) -> None:
+    """Where each document of the stream starts, and where the last one ends, written file by file: nobody holds all."""
+    shape = (1 + sum(segment.documents for segment in segments),)
+    aside = records.aside_of(file)
+    offsets = np.lib.format.open_memmap(aside, mode="w+", dtype=np.int64, shape=shape)  # type: ignore[no-untyped-call]
+    at = 0
+    for segment, start in zip(segments, starts, strict=False):
+        lengths = records.read_table(told / f"{segment.name}.parquet", columns=["tokens"])["tokens"].to_numpy()
+        offsets[at : at + len(lengths)] = start + np.cumsum(lengths) - lengths
+        at += len(lengths)
+    offsets[at] = starts[-1]
+    offsets.flush()
+    del offsets
+    records.fsync_rename(aside, file)
+
+
+def _write_index(folder: Path, told: Path, segment: tuple[str, int]) -> None:
+    name, start = segment
+    target = folder / Segment(name, 0, 0).index_file
+    if target.is_file():
+        return
+    part = records.read_table(told / f"{name}.parquet")
+    lengths = part["tokens"].to_numpy()
+    part = part.append_column("position", pa.array(start + np.cumsum(lengths) - lengths))
+    languages = part.group_by("lang").aggregate([("tokens", "sum")]).to_pylist()
+    footer: dict[str, object] = {"languages": {row["lang"]: row["tokens_sum"] for row in languages}}
+    write_with_footer(part.select(INDEX.names).cast(INDEX), target, footer)
+
+
+def _asked(mixture: Iterable[Path]) -> int:
+    """Documents in all rounds, as the mixture has them."""
+    return sum(int(pc.sum(records.read_table(path, columns=["rounds"])["rounds"]).as_py() or 0) for path in mixture)
+
+
+def _stream_outcome(out: Workspace, segments: Sequence[Segment], digest: str, dtype: str, asked: int) -> Outcome:
+    by_language: Counter[str] = Counter()
+    for segment in segments:
+        by_language.update(read_footer(out.path / segment.index_file)["languages"])
+    facts = json.loads((out.path / "stream.json").read_text(encoding="utf-8"))
+    documents, total, end = facts["documents"], facts["tokens"], facts["end_of_document"]
+    ended = sum(int((np.fromfile(out.path / segment.tokens_file, dtype) == end).sum()) for segment in segments)
     return Outcome(
         digest=digest,
         rows_in=asked,
-        rows_kept=len(lengths),
+        rows_kept=documents,
         rows_dropped=0,
         numbers={
             "tokens": total,
-            "documents": len(lengths),
+            "documents": documents,
             "dtype": dtype,
             **{f"tokens_{lang}": n for lang, n in sorted(by_language.items())},
         },
         checks=[
             Check(
                 name="rows_balance",
-                passed=len(lengths) == asked,
-                detail=f"{asked} documents asked for, {len(lengths)} in the stream",
+                passed=documents == asked,
+                detail=f"{asked} documents asked for, {documents} in the stream",
             ),
             Check(
                 name="every_document_ends",
-                passed=ended == len(lengths),
-                detail=f"{ended} end-of-document tokens for {len(lengths)} documents",
+                passed=ended == documents,
+                detail=f"{ended} end-of-document tokens for {documents} documents",
             ),
         ],
     )
-
-
-def _lengths(file: Path) -> np.ndarray:
-    with np.load(file) as saved:
-        return np.asarray(saved["lengths"])
-
-
-def _save(file: Path, tokens: np.ndarray, lengths: np.ndarray) -> None:
-    file.parent.mkdir(exist_ok=True)
-    aside = records.aside_of(file)
-    with aside.open("wb") as stream:
-        np.savez(stream, tokens=tokens, lengths=lengths)
-    records.fsync_rename(aside, file)
 
 
 class FertilityInput(Section):

@@ -152,7 +152,7 @@ def test_every_stage_counts_python_and_the_libraries_it_rests_on() -> None:
         assert wanted <= set(entries[name].libraries), name
 
 
-CORE_AS_OF = {3: "a352c18964d0acc874af6e032cd08870"}
+CORE_AS_OF = {3: "9c7323951d341deed41d24b17e613545"}
 """Digest of the core's syntax trees for each CORE_VERSION; only the newest is kept.
 
 This test fails when the core changes. Ask whether the change alters what stages write or how it is digested. If it

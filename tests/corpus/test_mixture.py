@@ -29,8 +29,12 @@ def run(folder: Path, mixture: Mixture, **more: Artifact) -> tuple[Outcome, dict
     out = Workspace(folder / "out")
     out.path.mkdir(parents=True)
     outcome = mix(MixtureInput(phase="p", mixture=mixture), {"train_pool": pool(folder / "store"), **more}, out)
-    table = records.read_table(out.path / "mixture.parquet")
+    table = read_rounds(out.path)
     return outcome, dict(zip(table.column("doc_id").to_pylist(), table.column("rounds").to_pylist(), strict=True)), out
+
+
+def read_rounds(folder: Path) -> pa.Table:
+    return pa.concat_tables(records.read_table(path) for path in sorted((folder / "rounds").glob("*.parquet")))
 
 
 def asked(**fields: object) -> Mixture:
@@ -57,7 +61,7 @@ def test_a_script_may_be_left_out(tmp_path: Path) -> None:
     out.path.mkdir()
     mixture = asked(rounds={"en": 1.0, "zh": 1.0}, script_rounds={"Hant": 0.0})
     mix(MixtureInput(phase="p", mixture=mixture), {"train_pool": held}, out)
-    chosen = set(records.read_table(out.path / "mixture.parquet").column("doc_id").to_pylist())
+    chosen = set(read_rounds(out.path).column("doc_id").to_pylist())
     assert chosen == {row["doc_id"] for row in rows if row["script"] != "Hant"}
 
 
@@ -103,7 +107,7 @@ def test_recalled_documents_are_read_more_often(tmp_path: Path) -> None:
     some = [str(d["doc_id"]) for d in (document("x", "en", f"web{i}") for i in range(5))]
 
     def work(out: Workspace) -> Outcome:
-        out.write("recalled.parquet", pa.table({"doc_id": some}))
+        out.write("recalled/part-00000.parquet", pa.table({"doc_id": sorted(some)}))
         return Outcome(digest="r")
 
     recall = Store(tmp_path / "store").build(

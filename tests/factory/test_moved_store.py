@@ -116,7 +116,7 @@ KINDS = {
     "checkpoint/main/0000010-*/manifest.json": "main@10",
     "clean_docs/zh/*/manifest.json": None,
     "clean_docs/zh/*/verdict.json": None,
-    "token_shards/fundamental/*/tokens.bin": "main@10",
+    "token_shards/fundamental/*/tokens/*.bin": "main@10",
     "token_shards/fundamental/*/offsets.npy": "main@10",
     "hf_model/main/*/model.safetensors": None,
     "tokenizer/*/hf/tokenizer.json": None,

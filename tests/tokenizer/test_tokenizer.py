@@ -1,9 +1,9 @@
 """Identical ids in SentencePiece and Hugging Face, nothing lost, and a stream that says where every document is."""
 
-import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,16 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.corpus.mixture import SCHEMA
+from neo_assets.tokenizer import stream as tokenizer_stream
 from neo_assets.tokenizer.huggingface import export
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.stream import StreamInput, write_stream
 from neo_assets.tokenizer.train import TokenizerInput, _train, load_processor, train_tokenizer
 from tests.factory.site import _chinese, _english
+from training.data.stream_files import stream_digest, stream_facts
+from training.data.stream_index import rows_of
+from training.data.tokens import Tokens, segments_of
 
 SMALL = {"vocab_size": 900, "sample_bytes": 500_000}
 
@@ -114,18 +119,12 @@ def stream(pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int]) -
     settings = load("laptop").tokenizer.model_copy(update=SMALL)
     store, artifact = pool
     tokenizer = trained(pool)
-    table = pa.table(
-        {
-            "doc_id": list(rounds),
-            "source": ["s"] * len(rounds),
-            "lang": ["en"] * len(rounds),
-            "rounds": pa.array(list(rounds.values()), pa.int32()),
-            "bytes": [1] * len(rounds),
-        }
-    )
 
     def work(out: Workspace) -> Outcome:
-        out.write("mixture.parquet", table)
+        for path in artifact.files(records.PART):
+            ids = [i for i in records.read_table(path, columns=["doc_id"])["doc_id"].to_pylist() if i in rounds]
+            told = [{"doc_id": i, "source": "s", "lang": "en", "rounds": rounds[i], "bytes": 1} for i in ids]
+            out.write(f"rounds/{path.name}", pa.Table.from_pylist(told, schema=SCHEMA))
         return Outcome(digest="d")
 
     mixture = store.build("mixture/p", MadeFrom(config=dict(rounds), code={}, libraries={}, inputs={}), work)[0]
@@ -137,9 +136,12 @@ def test_the_stream_holds_every_document_as_often_as_asked(pool: tuple[Store, Ar
     rounds = {f"{3:032x}": 2, f"{101:032x}": 1, f"{5:032x}": 3}
     outcome, _, tokenizer = stream(pool, tmp_path, rounds)
     assert all(c.passed for c in outcome.checks)
-    facts = json.loads((tmp_path / "stream.json").read_text())
-    tokens, offsets = np.fromfile(tmp_path / "tokens.bin", dtype=facts["dtype"]), np.load(tmp_path / "offsets.npy")
-    index = records.read_table(tmp_path / "index.parquet").to_pylist()
+    facts = stream_facts(tmp_path)
+    tokens, offsets = Tokens(tmp_path, str(facts["dtype"])), np.load(tmp_path / "offsets.npy")
+    index = rows_of(tmp_path, np.arange(len(offsets) - 1)).to_pylist()
+    assert [row["position"] for row in index] == offsets[:-1].tolist() and len(tokens) == offsets[-1]
+    assert [row["round"] for row in index] == sorted(row["round"] for row in index)
+    assert stream_digest(tmp_path) == facts["digest"] == outcome.digest
     texts = {r["doc_id"]: r["text"] for r in pool[1].documents().to_pylist()}
     assert sorted(r["doc_id"] for r in index) == sorted(d for d, n in rounds.items() for _ in range(n))
     processor = load_processor(tokenizer)
@@ -185,3 +187,40 @@ def test_every_reader_is_told_what_it_needs(tmp_path: Path, special: list[str]) 
     batch = made(["One sentence is long.", "The other </s> and <EOD> spell tokens", "短"], padding=True)
     assert set(batch) == {"input_ids", "attention_mask"} and len({len(row) for row in batch["input_ids"]}) == 1
     assert made.eos_token_id not in batch["input_ids"][1][-5:] and made.decode(made.encode("a <EOD> b")) == "a <EOD> b"
+
+
+def test_a_stream_that_was_cut_off_tokenises_no_file_twice_and_is_the_same(
+    pool: tuple[Store, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = {f"{i:032x}": 1 + i % 3 for i in [*range(1, 20, 2), *range(100, 120, 3)]}
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    whole, *_ = stream(pool, tmp_path / "whole", rounds)
+    encoded: list[int] = []
+    write = tokenizer_stream._write_tokens
+
+    def counted(file: Path, documents: Any, dtype: str) -> str:
+        encoded.append(len(documents))
+        if len(encoded) == 4:
+            raise KeyboardInterrupt
+        return write(file, documents, dtype)
+
+    monkeypatch.setattr(tokenizer_stream, "_write_tokens", counted)
+    with pytest.raises(KeyboardInterrupt):
+        stream(pool, tmp_path / "cut", rounds)
+    again, *_ = stream(pool, tmp_path / "cut", rounds)
+    assert again.digest == whole.digest and all(check.passed for check in again.checks)
+    files = [segment.name for segment in segments_of(tmp_path / "cut") or []]
+    assert files == sorted(files) and {name[:4] for name in files} == {"000-", "001-", "002-"}
+    assert len(encoded) == 3 + 1 + 2  # the English file was whole: three rounds; the Chinese one, of two, begins anew
+    assert list((tmp_path / "cut" / "tokens").glob("*.tmp")) == []
+
+
+def test_a_mixture_of_other_documents_than_the_pools_is_refused(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
+    path = pool[1].files(records.PART)[0]
+    mixture = tmp_path / path.name
+    told = [{"doc_id": "f" * 32, "source": "s", "lang": "en", "rounds": 1, "bytes": 1}]
+    records.write_table(pa.Table.from_pylist(told, schema=SCHEMA), mixture)
+    model = trained(pool).file("tokenizer.model")
+    with pytest.raises(BadInput, match="its documents are not all in"):
+        tokenizer_stream._tokenise(model, 1, "uint16", tmp_path, tmp_path / "told", (path, mixture))

@@ -1,5 +1,6 @@
 """What a step sees is a pure function of its number, and can be asked backwards."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,39 @@ def test_places_and_samples_agree_past_what_is_skipped(start: int, bounds: list[
     assert order.places_of(np.arange(100)).tolist() == [expected.get(s, -1) for s in range(100)]
 
 
-@pytest.fixture
-def stream(tmp_path: Path) -> TokenStream:
+@pytest.fixture(params=["one file", "files", "a file a document"])
+def stream(tmp_path: Path, request: pytest.FixtureRequest) -> TokenStream:
+    """The same stream, whatever files it lies in."""
     lengths = [5, 1, 9, 3, 7, 8]  # the third crosses a sequence boundary, the second is one token long
-    np.arange(100, 100 + sum(lengths), dtype=np.uint16).tofile(tmp_path / "tokens.bin")
-    np.save(tmp_path / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    cuts = {"one file": None, "files": [2, 0, 3, 1], "a file a document": [1] * 6}[request.param]
+    write_tokens(tmp_path, lengths, cuts)
     return TokenStream(tmp_path, 8, "uint16")
+
+
+def write_tokens(folder: Path, lengths: list[int], documents: list[int] | None) -> None:
+    """Tokens 100, 101, … of documents of these lengths, in files of so many documents each."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    np.save(folder / "offsets.npy", offsets)
+    ids = np.arange(100, 100 + sum(lengths), dtype=np.uint16)
+    if documents is None:
+        ids.tofile(folder / "tokens.bin")
+        return
+    (folder / "tokens").mkdir()
+    segments, at = [], 0
+    for number, count in enumerate(documents):
+        begin, end = offsets[at], offsets[at + count]
+        segments.append([f"{number:03d}-part", int(end - begin), count])
+        ids[begin:end].tofile(folder / f"tokens/{number:03d}-part.bin")
+        at += count
+    (folder / "stream.json").write_text(json.dumps({"segments": segments}))
+
+
+def test_a_file_of_tokens_that_is_shorter_than_told_is_refused(tmp_path: Path) -> None:
+    write_tokens(tmp_path, [5, 1, 9], [1, 2])
+    file = tmp_path / "tokens" / "001-part.bin"
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(ValueError, match=r"001-part.bin has 18 bytes, 20 are told of it"):
+        TokenStream(tmp_path, 4, "uint16")
 
 
 def test_labels_and_positions_stop_at_document_boundaries(stream: TokenStream) -> None:

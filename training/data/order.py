@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from training.data.tokens import Tokens
+
 Integers = npt.NDArray[np.int64]
 
 _ROUNDS = 4
@@ -142,13 +144,13 @@ class DataOrder:
 class TokenStream:
     """Memory-mapped tokens of a ``token_shards`` artifact, cut into sequences.
 
-    ``tokens.bin``: little-endian uint16 or uint32, one after another, every document ended by the end-of-document
-    token; ``offsets.npy``: int64 (documents + 1,), where each document starts.
+    Its ids (``tokens.py``): little-endian uint16 or uint32, one after another, every document ended by the
+    end-of-document token; ``offsets.npy``: int64 (documents + 1,), where each document starts.
     """
 
     def __init__(self, folder: Path, sequence_length: int, dtype: str) -> None:
         self.folder = folder
-        self.tokens: npt.NDArray[np.unsignedinteger] = np.memmap(folder / "tokens.bin", dtype=np.dtype(dtype), mode="r")
+        self.tokens = Tokens(folder, dtype)
         self.offsets: Integers = np.load(folder / "offsets.npy", mmap_mode="r")
         self.length = sequence_length
         # One token more than the sequence is needed for its last label.

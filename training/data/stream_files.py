@@ -9,6 +9,7 @@ from neo_assets.core.fingerprint import digest_file, digest_json
 from training.data.learnt_stream import LEARNT, LearntStream
 from training.data.order import DataOrder, TokenStream
 from training.data.pair_stream import PairStream
+from training.data.tokens import FACTS, ONE_FILE, segments_of
 from training.spec import PretrainConfig
 
 
@@ -16,13 +17,15 @@ def stream_facts(shards: Path) -> dict[str, object]:
     """``stream.json`` of a stream's folder: dtype, digest, tokens, documents; of packed conversations the length of
     their windows, too.
     """
-    content: dict[str, object] = json.loads((shards / "stream.json").read_text(encoding="utf-8"))
+    content: dict[str, object] = json.loads((shards / FACTS).read_text(encoding="utf-8"))
     return content
 
 
 def stream_digest(shards: Path) -> str:
     """Digest of what is trained on, from the files themselves."""
-    names = ["tokens.bin", "offsets.npy", *([LEARNT] if (shards / LEARNT).is_file() else [])]
+    segments = segments_of(shards)
+    tokens = [ONE_FILE] if segments is None else [segment.tokens_file for segment in segments]
+    names = [*tokens, "offsets.npy", *([LEARNT] if (shards / LEARNT).is_file() else [])]
     return digest_json({name: digest_file(shards / name) for name in names})
 
 

@@ -1,0 +1,62 @@
+"""Which document stands where in a stream: rows by their numbers, and numbers by a document's id, read from the files
+that can hold them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training.data.order import Integers
+from training.data.tokens import segments_of
+
+ONE_FILE = "index.parquet"
+
+
+def index_files(shards: Path) -> list[tuple[Path, int]]:
+    """(file, documents) of a stream's index, in the order of the stream."""
+    segments = segments_of(shards)
+    if segments is None:
+        return [(shards / ONE_FILE, pq.read_metadata(shards / ONE_FILE).num_rows)]
+    return [(shards / segment.index_file, segment.documents) for segment in segments]
+
+
+def rows_of(shards: Path, documents: Integers) -> pa.Table:
+    """What the index says of the documents with these numbers, in their order."""
+    files = index_files(shards)
+    ends = np.cumsum([rows for _, rows in files], dtype=np.int64)
+    which = np.searchsorted(ends, documents, side="right")
+    tables, order = [], []
+    for number in np.unique(which) if len(documents) else [0]:
+        rows = np.flatnonzero(which == number)
+        start = int(ends[number - 1]) if number else 0
+        tables.append(pq.read_table(files[number][0]).take(pa.array(documents[rows] - start)))
+        order.append(rows)
+    return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
+
+
+def numbers_of(shards: Path, doc_id: str) -> Integers:
+    """Numbers of a document in the stream: one a round of the mixture. Files whose ids begin after it or end before it
+    are not read.
+    """
+    found, start = [np.zeros(0, np.int64)], 0
+    for path, rows in index_files(shards):
+        if _may_hold(path, doc_id):
+            ids = pq.read_table(path, columns=["doc_id"]).column("doc_id")
+            found.append(start + np.flatnonzero(pc.equal(ids, doc_id).to_numpy()).astype(np.int64))
+        start += rows
+    return np.concatenate(found)
+
+
+def _may_hold(path: Path, doc_id: str) -> bool:
+    metadata = pq.read_metadata(path)
+    column = metadata.schema.to_arrow_schema().get_field_index("doc_id")
+    for group in range(metadata.num_row_groups):
+        told = metadata.row_group(group).column(column).statistics
+        if told is None or not told.has_min_max or told.min <= doc_id <= told.max:
+            return True
+    return False
