@@ -15,7 +15,6 @@ from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.manifest import (
     MANIFEST,
-    PARTIAL,
     Check,
     InputRef,
     Manifest,
@@ -23,6 +22,7 @@ from neo_assets.core.manifest import (
     Scalar,
     read_manifest,
 )
+from neo_assets.core.written import PARTIAL
 
 
 @dataclass

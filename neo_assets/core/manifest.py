@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, artifact_fingerprint, code_version, digest_bytes, digest_file
+from neo_assets.core.written import SCRATCH, noted
 
-MANIFEST, VERDICT_FILE, PARTIAL = "manifest.json", "verdict.json", ".partial-"
+MANIFEST, VERDICT_FILE = "manifest.json", "verdict.json"
 
 Scalar = int | float | str | bool | None
 Row = dict[str, Scalar]
@@ -105,20 +106,21 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Size and digest of every file in a folder (manifest and half-written files aside)."""
-    return {
-        p.relative_to(folder).as_posix(): FileEntry(size=p.stat().st_size, digest=digest_file(p))
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-        and p.name != MANIFEST
-        and not p.name.endswith(".tmp")
-        and p.relative_to(folder).parts[0] != ".logs"
-    }
+    """Size and digest of every file in a folder (manifest and half-written files aside); read is only what nobody noted
+    a digest of while it was written.
+    """
+    known, out = noted(folder), {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and path.name != MANIFEST and path.suffix != ".tmp" and name.parts[0] != SCRATCH:
+            digest = known.get(name.as_posix()) or digest_file(path)
+            out[name.as_posix()] = FileEntry(size=path.stat().st_size, digest=digest)
+    return out
 
 
 def commit_folder(partial: Path, final: Path, manifest: Manifest) -> None:
     """Make every file and folder durable, write the manifest last, and give the folder its final name in one step."""
-    shutil.rmtree(partial / ".logs", ignore_errors=True)
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     for path in partial.rglob("*"):
         sync(path)
     records.write_text(partial / MANIFEST, manifest.sealed())

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import MultisetDigest, digest_bytes
+from neo_assets.core.written import Hashing, note
 
 DOCUMENT = pa.schema(
     [
@@ -105,8 +106,9 @@ def write_table(table: pa.Table, path: Path) -> Path:
     """Write zstd Parquet so that a reader sees the whole file or none: aside, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
-    pq.write_table(table, aside, compression="zstd", row_group_size=_ROW_GROUP)
-    fsync_rename(aside, path)
+    with Hashing(aside) as stream:
+        pq.write_table(table, stream, compression="zstd", row_group_size=_ROW_GROUP)
+    fsync_rename(aside, path, stream.digest())
     return path
 
 
@@ -131,14 +133,18 @@ def aside_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
 
 
-def fsync_rename(aside: Path, path: Path) -> None:
-    """Make ``aside`` durable and give it its final name in one step."""
+def fsync_rename(aside: Path, path: Path, digest: str | None = None) -> None:
+    """Make ``aside`` durable and give it its final name in one step. ``digest``: of its bytes, where it was taken while
+    they were written.
+    """
     descriptor = os.open(aside, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     aside.replace(path)
+    if digest is not None:
+        note(path, digest)
 
 
 def write_text(path: Path, text: str) -> None:

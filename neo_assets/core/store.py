@@ -29,7 +29,6 @@ from neo_assets.core.fingerprint import CORE_VERSION, digest_file
 from neo_assets.core.locks import held, locked
 from neo_assets.core.manifest import (
     MANIFEST,
-    PARTIAL,
     VERDICT_FILE,
     Check,
     FileEntry,
@@ -43,6 +42,7 @@ from neo_assets.core.manifest import (
     read_manifest,
 )
 from neo_assets.core.place import share_with_group
+from neo_assets.core.written import PARTIAL
 
 __all__ = [
     "LOCKS",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from neo_assets.core.scalars import whole
 from neo_assets.core.shards import run_shards
 from neo_assets.core.steps import read_footer, write_with_footer
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.written import Hashing
 from neo_assets.tokenizer.train import end_of_document_id, load_processor
 from training.data.tokens import SEGMENTS, Segment
 
@@ -135,13 +135,12 @@ def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard
 def _write_tokens(file: Path, documents: Sequence[npt.NDArray[np.unsignedinteger]], dtype: str) -> str:
     """Write a file whole or not at all; returns its digest."""
     file.parent.mkdir(exist_ok=True)
-    aside, state = records.aside_of(file), hashlib.blake2b(digest_size=16)
-    with aside.open("wb") as stream:
-        data = np.concatenate([np.zeros(0, dtype), *documents]).tobytes()
-        state.update(data)
-        stream.write(data)
-    records.fsync_rename(aside, file)
-    return state.hexdigest()
+    aside = records.aside_of(file)
+    with Hashing(aside) as stream:
+        for document in documents:
+            stream.write(document.tobytes())
+    records.fsync_rename(aside, file, stream.digest())
+    return stream.digest()
 
 
 def _write_offsets(file: Path, told: Path, segments: Sequence[Segment], starts: npt.NDArray[np.int64]) -> None:
