@@ -10,17 +10,20 @@ hashed each time.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.place import store_root
 
 MEMORY = "digests.jsonl"
 """File of the store that remembers: one line a file, the last line counts."""
+CODE_MEMORY = ROOT / ".neo" / "texts.jsonl"
+"""What modules say, beside a checkout: it depends on no store."""
 SETTLED_NS = 2_000_000_000
 AT_LOAD_BYTES = 1 << 30
 """What is hashed at most when definitions load: about a second. More than that is told apart by size and time until it
@@ -106,12 +109,50 @@ def keep(identity: str, value: str) -> None:
     another.
     """
     _known[identity] = value
+    _append(store_root() / MEMORY, identity, value)
+
+
+def recall_of_code(identity: str) -> str | None:
+    """What was kept of our own code, for this store or beside the checkout: a new store need not have it read again."""
+    known = recall(identity)
+    if known is None and (known := _beside_code().get(identity)) is not None:
+        keep(identity, known)  # workers run from a copy of the code, which has no such file
+    return known
+
+
+def keep_of_code(identity: str, value: str) -> None:
+    """Keep a value for this store, and beside the checkout if this is one."""
+    keep(identity, value)
+    if (ROOT / "pyproject.toml").is_file():
+        _beside_code()[identity] = value
+        with contextlib.suppress(OSError):
+            CODE_MEMORY.parent.mkdir(exist_ok=True)
+        _append(CODE_MEMORY, identity, value)
+
+
+@functools.cache
+def _beside_code() -> dict[str, str]:
+    try:
+        return dict(_entries_of(CODE_MEMORY.read_bytes()))
+    except OSError:
+        return {}
+
+
+def _append(file: Path, identity: str, value: str) -> None:
     with contextlib.suppress(OSError):
-        descriptor = os.open(store_root() / MEMORY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
         try:
             os.write(descriptor, json.dumps([identity, value]).encode() + b"\n")
         finally:
             os.close(descriptor)
+
+
+def _entries_of(data: bytes) -> Iterator[tuple[str, str]]:
+    """What whole lines say."""
+    for line in data.splitlines():
+        with contextlib.suppress(ValueError):
+            identity, value = json.loads(line)
+            yield identity, value
 
 
 def _read_memory() -> None:
@@ -128,8 +169,5 @@ def _read_memory() -> None:
         stream.seek(begin)
         data = stream.read()
     end = data.rfind(b"\n") + 1
-    for line in data[:end].splitlines():
-        with contextlib.suppress(ValueError):
-            identity, digest = json.loads(line)
-            _known[identity] = digest
+    _known.update(_entries_of(data[:end]))
     _read_to[file] = begin + end

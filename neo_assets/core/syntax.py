@@ -19,7 +19,7 @@ from pathlib import Path
 
 from neo_assets.core.fingerprint import digest_bytes, digest_json
 from neo_assets.core.moved import with_counted_imports
-from neo_assets.core.remembered import keep, recall
+from neo_assets.core.remembered import keep_of_code, recall_of_code
 
 _IMPORTERS = ("find_spec", "import_module", "_installed")
 """Functions that import, or look for, what a string names."""
@@ -56,11 +56,11 @@ def read_text(source: bytes, package: str) -> Text:
 def remembered_text(source: bytes, package: str) -> Text:
     """:func:`read_text`, of which a store remembers what it gave."""
     identity = digest_json(["text", _method(), package, digest_bytes(source)])
-    if (known := recall(identity)) is not None:
+    if (known := recall_of_code(identity)) is not None:
         digest, counted, named, beside = json.loads(known)
         return Text(digest, counted, tuple(named), tuple(beside))
     text = read_text(source, package)
-    keep(identity, json.dumps([text.digest, text.counted, text.named, text.beside]))
+    keep_of_code(identity, json.dumps([text.digest, text.counted, text.named, text.beside]))
     return text
 
 

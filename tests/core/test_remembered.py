@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from neo_assets.core import remembered
+from neo_assets.core import remembered, syntax
 from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.remembered import digests_at_load, known_digest, remembered_digest, remembered_tree
+from neo_assets.core.syntax import remembered_text
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +96,33 @@ def test_a_folder_is_walked_and_not_read_until_something_below_it_changes(
         assert remembered_tree(folder, ["*"], files) == first
     (folder / "a.html").write_text("two")
     assert remembered_tree(folder, ["*"], files) != first
+
+
+def test_what_modules_say_is_read_once_a_checkout_whatever_the_store(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered, "CODE_MEMORY", tmp_path / ".neo" / "texts.jsonl")
+    remembered._beside_code.cache_clear()
+    remembered_text(b"import os\n", "a")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("NEO_STORE", str(tmp_path / "other"))
+    forget(monkeypatch)
+    remembered._beside_code.cache_clear()
+    monkeypatch.setattr(syntax, "read_text", lambda *_: pytest.fail("it was read again"))
+    assert remembered_text(b"import os\n", "a").named == ("os",)
+    # A worker, whose code is a copy without that memory, finds it in the store.
+    (tmp_path / ".neo" / "texts.jsonl").unlink()
+    forget(monkeypatch)
+    remembered._beside_code.cache_clear()
+    assert remembered_text(b"import os\n", "a").named == ("os",)
+    monkeypatch.undo()
+    remembered._beside_code.cache_clear()
+
+
+def test_a_copy_of_the_code_gets_no_memory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "ROOT", tmp_path)
+    monkeypatch.setattr(remembered, "CODE_MEMORY", tmp_path / ".neo" / "texts.jsonl")
+    remembered._beside_code.cache_clear()
+    remembered_text(b"import sys\n", "a")
+    assert not (tmp_path / ".neo").exists()
+    remembered._beside_code.cache_clear()
