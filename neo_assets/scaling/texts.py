@@ -34,12 +34,15 @@ OF_SERIES, OF_TARGET = f"{STAGE}/series", f"{STAGE}/target"
 
 
 class TextLossesInput(Section):
-    """``last_only``: the last checkpoint of each run alone, and not those before it."""
+    """``last_only``: the last checkpoint of each run alone, and not those before it, of which only those after
+    ``beyond_tokens`` are asked.
+    """
 
     runs: dict[str, Run]
     rows: int = Field(ge=1, description="of the embedding table")
     tasks: list[str]
     last_only: bool
+    beyond_tokens: int
     batch_size: int
     device: str
     dtype: str
@@ -54,6 +57,7 @@ def text_losses_input(
         rows=rows,
         tasks=settings.tasks,
         last_only=last_only,
+        beyond_tokens=settings.beyond_tokens,
         batch_size=evaluation.batch_size,
         device=evaluation.device,
         dtype=evaluation.dtype,
@@ -65,11 +69,7 @@ def measure_texts(config: TextLossesInput, inputs: Mapping[str, Artifact], out: 
     """Bits per byte of held-out documents at the checkpoints of these runs: the tasks and the code that scores have,
     so the same numbers.
     """
-    measured = [
-        one
-        for name, run in config.runs.items()
-        for one in _checkpoints(name, run, config.last_only, inputs[f"pretraining/{name}"], inputs, aside)
-    ]
+    measured = [one for name, run in config.runs.items() for one in _checkpoints(config, name, inputs, aside)]
     told = TextLossConfig.model_validate(
         {
             "measured": measured, "vocab_rows": config.rows, "tasks": config.tasks, "batch_size": config.batch_size,
@@ -98,18 +98,16 @@ def measure_texts(config: TextLossesInput, inputs: Mapping[str, Artifact], out: 
     )
 
 
-def _checkpoints(
-    name: str, run: Run, last_only: bool, trained: Artifact, inputs: Mapping[str, Artifact], aside: Aside
-) -> list[Measured]:
-    """Without the one before the first step: a law is of models that have learnt something."""
+def _checkpoints(config: TextLossesInput, name: str, inputs: Mapping[str, Artifact], aside: Aside) -> list[Measured]:
+    run, trained = config.runs[name], inputs[f"pretraining/{name}"]
     out = []
     for folder in checkpoint_folders(aside.store, name, run, trained.fingerprint):
         numbers = aside.store.require(f"checkpoint/{name}", folder.name).manifest.numbers
-        step = whole(numbers["step"])
-        if step == run.first_step or (last_only and step != run.steps):
-            continue
-        start = start_from(Parent.model_validate({"run": name, "step": step}), name, inputs, aside.store)
-        out.append(Measured(run=name, start=start, tokens=whole(numbers["trained_tokens"]), model=run.model))
+        step, tokens = whole(numbers["step"]), whole(numbers["trained_tokens"])
+        early = step == run.first_step or tokens < config.beyond_tokens
+        if step == run.steps or not (early or config.last_only):
+            start = start_from(Parent.model_validate({"run": name, "step": step}), name, inputs, aside.store)
+            out.append(Measured(run=name, start=start, tokens=tokens, model=run.model))
     return out
 
 
