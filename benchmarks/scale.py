@@ -1,105 +1,115 @@
-"""The whole cleaning half at 1e4, 1e5 and 1e6 documents: seconds, MB/s and peak memory (two workers included) of every
+"""The data half from WARC files to token ids at 1e4, 1e5 and 1e6 pages: CPU seconds, MB/s and peak memory of every
 step, each in a process of its own.
 
-``python -m benchmarks.scale 10000 100000 1000000``. Documents are the demo's real pages and seeded edits of them, two
-English ones for each Chinese one, in files of 20,000. Time should grow with the text, memory with the files' size and
-by the few bytes a document that the global steps name in their docstrings.
+``python -m benchmarks.scale 10000 100000 1000000``. Pages are the texts of the demo's build and seeded edits of them,
+each in a page with navigation and a footer, two English ones for each Chinese one, in WARC files of 20,000. CPU should
+grow with the text; the memory of the driving process by some tens of bytes a document that the global steps name in
+their docstrings; that of the workers with the size of a file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import random
+import re
+import resource
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from benchmarks.common import edited, texts
 from neo_assets.build import stages
 from neo_assets.core import records
-from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.store import MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.recipe.sources import WarcSource
+from neo_assets.core.steps import amounts
+from neo_assets.core.store import Store
+from neo_assets.web.warc_files import Response, SegmentWriter
 
-FILE_DOCUMENTS = 20_000
+FILE_PAGES = 20_000
 WORKERS = 2
+LAST = "token_shards/fundamental"
+PAGE = (
+    "<html><head><title>{title}</title></head><body><nav><ul><li><a href='/'>Home</a></li><li><a href='/a'>About</a>"
+    "</li></ul></nav><main><h1>{title}</h1>{body}</main><footer><p>Contact, imprint</p></footer></body></html>"
+)
 
 
-def write_file(index: int, begin: int, end: int, folder: Path, pages: dict[str, list[str]]) -> None:
-    """Documents ``begin`` to ``end``: the first time round the pages themselves, then edits of them."""
-    generator = random.Random(index)
-    rows = []
+def write_warc(index: int, begin: int, end: int, folder: Path, pages: Mapping[str, Sequence[str]]) -> int:
+    """Pages ``begin`` to ``end``: the first time round the texts as they are, then edits of them. Returns bytes."""
+    generator, written = random.Random(index), 0
+    writer = SegmentWriter(folder / f"pages-{index:05d}.warc.gz", "benchmark")
     for number in range(begin, end):
         lang = "zh" if number % 3 == 2 else "en"
         mine = pages[lang]
         turn, place = divmod(number // 3, len(mine)) if lang == "zh" else divmod(number - number // 3, len(mine))
         text = mine[place] if turn == 0 else edited(mine[place], lang, generator.choice((0.01, 0.05, 0.2)), generator)
-        doc_id = digest_bytes(f"{number}".encode())
-        rows.append(
-            dict.fromkeys(records.DOCUMENT.names, "") | {"doc_id": doc_id, "text": text, "lang": lang,
-            "lang_score": 0.9, "url": f"http://scale.example/{number}", "source": "handbook", "cluster_id": doc_id}
-        )  # fmt: skip
-    rows.sort(key=lambda r: str(r["doc_id"]))
-    records.write_table(pa.Table.from_pylist(rows, schema=records.DOCUMENT), folder / f"part-{index:05d}.parquet")
+        host = "handbook.example" if number % 10 == 0 else f"site{number % 97}.example"
+        body = "".join(f"<p>{html.escape(line)}</p>" for line in text.split("\n") if line.strip())
+        page = PAGE.format(title=f"Page {number}", body=body).encode()
+        written += len(page)
+        kind = [("Content-Type", "text/html; charset=utf-8")]
+        writer.add(Response(f"http://{host}/{lang}/{number}.html", 200, kind, page, "2024-05-30T00:00:00Z"))
+    writer.finish()
+    return written
 
 
-def make_documents(store: Store, n: int) -> float:
-    """Write ``documents/handbook`` with ``n`` documents; returns its megabytes of text."""
+def make_warcs(folder: Path, n: int) -> float:
+    """WARC files with ``n`` pages; returns megabytes of HTML."""
     pages = {lang: texts(lang) for lang in ("en", "zh")}
-
-    def work(out: Workspace) -> Outcome:
-        cuts = [(i, b, min(n, b + FILE_DOCUMENTS), out.path, pages) for i, b in enumerate(range(0, n, FILE_DOCUMENTS))]
-        with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as processes:
-            for done in [processes.submit(write_file, *cut) for cut in cuts]:
-                done.result()
-        return Outcome(digest="scale", parts={"en": "en", "zh": "zh"}, rows_in=n, rows_kept=n, rows_dropped=0)
-
-    made, _ = store.build("documents/handbook", MadeFrom(config={"n": n}, code={}, libraries={}, inputs={}), work)
-    store.set_head("scale", "documents/handbook", "documents/handbook", made.fingerprint)
-    return (
-        sum(
-            pc.sum(pc.binary_length(records.read_table(p, columns=["text"])["text"])).as_py()
-            for p in made.files(records.PART)
-        )
-        / 1e6
-    )
+    cuts = [(i, b, min(n, b + FILE_PAGES), folder, pages) for i, b in enumerate(range(0, n, FILE_PAGES))]
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as processes:
+        return sum(done.result() for done in [processes.submit(write_warc, *cut) for cut in cuts]) / 1e6
 
 
-def recipe() -> Recipe:
-    """The laptop's, with one source and all steps."""
+def recipe(root: Path) -> Recipe:
+    """The laptop's, with one source of WARC files, and without the labels of its own pages."""
     base = load("laptop")
-    return base.model_copy(update={"sources": {"handbook": base.sources["handbook"]}})
+    told = {"kind": "warc", "paths": [str(root / "warc")], "licence": "none: for measuring", "snapshot": "benchmark"}
+    quality = {lang: one.model_copy(update={"labels": None}) for lang, one in base.high_quality.items() if one}
+    source = WarcSource.model_validate(told)
+    return base.model_copy(update={"name": "scale", "sources": {"pages": source}, "high_quality": quality})
 
 
 def run_step(root: Path, name: str) -> None:
-    """One artifact in this process; prints its seconds and peak memory (its own and its workers')."""
-    store, entry = Store(root), stages(recipe())[name]
-    inputs = {n: store.head("scale", n) for n in entry.reads}
-    begin = time.monotonic()
+    """One artifact in this process; prints CPU seconds, its workers' too; seconds; its own peak MB; rows in; kept."""
+    store, made_of = Store(root / "store"), recipe(root)
+    entry = stages(made_of)[name]
+    inputs = {n: store.head(made_of.name, n) for n in entry.reads}
+    before, begin = cpu(), time.monotonic()
     made, _ = store.build(
         name, entry.made_from(inputs), lambda out: entry.run(entry.config, inputs, out), workers=WORKERS
     )
-    seconds = time.monotonic() - begin
-    store.set_head("scale", name, name, made.fingerprint)
-    print(f"{seconds:.1f} {made.manifest.rows_in} {made.manifest.rows_kept}")
+    seconds, used = time.monotonic() - begin, cpu() - before
+    store.set_head(made_of.name, name, name, made.fingerprint)
+    own = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3  # type: ignore[index]
+    told = made.manifest
+    print(f"{used:.1f} {seconds:.1f} {own:.0f} {told.rows_in or 0} {told.rows_kept or 0}")
+
+
+def cpu() -> float:
+    """Processor seconds of this process and of those children that have ended."""
+    mine = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(r.ru_utime + r.ru_stime for r in mine)
 
 
 def ask(root: Path) -> None:
     """What another threshold would do to all English documents; prints the seconds."""
     from neo_assets.clean.whatif import compare, parsed
 
-    made = recipe().model_copy(update={"name": "scale"})
+    made = recipe(root)
     begin = time.monotonic()
-    compare(Store(root), made, "en", parsed(made, ["clean.en.max_bullet_lines=0.5", "clean.en.min_words=60"])["en"], 3)
+    changes = parsed(made, ["clean.en.max_bullet_lines=0.5", "clean.en.min_words=60"])["en"]
+    compare(Store(root / "store"), made, "en", changes, 3)
     print(f"{time.monotonic() - begin:.1f}")
 
 
@@ -121,46 +131,49 @@ def watched(command: list[str]) -> tuple[str, float]:
     return told, peak / 1e6
 
 
+def steps_of(made: Recipe) -> list[str]:
+    """Steps up to the token ids, in their order."""
+    names = list(stages(made))
+    return [n for n in names[: names.index(LAST) + 1] if not n.endswith("/decay") and n != "fertility"]
+
+
+def measure(n: int) -> None:
+    root = Path(os.environ.get("NEO_SCALE", "/tmp")) / f"scale-{n}"
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "warc").mkdir(parents=True)
+    (root / "store").mkdir()
+    begin = time.monotonic()
+    mb = make_warcs(root / "warc", n)
+    packed = sum(p.stat().st_size for p in (root / "warc").iterdir()) / 1e6
+    print(f"\n{n:,} pages, {mb:,.0f} MB of HTML, {packed:,.0f} MB packed (written in {time.monotonic() - begin:.0f} s)")
+    print(f"  {'step':<26}{'CPU s':>9}{'s':>8}{'MB/CPU s':>10}{'own MB':>8}{'all MB':>8}{'in':>11}{'kept':>11}")
+    total, largest = 0.0, 0.0
+    for name in steps_of(recipe(root)):
+        out, peak = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
+        used, seconds, own, rows_in, kept = map(float, out.split()[-5:])
+        total, largest = total + used, max(largest, own)
+        rate = mb / max(used, 0.01)
+        sizes = f"{own:>8.0f}{peak:>8.0f}{rows_in:>11,.0f}{kept:>11,.0f}"
+        print(f"  {name:<26}{used:>9.1f}{seconds:>8.1f}{rate:>10.1f}{sizes}", flush=True)
+    store, name = Store(root / "store"), recipe(root).name
+    kept_bytes = sum(a.bytes for a in amounts(store.head(name, "matrix").files(records.PART)).values()) / 1e6
+    print(
+        f"  {'all':<26}{total:>9.1f}{'':>8}{mb / total:>10.2f}{largest:>8.0f}   {n / total:,.0f} pages a CPU second;"
+        f" {kept_bytes:,.0f} MB of text left"
+    )
+    out, peak = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
+    print(f"  {'neo whatif, English':<26}{'':>9}{float(out.split()[-1]):>8.1f}{'':>10}{'':>8}{peak:>8.0f}")
+    shutil.rmtree(root)
+
+
 def main() -> None:
-    if sys.argv[1] == "step":
+    if sys.argv[1:2] == ["step"]:
         run_step(Path(sys.argv[2]), sys.argv[3])
-        return
-    if sys.argv[1] == "whatif":
+    elif sys.argv[1:2] == ["whatif"]:
         ask(Path(sys.argv[2]))
-        return
-    sizes = [int(a) for a in sys.argv[1:]] or [10_000, 100_000]
-    for n in sizes:
-        root = Path(os.environ.get("NEO_SCALE", "/tmp")) / f"scale-{n}"
-        shutil.rmtree(root, ignore_errors=True)
-        begin = time.monotonic()
-        mb = make_documents(Store(root), n)
-        print(
-            f"\n{n:,} documents, {mb:,.0f} MB of text (written in {time.monotonic() - begin:.0f} s)\n "
-            f" {'step':<22}{'seconds':>9}{'MB/s':>9}{'peak MB':>9}{'in':>11}{'kept':>11}"
-        )
-        total = 0.0
-        made = recipe()
-        steps = [
-            "benchmark_items",
-            "signals/handbook",
-            *(f"{step}/{lang}" for lang in made.languages for step in made.steps[lang]),
-            "matrix",
-            "heldout",
-            "train_pool",
-        ]
-        for name in steps:
-            out, peak = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
-            told = out.split()
-            seconds, rows_in, kept = float(told[0]), int(told[1]), int(told[2])
-            total += seconds
-            print(
-                f"  {name:<22}{seconds:>9.1f}{mb / max(seconds, 0.01):>9.1f}{peak:>9.0f}{rows_in:>11,}{kept:>11,}",
-                flush=True,
-            )
-        print(f"  {'all':<22}{total:>9.1f}{mb / total:>9.1f}   {n / total:,.0f} documents/s")
-        out, peak = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
-        print(f"  {'neo whatif, English':<22}{float(out):>9.1f}{'':>9}{peak:>9.0f}")
-        shutil.rmtree(root)
+    else:
+        for n in [int(a) for a in sys.argv[1:]] or [10_000, 100_000]:
+            measure(n)
 
 
 if __name__ == "__main__":
