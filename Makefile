@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# Processes that the suite runs in: most tests wait for programs that they have started. Three made each other late.
-TESTERS ?= 2
+# Processes that the suite runs in: most tests wait for programs that they have started. On two cores three take 27
+# minutes where two took 34 (docs/measurements.md).
+TESTERS ?= 3
 # A current pip installs the lock in two thirds of the time of the one venv brings. Modules are compiled when first imported
 # instead of all 20,000 at once (docs/measurements.md), so this must not be switched off:
 unexport PYTHONDONTWRITEBYTECODE

@@ -9,7 +9,8 @@ from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage, StepInput
-from neo_assets.quality.recall import recall, recall_input, train_classifier
+from neo_assets.quality.classifier import train_classifier
+from neo_assets.quality.recall import recall, recall_input
 
 SOMETHING_RECALLED = Claim(
     "something_recalled", "The classifier recalls at least one document (a warning).", blocking=False
