@@ -26,6 +26,7 @@ def rehearse(store: Path, recipe: str, run: str, *options: str) -> subprocess.Co
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
+@pytest.mark.slow  # three minutes; what it tries is tried below, with pairs
 @pytest.mark.timeout(1000)
 def test_the_papers_7b_is_rehearsed_to_its_end(tmp_path: Path) -> None:
     done = rehearse(tmp_path, "neo-7b", "main")
