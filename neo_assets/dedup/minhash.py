@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +109,8 @@ def similar_clusters(
     """Cluster of every document: connected components of "some band agrees, and the documents are similar". ``rank``
     orders documents by identifier, so that the result is the same however they lie in files.
     """
-    total, rows = sum(sizes), settings.rows
-    parents, keys = np.arange(total, dtype=np.int64), np.empty(total, np.uint64)
-    for band in range(settings.bands):
-        begin = 0
-        for path, size in zip(files, sizes, strict=True):
-            kernels.band_keys(np.load(path, mmap_mode="r"), band * rows, rows, keys[begin : begin + size])
-            begin += size
+    parents = np.arange(sum(sizes), dtype=np.int64)
+    for keys in _by_band(files, sizes, settings.bands):
         kernels.join_similar(
             keys, np.lexsort((rank, keys)), parents, sets.shingles, sets.ends, settings.min_similarity, MOST_COMPARED
         )
@@ -123,19 +118,33 @@ def similar_clusters(
     return parents
 
 
-def clusters(files: Sequence[Path], sizes: Sequence[int], bands: int, rows: int) -> npt.NDArray[np.int64]:
-    """Cluster of every document: connected components of "some band agrees". ``files``: signatures as .npy, one after
-    another.
+def keys_of(made: Signatures, bands: int, rows: int) -> npt.NDArray[np.uint64]:
+    """What two documents share when a band of them agrees: (bands, texts), so that a band lies in one piece."""
+    out = np.empty((bands, len(made)), np.uint64)
+    for band in range(bands):
+        kernels.band_keys(made, band * rows, rows, out[band])
+    return out
 
-    One band of all documents is in memory at a time: 24 bytes a document, and 8 for the clusters.
-    """
-    total = sum(sizes)
-    parents, keys = np.arange(total, dtype=np.int64), np.empty(total, np.uint64)
+
+def _by_band(files: Sequence[Path], sizes: Sequence[int], bands: int) -> Iterator[npt.NDArray[np.uint64]]:
+    """The keys of all documents, band by band, in one array that is filled anew; each byte of a file is read once."""
+    keys = np.empty(sum(sizes), np.uint64)
     for band in range(bands):
         begin = 0
         for path, size in zip(files, sizes, strict=True):
-            kernels.band_keys(np.load(path, mmap_mode="r"), band * rows, rows, keys[begin : begin + size])
+            keys[begin : begin + size] = np.load(path, mmap_mode="r")[band]
             begin += size
+        yield keys
+
+
+def clusters(files: Sequence[Path], sizes: Sequence[int], bands: int) -> npt.NDArray[np.int64]:
+    """Cluster of every document: connected components of "some band agrees". ``files``: their keys (:func:`keys_of`) as
+    .npy, one after another.
+
+    One band of all documents is in memory at a time: 24 bytes a document, and 8 for the clusters.
+    """
+    parents = np.arange(sum(sizes), dtype=np.int64)
+    for keys in _by_band(files, sizes, bands):
         kernels.join_equal(keys, np.argsort(keys, kind="stable"), parents)
     kernels.roots(parents)
     return parents

@@ -22,6 +22,7 @@ from neo_assets.dedup.minhash import (
     Sets,
     agreements,
     clusters,
+    keys_of,
     midpoint,
     shingle_sets,
     signatures,
@@ -52,10 +53,11 @@ def drop_near_duplicates(config: StepInput[NearDedup], inputs: Mapping[str, Arti
     )
     candidates = Candidates.read(shards)
     files = [records.array_file(scratch / "signatures", path) for path in shards]
+    keys = [_keys(scratch / "signatures", path) for path in shards]
     out.log(f"{sum(candidates.sizes):,} signatures; {settings.bands} bands of {settings.rows}")
     threshold = round(midpoint(settings.bands, settings.rows), 4)
     if settings.min_similarity is None:
-        cluster = clusters(files, candidates.sizes, settings.bands, settings.rows)
+        cluster = clusters(keys, candidates.sizes, settings.bands)
         keepers = candidates.keepers(cluster)
         losers = np.flatnonzero(keepers != np.arange(len(keepers)))
         similarity = np.ones(len(keepers))
@@ -65,7 +67,7 @@ def drop_near_duplicates(config: StepInput[NearDedup], inputs: Mapping[str, Arti
         threshold = settings.min_similarity
         folder = scratch / "signatures"
         sets = Sets.joined(scratch / "sets.bin", [(_sets(folder, path), _ends(folder, path)) for path in shards])
-        cluster = similar_clusters(files, candidates.sizes, settings, sets, candidates.by_id())
+        cluster = similar_clusters(keys, candidates.sizes, settings, sets, candidates.by_id())
         keepers, similarity = np.empty(len(cluster), np.int64), np.empty(len(cluster))
         kernels.keep_dissimilar(
             candidates.preferred(cluster),
@@ -111,7 +113,13 @@ def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
         shingles, ends = shingle_sets(texts, settings)
         records.write_array(shingles, _sets(folder, shard))
         records.write_array(ends, _ends(folder, shard))
-    records.write_array(signatures(texts, settings), target)
+    made = signatures(texts, settings)
+    records.write_array(keys_of(made, settings.bands, settings.rows), _keys(folder, shard))
+    records.write_array(made, target)
+
+
+def _keys(folder: Path, shard: Path) -> Path:
+    return folder / f"{shard.stem}.keys.npy"
 
 
 def _sets(folder: Path, shard: Path) -> Path:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from neo_assets.core.recipe.data import NearDedup
-from neo_assets.dedup.minhash import clusters, midpoint, signatures
+from neo_assets.dedup.minhash import clusters, keys_of, midpoint, signatures
 
 CHARACTERS = NearDedup(bands=9, rows=13, shingle=13, unit="character", seed=1)
 WORDS = NearDedup(bands=9, rows=13, shingle=5, unit="word", seed=1)
@@ -21,8 +21,8 @@ def of(texts: list[str], settings: NearDedup = CHARACTERS) -> np.ndarray:
 
 
 def clustered(folder: Path, table: np.ndarray, bands: int, rows: int) -> np.ndarray:
-    np.save(folder / "s.npy", table)
-    return clusters([folder / "s.npy"], [len(table)], bands, rows)
+    np.save(folder / "s.npy", keys_of(table, bands, rows))
+    return clusters([folder / "s.npy"], [len(table)], bands)
 
 
 def test_the_papers_bands_have_their_midpoint_at_0_844() -> None:
@@ -86,8 +86,15 @@ def test_clusters_do_not_depend_on_order_or_on_how_files_are_cut(tmp_path: Path)
     groups = {frozenset(np.flatnonzero(plain == label)) for label in set(plain)}
     assert groups == {frozenset(order[i] for i in np.flatnonzero(shuffled == label)) for label in set(shuffled)}
     for i, part in enumerate((table[:13], table[13:50], table[50:])):
-        np.save(tmp_path / f"{i}.npy", part)
-    assert (clusters([tmp_path / f"{i}.npy" for i in range(3)], [13, 37, 10], 4, 2) == plain).all()
+        np.save(tmp_path / f"{i}.npy", keys_of(part, 4, 2))
+    assert (clusters([tmp_path / f"{i}.npy" for i in range(3)], [13, 37, 10], 4) == plain).all()
+
+
+def test_the_keys_of_a_band_lie_in_one_piece_and_agree_where_the_band_does() -> None:
+    table = np.array([[1, 2, 3, 4], [1, 2, 9, 9], [7, 7, 3, 4]], np.uint32)
+    keys = keys_of(table, 2, 2)
+    assert keys.shape == (2, 3) and keys[1].flags["C_CONTIGUOUS"]
+    assert keys[0, 0] == keys[0, 1] != keys[0, 2] and keys[1, 0] == keys[1, 2] != keys[1, 1]
 
 
 def test_texts_without_anything_to_shingle_are_alike_and_do_no_harm(tmp_path: Path) -> None:
