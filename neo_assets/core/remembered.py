@@ -115,7 +115,7 @@ def keep(identity: str, value: str) -> None:
 def recall_of_code(identity: str) -> str | None:
     """What was kept of our own code, for this store or beside the checkout: a new store need not have it read again."""
     known = recall(identity)
-    if known is None and (known := _beside_code().get(identity)) is not None:
+    if known is None and (known := _beside(CODE_MEMORY).get(identity)) is not None:
         keep(identity, known)  # workers run from a copy of the code, which has no such file
     return known
 
@@ -124,16 +124,17 @@ def keep_of_code(identity: str, value: str) -> None:
     """Keep a value for this store, and beside the checkout if this is one."""
     keep(identity, value)
     if (ROOT / "pyproject.toml").is_file():
-        _beside_code()[identity] = value
+        _beside(CODE_MEMORY)[identity] = value
         with contextlib.suppress(OSError):
             CODE_MEMORY.parent.mkdir(exist_ok=True)
         _append(CODE_MEMORY, identity, value)
 
 
 @functools.cache
-def _beside_code() -> dict[str, str]:
+def _beside(file: Path) -> dict[str, str]:
+    """Read once a process."""
     try:
-        return dict(_entries_of(CODE_MEMORY.read_bytes()))
+        return dict(_entries_of(file.read_bytes()))
     except OSError:
         return {}
 

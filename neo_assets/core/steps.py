@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from neo_assets.core import records
 from neo_assets.core.fingerprint import MultisetDigest
 from neo_assets.core.records import DOCUMENT, DROPPED, EDITED, KEPT, VERDICT
+from neo_assets.core.same_file import take_over
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Check, Outcome, Row, Scalar, Workspace
 
@@ -99,6 +100,11 @@ def write_with_footer(table: pa.Table, path: Path, footer: dict[str, object]) ->
     records.write_table(table.replace_schema_metadata({_FOOTER: json.dumps(footer)}), path)
 
 
+def footer_of(path: Path) -> dict[str, Any]:
+    """A file's footer; nothing of a file without one."""
+    return json.loads((pq.read_schema(path).metadata or {}).get(_FOOTER, b"{}"))  # type: ignore[no-any-return]
+
+
 def read_footer(path: Path) -> dict[str, Any]:
     return json.loads((pq.read_schema(path).metadata or {})[_FOOTER])  # type: ignore[no-any-return]
 
@@ -164,7 +170,7 @@ def amounts(parts: Iterable[Path]) -> dict[Place, Amount]:
     """
     out: dict[Place, Amount] = {}
     for path in parts:
-        told = json.loads((pq.read_schema(path).metadata or {}).get(_FOOTER, b"{}")).get("amounts")
+        told = footer_of(path).get("amounts")
         found = (
             {(lang, source): Amount(*amount) for lang, source, *amount in told}
             if told is not None
@@ -246,6 +252,7 @@ def run_step(stage: str, shards: Sequence[Path], decide: Decide, out: Workspace,
 
 
 def _apply(stage: str, decide: Decide, folder: Path, shard: Path) -> None:
+    """A shard that the step leaves as it is, is not written again."""
     if (folder / shard.name).is_file():
         return
     documents = records.read_table(shard, DOCUMENT)
@@ -254,7 +261,11 @@ def _apply(stage: str, decide: Decide, folder: Path, shard: Path) -> None:
         verdict_columns(stage, documents.column("doc_id"), documents.column("source"), decision),
         folder / VERDICTS / shard.name,
     )
-    for name, column in decision.columns.items():
+    changed = {name: c for name, c in decision.columns.items() if documents.column(name).combine_chunks() != c}
+    if not changed and not decision.dropped.any() and "amounts" in footer_of(shard):
+        take_over(shard, folder / shard.name)
+        return
+    for name, column in changed.items():
         documents = documents.set_column(documents.schema.get_field_index(name), name, column)
     write_part(documents.filter(pa.array(~decision.dropped)), folder / shard.name)
 

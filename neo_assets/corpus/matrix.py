@@ -9,8 +9,9 @@ from pathlib import Path
 from neo_assets.core import records
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
+from neo_assets.core.same_file import take_over
 from neo_assets.core.shards import run_shards, total_bytes
-from neo_assets.core.steps import VERDICTS, Decision, amounts, totals, verdict_columns, write_part, write_verdicts
+from neo_assets.core.steps import VERDICTS, Decision, amounts, totals, verdict_columns, write_verdicts
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 
 
@@ -21,7 +22,8 @@ class MatrixInput(Section):
 def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """The corpus: what the last cleaning step of every language left, in files that are ranges of document ids.
 
-    This is what a data release is made of. Its numbers are documents, characters and UTF-8 bytes by language and
+    Their texts are those of the last step, under another name, not written again. This is what a data release is made
+    of. Its numbers are documents, characters and UTF-8 bytes by language and
     source.
     """
     work = [
@@ -76,11 +78,11 @@ def _take(folder: Path, shard: tuple[str, Path]) -> None:
     target = folder / path.name.replace(records.PART, f"{records.PART}{lang}-", 1)
     if target.is_file():
         return
-    documents = records.read_table(path, records.DOCUMENT).replace_schema_metadata(None)
+    documents = records.read_table(path, records.DOCUMENT, ["doc_id", "source"])
     write_verdicts(
         verdict_columns(
             "matrix", documents.column("doc_id"), documents.column("source"), Decision.keep(documents.num_rows)
         ),
         folder / VERDICTS / target.name,
     )
-    write_part(documents, target)
+    take_over(path, target)

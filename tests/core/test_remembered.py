@@ -16,6 +16,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "store").mkdir()
     monkeypatch.setenv("NEO_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(remembered, "SETTLED_NS", 0)
+    monkeypatch.setattr(remembered, "CODE_MEMORY", tmp_path / ".neo" / "texts.jsonl")
     forget(monkeypatch)
     return tmp_path / "store"
 
@@ -24,6 +25,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another process would begin."""
     monkeypatch.setattr(remembered, "_known", {})
     monkeypatch.setattr(remembered, "_read_to", {})
+    remembered._beside.cache_clear()
 
 
 def test_another_process_need_not_read_the_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,28 +103,19 @@ def test_a_folder_is_walked_and_not_read_until_something_below_it_changes(
 def test_what_modules_say_is_read_once_a_checkout_whatever_the_store(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remembered, "CODE_MEMORY", tmp_path / ".neo" / "texts.jsonl")
-    remembered._beside_code.cache_clear()
-    remembered_text(b"import os\n", "a")
     (tmp_path / "other").mkdir()
+    remembered_text(b"import os\n", "a")
     monkeypatch.setenv("NEO_STORE", str(tmp_path / "other"))
     forget(monkeypatch)
-    remembered._beside_code.cache_clear()
     monkeypatch.setattr(syntax, "read_text", lambda *_: pytest.fail("it was read again"))
     assert remembered_text(b"import os\n", "a").named == ("os",)
     # A worker, whose code is a copy without that memory, finds it in the store.
-    (tmp_path / ".neo" / "texts.jsonl").unlink()
+    remembered.CODE_MEMORY.unlink()
     forget(monkeypatch)
-    remembered._beside_code.cache_clear()
     assert remembered_text(b"import os\n", "a").named == ("os",)
-    monkeypatch.undo()
-    remembered._beside_code.cache_clear()
 
 
 def test_a_copy_of_the_code_gets_no_memory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "ROOT", tmp_path)
-    monkeypatch.setattr(remembered, "CODE_MEMORY", tmp_path / ".neo" / "texts.jsonl")
-    remembered._beside_code.cache_clear()
     remembered_text(b"import sys\n", "a")
-    assert not (tmp_path / ".neo").exists()
-    remembered._beside_code.cache_clear()
+    assert not remembered.CODE_MEMORY.exists()

@@ -16,6 +16,7 @@ from neo_assets.core.syntax import read_text, remembered_text
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store, looked at by a process that remembers nothing yet."""
     monkeypatch.setenv("NEO_STORE", str(tmp_path))
+    monkeypatch.setattr(remembered, "CODE_MEMORY", tmp_path / "beside" / "texts.jsonl")
     forget(monkeypatch)
     return tmp_path
 
@@ -23,6 +24,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "_known", {})
     monkeypatch.setattr(remembered, "_read_to", {})
+    remembered._beside.cache_clear()
 
 
 def test_another_process_is_told_what_the_trees_of_all_modules_say(
