@@ -328,15 +328,13 @@ class Store:
         )
         commit_folder(partial, self.folder(key, fingerprint), manifest)
 
-    def remove(self, folder: Path) -> int:
-        """Delete one folder (or file) below the root; returns the bytes freed."""
+    def remove(self, folder: Path) -> None:
+        """Delete one folder (or file) below the root."""
         if self.root not in folder.parents:
             raise ValueError(f"{folder} is not inside the store {self.root}")
-        size = sum(p.stat().st_size for p in [folder, *folder.rglob("*")] if p.is_file())
         if folder.is_dir():
             # Without its manifest it is no artifact: who is stopped half way leaves nothing that looks whole.
             (folder / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder)
         else:
             folder.unlink(missing_ok=True)
-        return size

@@ -7,9 +7,10 @@ version, removing is refused.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +47,25 @@ class Collectable:
     name: str
     path: Path
 
-    def size(self) -> int:
-        return sum(p.stat().st_size for p in [self.path, *self.path.rglob("*")] if p.is_file())
+
+def freed(items: Sequence[Collectable]) -> list[int]:
+    """Bytes that go with each of these, when all go. A file with several names is there as long as one of them is: it
+    counts with the first item that has it, if all its names go.
+    """
+    names: Counter[tuple[int, int]] = Counter()
+    held = [[p.stat() for p in [item.path, *item.path.rglob("*")] if p.is_file()] for item in items]
+    for facts in itertools.chain.from_iterable(held):
+        names[facts.st_dev, facts.st_ino] += 1
+    out, counted_already = [], set[tuple[int, int]]()
+    for mine in held:
+        size = 0
+        for facts in mine:
+            file = (facts.st_dev, facts.st_ino)
+            if file not in counted_already and names[file] >= facts.st_nlink:
+                size += facts.st_size
+                counted_already.add(file)
+        out.append(size)
+    return out
 
 
 def gc(
@@ -78,8 +96,7 @@ def gc(
         raise NeoError(f"nothing was removed, because not everything can be judged: {'; '.join(doubts)}")
     found, young = older_than(everything, grace * 3600)
     rows: list[Row] = []
-    for item in found:
-        size = item.size()
+    for item, size in zip(found, freed(found), strict=True):
         rows.append(
             {
                 "asset": item.what,
@@ -152,7 +169,7 @@ def _forget(store: Store, recipe: str) -> None:
 
 
 def _left_alone(young: list[Collectable], grace: float) -> list[str]:
-    size = sum(item.size() for item in young)
+    size = sum(freed(young))
     return (
         [
             f"{size:,} bytes in {counted(len(young), 'folder or file')} that nothing needs were made or found again"

@@ -16,7 +16,7 @@ from neo_assets.core.errors import NeoError
 from neo_assets.core.jobs import ALIVE, Attempt, JobFolder, JobSpec, JobState
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MANIFEST, PARTIAL, Artifact, InputRef, MadeFrom, Manifest, Outcome, Store, input_refs
-from neo_assets.house.gc import collectable, older_than
+from neo_assets.house.gc import Collectable, collectable, freed, older_than
 from neo_assets.runs.asked import asked_runs, not_anothers, note_asked
 from resources.compute.local import LocalCompute
 from training.spec import checkpoint_name
@@ -279,3 +279,16 @@ def test_how_much_the_grace_alone_keeps_is_said(store: Store, monkeypatch: pytes
         "2 folders or files that nothing needs were made or found again within the last 24 hours; --grace HOURS changes"
         " that" in printed
     )
+
+
+def test_bytes_with_a_second_name_are_counted_once_and_only_where_all_their_names_go(store: Store) -> None:
+    names = ("a", "b", "c")
+    folders = [store.root / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "shared").write_bytes(b"x" * 1000)
+    (folders[0] / "own").write_bytes(b"x" * 7)
+    for folder in folders[1:]:
+        (folder / "shared").hardlink_to(folders[0] / "shared")
+    items = [Collectable("artifact", name, folder) for name, folder in zip(names, folders, strict=True)]
+    assert freed(items) == [1007, 0, 0] and freed(items[:2]) == [7, 0] and freed(items[1:]) == [0, 0]
