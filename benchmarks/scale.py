@@ -14,7 +14,6 @@ import html
 import os
 import random
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -81,25 +80,19 @@ def recipe(root: Path) -> Recipe:
 
 
 def run_step(root: Path, name: str) -> None:
-    """One artifact in this process; prints CPU seconds, its workers' too; seconds; its own peak MB; rows in; kept."""
+    """One artifact in this process; prints seconds, its own peak MB, rows in, rows kept."""
     store, made_of = Store(root / "store"), recipe(root)
     entry = stages(made_of)[name]
     inputs = {n: store.head(made_of.name, n) for n in entry.reads}
-    before, begin = cpu(), time.monotonic()
+    begin = time.monotonic()
     made, _ = store.build(
         name, entry.made_from(inputs), lambda out: entry.run(entry.config, inputs, out), workers=WORKERS
     )
-    seconds, used = time.monotonic() - begin, cpu() - before
+    seconds = time.monotonic() - begin
     store.set_head(made_of.name, name, name, made.fingerprint)
     own = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3  # type: ignore[index]
     told = made.manifest
-    print(f"{used:.1f} {seconds:.1f} {own:.0f} {told.rows_in or 0} {told.rows_kept or 0}")
-
-
-def cpu() -> float:
-    """Processor seconds of this process and of those children that have ended."""
-    mine = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(r.ru_utime + r.ru_stime for r in mine)
+    print(f"{seconds:.1f} {own:.0f} {told.rows_in or 0} {told.rows_kept or 0}")
 
 
 def ask(root: Path) -> None:
@@ -113,9 +106,12 @@ def ask(root: Path) -> None:
     print(f"{time.monotonic() - begin:.1f}")
 
 
-def watched(command: list[str]) -> tuple[str, float]:
-    """(what it printed, peak megabytes of it and all its descendants together, looked at ten times a second)."""
+def watched(command: list[str]) -> tuple[str, float, float]:
+    """(what it printed, peak megabytes of it and all its descendants together, their CPU seconds), looked at ten times
+    a second: of what ends in between, up to a tenth of a second is lost.
+    """
     process, peak = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), 0
+    used: dict[int, float] = {}
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):
             root = psutil.Process(process.pid)
@@ -123,12 +119,14 @@ def watched(command: list[str]) -> tuple[str, float]:
             for one in (root, *root.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     held += one.memory_info().rss
+                    spent = one.cpu_times()
+                    used[one.pid] = spent.user + spent.system
             peak = max(peak, held)
         time.sleep(0.1)
     told = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return told, peak / 1e6
+    return told, peak / 1e6, sum(used.values())
 
 
 def steps_of(made: Recipe) -> list[str]:
@@ -149,8 +147,8 @@ def measure(n: int) -> None:
     print(f"  {'step':<26}{'CPU s':>9}{'s':>8}{'MB/CPU s':>10}{'own MB':>8}{'all MB':>8}{'in':>11}{'kept':>11}")
     total, largest = 0.0, 0.0
     for name in steps_of(recipe(root)):
-        out, peak = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
-        used, seconds, own, rows_in, kept = map(float, out.split()[-5:])
+        out, peak, used = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
+        seconds, own, rows_in, kept = map(float, out.split()[-4:])
         total, largest = total + used, max(largest, own)
         rate = mb / max(used, 0.01)
         sizes = f"{own:>8.0f}{peak:>8.0f}{rows_in:>11,.0f}{kept:>11,.0f}"
@@ -161,7 +159,7 @@ def measure(n: int) -> None:
         f"  {'all':<26}{total:>9.1f}{'':>8}{mb / total:>10.2f}{largest:>8.0f}   {n / total:,.0f} pages a CPU second;"
         f" {kept_bytes:,.0f} MB of text left"
     )
-    out, peak = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
+    out, peak, _ = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
     print(f"  {'neo whatif, English':<26}{'':>9}{float(out.split()[-1]):>8.1f}{'':>10}{'':>8}{peak:>8.0f}")
     shutil.rmtree(root)
 
