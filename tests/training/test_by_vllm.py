@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from neo_assets.align.own_answers import asking_again
 from neo_assets.core.errors import NeoError
+from neo_assets.core.recipe.align import Generated
 from tests.align.conversations import Words
 from tests.chat.models import save_talker
+from training.answering import Asker
 from training.by_vllm import PYTHON, answers_by_vllm
 from training.chat import Talker
 
@@ -87,6 +91,26 @@ def test_each_prompt_is_drawn_by_its_own_key_and_comes_back_in_its_place(talker:
     assert sent["stops"] == list(talker.stops) and [r["ids"] for r in sent["requests"]] == [*prompts[:2], prompts[3]]
     turned, _ = answers_by_vllm(talker, prompts[::-1], keys[::-1], 12, 1.0, "fp32", stand_in)
     assert [a.tokens for a in turned[::-1]] == [a.tokens for a in answers]
+
+
+def test_a_recipe_that_asks_for_it_has_it_draw_and_says_so(talker: Talker, stand_in: Path) -> None:
+    told = {
+        "prompts": {"a": 1},
+        "samples": 2,
+        "temperature": 0.9,
+        "max_tokens": 4,
+        "seed": 5,
+        "rewarded_by": {"run": "r"},
+    }
+    plain, by_vllm = (asking_again(Generated.model_validate(told | more)) for more in ({}, {"engine": "vllm"}))
+    keys = ["5/a/p/0", "5/a/p/1"]
+    drawn, engine = Asker(talker, by_vllm, "fp32", stand_in).answers([[5, 17], [5, 17]], keys)
+    assert engine == "vllm 0.33.0" and [len(answer.tokens) <= 4 for answer in drawn] == [True, True]
+    assert json.loads((stand_in / "requests.json").read_text())["temperature"] == 0.9
+    _, engine = Asker(talker, plain, "fp32", stand_in).answers([[5, 17], [5, 17]], keys)
+    assert engine.startswith("transformers ")
+    with pytest.raises(ValidationError, match="'transformers' or 'vllm'"):
+        Generated.model_validate(told | {"engine": "vlm"})
 
 
 def test_the_model_that_vllm_reads_is_the_one_that_was_loaded(talker: Talker, stand_in: Path) -> None:
