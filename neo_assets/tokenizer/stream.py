@@ -23,7 +23,7 @@ from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.scalars import whole
 from neo_assets.core.shards import run_shards
-from neo_assets.core.steps import read_footer, write_with_footer
+from neo_assets.core.steps import amounts, read_footer, write_with_footer
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
 from neo_assets.core.written import Hashing
 from neo_assets.tokenizer.train import end_of_document_id, load_processor
@@ -216,12 +216,14 @@ class FertilityInput(Section):
 
 def measure_fertility(config: FertilityInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Characters and UTF-8 bytes a token holds, by language and source, on the first documents (by id) of the training
-    pool.
+    pool. Files that hold nothing more of what is wanted are not read.
     """
     processor = load_processor(inputs["tokenizer"])
     pool = inputs["train_pool"]
     totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for path in pool.files(records.PART):
+        if all(totals[place][0] >= config.sample_documents for place in amounts([path])):
+            continue
         table = records.read_table(path, records.DOCUMENT, ["lang", "source", "text"])
         for lang, source, text in zip(*(table.column(n).to_pylist() for n in ("lang", "source", "text")), strict=True):
             held = totals[lang, source]

@@ -19,8 +19,9 @@ from neo_assets.corpus.mixture import SCHEMA
 from neo_assets.tokenizer import stream as tokenizer_stream
 from neo_assets.tokenizer.huggingface import export
 from neo_assets.tokenizer.probes import PROBES
-from neo_assets.tokenizer.stream import StreamInput, write_stream
+from neo_assets.tokenizer.stream import FertilityInput, StreamInput, measure_fertility, write_stream
 from neo_assets.tokenizer.train import TokenizerInput, _train, load_processor, train_tokenizer
+from tests.corpora import left_by_a_step
 from tests.factory.site import _chinese, _english
 from training.data.stream_files import stream_digest, stream_facts
 from training.data.stream_index import rows_of
@@ -224,3 +225,25 @@ def test_a_mixture_of_other_documents_than_the_pools_is_refused(pool: tuple[Stor
     model = trained(pool).file("tokenizer.model")
     with pytest.raises(BadInput, match="its documents are not all in"):
         tokenizer_stream._tokenise(model, 1, "uint16", tmp_path, tmp_path / "told", (path, mixture))
+
+
+def test_fertility_reads_no_more_files_than_it_needs(
+    pool: tuple[Store, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [document(i, "Some words of text, again. " * 3, "en") for i in range(40)]
+    held = left_by_a_step(tmp_path / "store", rows, shards=8, key="train_pool")
+    read: list[str] = []
+    table = records.read_table
+
+    def counted(path: Path, *more: Any, **named: Any) -> pa.Table:
+        read.append(path.name)
+        return table(path, *more, **named)
+
+    monkeypatch.setattr(records, "read_table", counted)
+    (tmp_path / "out").mkdir()
+    inputs = {"tokenizer": trained(pool), "train_pool": held}
+    read.clear()
+    outcome = measure_fertility(FertilityInput(sample_documents=8), inputs, Workspace(tmp_path / "out"))
+    assert read == ["part-00000.parquet", "part-00001.parquet"]  # five documents each
+    (row,) = outcome.tables["by language and source"]
+    assert row["documents"] == 8 and float(str(row["bytes per token"])) > 1
