@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,9 @@ from neo_assets.house.foreseen import refusals
 from neo_assets.house.status import BELOW, FOUND, MADE, MISSING, REFUSED, RUNNING, STALE, State, states
 from neo_assets.runs.asked import note_asked
 from neo_assets.runs.job import job_spec, refuse_another_model
-from neo_assets.runs.plan import estimate
+from neo_assets.runs.plan import ASSUMED_FLOPS, GIB, estimate
+from neo_assets.runs.proposal import Asked, as_recipe, propose
+from neo_assets.scaling.readings import TOTAL
 from resources.compute import open_compute
 from resources.compute.kubernetes_manifests import manifests
 
@@ -55,6 +58,13 @@ def plan(
         float | None,
         typer.Option(help="FLOPs (6ND): the best model and amount of tokens for them, by the recipe's scaling_fit"),
     ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="propose a run for so many GPUs, with --hours")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="of these GPUs")] = None,
+    gib: Annotated[float, typer.Option(min=1.0, help="memory of such a GPU, GiB")] = 80.0,
+    tflops: Annotated[
+        float, typer.Option(min=0.001, help="TFLOP/s that such a GPU sustains in training; an H800 in the paper: 337")
+    ] = ASSUMED_FLOPS["gpu"] / 1e12,
+    disk: Annotated[float | None, typer.Option(min=0.0, help="GB for checkpoints of the proposed run")] = None,
     as_json: bool = JSON,
 ) -> None:
     """From the recipe alone: what would be built; parameters, memory, tokens, disk, time, cost; and the command that
@@ -63,6 +73,12 @@ def plan(
     recipe = load()
     if budget is not None:
         _best(recipe, budget, as_json)
+        return
+    if gpus is not None or hours is not None:
+        if gpus is None or not hours:
+            raise BadInput("--gpus and --hours go together: a number of GPUs, and for how many hours")
+        room = None if disk is None else disk * 1e9
+        _propose(recipe, run, Asked(gpus, hours, tflops * 1e12, gib * GIB, room), as_json)
         return
     names = [run] if run else list(recipe.all_runs)
     for name in names:
@@ -123,6 +139,36 @@ def _print(
             f"\nall runs: {_time(sums['hours'])} of the whole machine each asks for, one after another;"
             f" {size(sums['bytes of checkpoints'])} of checkpoints"
         )
+
+
+def _propose(recipe: Recipe, run: str | None, asked: Asked, as_json: bool) -> None:
+    """`neo plan --gpus --hours`. Raises BadInput."""
+    name = run or next(iter(recipe.runs))
+    base = recipe.runs[name]
+    proposed, rows = propose(_by_own_law(recipe, asked), base, recipe.tokenizer)
+    if as_json:
+        show([{str(row["what"]): row["value"] for row in rows} | {"run": proposed.model_dump(mode="json")}], True)
+        return
+    show(rows, as_json=False)
+    print(f"\nIn a recipe that extends '{recipe.name}' (none of it was tried on such GPUs):\n")
+    print(as_recipe(name, proposed, base))
+
+
+def _by_own_law(recipe: Recipe, asked: Asked) -> Asked:
+    """With the size that the recipe's own law has for the budget, where it was fitted to models of that size."""
+    from neo_assets.scaling.fit import best_at, read_fit
+
+    pointer = Store(store_root()).head_pointer(recipe.name, "scaling_fit") if recipe.scaling else None
+    made = Store(store_root()).find(*pointer) if pointer else None
+    if made is None:
+        return asked
+    fitted, readings, told = read_fit(made)
+    row = best_at(fitted, readings, told["count"], asked.gpus * asked.hours * 3600 * asked.rate)
+    if row["beyond what was fitted"]:
+        return asked
+    total = told["count"] == TOTAL
+    size = row["parameters with embeddings" if total else "parameters without embeddings"]
+    return replace(asked, parameters=real(size), embeddings_count=total)
 
 
 def _best(recipe: Recipe, flops: float, as_json: bool) -> None:
