@@ -15,11 +15,10 @@ from pathlib import Path
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.recipe.align import VLLM_PYTHON as PYTHON
 from training import vllm_answers
 from training.chat import Answer, Talker
 
-PYTHON = "NEO_VLLM_PYTHON"
-"""Environment variable: the Python of an environment that has vLLM; this one's if not set."""
 PROGRAM = Path(vllm_answers.__file__)
 SEED_BITS = 63
 LAST_LINES = 5

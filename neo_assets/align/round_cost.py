@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.align import Generated, Guards
+from neo_assets.core.recipe.align import VLLM, VLLM_PYTHON, Generated, Guards
 from neo_assets.core.store import Row, Store
 from neo_assets.core.words import counted
 
@@ -16,11 +19,23 @@ def round_cost(recipe: Recipe, store: Store, run: str) -> Row:
     told: Row = {}
     if generated is not None:
         told["answers drawn"] = _drawn(recipe, store, generated)
+        told["drawn by"] = _engine(generated)
         judge = generated.rewarded_by
         told["rewarded by"] = judge.run or judge.folder or f"the rule {judge.rule}"
     if guards is not None:
         told["answers compared, before and after"] = _compared(recipe, guards)
+    if told:
+        told["time of these"] = "not estimated; the time above is of training alone"
     return told
+
+
+def _engine(generated: Generated) -> str:
+    if generated.engine != VLLM:
+        return "transformers"
+    python = os.environ.get(VLLM_PYTHON)
+    told = f"{VLLM_PYTHON} is {python}" if python else f"{VLLM_PYTHON} is not set"
+    lacks = "" if python is None or Path(python).is_file() else ", which is not here"
+    return f"vllm; here {told}{lacks}: what counts is what it is where the job runs"
 
 
 def _drawn(recipe: Recipe, store: Store, generated: Generated) -> str:

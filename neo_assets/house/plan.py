@@ -38,7 +38,7 @@ from resources.compute.kubernetes_manifests import manifests
 MARKS = {MADE: "✓", FOUND: "=", STALE: "~", BELOW: "~", MISSING: "·", REFUSED: "!", RUNNING: "▸"}
 WORDS = {
     MADE: "made",
-    FOUND: "made by another recipe's build and taken over",
+    FOUND: "found as another recipe's build made it",
     STALE: "stale",
     BELOW: "below what is stale",
     MISSING: "to be made",

@@ -63,6 +63,8 @@ def status(
     groups = dict.fromkeys(s.group for s in found)
     counts = {group: Counter(s.state for s in found if s.group == group) for group in groups}
     show([{"group": group, **{kind: counts[group][kind] or None for kind in kinds}} for group in groups], as_json=False)
+    if others := Counter(s.because for s in found if s.state == FOUND):
+        print("\nfound: " + ", ".join(f"{n} {because}" for because, n in others.items()) + "; a build takes them over")
     alike = [s for s in listed if s.state == MISSING and s.because == NOT_ASKED]
     if told := [s for s in listed if s not in alike]:
         print()
@@ -81,13 +83,18 @@ def states(recipe: Recipe, store: Store, told: Mapping[str, Stage[Any]]) -> list
     state: dict[str, State] = {}
     for name, stage in told.items():
         made, damage = _made(recipe, store, name)
-        other = _elsewhere(recipe, store, stage, heads) if made is None and damage == NOT_ASKED else None
-        if made := made or (other and other[0]):
+        if made:
             heads[name] = made
-        found = (FOUND, f"made for recipe '{other[1]}'") if other else _judged(stage, made, damage, heads, state)
+        found = _judged(stage, made, damage, heads, state)
+        # What a build asks for is found, whoever had it made; also where its own is an older one.
+        if found[0] == STALE or found == (MISSING, NOT_ASKED):
+            other = _elsewhere(recipe, store, stage, heads)
+            if other:
+                made, found = other[0], (FOUND, f"made for recipe '{other[1]}'")
+                heads[name] = made
         if name in working:
             found = (RUNNING, f"job {working[name][:12]}: `neo logs -f {working[name][:12]}`")
-        seconds = made.manifest.seconds if made else _estimated(recipe, name)
+        seconds = made.manifest.seconds if made else _estimated(recipe, name) or _took_others(recipe, store, name)
         state[name] = State(name, stage.room, *found, seconds)
     return list(state.values())
 
@@ -120,6 +127,12 @@ def _elsewhere(
         ):
             return made, other
     return None
+
+
+def _took_others(recipe: Recipe, store: Store, name: str) -> float | None:
+    """Seconds that an artifact of this name took in the build of another recipe; None: none has it."""
+    found = (_made_for(other, store, name) for other in store.recipes() if other != recipe.name)
+    return next((made.manifest.seconds for made in found if made), None)
 
 
 def _made_for(recipe: str, store: Store, name: str) -> Artifact | None:

@@ -69,7 +69,9 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
     if as_json:
         print(json.dumps(_whole(recipe, store, rows, waiting), ensure_ascii=False, indent=1))
         return
-    _foretold(recipe, store)
+    if _foretold(recipe, store) and waiting == list(recipe.writing):
+        print(f"No tasks were asked yet ({', '.join(waiting)}): the job 'factory' does that.")
+        return
     if waiting == list(recipe.writing):
         store.head(recipe.name, f"evaluation/{waiting[0]}")  # says what to do
     _written(recipe, store)
@@ -108,11 +110,11 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         print(f"The story of one page: {neo} fate {url}")
 
 
-def _foretold(recipe: Recipe, store: Store) -> None:
-    """Laws of the recipe's series, and its forecast beside what came of it; nothing where there is none."""
+def _foretold(recipe: Recipe, store: Store) -> bool:
+    """Laws of the recipe's series, and its forecast beside what came of it; whether there is anything to tell."""
     made = {name: store.find(*p) for name, p in store.heads(recipe.name).items() if name in ("scaling_fit", OUTCOME)}
     if recipe.scaling is None or (fitted := made.get("scaling_fit")) is None:
-        return
+        return False
     wanted = ("law", "N is", "fitted_r2", "held_out_huber", "held_out_r2", "held_out_largest_error", "not identified")
     rows = [{name: row.get(name) for name in wanted} for row in fitted.manifest.tables.get("laws", [])]
     show(rows, as_json=False, title="Laws of the loss")
@@ -123,7 +125,15 @@ def _foretold(recipe: Recipe, store: Store) -> None:
             show(texts, as_json=False, title=f"\nBits per byte of '{recipe.scaling.target}', foretold and reached")
         for check in came.verdict:
             print(f"{verdict_in_words(check):8} {check.name}: {check.detail}")
+    from neo_assets.build import stages  # every room, which other recipes' summaries need not wait for
+    from neo_assets.house.status import FOUND, MADE, states
+
+    for state in states(recipe, store, stages(recipe)):
+        if state.name in made and state.state not in (MADE, FOUND):
+            why = f"{state.name} is {state.state} ({state.because})"
+            print(f"{why}: these numbers are of the one that is there.")
     print()
+    return True
 
 
 def _a_page(recipe: Recipe, store: Store) -> str | None:

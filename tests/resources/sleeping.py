@@ -27,8 +27,8 @@ def sleeper(compute: Compute, attempts: int = 1, nodes: int = 1) -> JobSpec:
     )
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for what has to come true."""
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for what has to come true; long enough for a machine that does much else."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"

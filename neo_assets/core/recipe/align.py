@@ -161,6 +161,8 @@ class RewardedBy(Section):
 Engine = Literal["transformers", "vllm"]
 """What draws answers. With the first each is the same in whatever batch; the second is fast, and exact to no bit."""
 VLLM: Engine = "vllm"
+VLLM_PYTHON = "NEO_VLLM_PYTHON"
+"""Environment variable: the Python of an environment that has vLLM, where the job runs."""
 
 
 class Generated(Section):
