@@ -149,7 +149,7 @@ def test_a_size_is_the_base_run_but_for_its_shape_rate_and_length(recipe: Recipe
         ),
         ("{sizes: {w64: {heads: 7}}}", r"scaling\.sizes\.w64: .*heads \(7\) must divide hidden"),
         ("{law: newton}", "law"),
-        ("{checkpoints: 7}", r"checkpoints \(7\) must divide steps \(240\)"),
+        ("{checkpoints: 7}", r"checkpoints \(7\) must divide steps \(240\), as 6 and 8 do"),
         ("{tasks: [cloze_en]}", "scaling.tasks names 'cloze_en', which is none of bits_per_byte_en, bits_per_byte_zh"),
     ],
 )

@@ -54,7 +54,10 @@ class Scaling(Section):
         if len(self.sizes) - len(set(self.held_out)) < 2:
             raise ValueError("two sizes at least must be left to fit to")
         if self.steps % self.checkpoints:
-            raise ValueError(f"checkpoints ({self.checkpoints}) must divide steps ({self.steps})")
+            fit = [n for n in range(1, self.steps + 1) if not self.steps % n]
+            near = sorted(sorted(fit, key=lambda n: abs(n - self.checkpoints))[:2])
+            told = " and ".join(map(str, near))
+            raise ValueError(f"checkpoints ({self.checkpoints}) must divide steps ({self.steps}), as {told} do")
         return self
 
     def run_of(self, size: Size, base: Run) -> Run:
