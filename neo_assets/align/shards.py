@@ -168,13 +168,18 @@ def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int)
     stream = TokenStream(shards.path, config.window, str(facts["dtype"]))
     order = DataOrder(stream.sequences, config.settings.seed, f"{facts['digest']}/replay/{config.stage}")
     count = round(windows * replay.share / (1 - replay.share))
-    return [_pieces_of(stream, int(sequence)) for sequence in order.sequences_of(np.arange(count))]
+    sequences = [int(sequence) for sequence in order.sequences_of(np.arange(count))]
+    held = np.unique([number for sequence in sequences for number in stream.documents_in(sequence)]).astype(np.int64)
+    index = dict(zip(held.tolist(), rows_of(stream.folder, held).to_pylist(), strict=True))
+    return [_pieces_of(stream, sequence, index) for sequence in sequences]
 
 
-def _pieces_of(stream: TokenStream, sequence: int) -> list[Piece]:
+def _pieces_of(stream: TokenStream, sequence: int, index: Mapping[int, Mapping[str, object]]) -> list[Piece]:
+    """A window's pieces; ``index``: what is said of its documents, by their numbers."""
     begin, end = sequence * stream.length, (sequence + 1) * stream.length
-    held, out = np.array(stream.documents_in(sequence), np.int64), []
-    for number, row in zip(held, rows_of(stream.folder, held).to_pylist(), strict=True):
+    out = []
+    for number in stream.documents_in(sequence):
+        row = index[number]
         first, last = max(begin, int(stream.offsets[number])), min(end, int(stream.offsets[number + 1]))
         learnt = np.ones(last - first, np.uint8)
         learnt[0] = 0  # nothing comes before it
