@@ -2,7 +2,7 @@
 with an offset a partition; those of the second half read their piece out of every such file.
 
 With M files and N partitions a file a pair would be M x N small files, and reading every file for every partition M x N
-openings of Parquet (13 ms each). A piece here costs an open and two reads, some 50 microseconds.
+openings of Parquet (13 ms each). A piece here costs an open and two reads.
 """
 
 from __future__ import annotations
