@@ -74,18 +74,19 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     _run(partial(_tokenise, model, end, dtype, out.path, told), shards, out)
     written = [(number, *row) for path, _ in shards for number, row in enumerate(_read(told / f"{path.stem}.json"))]
     written.sort(key=lambda row: row[0])  # stable: the files of each round in their order
-    segments = [Segment(str(name), whole(tokens), whole(documents)) for _, name, tokens, documents, _ in written]
+    segments = [Segment(str(name), whole(tokens), whole(documents)) for _, name, tokens, documents, _, _ in written]
     digests = {segment.tokens_file: str(row[4]) for segment, row in zip(segments, written, strict=True)}
+    ended = sum(whole(row[5]) for row in written)
     starts = np.concatenate([[0], np.cumsum([segment.tokens for segment in segments])]).astype(np.int64)
     _write_offsets(out.path / OFFSETS, told, segments, starts)
     work = [(segment.name, int(start)) for segment, start in zip(segments, starts, strict=False)]
     _run(partial(_write_index, out.path, told), work, out)
     digest = digest_json(digests | {OFFSETS: digest_file(out.path / OFFSETS)})
-    facts = {"dtype": dtype, "digest": digest, "tokens": int(starts[-1]), "end_of_document": end}
+    facts: dict[str, Any] = {"dtype": dtype, "digest": digest, "tokens": int(starts[-1]), "end_of_document": end}
     documents = sum(segment.documents for segment in segments)
     facts |= {"documents": documents, SEGMENTS: [[s.name, s.tokens, s.documents] for s in segments]}
     out.write_text("stream.json", json.dumps(facts))
-    return _stream_outcome(out, segments, digest, dtype, asked=_asked(path for _, path in shards))
+    return _stream_outcome(out, segments, facts, asked=_asked(path for _, path in shards), ended=ended)
 
 
 def _run(work: Callable[[Any], None], shards: Sequence[Any], out: Workspace) -> None:
@@ -105,7 +106,7 @@ def _read(file: Path) -> list[list[Any]]:
 
 def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard: tuple[Path, Path]) -> None:
     """One file of the pool to a file of tokens a round, with its index as far as it is known here; then, what each
-    holds: [name, tokens, documents, digest].
+    holds: [name, tokens, documents, digest, end-of-document tokens].
     """
     path, mixture = shard
     done = told / f"{path.stem}.json"
@@ -124,15 +125,16 @@ def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard
     for number in range(int(rounds.max(initial=0))):
         read = np.flatnonzero(rounds > number)
         name, lengths = f"{number:03d}-{path.stem}", np.array([len(encoded[i]) for i in read], np.int64)
-        digest = _write_tokens(folder / Segment(name, 0, 0).tokens_file, [encoded[i] for i in read], dtype)
+        digest = _write_tokens(folder / Segment(name, 0, 0).tokens_file, [encoded[i] for i in read])
+        ended = sum(int((encoded[i] == end).sum()) for i in read)
         part = chosen.select(["doc_id", "source", "lang"]).take(pa.array(read))
         part = part.append_column("round", pa.array(np.full(len(read), number, np.int32)))
         records.write_table(part.append_column("tokens", pa.array(lengths)), told / f"{name}.parquet")
-        rows.append([name, int(lengths.sum()), len(read), digest])
+        rows.append([name, int(lengths.sum()), len(read), digest, ended])
     records.write_text(done, json.dumps(rows))
 
 
-def _write_tokens(file: Path, documents: Sequence[npt.NDArray[np.unsignedinteger]], dtype: str) -> str:
+def _write_tokens(file: Path, documents: Sequence[npt.NDArray[np.unsignedinteger]]) -> str:
     """Write a file whole or not at all; returns its digest."""
     file.parent.mkdir(exist_ok=True)
     aside = records.aside_of(file)
@@ -177,22 +179,22 @@ def _asked(mixture: Iterable[Path]) -> int:
     return sum(int(pc.sum(records.read_table(path, columns=["rounds"])["rounds"]).as_py() or 0) for path in mixture)
 
 
-def _stream_outcome(out: Workspace, segments: Sequence[Segment], digest: str, dtype: str, asked: int) -> Outcome:
+def _stream_outcome(
+    out: Workspace, segments: Sequence[Segment], facts: Mapping[str, Any], asked: int, ended: int
+) -> Outcome:
     by_language: Counter[str] = Counter()
     for segment in segments:
         by_language.update(read_footer(out.path / segment.index_file)["languages"])
-    facts = json.loads((out.path / "stream.json").read_text(encoding="utf-8"))
-    documents, total, end = facts["documents"], facts["tokens"], facts["end_of_document"]
-    ended = sum(int((np.fromfile(out.path / segment.tokens_file, dtype) == end).sum()) for segment in segments)
+    documents, total = facts["documents"], facts["tokens"]
     return Outcome(
-        digest=digest,
+        digest=facts["digest"],
         rows_in=asked,
         rows_kept=documents,
         rows_dropped=0,
         numbers={
             "tokens": total,
             "documents": documents,
-            "dtype": dtype,
+            "dtype": facts["dtype"],
             **{f"tokens_{lang}": n for lang, n in sorted(by_language.items())},
         },
         checks=[

@@ -200,11 +200,11 @@ def test_a_stream_that_was_cut_off_tokenises_no_file_twice_and_is_the_same(
     encoded: list[int] = []
     write = tokenizer_stream._write_tokens
 
-    def counted(file: Path, documents: Any, dtype: str) -> str:
+    def counted(file: Path, documents: Any) -> str:
         encoded.append(len(documents))
         if len(encoded) == 4:
             raise KeyboardInterrupt
-        return write(file, documents, dtype)
+        return write(file, documents)
 
     monkeypatch.setattr(tokenizer_stream, "_write_tokens", counted)
     with pytest.raises(KeyboardInterrupt):
