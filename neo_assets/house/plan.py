@@ -144,6 +144,8 @@ def _print(
 def _propose(recipe: Recipe, run: str | None, asked: Asked, as_json: bool) -> None:
     """`neo plan --gpus --hours`. Raises BadInput."""
     name = run or next(iter(recipe.runs))
+    if name not in recipe.runs:
+        raise BadInput(f"recipe '{recipe.name}' has no run '{name}'; it has {', '.join(recipe.runs)}")
     base = recipe.runs[name]
     proposed, rows = propose(_by_own_law(recipe, asked), base, recipe.tokenizer)
     if as_json:

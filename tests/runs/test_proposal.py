@@ -91,4 +91,6 @@ def test_the_command_prints_table_and_recipe(monkeypatch: pytest.MonkeyPatch) ->
     assert "tokens a parameter (2203.15556)" in said and "runs:\n  main:\n" in said and "nodes: 2" in said
     told = json.loads(CliRunner().invoke(app, ["plan", "--gpus", "16", "--hours", "48", "--json"]).output)[0]
     assert told["run"]["nodes"] == 2 and told["run"]["ranks_per_node"] == 8
+    wrong = CliRunner().invoke(app, ["plan", "nope", "--gpus", "16", "--hours", "48"]).exception
+    assert "has no run 'nope'; it has main, " in str(wrong)
     assert "go together" in str(CliRunner().invoke(app, ["plan", "--gpus", "16"]).exception)
