@@ -30,6 +30,7 @@ from neo_assets.build import stages
 from neo_assets.core import records
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.sources import WarcSource
+from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.steps import amounts
 from neo_assets.core.store import Store
 from neo_assets.web.warc_files import Response, SegmentWriter
@@ -81,6 +82,8 @@ def recipe(root: Path) -> Recipe:
 
 def run_step(root: Path, name: str) -> None:
     """One artifact in this process; prints seconds, its own peak MB, rows in, rows kept."""
+    for file in (root / "warc").iterdir():
+        remembered_digest(file)  # of more than a gigabyte, definitions tell size and time alone until it is read
     store, made_of = Store(root / "store"), recipe(root)
     entry = stages(made_of)[name]
     inputs = {n: store.head(made_of.name, n) for n in entry.reads}
