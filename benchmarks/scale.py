@@ -31,6 +31,7 @@ from neo_assets.core import records
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.sources import WarcSource
 from neo_assets.core.remembered import remembered_digest
+from neo_assets.core.shards import LocalEngine
 from neo_assets.core.steps import amounts
 from neo_assets.core.store import Store
 from neo_assets.web.warc_files import Response, SegmentWriter
@@ -89,7 +90,7 @@ def run_step(root: Path, name: str) -> None:
     inputs = {n: store.head(made_of.name, n) for n in entry.reads}
     begin = time.monotonic()
     made, _ = store.build(
-        name, entry.made_from(inputs), lambda out: entry.run(entry.config, inputs, out), workers=WORKERS
+        name, entry.made_from(inputs), lambda out: entry.run(entry.config, inputs, out), engine=LocalEngine(WORKERS)
     )
     seconds = time.monotonic() - begin
     store.set_head(made_of.name, name, name, made.fingerprint)

@@ -20,11 +20,14 @@ from pydantic import BaseModel
 from neo_assets.core.errors import NeoError
 from neo_assets.core.frozen import refuse_what_was_edited
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.shard_job import Progress
 from neo_assets.core.stage import Stage
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, Workspace
 from neo_assets.core.words import spoken
 from resources.compute.base import Compute
 from resources.console import progress_of
+from resources.data import open_engine
+from resources.data.cluster import Observe
 from resources.ledger import Ledger
 
 C = TypeVar("C", bound=BaseModel)
@@ -146,12 +149,31 @@ def build(stage: Stage[Any], at: Making) -> tuple[Artifact, bool]:
             refuse_what_was_edited(made_from.code)
         return outcome
 
-    workers, progress = at.recipe.compute.workers, progress_of(at.context)
-    made, reused = at.store.build(entry.name, made_from, work, at.log, workers, progress)
+    engine = open_engine(at.recipe.compute, at.store.root, _observed(entry.name, at.context))
+    made, reused = at.store.build(entry.name, made_from, work, at.log, engine, progress_of(at.context))
     at.store.set_head(at.recipe.name, entry.name, entry.name, made.fingerprint)
     if attended is not None:
         attended.made(at, made)
     return made, reused
+
+
+def _observed(name: str, context: dg.AssetExecutionContext) -> Observe:
+    """How a job over shards tells its progress in the web UI, beside the asset."""
+
+    def observe(fingerprint: str, told: Progress, rate: float) -> None:
+        left = told.shards - len(told.done)
+        facts: dict[str, Any] = {
+            "files done": len(told.done),
+            "files failed": len(told.failed),
+            "files left": left,
+            "files an hour": round(rate, 1),
+            "hours left": round(left / rate, 2) if rate else "not known yet",
+            "core hours so far": round(told.seconds / 3600, 3),
+            "job": fingerprint,
+        }
+        context.log_event(dg.AssetObservation(asset_key=key(name), metadata=facts))
+
+    return observe
 
 
 def guard_instance(context: dg.AssetExecutionContext, recipe: Recipe) -> None:

@@ -110,6 +110,21 @@ def slurm(slurm_server: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     return slurm_server
 
 
+@pytest.fixture(scope="module")
+def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A real Slurm of three nodes of two cores each, on this machine."""
+    extra = "MessageTimeout=2\nKillWait=3\n"
+    server = Slurm(tmp_path_factory.mktemp("slurm3"), PACKAGES, grace=5, extra=extra, nodes=3)
+    try:
+        server.__enter__()
+    except RuntimeError as error:
+        pytest.skip(f"no Slurm can be started here: {error}")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server."""

@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 CONFIGURATION = """\
 ClusterName=lab
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
@@ -30,10 +31,11 @@ CredType=cred/none
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmctldParameters=preempt_send_user_signal
-SlurmdPidFile={folder}/slurmd.pid
-SlurmdLogFile={folder}/slurmd.log
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmdLogFile={folder}/slurmd.%n.log
+SlurmdTimeout=10
 SlurmdParameters=config_overrides
-SlurmdSpoolDir={spool}
+SlurmdSpoolDir={spool}/%n
 StateSaveLocation={folder}/state
 PluginDir={plugins}
 ProctrackType=proctrack/linuxproc
@@ -52,10 +54,14 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobcomp.txt
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=4000
-PartitionName=train Nodes={host} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace}
-PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF
+{nodes}
+PartitionName=train Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace}
+PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 Boards=1 SocketsPerBoard=1"
+    " CoresPerSocket=2 ThreadsPerCore=1 RealMemory=4000"
+)
 
 
 def unpacked(packages: list[str], folder: Path, without: tuple[str, ...] = ()) -> Path:
@@ -147,10 +153,11 @@ class Server:
 class Slurm(Server):
     """slurmctld and slurmd in `folder`; `env` is for sbatch, squeue and the like."""
 
-    def __init__(self, folder: Path, cache: Path, grace: int = 20, extra: str = "") -> None:
+    def __init__(self, folder: Path, cache: Path, grace: int = 20, extra: str = "", nodes: int = 1) -> None:
         super().__init__(cache)
         self.folder, self.grace, self.extra = folder.absolute(), grace, extra
         self.host = socket.gethostname().split(".")[0]
+        self.nodes = [self.host] if nodes == 1 else [f"n{i + 1}" for i in range(nodes)]
 
     def start(self) -> dict[str, str]:
         root, libraries = Path("/"), os.environ.get("LD_LIBRARY_PATH", "")
@@ -170,15 +177,43 @@ class Slurm(Server):
         values: dict[str, object] = {
             "host": self.host,
             "user": pwd.getpwuid(os.getuid()).pw_name,
-            "ports": free_ports(2),
+            "ports": free_ports(1 + len(self.nodes)),
         }
+        ports = values["ports"]
+        assert isinstance(ports, list)
+        values["nodes"] = "\n".join(
+            NODE.format(name=name, host=self.host, port=port) for name, port in zip(self.nodes, ports[1:], strict=True)
+        )
         values |= {"folder": self.folder, "spool": self._spool, "plugins": plugins, "grace": self.grace}
         Path(self.env["SLURM_CONF"]).write_text(f"{CONFIGURATION.format(**values)}{self.extra}\n")
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         self.start_controller()
-        idle = lambda: self.command("sinfo", "-h", "-o", "%T").strip() == "idle"  # noqa: E731
-        self._daemon("slurmd", idle, "-N", self.host, "-d", str(self._programs / "slurmstepd-wlm"))
+        for node in self.nodes:
+            self.start_node(node)
         return self.env
+
+    def start_node(self, node: str) -> None:
+        """A slurmd for this node, which the controller then finds idle."""
+        (self._spool / node).mkdir(exist_ok=True)
+        idle = lambda: self.command("sinfo", "-h", "-n", node, "-o", "%T").strip() == "idle"  # noqa: E731
+        self._daemon("slurmd", idle, "-N", node, "-d", str(self._programs / "slurmstepd-wlm"), name=f"slurmd {node}")
+
+    def kill_node(self, node: str) -> None:
+        """As a machine that loses its power: its daemon and all that runs on it are gone at once, without a word."""
+        daemon = self._children.pop(f"slurmd {node}")
+        daemon.kill()
+        daemon.wait()
+        mine = [one for one in psutil.process_iter() if self._runs_on(one, node)]
+        steps = [one.parent() for one in mine]
+        for one in [*mine, *(step for step in steps if step and step.name().startswith("slurmstepd"))]:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+
+    def _runs_on(self, process: psutil.Process, node: str) -> bool:
+        with contextlib.suppress(psutil.Error):
+            told = process.environ()
+            return bool((told.get("SLURMD_NODENAME"), told.get("SLURM_CONF")) == (node, self.env["SLURM_CONF"]))
+        return False
 
     def stop(self) -> None:
         if "slurmctld" in self._children and (jobs := self.command("squeue", "-h", "-o", "%A").split()):
@@ -187,7 +222,8 @@ class Slurm(Server):
             end = time.monotonic() + 30
             while self.command("squeue", "-h").strip() and time.monotonic() < end:
                 time.sleep(0.1)
-        self._end("slurmd")
+        for node in self.nodes:
+            self._end(f"slurmd {node}")
         self._end("slurmctld")
         if hasattr(self, "_spool"):
             shutil.rmtree(self._spool, ignore_errors=True)
@@ -212,9 +248,10 @@ class Slurm(Server):
     def node_up(self) -> None:
         self.command("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
 
-    def _daemon(self, name: str, ready: Callable[[], bool], *options: str) -> None:
-        command = ["setpriv", "--pdeathsig", "TERM", str(self._programs / f"{name}-wlm"), "-D", *options]
-        self._run(name, command, self.folder / f"{name}.out", ready, self.folder)
+    def _daemon(self, program: str, ready: Callable[[], bool], *options: str, name: str = "") -> None:
+        name = name or program
+        command = ["setpriv", "--pdeathsig", "TERM", str(self._programs / f"{program}-wlm"), "-D", *options]
+        self._run(name, command, self.folder / f"{name.replace(' ', '-')}.out", ready, self.folder)
 
 
 class Postgres(Server):

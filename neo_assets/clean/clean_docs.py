@@ -93,11 +93,11 @@ def _clean(
     run_shards(
         partial(_judge_shard, lang, chosen, edits, out.path, kept),
         work,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda shard: kept / _kept_name(*shard[:2]),
         input_bytes=total_bytes(path for _, path, _ in work),
     )
-    lay_out(sorted(kept.glob("*.parquet")), out.path, workers=out.workers, scratch=out.path / ".logs")
+    lay_out(sorted(kept.glob("*.parquet")), out)
     expected = sum(
         int(str(a.manifest.numbers.get(f"documents_{lang}") or 0))
         for name, a in inputs.items()
@@ -106,13 +106,15 @@ def _clean(
     return report(out, expected=expected, numbers={"rules": len(chosen)})
 
 
+def _kept_name(source: str, path: Path) -> str:
+    return f"{source}-{path.name}"
+
+
 def _judge_shard(
     lang: str, chosen: list[Rule], edits: Sequence[Edit], folder: Path, kept: Path, shard: tuple[str, Path, Path]
 ) -> None:
     source, path, measured = shard
-    name = f"{source}-{path.name}"
-    if (kept / name).is_file():
-        return
+    name = _kept_name(source, path)
     documents = records.read_table(path, records.DOCUMENT)
     documents = documents.filter(pc.equal(documents.column("lang"), lang)).sort_by("doc_id")
     signals = records.read_table(measured).sort_by("doc_id")

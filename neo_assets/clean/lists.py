@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import Field
 
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
+from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import Clean, ListFile, UrlLists, WordList
 
@@ -31,7 +32,7 @@ class ListInput(Section):
         """
         if not self.path:
             return self.entries
-        file = ROOT / self.path
+        file = recipe_path(self.path)
         if self.digest == NOT_HERE or not file.is_file():
             raise BadInput(
                 f"the word list {file} is not here. It may not be shipped with NeoFoundry: put it there, name another"
@@ -45,7 +46,7 @@ class ListInput(Section):
 def list_input(words: WordList) -> ListInput:
     if isinstance(words, list):
         return ListInput(entries=words)
-    file = ROOT / words.path
+    file = recipe_path(words.path)
     return ListInput(path=words.path, digest=digest_file(file) if file.is_file() else NOT_HERE)
 
 
@@ -58,9 +59,9 @@ def missing_lists(clean: Clean) -> list[str]:
         if hasattr(section, field)
     ]
     return [
-        f"{where}: there is no file {ROOT / words.path}"
+        f"{where}: there is no file {recipe_path(words.path)}"
         for where, words in named
-        if isinstance(words, ListFile) and not (ROOT / words.path).is_file()
+        if isinstance(words, ListFile) and not recipe_path(words.path).is_file()
     ]
 
 
@@ -115,7 +116,7 @@ def _blocked_urls(domains: tuple[str, ...], urls: tuple[str, ...], digest: str) 
 def matches(pattern: str) -> list[Path]:
     """Files behind a path or glob pattern, in order; relative to the repository."""
     return (
-        sorted(path for path in ROOT.glob(pattern) if path.is_file())
+        sorted(path for path in recipe_path(".").glob(pattern) if path.is_file())
         if not pattern.startswith("/")
         else sorted(p for p in Path("/").glob(pattern[1:]) if p.is_file())
     )

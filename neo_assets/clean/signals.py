@@ -66,11 +66,12 @@ def measure_signals(config: SignalsInput, inputs: Mapping[str, Artifact], out: W
     documents = source.files("part-")
     for settings in config.languages.values():
         settings.stop_words.read(), settings.bad_words.read()  # a list that is not here is told before any work
+    last = list(config.languages)[-1]
     run_shards(
         partial(_measure_shard, config, out.path),
         documents,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda path: out.path / last / path.name,
         input_bytes=total_bytes(documents),
     )
     found = totals([], [out.path / VERDICTS / path.name for path in documents])
@@ -97,9 +98,6 @@ def measure_signals(config: SignalsInput, inputs: Mapping[str, Artifact], out: W
 
 
 def _measure_shard(config: SignalsInput, folder: Path, path: Path) -> None:
-    targets = {lang: folder / lang / path.name for lang in config.languages}
-    if all(target.is_file() for target in targets.values()):
-        return
     table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "url", "lang", "lang_score"])
     languages = np.asarray(table.column("lang").to_pylist(), dtype=object)
     decision = Decision.keep(table.num_rows)
@@ -111,15 +109,14 @@ def _measure_shard(config: SignalsInput, folder: Path, path: Path) -> None:
         folder / VERDICTS / path.name,
     )
     blocked = config.blocked_urls.read()
-    for lang, target in targets.items():
-        settings = config.languages[lang]
+    for lang, settings in config.languages.items():
         known = lists(settings.stop_words.read(), settings.bad_words.read())
         chosen = table.filter(pc.equal(table.column("lang"), lang))
         batches = [
             _measure(pa.Table.from_batches([b]), lang, settings, known, blocked, config.redpajama)
             for b in chosen.to_batches(max_chunksize=_BATCH)
         ]
-        write_part(pa.concat_tables(batches) if batches else schema(lang).empty_table(), target)
+        write_part(pa.concat_tables(batches) if batches else schema(lang).empty_table(), folder / lang / path.name)
 
 
 def _measure(

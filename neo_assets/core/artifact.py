@@ -22,6 +22,7 @@ from neo_assets.core.manifest import (
     Scalar,
     read_manifest,
 )
+from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.written import PARTIAL
 
 
@@ -97,13 +98,13 @@ class Workspace:
         self,
         path: Path,
         log: Callable[[str], None] = lambda _: None,
-        workers: int = 1,
+        engine: Engine = HERE,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self.path = path
         self.log = log
         self.tell = tell or log  # progress: lines that nobody keeps
-        self.workers = workers
+        self.engine = engine
         self._started = self._last_progress = time.monotonic()
 
     def earlier(self) -> Artifact | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from neo_assets.core.code import (
+    COUNTED_PACKAGES,
     PYTHON,
     digests,
     edited_before_import,
@@ -28,12 +29,14 @@ from neo_assets.core.code import (
     version_of,
 )
 from neo_assets.core.errors import ChangedCode
-from neo_assets.core.fingerprint import ROOT, digest_file
+from neo_assets.core.fingerprint import ROOT, digest_file, digest_json
 from neo_assets.core.moved import names_today
 from neo_assets.core.records import aside_of
 
 LAUNCH = "neo_assets.core.launch"
 """The program that every job starts with."""
+COPIES = "code"
+"""Folder of a store that holds the copies which jobs share."""
 CODE = "code"
 """Folder of a job that holds its copy of the code."""
 SHOWN = 5
@@ -82,6 +85,40 @@ def freeze(code: Mapping[str, str], folder: Path) -> None:
         shutil.copyfile(file, target)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
+
+
+def freeze_shared(code: Mapping[str, str], link: Path, copies: Path) -> None:
+    """Have ``link`` lead to a copy of all our modules, named by their text, below ``copies``. What it leads to and is
+    right, stays.
+
+    Raises:
+        ChangedCode: the code that this process would copy is not what the job was asked with.
+    """
+    if link.is_dir() and not differing(code, link):
+        return
+    if changed := differing(code, ROOT):
+        raise ChangedCode(
+            f"the code has changed since the job was asked for ({_some(changed)}), and no copy of it was made: this"
+            " process was started before the change; start it again"
+        )
+    files = [
+        file
+        for package in COUNTED_PACKAGES
+        for file in sorted((ROOT / package).rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
+    outside = [_file(name, ROOT) for name in code if name.split(".")[0].split("/")[0] not in COUNTED_PACKAGES]
+    told = {file.relative_to(ROOT).as_posix(): digest_file(file) for file in [*files, *outside]}
+    copy = copies / digest_json(told)
+    if differing(code, copy):
+        aside = aside_of(copy)
+        for name in told:
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, aside / name)
+        shutil.rmtree(copy, ignore_errors=True)
+        aside.rename(copy)
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("../..") / copies.name / copy.name, target_is_directory=True)
 
 
 def _file(name: str, root: Path) -> Path:

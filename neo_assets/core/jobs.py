@@ -20,6 +20,7 @@ supervisor that died leaves nothing behind that its successor needs.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -31,10 +32,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.errors import JobFailed
-from neo_assets.core.frozen import CODE, Claimed, freeze
+from neo_assets.core.frozen import CODE, COPIES, Claimed, freeze, freeze_shared
+from neo_assets.core.shards import missing
 from neo_assets.core.trainings import PROGRAMS
 
 SPEC_VERSION = 2
+TARGETS = "targets.json"
+"""File of a job over shards: what each shard's work writes last, relative to the store."""
 POLL_SECONDS = 0.5
 DECLARED_LOST = 137
 """Exit code that stands for an attempt which is known to be no more: as if it had been killed."""
@@ -80,6 +84,7 @@ class JobSpec(BaseModel):
     config: dict[str, object]
     inputs: dict[str, str]  # name -> folder, relative to the store where it is in it
     out: str  # folder the job writes into, likewise
+    tasks: bool = False  # whether it is a call over shards (shard_job.py): tasks that need not meet, and no ranks
     makes: list[str] = Field(
         default_factory=list,
         description="artifacts (or files) of the store that it is for; when all are there, it is gathered",
@@ -149,6 +154,10 @@ class JobFolder:
         """What is to be run, as it is asked now; once a copy of its code is there, it stays as it was asked then."""
         if self.exists() and ((self.path / CODE).is_dir() or self.last_attempt()):
             return
+        self.replace_spec(spec)
+
+    def replace_spec(self, spec: JobSpec) -> None:
+        """Of a job of which nothing lives: what is to be run, as it is asked now."""
         (self.path / "attempts").mkdir(parents=True, exist_ok=True)
         records.write_text(self.path / "spec.json", spec.model_dump_json(indent=1))
         self._spec = None
@@ -171,8 +180,14 @@ class JobFolder:
             return False
 
     def freeze(self) -> None:
-        """Have the folder hold the code that the job was asked with. Raises ChangedCode."""
-        freeze(self.spec().code, self.path / CODE)
+        """Have the folder hold the code that the job was asked with. Raises ChangedCode.
+
+        Jobs over shards are many, and share one copy: what is compiled from it is compiled once.
+        """
+        if self.spec().tasks:
+            freeze_shared(self.spec().code, self.path / CODE, self.root / COPIES)
+        else:
+            freeze(self.spec().code, self.path / CODE)
 
     # ------------------------------------------------ attempts
 
@@ -197,6 +212,16 @@ class JobFolder:
             return int(self.rc_file(number).read_text(encoding="utf-8").strip())
         except (FileNotFoundError, ValueError):
             return None
+
+    def settle(self, number: int) -> None:
+        """Note how an attempt of a job over shards ended, of which nothing runs any more: by which files are there."""
+        if self.exit_code(number) is None:
+            left = missing([self.root / name for name in json.loads((self.path / TARGETS).read_text(encoding="utf-8"))])
+            records.write_text(self.rc_file(number), str(int(bool(left))))
+
+    def undo(self, number: int) -> None:
+        """Of a job over shards: its attempt succeeded, and what it wrote has gone since."""
+        records.write_text(self.rc_file(number), "1")
 
     def mark_stopped(self, number: int, reason: str) -> None:
         """Of the job itself: this attempt ends because it was asked to, and has saved."""

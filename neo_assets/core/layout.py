@@ -17,10 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from neo_assets.core import records
+from neo_assets.core.artifact import Workspace
 from neo_assets.core.records import DOCUMENT
 from neo_assets.core.shards import run_shards
 from neo_assets.core.shuffle import gather, scatter
 from neo_assets.core.steps import read_footer, write_part
+from neo_assets.core.written import SCRATCH
 
 TARGET_BYTES = 64_000_000
 """Text in one file, about: what a worker holds in memory at once, several times over."""
@@ -40,8 +42,8 @@ def ranges(text_bytes: int) -> int:
     return n
 
 
-def lay_out(files: Sequence[Path], folder: Path, *, workers: int, scratch: Path) -> None:
-    """Write the documents of ``files`` (each sorted by id, with a footer) as ranges of ids into ``folder``. Each file
+def lay_out(files: Sequence[Path], out: Workspace) -> None:
+    """Write the documents of ``files`` (each sorted by id, with a footer) as ranges of ids. Each file
     is read once, and what was written in between once more.
     """
     sizes = [read_footer(path)["text_bytes"] for path in files]
@@ -49,13 +51,21 @@ def lay_out(files: Sequence[Path], folder: Path, *, workers: int, scratch: Path)
     between = list(files)
     if n > 1:
         groups = grouped(files, sizes)
-        between = [scratch / "between" / f"{i:05d}.arrows" for i in range(len(groups))]
-        work = partial(_scatter_group, n)
+        between = [out.path / SCRATCH / "between" / f"{i:05d}.arrows" for i in range(len(groups))]
         run_shards(
-            work, list(zip(between, groups, strict=True)), workers=workers, scratch=scratch, input_bytes=sum(sizes)
+            partial(_scatter_group, n),
+            list(zip(between, groups, strict=True)),
+            out,
+            writes=lambda group: group[0],
+            input_bytes=sum(sizes),
         )
-    write = partial(_write_range, between, folder, n)
-    run_shards(write, range(n), workers=workers, scratch=scratch, input_bytes=sum(sizes))
+    run_shards(
+        partial(_write_range, between, out.path, n),
+        range(n),
+        out,
+        writes=partial(_range_file, out.path),
+        input_bytes=sum(sizes),
+    )
 
 
 def grouped(files: Sequence[Path], sizes: Sequence[int]) -> list[list[Path]]:
@@ -79,8 +89,7 @@ def _bounds(n: int) -> pa.Array:
 
 def _scatter_group(n: int, work: tuple[Path, list[Path]]) -> None:
     target, files = work
-    if not target.is_file():
-        scatter((_by_range(path, n) for path in files), n, target)
+    scatter((_by_range(path, n) for path in files), n, target)
 
 
 def _by_range(path: Path, n: int) -> list[pa.Table]:
@@ -90,13 +99,14 @@ def _by_range(path: Path, n: int) -> list[pa.Table]:
     return [table.slice(a, b - a) for a, b in itertools.pairwise(cuts)]
 
 
+def _range_file(folder: Path, index: int) -> Path:
+    return folder / f"{records.PART}{index:05d}.parquet"
+
+
 def _write_range(between: list[Path], folder: Path, n: int, index: int) -> None:
-    target = folder / f"{records.PART}{index:05d}.parquet"
-    if target.is_file():
-        return
     if n == 1:
         tables = [records.read_table(path, DOCUMENT).replace_schema_metadata(None) for path in between]
     else:
         tables = gather(between, index, n)
     table = pa.concat_tables(tables or [DOCUMENT.empty_table()]).sort_by("doc_id")
-    write_part(table.cast(DOCUMENT), target)
+    write_part(table.cast(DOCUMENT), _range_file(folder, index))

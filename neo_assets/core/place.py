@@ -17,6 +17,8 @@ def store_root() -> Path:
     return Path(os.environ.get("NEO_STORE") or ROOT / ".neo" / "store").resolve()
 
 
+CHECKOUT = "NEO_CHECKOUT"
+"""Variable of a process that runs from a copy of the code: where relative paths of a recipe begin."""
 PACKAGE = "package:"
 """A path of a recipe that begins so is a file or folder of an installed Python package."""
 
@@ -30,7 +32,7 @@ def recipe_path(path: str) -> Path:
         spec = importlib.util.find_spec(package)
         places = (spec.submodule_search_locations if spec else None) or [str(ROOT / f"{PACKAGE}{package}")]
         return Path(next(iter(places))) / inside
-    return ROOT / Path(path).expanduser()
+    return Path(os.environ.get(CHECKOUT) or ROOT) / Path(path).expanduser()
 
 
 def share_with_group(root: Path) -> None:

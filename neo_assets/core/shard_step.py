@@ -10,27 +10,17 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
-from neo_assets.core.code import module_file
-from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.frozen import Claimed, claimed, held_to
+from neo_assets.core.shards import modules_of
 
 logger.disable("datatrove")  # its executor tells every task of every process on stderr; the stage says how far it is
 
 T = TypeVar("T")
-
-
-def _modules_of(work: object) -> set[str]:
-    """Modules of ours that a function, or a ``partial`` with all it holds, is made of."""
-    if isinstance(work, partial):
-        return set().union(*(_modules_of(part) for part in (work.func, *work.args, *work.keywords.values())))
-    name = getattr(work if callable(work) else type(work), "__module__", "")
-    return {name} if module_file(name, ROOT) else set()
 
 
 @functools.cache
@@ -48,7 +38,7 @@ class ShardStep(PipelineStep, Generic[T]):  # type: ignore[misc]  # datatrove sh
         super().__init__()
         self.work = work
         self.shards = list(shards)
-        self.asked = json.dumps(claimed(*_modules_of(work)))
+        self.asked = json.dumps(claimed(*modules_of(work)))
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         _held_to(self.asked)

@@ -1,19 +1,29 @@
-"""Run one function over many shards, through a datatrove executor, and keep what is finished.
+"""Run one function over many shards, and keep what is finished.
 
-The executor is datatrove's, so that the same call runs on local processes, a Slurm array or Ray; the unit of work is
-ours: a function that turns one shard into one file, which it writes in one step. A shard whose file is there is not
-done again. Starting a second worker process costs about 2 s (it imports everything anew), so few or small shards stay
-in this process.
+The unit of work is ours: a function that turns one shard into one file, which it writes in one step. A shard whose file
+is there is not done again: which files exist is the only truth about what is done, on every engine. An engine is where
+the work is done. The one here takes processes of this machine; ``resources/data`` has those of a cluster. On all of
+them the tasks are run by datatrove's executor (``shard_step.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from neo_assets.core.code import module_file
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.written import SCRATCH
+
+if TYPE_CHECKING:
+    from neo_assets.core.artifact import Workspace
 
 T = TypeVar("T")
 
@@ -21,35 +31,102 @@ SPAWN_COSTS_MORE_THAN = 8_000_000
 """Input bytes below which one process is faster than two (2 s of start-up at a few MB/s)."""
 
 
-def run_shards(
-    work: Callable[[T], None], shards: Sequence[T], *, workers: int, scratch: Path, input_bytes: int
-) -> None:
-    """Call ``work(shard)`` once for every shard, in ``workers`` processes when the input is worth it.
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One function over many shards. ``targets`` are the files that the shards' work writes last, in their order."""
 
-    ``work`` must be importable (a module-level function, or a ``functools.partial`` of one) and must write its own
-    output atomically. ``scratch`` takes the executor's logs and is not part of any artifact.
+    work: Callable[[T], None]
+    shards: Sequence[T]
+    targets: Sequence[Path]
+    out: Workspace
+    input_bytes: int
+
+    @property
+    def name(self) -> str:
+        """What the function is called, for people."""
+        function = self.work
+        while hasattr(function, "func"):
+            function = function.func
+        return str(getattr(function, "__name__", type(function).__name__)).strip("_").replace("_", " ")
+
+    def left(self) -> list[int]:
+        """Numbers of the shards whose file is not there."""
+        return missing(self.targets)
+
+
+class Engine(Protocol):
+    """Where shards are worked on. Part of no fingerprint."""
+
+    def run(self, call: Call[Any]) -> None:
+        """Have every target of the call be there. Raises what the work raised, or NeoError naming shards that failed
+        again and again; what was finished stays.
+        """
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Processes of this machine."""
+
+    workers: int = 1
+
+    def run(self, call: Call[Any]) -> None:
+        left = call.left()
+        if self.workers == 1 or len(left) <= 1 or call.input_bytes < SPAWN_COSTS_MORE_THAN:
+            for number in left:
+                call.work(call.shards[number])
+            return
+        from datatrove.executor import LocalPipelineExecutor
+
+        from neo_assets.core.shard_step import ShardStep
+
+        with _terminable():
+            LocalPipelineExecutor(
+                pipeline=[ShardStep(call.work, [call.shards[number] for number in left])],
+                tasks=len(left),
+                workers=min(self.workers, len(left)),
+                logging_dir=str(call.out.path / SCRATCH / "executor"),
+                skip_completed=False,
+            ).run()
+
+
+HERE = LocalEngine()
+
+
+def run_shards(
+    work: Callable[[T], None],
+    shards: Sequence[T],
+    out: Workspace,
+    *,
+    writes: Callable[[T], Path],
+    input_bytes: int,
+) -> None:
+    """Have ``work(shard)`` done for every shard whose file is not there yet, by the engine of the workspace.
+
+    ``work`` must be importable (a module-level function, or a ``functools.partial`` of one), and what it holds must fit
+    into a message: what is large, it reads from a file. ``writes(shard)`` is the file that it writes last, atomically;
+    no two shards share one. ``input_bytes`` is about what all shards read.
 
     Raises:
-        Whatever ``work`` raised first; shards finished until then stay finished.
+        Whatever ``work`` raised first, or NeoError; shards finished until then stay finished.
     """
-    if not shards:
-        return
-    if workers == 1 or len(shards) == 1 or input_bytes < SPAWN_COSTS_MORE_THAN:
-        for shard in shards:
-            work(shard)
-        return
-    from datatrove.executor import LocalPipelineExecutor
+    out.engine.run(Call(work, shards, [writes(shard) for shard in shards], out, input_bytes))
 
-    from neo_assets.core.shard_step import ShardStep
 
-    with _terminable():
-        LocalPipelineExecutor(
-            pipeline=[ShardStep(work, shards)],
-            tasks=len(shards),
-            workers=min(workers, len(shards)),
-            logging_dir=str(scratch),
-            skip_completed=False,
-        ).run()
+def modules_of(work: object) -> set[str]:
+    """Modules of ours that a function, or a ``partial`` with all it holds, is made of."""
+    if isinstance(work, partial):
+        return set().union(*(modules_of(part) for part in (work.func, *work.args, *work.keywords.values())))
+    name = getattr(work if callable(work) else type(work), "__module__", "")
+    return {name} if module_file(name, ROOT) else set()
+
+
+def missing(targets: Sequence[Path]) -> list[int]:
+    """Numbers of the files that are not there; each folder is listed once."""
+    there: dict[Path, set[str]] = {}
+    for folder in {target.parent for target in targets}:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            there[folder] = {entry.name for entry in entries}
+    return [i for i, target in enumerate(targets) if target.name not in there.get(target.parent, ())]
 
 
 @contextlib.contextmanager

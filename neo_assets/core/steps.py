@@ -244,8 +244,8 @@ def run_step(stage: str, shards: Sequence[Path], decide: Decide, out: Workspace,
     run_shards(
         partial(_apply, stage, decide, out.path),
         shards,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda shard: out.path / shard.name,
         input_bytes=total_bytes(shards),
     )
     return report(out, expected=expected)
@@ -253,8 +253,6 @@ def run_step(stage: str, shards: Sequence[Path], decide: Decide, out: Workspace,
 
 def _apply(stage: str, decide: Decide, folder: Path, shard: Path) -> None:
     """A shard that the step leaves as it is, is not written again."""
-    if (folder / shard.name).is_file():
-        return
     documents = records.read_table(shard, DOCUMENT)
     decision = decide(documents, shard)
     write_verdicts(

@@ -26,6 +26,7 @@ from neo_assets.core import records
 from neo_assets.core.artifact import Artifact, Outcome, Workspace, input_refs
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, digest_file
+from neo_assets.core.frozen import COPIES
 from neo_assets.core.locks import held, locked
 from neo_assets.core.manifest import (
     MANIFEST,
@@ -42,6 +43,7 @@ from neo_assets.core.manifest import (
     read_manifest,
 )
 from neo_assets.core.place import share_with_group
+from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.written import PARTIAL
 
 __all__ = [
@@ -69,7 +71,7 @@ __all__ = [
 
 LOCKS = "locks"
 
-NO_ARTIFACTS = ("jobs", "builds", "asked", "scoring", LOCKS, "proofs")
+NO_ARTIFACTS = ("jobs", COPIES, "builds", "asked", "scoring", LOCKS, "proofs")
 """Folders of a store that hold none."""
 
 
@@ -271,7 +273,7 @@ class Store:
         made_from: MadeFrom,
         work: Callable[[Workspace], Outcome],
         log: Callable[[str], None] = lambda _: None,
-        workers: int = 1,
+        engine: Engine = HERE,
         tell: Callable[[str], None] | None = None,
     ) -> tuple[Artifact, bool]:
         """The artifact made from ``made_from``: found, or made by ``work`` and committed. Returns (artifact, reused).
@@ -287,7 +289,7 @@ class Store:
             partial.mkdir(parents=True, exist_ok=True)
             records.remove_leftovers(partial)
             started = time.monotonic()
-            outcome = work(Workspace(partial, log, workers, tell))
+            outcome = work(Workspace(partial, log, engine, tell))
             self._commit(key, fingerprint, partial, made_from, outcome, time.monotonic() - started)
             return self._found(key, fingerprint), False
 

@@ -21,7 +21,8 @@ PARTIAL = ".partial-"
 """How the name of a folder that is being made begins."""
 SCRATCH = ".logs"
 """Folder in it that is no part of the artifact."""
-NOTES = "digests.jsonl"
+NOTES = "digests"
+"""Files of notes: one a machine, since two of a cluster cannot both append to one file of a shared disk."""
 
 
 class Hashing:
@@ -67,7 +68,9 @@ def note(path: Path, digest: str) -> None:
     line = json.dumps([name.as_posix(), *_identity(path), digest]).encode() + b"\n"
     with contextlib.suppress(OSError):
         (root / SCRATCH).mkdir(exist_ok=True)
-        descriptor = os.open(root / SCRATCH / NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
+        descriptor = os.open(
+            root / SCRATCH / f"{NOTES}-{os.uname().nodename}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664
+        )
         try:
             os.write(descriptor, line)
         finally:
@@ -76,18 +79,17 @@ def note(path: Path, digest: str) -> None:
 
 def noted(root: Path) -> dict[str, str]:
     """Digests by name of the files that are still what was noted of them."""
-    return {name: digest for name, (facts, digest) in _notes(root) if _still(root / name, facts)}
+    return {name: digest for name, facts, digest in _notes(root) if _still(root / name, facts)}
 
 
-def _notes(root: Path) -> Iterator[tuple[str, tuple[list[int], str]]]:
-    file = root / SCRATCH / NOTES
-    latest: dict[str, tuple[list[int], str]] = {}
-    if file.is_file():
+def _notes(root: Path) -> Iterator[tuple[str, list[int], str]]:
+    for file in sorted((root / SCRATCH).glob(f"{NOTES}-*.jsonl")):
+        latest: dict[str, tuple[list[int], str]] = {}
         for line in file.read_bytes().splitlines():
             with contextlib.suppress(ValueError):  # cut off, or mixed with another writer's
                 name, *facts, digest = json.loads(line)
                 latest[name] = (facts, digest)
-    yield from latest.items()
+        yield from ((name, *told) for name, told in latest.items())
 
 
 def _still(path: Path, facts: list[int]) -> bool:

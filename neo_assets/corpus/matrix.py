@@ -34,8 +34,8 @@ def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Wo
     run_shards(
         partial(_take, out.path),
         work,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=partial(_taken, out.path),
         input_bytes=total_bytes(path for _, path in work),
     )
     digests: dict[str, str] = {}
@@ -73,11 +73,13 @@ def assemble_matrix(config: MatrixInput, inputs: Mapping[str, Artifact], out: Wo
     )
 
 
-def _take(folder: Path, shard: tuple[str, Path]) -> None:
+def _taken(folder: Path, shard: tuple[str, Path]) -> Path:
     lang, path = shard
-    target = folder / path.name.replace(records.PART, f"{records.PART}{lang}-", 1)
-    if target.is_file():
-        return
+    return folder / path.name.replace(records.PART, f"{records.PART}{lang}-", 1)
+
+
+def _take(folder: Path, shard: tuple[str, Path]) -> None:
+    path, target = shard[1], _taken(folder, shard)
     documents = records.read_table(path, records.DOCUMENT, ["doc_id", "source"])
     write_verdicts(
         verdict_columns(

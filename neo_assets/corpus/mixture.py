@@ -113,8 +113,8 @@ def mix(config: MixtureInput, inputs: Mapping[str, Artifact], out: Workspace) ->
     run_shards(
         partial(_mix_shard, config, wanted, recalled, out.path),
         files,
-        workers=out.workers,
-        scratch=scratch,
+        out,
+        writes=lambda path: out.path / records.ROUNDS / path.name,
         input_bytes=total_bytes(files) // READS_A_TENTH,
     )
     parts = [out.path / records.ROUNDS / path.name for path in files]
@@ -202,8 +202,6 @@ def _mix_shard(
     config: MixtureInput, wanted: Mapping[Place, float], recalled: Path | None, folder: Path, path: Path
 ) -> None:
     """Verdicts first, then the rounds of the documents that are read."""
-    if (folder / records.ROUNDS / path.name).is_file():
-        return
     asked = config.mixture
     table = records.read_table(path, records.DOCUMENT, ["doc_id", "source", "lang", "script"])
     sizes, again = records.text_lengths(path), _is_recalled(table.column("doc_id"), recalled)

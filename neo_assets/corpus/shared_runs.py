@@ -42,7 +42,8 @@ def went_back(split: Split, parts: list[Path], out: Workspace) -> Back:
     scratch = out.path / ".logs" / "runs"
     scratch.mkdir(parents=True, exist_ok=True)
     names: dict[str, int] = {}
-    _each(partial(_gather, split, scratch), parts, out)
+    size = total_bytes(parts)
+    run_shards(partial(_gather, split, scratch), parts, out, writes=lambda path: scratch / path.name, input_bytes=size)
     found = {
         lang: _read(lang, scratch, [p for p in parts if _language(p) == lang], names)
         for lang in sorted({_language(path) for path in parts})
@@ -50,7 +51,7 @@ def went_back(split: Split, parts: list[Path], out: Workspace) -> Back:
     wanted = [lang for lang in found if lang in split.max_run]
     for lang in wanted:
         records.write_array(np.unique(found[lang].runs), scratch / f"{lang}.npy")
-    _each(partial(_meet, split, scratch, wanted), parts, out)
+    run_shards(partial(_meet, split, scratch, wanted), parts, out, writes=partial(_met, scratch), input_bytes=size)
     sought = [_look(scratch, parts, found[lang], found.values()) for lang in wanted]
 
     gone = np.zeros(len(names), np.bool_)
@@ -162,10 +163,6 @@ class _Sought:
 # ------------------------------------------------------------------ files
 
 
-def _each(work: partial[None], parts: list[Path], out: Workspace) -> None:
-    run_shards(work, parts, workers=out.workers, scratch=out.path / ".logs" / "shards", input_bytes=total_bytes(parts))
-
-
 def _language(path: Path) -> str:
     """The language of a file of the matrix, by its name."""
     return path.name.removeprefix(records.PART).partition("-")[0]
@@ -221,6 +218,12 @@ def _meet(split: Split, scratch: Path, wanted: list[str], path: Path) -> None:
             _write_found(
                 where, [others.column("doc_id")[row].as_py() for row in rows.tolist()], scratch, "held", lang, path
             )
+    records.write_text(_met(scratch, path), "")
+
+
+def _met(scratch: Path, path: Path) -> Path:
+    """Says that a file has been looked through."""
+    return scratch / f"{path.stem}.met"
 
 
 def _write_found(where: Integers, ids: list[str], scratch: Path, kind: str, lang: str, path: Path) -> None:

@@ -26,10 +26,10 @@ def read_files(
 ) -> Outcome:
     """Read every file that has no log yet, and report on all."""
     run_shards(
-        partial(_unless_read, read, out.path),
+        partial(_read_one, read, out.path),
         list(enumerate(files)),
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda shard: out.path / log_name(shard[0]),
         input_bytes=total_size(files),
     )
     return files_outcome(config, inputs, out, files, [log_name(i) for i in range(len(files))])
@@ -49,7 +49,5 @@ def files_outcome(
     )
 
 
-def _unless_read(read: Read, folder: Path, shard: tuple[int, InputFile]) -> None:
-    i, file = shard
-    if not (folder / log_name(i)).is_file():
-        read(folder, i, file)
+def _read_one(read: Read, folder: Path, shard: tuple[int, InputFile]) -> None:
+    read(folder, *shard)

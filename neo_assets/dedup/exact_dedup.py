@@ -31,8 +31,8 @@ def drop_exact_duplicates(config: StepInput[None], inputs: Mapping[str, Artifact
     run_shards(
         partial(_hash_shard, scratch / "hashes"),
         shards,
-        workers=out.workers,
-        scratch=scratch,
+        out,
+        writes=partial(records.array_file, scratch / "hashes"),
         input_bytes=total_bytes(shards),
     )
     hashes = (
@@ -54,13 +54,10 @@ def drop_exact_duplicates(config: StepInput[None], inputs: Mapping[str, Artifact
 
 
 def _hash_shard(folder: Path, shard: Path) -> None:
-    target = records.array_file(folder, shard)
-    if target.is_file():
-        return
     held = buffers(records.read_table(shard, records.DOCUMENT, ["text"]).column("text"))
     data, places = memoryview(held.data.data), held.offsets.tolist()
     raw = b"".join(xxhash.xxh3_128_digest(data[a:b]) for a, b in itertools.pairwise(places))
-    records.write_array(np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64), target)
+    records.write_array(np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64), records.array_file(folder, shard))
 
 
 STEP = Step("no equal text", drop_exact_duplicates)

@@ -40,8 +40,8 @@ def drop_repeated_paragraphs(
     run_shards(
         partial(_hash_shard, config.settings.min_paragraph_bytes, scratch / "hashes"),
         shards,
-        workers=out.workers,
-        scratch=scratch,
+        out,
+        writes=partial(records.array_file, scratch / "hashes"),
         input_bytes=total_bytes(shards),
     )
     hashes = [np.load(records.array_file(scratch / "hashes", path), mmap_mode="r") for path in shards]
@@ -86,12 +86,8 @@ def paragraph_hashes(held: Buffers, minimum: int) -> tuple[npt.NDArray[np.uint64
 
 
 def _hash_shard(minimum: int, folder: Path, shard: Path) -> None:
-    target = records.array_file(folder, shard)
-    if not target.is_file():
-        records.write_array(
-            paragraph_hashes(buffers(records.read_table(shard, records.DOCUMENT, ["text"]).column("text")), minimum)[0],
-            target,
-        )
+    texts = records.read_table(shard, records.DOCUMENT, ["text"]).column("text")
+    records.write_array(paragraph_hashes(buffers(texts), minimum)[0], records.array_file(folder, shard))
 
 
 def _cut_paragraphs(settings: ParagraphDedup, seen: Path, documents: pa.Table, shard: Path) -> Decision:

@@ -47,8 +47,8 @@ def drop_near_duplicates(config: StepInput[NearDedup], inputs: Mapping[str, Arti
     run_shards(
         partial(_sign_shard, settings, scratch / "signatures"),
         shards,
-        workers=out.workers,
-        scratch=scratch,
+        out,
+        writes=partial(records.array_file, scratch / "signatures"),
         input_bytes=total_bytes(shards),
     )
     candidates = Candidates.read(shards)
@@ -105,9 +105,6 @@ def _decide(threshold: float, choices: Path, documents: pa.Table, shard: Path) -
 
 
 def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
-    target = records.array_file(folder, shard)
-    if target.is_file():
-        return
     texts = records.read_table(shard, records.DOCUMENT, ["text"]).column("text")
     if settings.min_similarity is not None:
         shingles, ends = shingle_sets(texts, settings)
@@ -115,7 +112,7 @@ def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
         records.write_array(ends, _ends(folder, shard))
     made = signatures(texts, settings)
     records.write_array(keys_of(made, settings.bands, settings.rows), _keys(folder, shard))
-    records.write_array(made, target)
+    records.write_array(made, records.array_file(folder, shard))
 
 
 def _keys(folder: Path, shard: Path) -> Path:

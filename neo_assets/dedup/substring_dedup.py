@@ -52,8 +52,11 @@ def cut_repeated_substrings(
         out.log(f"{int(firsts[-1]):,} characters, {passes} pass{'es' if passes > 1 else ''} over them")
         run_shards(
             partial(_mark_pass, shards, firsts, config.settings.length, passes, scratch / "passes"),
-            range(passes), workers=out.workers, scratch=scratch, input_bytes=int(firsts[-1]),
-        )  # fmt: skip
+            range(passes),
+            out,
+            writes=partial(_pass_file, scratch / "passes"),
+            input_bytes=int(firsts[-1]),
+        )
         marks = np.zeros(int(firsts[-1]) // 8 + 1, np.uint8)
         for index in range(passes):
             marks |= np.load(_pass_file(scratch / "passes", index))
@@ -82,16 +85,13 @@ def _mark_pass(
     shards: list[Path], firsts: npt.NDArray[np.int64], length: int, passes: int, folder: Path, index: int
 ) -> None:
     """Marks of all windows that belong to one pass, one bit a character."""
-    target = _pass_file(folder, index)
-    if target.is_file():
-        return
     held = []
     for path, first in zip(shards, firsts, strict=False):
         texts = buffers(records.read_table(path, records.DOCUMENT, ["text"]).column("text"))
         held.append(windows(texts.data, texts.offsets, length, passes, index, int(first)))
     marks = np.zeros(int(firsts[-1]) // 8 + 1, np.uint8)
     mark(held, marks)
-    records.write_array(marks, target)
+    records.write_array(marks, _pass_file(folder, index))
 
 
 Windows = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]

@@ -102,8 +102,8 @@ def _search(index: Index, files: list[Path], out: Workspace) -> dict[str, float]
     run_shards(
         partial(_search_file, index, folder),
         files,
-        workers=out.workers,
-        scratch=folder / "shards",
+        out,
+        writes=lambda file: folder / f"{file.stem}.json",
         input_bytes=total_bytes(files),
     )
     best: dict[str, float] = defaultdict(float)

@@ -57,8 +57,8 @@ def make_documents(config: DocumentsInput, inputs: Mapping[str, Artifact], out: 
     run_shards(
         partial(_make_shard, config, stage, out.path),
         work,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda shard: out.path / shard[0].name,
         input_bytes=total_bytes(shards),
     )
     made = [out.path / path.name for path in shards]
@@ -128,8 +128,6 @@ def _digests(parts: Sequence[Path]) -> dict[str, MultisetDigest]:
 def _make_shard(config: DocumentsInput, stage: str, folder: Path, shard: tuple[Path, frozenset[int]]) -> None:
     """One input file to one output file. Its verdicts are written first, so that a finished file always has them."""
     path, repeats = shard
-    if (folder / path.name).is_file():
-        return
     made: list[dict[str, object]] = []
     verdicts: list[Verdict] = []
     for i, row in enumerate(rows(read_table(path))):

@@ -51,8 +51,6 @@ def looked_at(doc_id: str, share: float) -> bool:
 
 def look(config: Extract, shares: Shares, folder: Path, part: StoredPart) -> None:
     """Judge the pages of one part that are looked at first, each by itself."""
-    if _file(folder, part).is_file():
-        return
     found: dict[str, list[Habit]] = {}
     for doc_id, url, crawled in html_pages(part, folder):
         host = host_of(url)
@@ -64,12 +62,12 @@ def look(config: Extract, shares: Shares, folder: Path, part: StoredPart) -> Non
             continue  # told when it is read
         blocks = blocks_of(page)
         found.setdefault(host, []).append(habit_of(places_of(page, blocks), log_odds(page, blocks)))
-    write_habits({host: joined(habits) for host, habits in found.items()}, _file(folder, part))
+    write_habits({host: joined(habits) for host, habits in found.items()}, looked_file(folder, part))
 
 
 def gather(folder: Path, parts: Iterable[StoredPart]) -> None:
     """Write what was seen in all parts into one file."""
-    write_habits(read_habits(_file(folder, part) for part in parts), folder / GATHERED)
+    write_habits(read_habits(looked_file(folder, part) for part in parts), folder / GATHERED)
 
 
 @dataclass(frozen=True)
@@ -96,5 +94,6 @@ class Sites:
         return as_the_site(places_of(page, blocks), alone, habit, seen, self.how)
 
 
-def _file(folder: Path, part: StoredPart) -> Path:
+def looked_file(folder: Path, part: StoredPart) -> Path:
+    """What was seen in one part."""
     return folder / "habits" / f"{part.name}.parquet"

@@ -33,7 +33,7 @@ from neo_assets.core.steps import (
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Workspace
 from neo_assets.crawl.stored_pages import StoredPart, stored_parts
 from neo_assets.extract.extractors import extract
-from neo_assets.extract.first_look import Sites, gather, look, shares_of
+from neo_assets.extract.first_look import Sites, gather, look, looked_file, shares_of
 from neo_assets.extract.html_pages import Unreadable, html_of, html_pages
 from neo_assets.extract.main_content import MainText, Second
 from neo_assets.web.fetch_log import KEPT_DOCUMENTS, stage_key, storable
@@ -89,7 +89,7 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
     stage = stage_key("page_text", inputs)
     parts = stored_parts(crawl, config.in_place)
     sites = _look_first(config.extract, crawl.files("log/"), parts, out)
-    _run(partial(_extract_part, config.extract, sites, stage, out.path), parts, out)
+    _run(partial(_extract_part, config.extract, sites, stage, out.path), parts, out, _text_file, out.path)
     texts = [_text_file(out.path, part) for part in parts]
     verdicts = [_verdict_file(out.path, part) for part in parts]
     found = totals(texts, verdicts)  # from footers: a crawl is larger than memory
@@ -133,9 +133,14 @@ def extract_pages(config: PageTextInput, inputs: Mapping[str, Artifact], out: Wo
     )
 
 
-def _run(work: Callable[[StoredPart], None], parts: Sequence[StoredPart], out: Workspace) -> None:
-    size = sum(part.size for part in parts)
-    run_shards(work, parts, workers=out.workers, scratch=out.path / ".logs", input_bytes=size)
+def _run(
+    work: Callable[[StoredPart], None],
+    parts: Sequence[StoredPart],
+    out: Workspace,
+    writes: Callable[[Path, StoredPart], Path],
+    folder: Path,
+) -> None:
+    run_shards(work, parts, out, writes=partial(writes, folder), input_bytes=sum(part.size for part in parts))
 
 
 def _look_first(config: Extract, logs: Sequence[Path], parts: Sequence[StoredPart], out: Workspace) -> Sites:
@@ -143,7 +148,7 @@ def _look_first(config: Extract, logs: Sequence[Path], parts: Sequence[StoredPar
     scratch = out.path / ".logs"
     shares = shares_of(logs, config.site) if config.extractor == "blocks" and config.site.weight else {}
     if shares:
-        _run(partial(look, config, shares, scratch), parts, out)
+        _run(partial(look, config, shares, scratch), parts, out, looked_file, scratch)
         gather(scratch, parts)
     return Sites(scratch, shares, config.site)
 
@@ -214,8 +219,6 @@ def _verdict_file(folder: Path, part: StoredPart) -> Path:
 
 def _extract_part(config: Extract, sites: Sites, stage: str, folder: Path, part: StoredPart) -> None:
     """One part to one text file. Its verdicts are written first, so that a finished text file always has them."""
-    if _text_file(folder, part).is_file():
-        return
     kept: list[dict[str, object]] = []
     dropped: list[Verdict] = []
     for found in _pages(config, sites, stage, part, folder / ".logs"):

@@ -34,12 +34,14 @@ from neo_assets.core.records import (
     rows,
     verdict_table,
     write_table,
+    write_text,
 )
 from neo_assets.core.shards import run_shards
 from neo_assets.core.stage import Claim
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.core.words import counted
 from neo_assets.core.words import size as sized
+from neo_assets.core.written import SCRATCH
 from neo_assets.crawl.stored_pages import StoredDocument, located, stored_documents
 from neo_assets.extract.convert.joining import joined_pages
 from neo_assets.extract.convert.pages import WINDOW, ConvertedPage, Trust
@@ -108,8 +110,8 @@ def convert_documents(config: PdfTextInput, inputs: Mapping[str, Artifact], out:
     run_shards(
         partial(_convert_group, config.convert, stage, out.path),
         list(groups.values()),
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=partial(_converted, out.path),
         input_bytes=sum(d.size for d in documents) + children * A_CHILD_IS_WORTH,
     )
     verdicts = [
@@ -214,6 +216,12 @@ def _convert_group(config: Convert, stage: str, folder: Path, group: Sequence[St
     left = [document for document in group if not _file(folder, "text", document).is_file()]
     for document, path in located(left, folder / ".logs" / "documents"):
         _convert(config, stage, folder, document, path)
+    write_text(_converted(folder, group), "")
+
+
+def _converted(folder: Path, group: Sequence[StoredDocument]) -> Path:
+    """Says that all documents of a group are converted."""
+    return folder / SCRATCH / "groups" / group[0].doc_id
 
 
 def _convert(config: Convert, stage: str, folder: Path, document: StoredDocument, path: Path) -> None:

@@ -111,14 +111,14 @@ class Passes:
     settings: HighQuality
     scratch: Path
     files: Sequence[Path]
-    workers: int
+    out: Workspace
 
-    def run(self, work: partial[None]) -> None:
+    def run(self, work: partial[None], what: str, number: int) -> None:
         run_shards(
             work,
             list(self.files),
-            workers=self.workers,
-            scratch=self.scratch / "run",
+            self.out,
+            writes=partial(_file, self.scratch, what, number),
             input_bytes=total_bytes(self.files),
         )
 
@@ -142,23 +142,23 @@ def train_classifier(config: StepInput[HighQuality], inputs: Mapping[str, Artifa
     """
     settings = config.settings
     (cleaned,) = inputs.values()
-    passes = Passes(settings, out.path / ".logs" / "rounds", cleaned.files(records.PART), out.workers)
+    passes = Passes(settings, out.path / ".logs" / "rounds", cleaned.files(records.PART), out)
     rounds: list[Row] = []
     accepted: list[str] = []
     new: list[str] = []
     model: Any = None
     for number in range(1, settings.rounds + 1):
-        passes.run(partial(_mark, settings, passes.scratch, number, frozenset(new)))
+        passes.run(partial(_mark, settings, passes.scratch, number, frozenset(new)), "seeds", number)
         seeded = _seed_places(passes.written("seeds", number))
         if not seeded:
             raise BadInput(_no_seeds(config.lang, passes))
         share = -(-settings.sample // len(seeded))
-        passes.run(partial(_draw, settings, passes.scratch, number, frozenset(accepted), share))
+        passes.run(partial(_draw, settings, passes.scratch, number, frozenset(accepted), share), "drawn", number)
         held_back, training = _sample(passes.written("drawn", number), settings, number, share)
         model = train([(label, line) for _, label, line in training], settings, passes.scratch / "train.txt")
         file = passes.scratch / f"model-{number:02d}.bin"
         model.save_model(str(file))
-        passes.run(partial(_score, settings, file, passes.scratch, number))
+        passes.run(partial(_score, settings, file, passes.scratch, number), "places", number)
         places = passes.written("places", number)
         new = _new_places(places, set(seeded), settings)
         recalled = sum(_sums(path)["recalled"] for path in places)
@@ -220,9 +220,6 @@ def _mark(settings: HighQuality, scratch: Path, number: int, new: frozenset[str]
     """Which documents are seeds in a round: at first those whose URL says so; then also what was recalled in places
     that joined.
     """
-    target = _file(scratch, "seeds", number, path)
-    if target.is_file():
-        return
     urls = records.read_table(path, records.DOCUMENT, ["url"])["url"].to_pylist()
     places = [place_of(url, settings.place_depth) for url in urls]
     if number == 1:
@@ -234,7 +231,9 @@ def _mark(settings: HighQuality, scratch: Path, number: int, new: frozenset[str]
         seeds = before | (hits & np.array([place in new for place in places], np.bool_))
     records.write_array(seeds, _array(scratch, "seeds", number, path))
     counted = Counter(place for place, seed in zip(places, seeds, strict=True) if seed)
-    records.write_table(_place_table({place: (0, 0, n) for place, n in counted.items()}), target)
+    records.write_table(
+        _place_table({place: (0, 0, n) for place, n in counted.items()}), _file(scratch, "seeds", number, path)
+    )
 
 
 def _place_table(counts: Mapping[str, tuple[int, int, int]]) -> pa.Table:
@@ -247,9 +246,6 @@ def _place_table(counts: Mapping[str, tuple[int, int, int]]) -> pa.Table:
 
 def _draw(settings: HighQuality, scratch: Path, number: int, accepted: frozenset[str], share: int, path: Path) -> None:
     """What this file can give to the sample of a round: of each place its seeds with the smallest keys, and others."""
-    target = _file(scratch, "drawn", number, path)
-    if target.is_file():
-        return
     table = records.read_table(path, records.DOCUMENT, ["doc_id", "url", "text"])
     ids, urls = table["doc_id"].to_pylist(), table["url"].to_pylist()
     seeds = np.load(_array(scratch, "seeds", number, path))
@@ -269,20 +265,18 @@ def _draw(settings: HighQuality, scratch: Path, number: int, accepted: frozenset
         {"doc_id": ids[i], "place": places[i], "seed": bool(seeds[i]), "line": line_of(text)}
         for i, text in zip(chosen, texts, strict=True)
     ]
-    records.write_table(pa.Table.from_pylist(rows, schema=DRAWN), target)
+    records.write_table(pa.Table.from_pylist(rows, schema=DRAWN), _file(scratch, "drawn", number, path))
 
 
 def _score(settings: HighQuality, model: Path, scratch: Path, number: int, path: Path) -> None:
     """Which documents a round's model recalls, and how many in each place."""
-    target = _file(scratch, "places", number, path)
-    if target.is_file():
-        return
     table = records.read_table(path, records.DOCUMENT, ["url", "text"])
     hits = scores_of(load_model(model), table["text"].to_pylist()) > settings.min_score
     records.write_array(hits, _array(scratch, "hits", number, path))
     places = [place_of(url, settings.place_depth) for url in table["url"].to_pylist()]
     total, recalled = Counter(places), Counter(p for p, hit in zip(places, hits, strict=True) if hit)
-    records.write_table(_place_table({place: (n, recalled[place], 0) for place, n in total.items()}), target)
+    counts = {place: (n, recalled[place], 0) for place, n in total.items()}
+    records.write_table(_place_table(counts), _file(scratch, "places", number, path))
 
 
 # ------------------------------------------------------------------ all files

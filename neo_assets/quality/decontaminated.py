@@ -193,8 +193,8 @@ def verbatim(
     run_shards(
         partial(_search_part, wanted, folder),
         parts,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda part: folder / f"{part.stem}.json",
         input_bytes=total_bytes(parts),
     )
     told = [json.loads((folder / f"{part.stem}.json").read_text(encoding="utf-8")) for part in parts]

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import ROOT, digest_file
+from neo_assets.core.fingerprint import digest_file
+from neo_assets.core.place import recipe_path
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import HighQuality
 from neo_assets.core.shards import run_shards, total_bytes
@@ -50,7 +51,7 @@ def recall_input(lang: str, settings: HighQuality) -> RecallInput:
     """Raises BadInput when the recipe names labels that are not there."""
     if settings.labels is None:
         return RecallInput(lang=lang, settings=settings)
-    file = ROOT / settings.labels
+    file = recipe_path(settings.labels)
     if not file.is_file():
         raise BadInput(f"high_quality.{lang}.labels: there is no file {file}")
     return RecallInput(lang=lang, settings=settings, labels=settings.labels, labels_digest=digest_file(file))
@@ -70,8 +71,8 @@ def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) 
     run_shards(
         partial(_recall_shard, config, model, frozenset(labels), out.path),
         shards,
-        workers=out.workers,
-        scratch=out.path / ".logs",
+        out,
+        writes=lambda path: out.path / SCORES / path.name,
         input_bytes=total_bytes(shards),
     )
     found = totals([out.path / records.RECALLED / path.name for path in shards], [])
@@ -103,8 +104,6 @@ def recall(config: RecallInput, inputs: Mapping[str, Artifact], out: Workspace) 
 
 def _recall_shard(config: RecallInput, model: Path, labelled: frozenset[str], folder: Path, path: Path) -> None:
     """Verdicts, then what is recalled, then the scores: where these are, the others are."""
-    if (folder / SCORES / path.name).is_file():
-        return
     least = config.settings.min_score
     table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "url", "source"])
     found = scores_of(load_model(model), table.column("text").to_pylist())
@@ -129,7 +128,7 @@ def _labels(config: RecallInput) -> dict[str, bool]:
     """What people said of documents, by URL. Labels are JSON lines: ``url`` and ``good``."""
     if not config.labels:
         return {}
-    file = ROOT / config.labels
+    file = recipe_path(config.labels)
     if digest_file(file) != config.labels_digest:
         raise BadInput(f"{file} has changed since the recipe was loaded; load it again")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]

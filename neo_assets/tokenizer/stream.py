@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,14 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     mixture, pool = inputs[f"mixture/{config.phase}"], inputs["train_pool"].files(records.PART)
     shards = [(path, mixture.file(f"{records.ROUNDS}/{path.name}")) for path in pool]
     told = out.path / ".logs" / "told"
-    _run(partial(_tokenise, model, end, dtype, out.path, told), shards, out)
+    size = sum(path.stat().st_size for path in pool)
+    run_shards(
+        partial(_tokenise, model, end, dtype, out.path, told),
+        shards,
+        out,
+        writes=lambda shard: told / f"{shard[0].stem}.json",
+        input_bytes=size,
+    )
     written = [(number, *row) for path, _ in shards for number, row in enumerate(_read(told / f"{path.stem}.json"))]
     written.sort(key=lambda row: row[0])  # stable: the files of each round in their order
     segments = [Segment(str(name), whole(tokens), whole(documents)) for _, name, tokens, documents, _, _ in written]
@@ -80,18 +87,19 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     starts = np.concatenate([[0], np.cumsum([segment.tokens for segment in segments])]).astype(np.int64)
     _write_offsets(out.path / OFFSETS, told, segments, starts)
     work = [(segment.name, int(start)) for segment, start in zip(segments, starts, strict=False)]
-    _run(partial(_write_index, out.path, told), work, out)
+    run_shards(
+        partial(_write_index, out.path, told),
+        work,
+        out,
+        writes=lambda shard: out.path / Segment(shard[0], 0, 0).index_file,
+        input_bytes=0,
+    )
     digest = digest_json(digests | {OFFSETS: digest_file(out.path / OFFSETS)})
     facts: dict[str, Any] = {"dtype": dtype, "digest": digest, "tokens": int(starts[-1]), "end_of_document": end}
     documents = sum(segment.documents for segment in segments)
     facts |= {"documents": documents, SEGMENTS: [[s.name, s.tokens, s.documents] for s in segments]}
     out.write_text("stream.json", json.dumps(facts))
     return _stream_outcome(out, segments, facts, asked=_asked(path for _, path in shards), ended=ended)
-
-
-def _run(work: Callable[[Any], None], shards: Sequence[Any], out: Workspace) -> None:
-    size = sum(shard[0].stat().st_size for shard in shards if isinstance(shard[0], Path))
-    run_shards(work, shards, workers=out.workers, scratch=out.path / ".logs", input_bytes=size)
 
 
 @functools.cache
@@ -109,9 +117,6 @@ def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard
     holds: [name, tokens, documents, digest, end-of-document tokens].
     """
     path, mixture = shard
-    done = told / f"{path.stem}.json"
-    if done.is_file():
-        return
     chosen = records.read_table(mixture, columns=["doc_id", "source", "lang", "rounds"])
     pool = records.read_table(path, records.DOCUMENT, ["doc_id", "text"])
     texts = pool.filter(pc.is_in(pool["doc_id"], value_set=chosen["doc_id"].combine_chunks()))
@@ -131,7 +136,7 @@ def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard
         part = part.append_column("round", pa.array(np.full(len(read), number, np.int32)))
         records.write_table(part.append_column("tokens", pa.array(lengths)), told / f"{name}.parquet")
         rows.append([name, int(lengths.sum()), len(read), digest, ended])
-    records.write_text(done, json.dumps(rows))
+    records.write_text(told / f"{path.stem}.json", json.dumps(rows))
 
 
 def _write_tokens(file: Path, documents: Sequence[npt.NDArray[np.unsignedinteger]]) -> str:
@@ -163,15 +168,12 @@ def _write_offsets(file: Path, told: Path, segments: Sequence[Segment], starts: 
 
 def _write_index(folder: Path, told: Path, segment: tuple[str, int]) -> None:
     name, start = segment
-    target = folder / Segment(name, 0, 0).index_file
-    if target.is_file():
-        return
     part = records.read_table(told / f"{name}.parquet")
     lengths = part["tokens"].to_numpy()
     part = part.append_column("position", pa.array(start + np.cumsum(lengths) - lengths))
     languages = part.group_by("lang").aggregate([("tokens", "sum")]).to_pylist()
     footer: dict[str, object] = {"languages": {row["lang"]: row["tokens_sum"] for row in languages}}
-    write_with_footer(part.select(INDEX.names).cast(INDEX), target, footer)
+    write_with_footer(part.select(INDEX.names).cast(INDEX), folder / Segment(name, 0, 0).index_file, footer)
 
 
 def _asked(mixture: Iterable[Path]) -> int:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from neo_assets.core.errors import NeoError
+from neo_assets.core.errors import MachineLacks, NeoError
 from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
 from neo_assets.core.locks import held
 from neo_assets.core.recipe.model import Compute as Settings
@@ -39,6 +39,12 @@ class Compute(abc.ABC):
     @abc.abstractmethod
     def start(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
         """Start attempt ``number`` detached from this process; returns the backend's handle for it."""
+
+    def start_tasks(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
+        """As :meth:`start`, for a call over shards (``core/shard_tasks.py``): many tasks of their own, one name."""
+        raise MachineLacks(
+            f"{spec.title}: the backend '{self.name}' has no tasks; compute.data.engine names one that has"
+        )
 
     @abc.abstractmethod
     def look_up(self, fingerprint: str) -> dict[str, str | int] | None:
@@ -84,6 +90,8 @@ class Compute(abc.ABC):
             return self._by_name(folder) or held or JobState.NEW
         if folder.exit_code(attempt.number) is None and (live := self.observe(attempt.handle)):
             return live
+        if folder.spec().tasks:
+            folder.settle(attempt.number)
         code = folder.exit_code(attempt.number)  # it may have ended between the two looks
         if code == 0 and not folder.stopped(attempt.number):
             return JobState.SUCCEEDED
@@ -111,14 +119,21 @@ class Compute(abc.ABC):
     def follow(self, folder: JobFolder) -> Iterator[Message]:
         """See :func:`neo_assets.core.jobs.follow`. While it is followed, the job is :meth:`attended`."""
 
-        def restart() -> None:
-            with self._lock(folder):
-                if self.poll(folder) in STARTABLE:
-                    self._next_attempt(folder)
+        with self.attending(folder):
+            yield from follow(folder, lambda: self.poll(folder), lambda: self.restart(folder))
 
+    @contextlib.contextmanager
+    def attending(self, folder: JobFolder) -> Iterator[None]:
+        """For who follows a job: while this is open, others see that somebody does."""
         with (folder.path / FOLLOWERS).open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH)
-            yield from follow(folder, lambda: self.poll(folder), restart)
+            yield
+
+    def restart(self, folder: JobFolder) -> None:
+        """Start another attempt of a job that ended without success; of one that lives, nothing."""
+        with self._lock(folder):
+            if self.poll(folder) in STARTABLE:
+                self._next_attempt(folder)
 
     @staticmethod
     def attended(folder: JobFolder) -> bool:
@@ -202,7 +217,8 @@ class Compute(abc.ABC):
         self._stop_last(folder)
         folder.withdraw_stop()
         folder.freeze()
-        handle = self.start(folder, folder.spec(), number)
+        start = self.start_tasks if folder.spec().tasks else self.start
+        handle = start(folder, folder.spec(), number)
         folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))
 
     def _stop_last(self, folder: JobFolder) -> None:

@@ -16,13 +16,14 @@ still there.
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -31,7 +32,9 @@ from neo_assets.core.errors import MachineLacks, NeoError
 from neo_assets.core.frozen import CODE, LAUNCH
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.recipe.run import Run
+from neo_assets.core.shard_job import plan
 from resources.compute.base import Compute
+from resources.compute.slurm_tasks import tasks_options, tasks_script
 
 QUEUED = {
     "PENDING",
@@ -157,6 +160,21 @@ class SlurmCompute(Compute):
         answer = self._ask(["sbatch", "--parsable", *self.options(folder, spec), str(script)])
         return {"job": answer.split(";")[0].strip()}
 
+    def start_tasks(self, folder: JobFolder, spec: JobSpec, number: int) -> dict[str, str | int]:
+        script = folder.path / f"slurm-{number:04d}.sh"
+        tasks = -(-plan(folder, number, self._most_tasks() * self.settings.data.cpus) // self.settings.data.cpus)
+        records.write_text(script, tasks_script(folder, spec, number, self.settings))
+        options = tasks_options(folder, spec, number, tasks, self.settings)
+        answer = self._ask(
+            ["sbatch", "--parsable", f"--job-name={job_name(spec.work_fingerprint)}", *options, str(script)]
+        )
+        return {"job": answer.split(";")[0].strip(), "tasks": tasks}
+
+    def _most_tasks(self) -> int:
+        """As many as the recipe allows and one array can hold here."""
+        told = re.search(r"MaxArraySize\s*=\s*(\d+)", self._ask(["scontrol", "show", "config"]))
+        return min(self.settings.data.tasks, int(told[1])) if told else self.settings.data.tasks
+
     def options(self, folder: JobFolder, spec: JobSpec) -> list[str]:
         """Options of `sbatch` for a job."""
         settings = self.settings
@@ -207,7 +225,7 @@ class SlurmCompute(Compute):
         ).splitlines():
             number, _, state = line.partition("|")
             if state.strip() not in GONE:
-                return {"job": number.strip()}
+                return {"job": _whole(number)}
         return None
 
     def observe(self, handle: dict[str, str | int]) -> JobState | None:
@@ -255,7 +273,7 @@ class SlurmCompute(Compute):
             return (
                 {} if len(jobs) == 1 else {job: state for j in jobs for job, state in (self._list([j]) or {}).items()}
             )
-        return {job.strip(): state.strip() for job, _, state in (line.partition("|") for line in lines)}
+        return _states_of(lines)
 
     def _ask(self, command: list[str]) -> str:
         """Run a command, again while the controller does not answer. Raises NeoError."""
@@ -289,6 +307,21 @@ class SlurmCompute(Compute):
         raise NeoError(
             f"{' '.join(command[:2])} …: {done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}'}"
         )
+
+
+def _whole(number: str) -> str:
+    """The job that a task is of: 123 of 123_7 and of 123_[8-9]."""
+    return number.strip().partition("_")[0]
+
+
+def _states_of(lines: Iterable[str]) -> dict[str, str]:
+    """State of every job that `squeue` lists; of one with many tasks that of the liveliest."""
+    out: dict[str, str] = {}
+    for job, _, state in (line.partition("|") for line in lines):
+        before, now = out.get(_whole(job)), state.strip()
+        if before is None or (before in GONE and now != "COMPLETED") or (before in QUEUED and now not in GONE | QUEUED):
+            out[_whole(job)] = now
+    return out
 
 
 def job_name(fingerprint: str) -> str:

@@ -16,6 +16,7 @@ from neo_assets.clean.signals import SignalsInput, measure_signals, names
 from neo_assets.core import layout, records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
+from neo_assets.core.shards import LocalEngine
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
 from tests.corpora import PROSE, document, keepable, texts_of, verdicts_of
 
@@ -45,13 +46,13 @@ def run(
     assert isinstance(CONFIG, SignalsInput) and SECTION is not None
 
     def signals(out: Workspace) -> Outcome:
-        out.workers = workers
+        out.engine = LocalEngine(workers)
         return measure_signals(CONFIG.model_copy(update={"source": "site"}), {"documents/site": made}, out)
 
     measured = Store(folder / "store").build(
         "signals/site", MadeFrom(config={"s": shards, "w": workers}, code={}, libraries={}, inputs={}), signals
     )[0]
-    out = Workspace(folder / f"out-{shards}-{workers}", workers=workers)
+    out = Workspace(folder / f"out-{shards}-{workers}", engine=LocalEngine(workers))
     out.path.mkdir(parents=True)
     outcome = clean_english(SECTION, {"documents/site": made, "signals/site": measured}, out)
     return Outcome(digest=measured.manifest.digest, parts=measured.manifest.parts), outcome, out

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from neo_assets.core import layout, records
+from neo_assets.core.artifact import Workspace
 from neo_assets.core.fingerprint import digest_bytes, digest_file
 from neo_assets.core.records import DOCUMENT
 from neo_assets.core.shuffle import gather, scatter
@@ -40,7 +41,7 @@ def inputs(folder: Path, files: int) -> list[Path]:
 
 
 def laid_out(folder: Path, files: int) -> dict[str, str]:
-    layout.lay_out(inputs(folder / "in", files), folder / "out", workers=1, scratch=folder / "scratch")
+    layout.lay_out(inputs(folder / "in", files), Workspace(folder / "out"))
     return {path.name: digest_file(path) for path in sorted((folder / "out").glob("*.parquet"))}
 
 
@@ -78,7 +79,7 @@ def test_each_file_is_read_once_and_what_lies_between_is_opened_once_a_range(
 
     monkeypatch.setattr(records, "read_table", counted)
     monkeypatch.setattr(layout, "gather", opened)
-    layout.lay_out(files, tmp_path / "out", workers=1, scratch=tmp_path / "scratch")
+    layout.lay_out(files, Workspace(tmp_path / "out"))
     assert all(read.pop(path) == 1 for path in files)
     assert 2 <= len(read) < 12 and set(read.values()) == {16}
 

@@ -14,7 +14,8 @@ from neo_assets.core.fingerprint import ROOT
 ASK = """
 import signal, sys
 from pathlib import Path
-from neo_assets.core.shards import run_shards
+from neo_assets.core.artifact import Workspace
+from neo_assets.core.shards import LocalEngine, run_shards
 from tests.core.test_shards import slowly
 
 if __name__ == "__main__":
@@ -22,7 +23,8 @@ if __name__ == "__main__":
         signal.signal(number, signal.SIG_IGN)
     folder = Path(sys.argv[1])
     shards = [folder / str(i) for i in range(3)]
-    run_shards(slowly, shards, workers=3, scratch=folder / "logs", input_bytes=1 << 40)
+    out = Workspace(folder, engine=LocalEngine(3))
+    run_shards(slowly, shards, out, writes=lambda shard: shard, input_bytes=1 << 40)
     print("done", signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)
 """
 

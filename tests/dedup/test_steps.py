@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from neo_assets.core.recipe.data import NearDedup, ParagraphDedup, SimilarLineDedup, SubstringDedup
 from neo_assets.core.records import read_table
+from neo_assets.core.shards import LocalEngine
 from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import substring_dedup
@@ -79,7 +80,7 @@ STEPS = [exact, near, counted, paragraphs, substrings, similar]
 def run(
     step: Step, folder: Path, documents: list[dict[str, object]], shards: int = 1, workers: int = 1
 ) -> tuple[Outcome, Workspace]:
-    out = Workspace(folder / f"out-{shards}-{workers}", workers=workers)
+    out = Workspace(folder / f"out-{shards}-{workers}", engine=LocalEngine(workers))
     out.path.mkdir(parents=True)
     return step(left_by_a_step(folder / "store", documents, shards), out), out
 

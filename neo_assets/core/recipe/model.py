@@ -41,6 +41,28 @@ class Tokenizer(Section):
 SHIPPED_BACKENDS = ("local", "slurm", "kubernetes")
 
 
+class DataEngine(Section):
+    """Where work over many files is done (``neo_assets/core/shards.py``). Changes no result."""
+
+    engine: Literal["local", "slurm", "ray"] = Field(
+        "local", description="processes of this machine (`workers`), an array of Slurm jobs, or tasks of a Ray cluster"
+    )
+    at_least_mb: int = Field(
+        64, ge=0, description="input from which a call becomes a job; less is done by processes of this machine"
+    )
+    tasks: int = Field(64, ge=1, description="of a job, at most; each takes its share of the files")
+    cpus: int = Field(1, ge=1, description="of a task: so many of its files are worked on at the same time")
+    memory: str = Field("8G", description="of a task: Slurm's --mem; what a process needs is in docs/scale.md")
+    minutes_per_task: int | None = Field(
+        None, ge=2, description="time limit of a task, which queues again for what is left; none: the partition's"
+    )
+    partition: str | None = Field(None, description="Slurm: the one of `compute` if left out")
+    attempts: int = Field(
+        3, ge=1, description="how often what failed is tried, each time by itself, before the stage fails"
+    )
+    address: str = Field("auto", description="Ray: of the cluster's dashboard, http://host:8265")
+
+
 class Compute(Section):
     """Where jobs run. Changes no result."""
 
@@ -48,7 +70,8 @@ class Compute(Section):
     backend_options: dict[str, str] = Field(
         default_factory=dict, description="for a backend that is a file of its own: what it reads"
     )
-    workers: int = Field(ge=1, description="processes for shard-parallel data work")
+    workers: int = Field(ge=1, description="processes of this machine for work over many files")
+    data: DataEngine = Field(default_factory=lambda: DataEngine.model_validate({}))
     partition: str | None = None
     account: str | None = None
     time_limit: str | None = Field(None, description="Slurm's D-HH:MM:SS, in quotes")

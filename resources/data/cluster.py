@@ -1,0 +1,129 @@
+"""A call over shards as a job of a cluster: found by its name, followed, tried again, and told about.
+
+The job is called after the artifact that is being made and the files that the call writes, so whoever asks for the same
+finds it and follows it: a submitter may die at any time. How many times it is tried counts from the moment it is asked
+for. A shard that fails keeps no other from being done; in the next attempt it is tried with those alone that failed
+too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from neo_assets.core.errors import JobFailed
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.frozen import CODE, claimed
+from neo_assets.core.jobs import ALIVE, JobFolder, JobSpec, JobState
+from neo_assets.core.recipe.model import DataEngine
+from neo_assets.core.shard_job import PROGRAM, Progress, progress, write_call
+from neo_assets.core.shards import Call, LocalEngine, modules_of
+from neo_assets.core.words import counted
+from neo_assets.core.written import PARTIAL
+from resources.compute.base import Compute
+
+LOOK_SECONDS = 10.0
+"""How often a job is asked how far it is."""
+OBSERVE_SECONDS = 300.0
+"""How often that goes to whoever observes it."""
+
+Observe = Callable[[str, Progress, float], None]
+"""Is told a job's fingerprint, how far it is, and its shards an hour."""
+
+
+@dataclass(frozen=True)
+class ClusterEngine:
+    """Jobs of a backend that has tasks; what is too small for one is done here."""
+
+    compute: Compute
+    settings: DataEngine
+    here: LocalEngine
+    observe: Observe | None = None
+
+    def run(self, call: Call[Any]) -> None:
+        if call.input_bytes < self.settings.at_least_mb * 1_000_000 or not call.left():
+            self.here.run(call)
+            return
+        spec = self.spec(call)
+        folder = self._asked(spec, call)
+        before = folder.failures()
+        self.compute.submit(spec)
+        call.out.log(
+            f"{spec.title}: job {folder.fingerprint[:12]} on {self.compute.name}; `neo logs` shows what it says"
+        )
+        with self.compute.attending(folder):
+            self._follow(folder, call, before)
+
+    def spec(self, call: Call[Any]) -> JobSpec:
+        """The job of a call."""
+        place = call.out.path
+        artifact = place.relative_to(self.compute.root).as_posix().replace(PARTIAL, "")
+        targets = [target.relative_to(place).as_posix() for target in call.targets]
+        key = artifact.rpartition("/")[0]
+        return JobSpec(
+            work_fingerprint=digest_json({"artifact": artifact, "writes": targets}),
+            title=f"{key}: {call.name}",
+            program=PROGRAM,
+            **claimed(*modules_of(call.work), PROGRAM),
+            max_attempts=self.settings.attempts,
+            config={"shards": len(call.shards)},
+            inputs={},
+            out=self.compute.root.joinpath(place).relative_to(self.compute.root).as_posix(),
+            tasks=True,
+            makes=[artifact],
+        )
+
+    def _asked(self, spec: JobSpec, call: Call[Any]) -> JobFolder:
+        """The job's folder with what it is to do. What ended is asked for with the code of today: its artifact is the
+        same by whatever counts, and what failed may have been mended.
+        """
+        folder = self.compute.folder(spec.work_fingerprint)
+        if folder.exists() and folder.of_today() and self.compute.poll(folder) in ALIVE:
+            return folder
+        if (attempt := folder.last_attempt()) and folder.exit_code(attempt.number) == 0:
+            folder.undo(attempt.number)  # of an earlier time: what it wrote is not there any more
+        (folder.path / CODE).unlink(missing_ok=True)
+        folder.replace_spec(spec)
+        write_call(folder, call)
+        return folder
+
+    def _follow(self, folder: JobFolder, call: Call[Any], before: int) -> None:
+        begun, asked, observed = time.monotonic(), 0.0, time.monotonic()
+        first = len(call.shards) - len(call.left())
+        while (state := self.compute.poll(folder)) is not JobState.SUCCEEDED:
+            if state in (JobState.CANCELLED, JobState.PAUSED):
+                raise JobFailed(
+                    f"{folder.title}: the job {folder.fingerprint[:12]} was {state}. `neo resume"
+                    f" {folder.fingerprint[:12]}` lifts that; finished files are kept."
+                )
+            if state in (JobState.NEW, JobState.STOPPED):
+                self.compute.restart(folder)
+            if state in (JobState.FAILED, JobState.LOST):
+                self._again(folder, before)
+            if time.monotonic() - asked >= LOOK_SECONDS:
+                asked, told = time.monotonic(), progress(folder)
+                done, passed = len(told.done), max(time.monotonic() - begun, 1e-9)
+                failed = f", {len(told.failed)} failed" if told.failed else ""
+                call.out.progress(
+                    done, told.shards, f"files{failed}, job {folder.fingerprint[:12]} {state}", LOOK_SECONDS
+                )
+                if self.observe is not None and time.monotonic() - observed >= OBSERVE_SECONDS:
+                    observed = time.monotonic()
+                    self.observe(folder.fingerprint, told, 3600 * (done - first) / passed)
+            time.sleep(min(LOOK_SECONDS, 0.5))
+
+    def _again(self, folder: JobFolder, before: int) -> None:
+        """Start what is left once more, or say what failed."""
+        attempt, told = folder.last_attempt(), progress(folder)
+        if attempt and (refusal := folder.refused(attempt.number)):
+            raise JobFailed(f"{folder.title}: the job {folder.fingerprint[:12]} refused to run: {refusal}")
+        if (tried := folder.failures() - before) < self.settings.attempts:
+            self.compute.restart(folder)
+            return
+        failures = "\n".join(told.failures()) or folder.log_tail()
+        raise JobFailed(
+            f"{folder.title}: {counted(len(told.failed) + len(told.unfinished), 'file')} of {told.shards} failed, in"
+            f" {counted(tried, 'attempt')}; {len(told.done)} are done and kept:\n{failures}"
+        )

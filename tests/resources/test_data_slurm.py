@@ -1,0 +1,226 @@
+"""Work over shards on a real Slurm of three nodes: nothing is done twice without need, nothing is lost, what is bad is
+named.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.artifact import Workspace
+from neo_assets.core.errors import JobFailed
+from neo_assets.core.jobs import JobFolder, JobState, job_folders
+from neo_assets.core.recipe.model import Compute as Settings
+from neo_assets.core.shard_job import progress
+from neo_assets.core.shards import run_shards
+from resources.data import open_engine
+from tests.resources.shard_work import begun, target, write
+from tests.resources.sleeping import until as within
+from tests.servers import Slurm
+
+SHARDS = 24
+SETTINGS = {"engine": "slurm", "at_least_mb": 0, "tasks": 6, "memory": "500", "partition": "train"}
+until = partial(within, seconds=120)
+
+
+def settings(**data: object) -> Settings:
+    return Settings.model_validate({"backend": "local", "workers": 1, "data": SETTINGS | data})
+
+
+@pytest.fixture(autouse=True)
+def quick(three_nodes: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.compute.slurm.ASK_SECONDS", 0.2)
+    for name, value in three_nodes.env.items():
+        monkeypatch.setenv(name, value)
+
+
+class Asking:
+    """An artifact that is being made below a store, by an engine, in a thread."""
+
+    def __init__(self, store: Path, data: Settings, name: str = "some") -> None:
+        self.store, self.folder = store, store / name / ".partial-0123"
+        for inside in ("begun", "how"):
+            (self.folder / inside).mkdir(parents=True, exist_ok=True)
+        self.lines: list[str] = []
+        self.seen: list[tuple[int, int]] = []
+        observe = lambda _, told, rate: self.seen.append((len(told.done), len(told.failed)))  # noqa: E731
+        self.out = Workspace(self.folder, self.lines.append, open_engine(data, store, observe))
+        self.error: BaseException | None = None
+
+    def run(self, shards: int = SHARDS) -> None:
+        run_shards(
+            partial(write, self.folder), range(shards), self.out, writes=partial(target, self.folder), input_bytes=1
+        )
+
+    def start(self) -> threading.Thread:
+        def body() -> None:
+            try:
+                self.run()
+            except BaseException as error:
+                self.error = error
+
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        return thread
+
+    def how(self, what: str) -> Path:
+        file = self.folder / "how" / what
+        file.touch()
+        return file
+
+    @property
+    def made(self) -> int:
+        return len(list((self.folder / "made").glob("*.txt")))
+
+    @property
+    def starts(self) -> int:
+        return sum(len(begun(self.folder, n)) for n in range(SHARDS))
+
+    @property
+    def job(self) -> JobFolder:
+        (job,) = job_folders(self.store)
+        return job
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Callable[..., Asking]]:
+    yield lambda **data: Asking(tmp_path / "store", settings(**data))
+
+
+def test_every_shard_once_on_all_nodes(asking: Callable[..., Asking]) -> None:
+    it = asking()
+    it.run()
+    assert (it.made, it.starts) == (SHARDS, SHARDS)
+    assert {node for n in range(SHARDS) for node in begun(it.folder, n)} == {"n1", "n2", "n3"}
+    told = progress(it.job)
+    assert (len(told.done), told.failed, told.unfinished) == (SHARDS, {}, set()) and told.cpu_seconds > 0
+    assert it.job.title == "some: write" and it.job.spec().makes == ["some/0123"]
+    it.run()  # all is there: nothing is asked of anybody
+    assert it.starts == SHARDS and len(it.job.attempts()) == 1
+    (it.folder / "made" / "7.txt").unlink()  # and what is not there any more is made again, alone
+    it.run()
+    assert (it.made, it.starts, len(it.job.attempts())) == (SHARDS, SHARDS + 1, 2)
+
+
+def test_a_bad_shard_keeps_no_other_from_being_done_and_is_named(asking: Callable[..., Asking]) -> None:
+    it = asking(attempts=2)
+    it.how("fail-3"), it.how("die-9")
+    with pytest.raises(JobFailed, match=r"2 files of 24 failed, in 2 attempts; 22 are done and kept") as failed:
+        it.run()
+    assert "shard 3: ValueError: there is something wrong with number 3" in str(failed.value)
+    assert "shard 9: its process was gone before it ended" in str(failed.value)
+    assert it.made == SHARDS - 2 and [len(begun(it.folder, n)) for n in (3, 9)] == [2, 2]
+    assert all(len(begun(it.folder, n)) == 1 for n in range(SHARDS) if n not in (3, 9))
+    for file in (it.folder / "how").iterdir():
+        file.unlink()
+    it.run()  # what was mended is tried again when it is asked for again
+    assert (it.made, it.starts) == (SHARDS, SHARDS + 4)
+
+
+def test_a_node_that_dies_costs_the_shards_it_was_at(three_nodes: Slurm, asking: Callable[..., Asking]) -> None:
+    it = asking()
+    wait = it.how("wait")
+    thread = it.start()
+    until(lambda: it.starts == 6)  # six tasks on three nodes
+    on_it = [n for n in range(SHARDS) if "n2" in begun(it.folder, n)]
+    three_nodes.kill_node("n2")
+    wait.unlink()
+    try:
+        thread.join(240)
+        assert it.error is None and it.made == SHARDS
+        assert it.starts == SHARDS + len(on_it) and len(on_it) <= 2
+    finally:
+        three_nodes.start_node("n2")
+
+
+def test_a_dead_submitter_and_a_dead_controller(
+    three_nodes: Slurm, asking: Callable[..., Asking], tmp_path: Path
+) -> None:
+    it = asking()
+    wait = it.how("wait")
+    script = tmp_path / "ask.py"
+    script.write_text(
+        "from pathlib import Path\nfrom tests.resources.test_data_slurm import Asking, settings\n"
+        f"Asking(Path({str(it.store)!r}), settings()).run()\n"
+    )
+    first = subprocess.Popen([sys.executable, str(script)], cwd=Path(__file__).parents[2], env=_with_path())
+    until(lambda: it.starts == 6)
+    first.kill()
+    first.wait()
+    thread = it.start()
+    until(lambda: any("job" in line for line in it.lines))
+    three_nodes.stop_controller()
+    time.sleep(1)
+    wait.unlink()
+    until(lambda: it.made > 6)  # what runs goes on
+    three_nodes.start_controller()
+    thread.join(240)
+    assert it.error is None and (it.made, it.starts) == (SHARDS, SHARDS)
+    assert len(it.job.attempts()) == 1
+
+
+def _with_path() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_cancelled_it_stays_so_until_it_is_resumed(asking: Callable[..., Asking]) -> None:
+    it = asking()
+    wait = it.how("wait")
+    thread = it.start()
+    until(lambda: it.starts == 6)
+    compute = it.out.engine.compute  # type: ignore[attr-defined]
+    compute.cancel(it.job)
+    thread.join(60)
+    assert isinstance(it.error, JobFailed) and "cancelled" in str(it.error)
+    assert compute.poll(it.job) is JobState.CANCELLED
+    wait.unlink()
+    compute.resume(it.job)
+    it.run()
+    assert it.made == SHARDS and it.starts <= SHARDS + 6
+
+
+def test_a_preempted_array_goes_on(three_nodes: Slurm, asking: Callable[..., Asking]) -> None:
+    it = asking()
+    wait = it.how("wait")
+    thread = it.start()
+    until(lambda: it.starts == 6)
+    urgent = ["sbatch", "--partition=urgent", "--exclusive", "--nodes=3", "--mem=100", "--wrap=sleep 1"]
+    three_nodes.command(*urgent)
+    until(lambda: three_nodes.command("squeue", "-h", "--partition=train", "-t", "RUNNING").strip() == "")
+    wait.unlink()
+    thread.join(240)
+    assert it.error is None and it.made == SHARDS and len(it.job.attempts()) == 1
+    assert it.starts <= SHARDS + 6
+
+
+def test_a_task_whose_time_is_over_queues_again(asking: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch) -> None:
+    it = asking(tasks=2, minutes_per_task=2)
+    from resources.compute import slurm_tasks
+
+    short = slurm_tasks.SCRIPT.replace("{limit}", "NEO_TASK_MINUTES=0.52")  # a start takes shards for about a second
+    monkeypatch.setattr(slurm_tasks, "SCRIPT", short)
+    it.how("slow")
+    it.run()
+    assert (it.made, it.starts) == (SHARDS, SHARDS) and len(it.job.attempts()) == 1
+    logs = "".join(p.read_text() for p in it.job.path.glob("attempts/0001/log-*.txt"))
+    assert "back into the queue" in logs
+
+
+def test_it_tells_how_far_it_is(asking: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.data.cluster.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("resources.data.cluster.OBSERVE_SECONDS", 0.3)
+    it = asking(attempts=1)
+    it.how("fail-0"), it.how("slow")
+    with pytest.raises(JobFailed):
+        it.run()
+    assert it.seen and all(failed <= 1 and done < SHARDS for done, failed in it.seen)
+    assert any("of 24 files" in line for line in it.lines)
