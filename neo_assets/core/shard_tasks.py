@@ -16,11 +16,13 @@ from typing import Any
 
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
+from loguru import logger
 
 from neo_assets.core import records
 from neo_assets.core.jobs import STOPPED, JobFolder, RunningJob
 from neo_assets.core.shard_job import CALL, CPUS, MINUTES, TASK, attempt_folder, progress, targets_of
 
+logger.disable("datatrove")  # what a rank does, it tells in its own words
 LEAST_SPARE_SECONDS = 30.0
 """A rank takes no shard when less is left of its task's time, or less than its longest shard took."""
 

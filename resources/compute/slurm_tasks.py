@@ -31,9 +31,10 @@ trap 'kill -TERM $child 2>/dev/null' TERM
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
 wait $child; code=$?
 if [ $code = {stopped} ] && [ ! -e "$folder/paused" ] && [ ! -e "$folder/cancelled" ] && [ ! -e "$folder/stop" ]; then
-  [ "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%T)" = RUNNING ] || {{ sleep 3600; exit $code; }}
+  mine=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID  # the number of the last task alone is that of the whole array
+  [ "$(squeue --noheader --jobs=$mine --format=%T)" = RUNNING ] || {{ sleep 3600; exit $code; }}
   echo "--- its time was over; back into the queue"
-  scontrol requeue $SLURM_JOB_ID && {{ sleep 3600; exit $code; }}
+  scontrol requeue $mine && {{ sleep 3600; exit $code; }}
 fi
 exit $code
 """  # noqa: E501
