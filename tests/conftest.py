@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import Postgres, Slurm
+from tests.servers import Postgres, Ray, Slurm
 from tests.servers import browser as find_browser
 from tests.servers import bubblewrap as find_bubblewrap
 
@@ -119,6 +119,21 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         server.__enter__()
     except RuntimeError as error:
         pytest.skip(f"no Slurm can be started here: {error}")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def three_raylets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
+    """A real Ray of three nodes of two cores each, on this machine."""
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    server = Ray(tmp_path_factory.mktemp("ray"))
+    try:
+        server.__enter__()
+    except RuntimeError as error:
+        pytest.skip(f"no Ray can be started here: {error}")
     try:
         yield server
     finally:

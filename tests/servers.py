@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -130,11 +131,13 @@ class Server:
     def stop(self) -> None:
         raise NotImplementedError
 
-    def _run(self, name: str, command: list[str], log: Path, ready: Callable[[], bool], cwd: Path) -> None:
+    def _run(
+        self, name: str, command: list[str], log: Path, ready: Callable[[], bool], cwd: Path, seconds: float = 30
+    ) -> None:
         with log.open("ab") as out:
             child = subprocess.Popen(command, cwd=cwd, env=self.env, stdin=-3, stdout=out, stderr=out, process_group=0)
         self._children[name] = child
-        end = time.monotonic() + 30
+        end = time.monotonic() + seconds
         while not ready():
             if child.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"{name} is not ready:\n{log.read_text(errors='replace')[-2000:]}")
@@ -328,3 +331,68 @@ def browser(cache: Path) -> tuple[str, dict[str, str]]:
     if (fonts := root / "etc/fonts/fonts.conf").is_file():
         environment["FONTCONFIG_FILE"] = str(fonts)
     return str(root / "usr/lib/chromium/chromium"), environment
+
+
+class Ray(Server):
+    """A Ray cluster of `nodes` raylets on this machine; `address` is its dashboard's."""
+
+    def __init__(self, folder: Path, nodes: int = 3) -> None:
+        super().__init__(folder)
+        # Ray's sockets lie below its folder, and their names may be no longer than 107 bytes.
+        self.folder, self.count = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")), nodes
+        self.port, self.board = free_ports(2)
+        self.address = f"http://127.0.0.1:{self.board}"
+        self.env = {**os.environ, "RAY_raylet_start_wait_time_s": "150", "RAY_USAGE_STATS_ENABLED": "0"}
+
+    def start(self) -> str:
+        head = [f"--port={self.port}", f"--dashboard-port={self.board}", "--dashboard-host=127.0.0.1", "--head"]
+        self._ray("head", [*head, f"--temp-dir={self.folder}"])
+        for number in range(1, self.count):
+            self.start_node(number)
+        return self.address
+
+    def start_node(self, number: int) -> None:
+        self._ray(f"node {number}", [f"--address=127.0.0.1:{self.port}"])
+
+    def _ray(self, name: str, options: list[str]) -> None:
+        import ray  # noqa: F401  # what is not installed is told before anything is started
+
+        before = len(self._alive())
+        common = ["--num-cpus=2", "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--block"]
+        program = str(Path(sys.executable).with_name("ray"))
+        command = ["setpriv", "--pdeathsig", "TERM", program, "start", *common, *options]
+        ready = lambda: len(self._alive()) > before  # noqa: E731
+        self._run(name, command, self.folder / f"{name.replace(' ', '-')}.out", ready, Path("/tmp"), seconds=150)
+
+    def _alive(self) -> list[dict[str, object]]:
+        """Nodes that the cluster has, as its dashboard tells; none where it does not answer yet."""
+        import json
+        from urllib.request import urlopen
+
+        with contextlib.suppress(OSError, ValueError):
+            with urlopen(f"{self.address}/api/v0/nodes", timeout=10) as answer:
+                rows = json.load(answer)["data"]["result"]["result"]
+            return [row for row in rows if row["state"] == "ALIVE"]
+        return []
+
+    def kill_node(self, number: int) -> str:
+        """All processes of a node at once, without a word; returns its id."""
+        command = self._children.pop(f"node {number}")
+        mine = psutil.Process(command.pid).children(recursive=True)
+        (raylet,) = [one for one in mine if one.name() == "raylet"]
+        (node,) = set(re.findall(r"--node[_-]id=(\w+)", " ".join(raylet.cmdline())))
+        command.kill()
+        for one in mine:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        command.wait()
+        return str(node)
+
+    def stop(self) -> None:
+        for name in reversed(list(self._children)):
+            children = psutil.Process(self._children[name].pid).children(recursive=True)
+            self._end(name)
+            for one in children:
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -63,7 +63,8 @@ class ClusterEngine:
         targets = [target.relative_to(place).as_posix() for target in call.targets]
         key = artifact.rpartition("/")[0]
         return JobSpec(
-            work_fingerprint=digest_json({"artifact": artifact, "writes": targets}),
+            # Two stores may make the same on one cluster, where a job is known by its name alone.
+            work_fingerprint=digest_json({"store": str(self.compute.root), "artifact": artifact, "writes": targets}),
             title=f"{key}: {call.name}",
             program=PROGRAM,
             **claimed(*modules_of(call.work), PROGRAM),

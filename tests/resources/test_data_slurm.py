@@ -4,9 +4,6 @@ named.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,24 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from neo_assets.core.artifact import Workspace
 from neo_assets.core.errors import JobFailed
-from neo_assets.core.jobs import JobFolder, JobState, job_folders
-from neo_assets.core.recipe.model import Compute as Settings
+from neo_assets.core.jobs import JobState
 from neo_assets.core.shard_job import progress
-from neo_assets.core.shards import run_shards
-from resources.data import open_engine
-from tests.resources.shard_work import begun, target, write
+from tests.resources.data_engines import SHARDS, Asking, settings
+from tests.resources.shard_work import begun
 from tests.resources.sleeping import until as within
 from tests.servers import Slurm
 
-SHARDS = 24
-SETTINGS = {"engine": "slurm", "at_least_mb": 0, "tasks": 6, "memory": "500", "partition": "train"}
+SLURM = {"engine": "slurm", "memory": "500", "partition": "train"}
 until = partial(within, seconds=120)
-
-
-def settings(**data: object) -> Settings:
-    return Settings.model_validate({"backend": "local", "workers": 1, "data": SETTINGS | data})
 
 
 @pytest.fixture(autouse=True)
@@ -41,57 +30,9 @@ def quick(three_nodes: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-class Asking:
-    """An artifact that is being made below a store, by an engine, in a thread."""
-
-    def __init__(self, store: Path, data: Settings, name: str = "some") -> None:
-        self.store, self.folder = store, store / name / ".partial-0123"
-        for inside in ("begun", "how"):
-            (self.folder / inside).mkdir(parents=True, exist_ok=True)
-        self.lines: list[str] = []
-        self.seen: list[tuple[int, int]] = []
-        observe = lambda _, told, rate: self.seen.append((len(told.done), len(told.failed)))  # noqa: E731
-        self.out = Workspace(self.folder, self.lines.append, open_engine(data, store, observe))
-        self.error: BaseException | None = None
-
-    def run(self, shards: int = SHARDS) -> None:
-        run_shards(
-            partial(write, self.folder), range(shards), self.out, writes=partial(target, self.folder), input_bytes=1
-        )
-
-    def start(self) -> threading.Thread:
-        def body() -> None:
-            try:
-                self.run()
-            except BaseException as error:
-                self.error = error
-
-        thread = threading.Thread(target=body, daemon=True)
-        thread.start()
-        return thread
-
-    def how(self, what: str) -> Path:
-        file = self.folder / "how" / what
-        file.touch()
-        return file
-
-    @property
-    def made(self) -> int:
-        return len(list((self.folder / "made").glob("*.txt")))
-
-    @property
-    def starts(self) -> int:
-        return sum(len(begun(self.folder, n)) for n in range(SHARDS))
-
-    @property
-    def job(self) -> JobFolder:
-        (job,) = job_folders(self.store)
-        return job
-
-
 @pytest.fixture
 def asking(tmp_path: Path) -> Iterator[Callable[..., Asking]]:
-    yield lambda **data: Asking(tmp_path / "store", settings(**data))
+    yield lambda **more: Asking(tmp_path / "store", settings(**SLURM | more))
 
 
 def test_every_shard_once_on_all_nodes(asking: Callable[..., Asking]) -> None:
@@ -140,17 +81,10 @@ def test_a_node_that_dies_costs_the_shards_it_was_at(three_nodes: Slurm, asking:
         three_nodes.start_node("n2")
 
 
-def test_a_dead_submitter_and_a_dead_controller(
-    three_nodes: Slurm, asking: Callable[..., Asking], tmp_path: Path
-) -> None:
+def test_a_dead_submitter_and_a_dead_controller(three_nodes: Slurm, asking: Callable[..., Asking]) -> None:
     it = asking()
     wait = it.how("wait")
-    script = tmp_path / "ask.py"
-    script.write_text(
-        "from pathlib import Path\nfrom tests.resources.test_data_slurm import Asking, settings\n"
-        f"Asking(Path({str(it.store)!r}), settings()).run()\n"
-    )
-    first = subprocess.Popen([sys.executable, str(script)], cwd=Path(__file__).parents[2], env=_with_path())
+    first = it.elsewhere()
     until(lambda: it.starts == 6)
     first.kill()
     first.wait()
@@ -164,12 +98,6 @@ def test_a_dead_submitter_and_a_dead_controller(
     thread.join(240)
     assert it.error is None and (it.made, it.starts) == (SHARDS, SHARDS)
     assert len(it.job.attempts()) == 1
-
-
-def _with_path() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def test_cancelled_it_stays_so_until_it_is_resumed(asking: Callable[..., Asking]) -> None:

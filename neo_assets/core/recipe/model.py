@@ -60,7 +60,12 @@ class DataEngine(Section):
     attempts: int = Field(
         3, ge=1, description="how often what failed is tried, each time by itself, before the stage fails"
     )
-    address: str = Field("auto", description="Ray: of the cluster's dashboard, http://host:8265")
+    address: str | None = Field(
+        None,
+        description=(
+            "Ray: of the cluster's dashboard, http://host:8265; RAY_API_SERVER_ADDRESS, or this machine, if left out"
+        ),
+    )
 
 
 class Compute(Section):
