@@ -240,6 +240,7 @@ def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:
     out |= {name: picture(made.file(file)) for name, file in m.pictures.items()}
     return out | {
         "seconds": dg.MetadataValue.float(m.seconds),
+        **({} if m.cpu_seconds is None else {"processor seconds": dg.MetadataValue.float(m.cpu_seconds)}),
         "reused": dg.MetadataValue.bool(reused),
         "path": dg.MetadataValue.path(str(made.path)),
         "fingerprint": dg.MetadataValue.text(m.fingerprint),

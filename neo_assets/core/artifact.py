@@ -100,8 +100,11 @@ class Workspace:
         log: Callable[[str], None] = lambda _: None,
         engine: Engine = HERE,
         tell: Callable[[str], None] | None = None,
+        reads: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
+        self.reads = dict(reads or {})  # fingerprint of what is read, by key
+        self.cpu_seconds_elsewhere = 0.0  # that other machines spent on it
         self.log = log
         self.tell = tell or log  # progress: lines that nobody keeps
         self.engine = engine

@@ -81,6 +81,7 @@ class Manifest(_Model):
     pictures: dict[str, str] = {}
     files: dict[str, FileEntry]
     seconds: float
+    cpu_seconds: float | None = None  # of whoever made it and its workers, on other machines too; of a job: none
     created_at: str
     seal: str = ""  # digest of the manifest's own text without it; manifests of an older form have none
 

@@ -76,6 +76,9 @@ def _of_job(store: Store, job: JobFolder) -> list[Place]:
     start = spec.config.get("start")
     named = [*spec.inputs.values(), *([str(start["folder"])] if isinstance(start, dict) else [])]
     out = [place for path in named if (place := _artifact_at(store, path))]
+    if spec.tasks:  # the artifact that is being made, even where nobody follows the job
+        key, _, name = spec.out.rpartition("/")
+        out.append((key, name))
     return out + (checkpoints_of(store, (spec.title, spec.work_fingerprint)) if trained_run(spec.title) else [])
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,13 +82,12 @@ class Progress:
     started: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    first_at: float = 0.0
+    last_at: float = 0.0
 
     def failures(self) -> list[str]:
         """The first shards that failed, each with the last line of its error and where the rest of it is."""
-        lines = [
-            f"shard {n}: {(file.read_text(encoding='utf-8').strip().splitlines() or ['?'])[-1]} ({file})"
-            for n, file in sorted(self.failed.items())[:SHOWN]
-        ]
+        lines = [f"shard {n}: {_last_line(file)} ({file})" for n, file in sorted(self.failed.items())[:SHOWN]]
         lines += [f"shard {n}: its process was gone before it ended" for n in sorted(self.unfinished)][
             : SHOWN - len(lines)
         ]
@@ -102,6 +102,7 @@ def progress(folder: JobFolder) -> Progress:
         for file in sorted((attempt / "told").glob("*.jsonl")):
             for row in _rows(file):
                 number = row["shard"]
+                out.first_at, out.last_at = min(out.first_at or row["at"], row["at"]), max(out.last_at, row["at"])
                 if row["what"] == "begin":
                     out.started += 1
                     out.unfinished.add(number)
@@ -116,6 +117,32 @@ def progress(folder: JobFolder) -> Progress:
     out.failed = {n: file for n, file in out.failed.items() if n not in out.done}
     out.unfinished -= out.done
     return out
+
+
+def story(folder: JobFolder) -> Iterator[str]:
+    """What happened, in the order of time: a line for each file that was finished or failed, with where it is told."""
+    targets, rows = targets_of(folder), list[tuple[float, str]]()
+    for attempt in folder.attempts():
+        place = attempt_folder(folder, attempt.number)
+        shares = len(json.loads((place / "ranks.json").read_text(encoding="utf-8")))
+        rows.append((attempt.started_at, f"--- attempt {attempt.number} on {attempt.backend}, {shares} ranks; {place}"))
+        for file in sorted((place / "told").glob("*.jsonl")):
+            for row in _rows(file):
+                name = targets[row["shard"]].name
+                if row["what"] == "done":
+                    rows.append(
+                        (row["at"], f"shard {row['shard']} ({name}) in {row['seconds']:.1f} s, rank {file.stem}")
+                    )
+                elif row["what"] == "failed":
+                    why = place / "failed" / f"{row['shard']:05d}.txt"
+                    rows.append((row["at"], f"shard {row['shard']} ({name}) failed: {_last_line(why)} ({why})"))
+    for at, line in sorted(rows):
+        yield f"{time.strftime('%H:%M:%S', time.localtime(at))}  {line}"
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").strip().splitlines() if file.is_file() else []
+    return lines[-1] if lines else "?"
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

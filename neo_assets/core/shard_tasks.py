@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import resource
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from loguru import logger
 
 from neo_assets.core import records
 from neo_assets.core.jobs import STOPPED, JobFolder, RunningJob
+from neo_assets.core.process import cpu_seconds
 from neo_assets.core.shard_job import CALL, CPUS, MINUTES, TASK, attempt_folder, progress, targets_of
 
 logger.disable("datatrove")  # what a rank does, it tells in its own words
@@ -49,7 +49,7 @@ class Shards(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
                 if time.time() + max(longest, LEAST_SPARE_SECONDS) > self.until or folder.asked_to_stop():
                     return
                 tell("begin", number)
-                begin, used = time.monotonic(), _cpu_seconds()
+                begin, used = time.monotonic(), cpu_seconds()
                 what = "done"
                 try:
                     work(shards[number])
@@ -57,7 +57,7 @@ class Shards(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
                     what = "failed"
                     records.write_text(place / "failed" / f"{number:05d}.txt", traceback.format_exc())
                 longest = max(longest, time.monotonic() - begin)
-                tell(what, number, seconds=time.monotonic() - begin, cpu=_cpu_seconds() - used)
+                tell(what, number, seconds=time.monotonic() - begin, cpu=cpu_seconds() - used)
         yield from ()
 
 
@@ -79,12 +79,6 @@ class _Teller:
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
-
-
-def _cpu_seconds() -> float:
-    return sum(
-        u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
 
 
 def main(job: RunningJob) -> int:

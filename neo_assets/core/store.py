@@ -43,6 +43,7 @@ from neo_assets.core.manifest import (
     read_manifest,
 )
 from neo_assets.core.place import share_with_group
+from neo_assets.core.process import cpu_seconds
 from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.written import PARTIAL
 
@@ -288,9 +289,11 @@ class Store:
             partial = self.root / key / f"{PARTIAL}{fingerprint}"
             partial.mkdir(parents=True, exist_ok=True)
             records.remove_leftovers(partial)
-            started = time.monotonic()
-            outcome = work(Workspace(partial, log, engine, tell))
-            self._commit(key, fingerprint, partial, made_from, outcome, time.monotonic() - started)
+            out = Workspace(partial, log, engine, tell, {name: r.fingerprint for name, r in made_from.inputs.items()})
+            started, used = time.monotonic(), cpu_seconds()
+            outcome = work(out)
+            used = cpu_seconds() - used + out.cpu_seconds_elsewhere
+            self._commit(key, fingerprint, partial, made_from, outcome, time.monotonic() - started, used)
             return self._found(key, fingerprint), False
 
     def _found_again(self, key: str, fingerprint: str) -> Artifact | None:
@@ -307,7 +310,14 @@ class Store:
         return artifact
 
     def _commit(
-        self, key: str, fingerprint: str, partial: Path, made_from: MadeFrom, outcome: Outcome, seconds: float
+        self,
+        key: str,
+        fingerprint: str,
+        partial: Path,
+        made_from: MadeFrom,
+        outcome: Outcome,
+        seconds: float,
+        used: float,
     ) -> None:
         records.write_text(
             partial / VERDICT_FILE, json.dumps([c.model_dump() for c in outcome.checks], ensure_ascii=False, indent=1)
@@ -326,6 +336,7 @@ class Store:
             pictures=outcome.pictures,
             files=file_entries(partial),
             seconds=round(seconds, 3),
+            cpu_seconds=round(used, 3),
             created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
         commit_folder(partial, self.folder(key, fingerprint), manifest)

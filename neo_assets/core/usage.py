@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neo_assets.core.jobs import JobFolder
+from neo_assets.core.shard_job import progress
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Usage:
 def usage(folder: JobFolder) -> Usage:
     """Summed up from what the job reported; an attempt that was killed counts up to its last report."""
     spec = folder.spec()
+    if spec.tasks:
+        told = progress(folder)
+        return Usage(told.last_at - told.first_at, told.seconds / 3600, None, "not measured")
     first: dict[int, float] = {}
     last: dict[int, float] = {}
     joules: dict[int, float] = {}

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from neo_assets.core.errors import NeoError
+from neo_assets.core.frozen import CODE, COPIES
 from neo_assets.core.jobs import ALIVE, JobFolder, JobState, job_folders
 from neo_assets.core.locks import collect_lock, held
 from neo_assets.core.place import store_root
@@ -216,6 +217,7 @@ def collectable(
         *_halves(store, keep),
         *_jobs(ended, keep),
         *_results(store, jobs, ended),
+        *_copies(store, [f for f in jobs if f not in ended]),
         *_locks(store),
         *_proofs(store),
     ]
@@ -299,6 +301,14 @@ def _results(store: Store, jobs: list[JobFolder], ended: list[JobFolder]) -> Ite
     for folder in sorted((store.root / "scoring").glob("*")):
         if f"scoring/{folder.name}" not in used and not store.being_written("scoring", folder.name):
             yield Collectable("results of evaluations", folder.name, folder)
+
+
+def _copies(store: Store, jobs: list[JobFolder]) -> Iterator[Collectable]:
+    """Copies of our code that jobs over files ran from, when no job that may go on has one."""
+    used = {(folder.path / CODE).resolve() for folder in jobs}
+    for copy in sorted((store.root / COPIES).glob("*")):
+        if copy.resolve() not in used:
+            yield Collectable("copy of the code", copy.name, copy)
 
 
 def _locks(store: Store) -> Iterator[Collectable]:

@@ -166,6 +166,7 @@ def _whole(recipe: Recipe, store: Store, rows: list[dict[str, Any]], waiting: li
         ],
         "artifacts": [
             {"name": n, "key": a.key, "fingerprint": a.fingerprint, "seconds": a.manifest.seconds}
+            | {"cpu_seconds": a.manifest.cpu_seconds}
             | {"rows": a.manifest.rows_kept, "refused_by": [c.name for c in a.refused_by]}
             for n, a in made.items()
             if a

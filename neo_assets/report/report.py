@@ -62,6 +62,7 @@ class _Entry:
     ref: Ref
     rows: int | None
     seconds: float
+    cpu_seconds: float | None
     checks: str
 
 
@@ -102,7 +103,9 @@ def write_report(
         "opening": opening(inputs, lines, whole_funnel(gathered)),
         "parts": parts,
         "artifacts": [
-            _Entry(Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, _checks(a))
+            _Entry(
+                Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, a.manifest.cpu_seconds, _checks(a)
+            )
             for a in inputs.values()
         ],
         "recipe_text": recipe_text,

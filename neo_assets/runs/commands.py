@@ -13,7 +13,9 @@ from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.jobs import ALIVE, JobFolder, JobState, job_folders
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
+from neo_assets.core.recipe.model import Compute as Settings
 from neo_assets.core.scalars import real
+from neo_assets.core.shard_job import progress, story
 from neo_assets.core.store import MANIFEST, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.trainings import trained_run
@@ -93,7 +95,7 @@ def jobs(
                 "rank_hours": round(used.rank_hours, 4),
                 "cost": (
                     f"{cost:,.2f} {recipe.compute.currency}"
-                    if (cost := used.cost(recipe.compute.gpu_hour_cost)) is not None
+                    if (cost := used.cost(_price(recipe.compute, folder))) is not None
                     else ""
                 ),
                 "energy": f"{used.joules / 3.6e6:.3g} kWh" if used.joules is not None else "not measured",
@@ -115,11 +117,15 @@ def logs(
             raise
         print(kept.read_text(encoding="utf-8"), end="")
         return
-    position = 0
+    position, told = 0, set[str]()
     while True:
         # The state is read before the log: what a job wrote before it ended is then never missed.
         running = compute.poll(folder) in ALIVE
-        if folder.log_file.is_file():
+        if folder.spec().tasks:
+            lines = [line for line in story(folder) if line not in told]
+            told |= set(lines)
+            print("".join(f"{line}\n" for line in lines), end="", flush=True)
+        elif folder.log_file.is_file():
             with folder.log_file.open("rb") as stream:
                 stream.seek(position)
                 text = stream.read()
@@ -230,7 +236,15 @@ def _told(folder: JobFolder, state: JobState) -> dict[str, object]:
     return {"job": folder.fingerprint, "what": folder.title, "state": str(state), "attempts": len(folder.attempts())}
 
 
+def _price(compute: Settings, folder: JobFolder) -> float | None:
+    """Of an hour of one of a job's ranks, or of one of its processes over files."""
+    return compute.data.core_hour_cost if folder.spec().tasks else compute.gpu_hour_cost
+
+
 def _progress(folder: JobFolder) -> str:
+    if folder.spec().tasks:
+        told = progress(folder)
+        return f"{len(told.done)} of {told.shards} files" + (f", {len(told.failed)} failed" if told.failed else "")
     for message in reversed(folder.messages()[0]):
         data = message.data
         if message.event == "note" and "tasks" in data:  # an evaluation that has just begun, or begun again

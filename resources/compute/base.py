@@ -108,6 +108,8 @@ class Compute(abc.ABC):
         return JobState.LOST if code is None else JobState.FAILED
 
     def _sibling(self, name: str) -> Compute:
+        if name == self.name:
+            return self
         from resources.compute import backend_named
 
         return backend_named(name, self.settings, self.root)
@@ -217,9 +219,12 @@ class Compute(abc.ABC):
         self._stop_last(folder)
         folder.withdraw_stop()
         folder.freeze()
-        start = self.start_tasks if folder.spec().tasks else self.start
-        handle = start(folder, folder.spec(), number)
-        folder.record_attempt(Attempt(number=number, backend=self.name, handle=handle, started_at=time.time()))
+        backend, spec = self, folder.spec()
+        if spec.tasks:  # they go where the recipe has them done now, or where they were
+            engine = self.settings.data.engine
+            backend = self._sibling(engine if engine != "local" or attempt is None else attempt.backend)
+        started = (backend.start_tasks if spec.tasks else self.start)(folder, spec, number)
+        folder.record_attempt(Attempt(number=number, backend=backend.name, handle=started, started_at=time.time()))
 
     def _stop_last(self, folder: JobFolder) -> None:
         attempt = folder.last_attempt()

@@ -55,6 +55,7 @@ class ClusterEngine:
         )
         with self.compute.attending(folder):
             self._follow(folder, call, before)
+        call.out.cpu_seconds_elsewhere += progress(folder).cpu_seconds
 
     def spec(self, call: Call[Any]) -> JobSpec:
         """The job of a call."""
@@ -70,8 +71,8 @@ class ClusterEngine:
             **claimed(*modules_of(call.work), PROGRAM),
             max_attempts=self.settings.attempts,
             config={"shards": len(call.shards)},
-            inputs={},
-            out=self.compute.root.joinpath(place).relative_to(self.compute.root).as_posix(),
+            inputs={name: f"{name}/{fingerprint}" for name, fingerprint in call.out.reads.items()},
+            out=place.relative_to(self.compute.root).as_posix(),
             tasks=True,
             makes=[artifact],
         )

@@ -60,6 +60,7 @@ class DataEngine(Section):
     attempts: int = Field(
         3, ge=1, description="how often what failed is tried, each time by itself, before the stage fails"
     )
+    core_hour_cost: float | None = Field(None, ge=0, description="of one process, in the currency of `compute`")
     address: str | None = Field(
         None,
         description=(
