@@ -68,10 +68,11 @@ class LocalEngine:
     """Processes of this machine."""
 
     workers: int = 1
+    at_least_bytes: int = SPAWN_COSTS_MORE_THAN
 
     def run(self, call: Call[Any]) -> None:
         left = call.left()
-        if self.workers == 1 or len(left) <= 1 or call.input_bytes < SPAWN_COSTS_MORE_THAN:
+        if self.workers == 1 or len(left) <= 1 or call.input_bytes < self.at_least_bytes:
             for number in left:
                 call.work(call.shards[number])
             return

@@ -39,11 +39,12 @@ class ClusterEngine:
 
     compute: Compute
     settings: DataEngine
+    at_least_bytes: int
     here: LocalEngine
     observe: Observe | None = None
 
     def run(self, call: Call[Any]) -> None:
-        if call.input_bytes < self.settings.at_least_mb * 1_000_000 or not call.left():
+        if call.input_bytes < self.at_least_bytes or not call.left():
             self.here.run(call)
             return
         spec = self.spec(call)

@@ -47,8 +47,12 @@ class DataEngine(Section):
     engine: Literal["local", "slurm", "ray"] = Field(
         "local", description="processes of this machine (`workers`), an array of Slurm jobs, or tasks of a Ray cluster"
     )
-    at_least_mb: int = Field(
-        64, ge=0, description="input from which a call becomes a job; less is done by processes of this machine"
+    at_least_mb: int | None = Field(
+        None,
+        ge=0,
+        description=(
+            "megabytes of input from which work goes to several processes (8 if left out), or becomes a job (64)"
+        ),
     )
     tasks: int = Field(64, ge=1, description="of a job, at most; each takes its share of the files")
     cpus: int = Field(1, ge=1, description="of a task: so many of its files are worked on at the same time")
