@@ -104,7 +104,7 @@ class Workspace:
     ) -> None:
         self.path = path
         self.reads = dict(reads or {})  # fingerprint of what is read, by key
-        self.cpu_seconds_elsewhere = 0.0  # that other machines spent on it
+        self.cpu_seconds_elsewhere = 0.0  # of processes that this one does not wait for
         self.log = log
         self.tell = tell or log  # progress: lines that nobody keeps
         self.engine = engine

@@ -23,6 +23,16 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
+_told = 0.0
+
+
+def cpu_seconds_since_told() -> float:
+    """Processor time of this process since it was told last; at first, since the process began."""
+    global _told
+    before, _told = _told, cpu_seconds()
+    return _told - before
+
+
 def host() -> str:
     return socket.gethostname()
 

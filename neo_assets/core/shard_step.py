@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
 from neo_assets.core.frozen import Claimed, claimed, held_to
+from neo_assets.core.process import cpu_seconds_since_told
 from neo_assets.core.shards import modules_of
 
 logger.disable("datatrove")  # its executor tells every task of every process on stderr; the stage says how far it is
@@ -34,9 +36,9 @@ class ShardStep(PipelineStep, Generic[T]):  # type: ignore[misc]  # datatrove sh
     type = "NeoFoundry"
     name = "shards"
 
-    def __init__(self, work: Callable[[T], None], shards: Sequence[T]) -> None:
+    def __init__(self, work: Callable[[T], None], shards: Sequence[T], spent: Path) -> None:
         super().__init__()
-        self.work = work
+        self.work, self.spent = work, spent
         self.shards = list(shards)
         self.asked = json.dumps(claimed(*modules_of(work)))
 
@@ -44,4 +46,6 @@ class ShardStep(PipelineStep, Generic[T]):  # type: ignore[misc]  # datatrove sh
         _held_to(self.asked)
         for shard in self.shards[rank::world_size]:
             self.work(shard)
+            with self.spent.open("a") as stream:
+                stream.write(f"{cpu_seconds_since_told():.6f}\n")
         yield from ()

@@ -19,7 +19,7 @@ from loguru import logger
 
 from neo_assets.core import records
 from neo_assets.core.jobs import STOPPED, JobFolder, RunningJob
-from neo_assets.core.process import cpu_seconds
+from neo_assets.core.process import cpu_seconds_since_told
 from neo_assets.core.shard_job import CALL, CPUS, MINUTES, TASK, attempt_folder, progress, targets_of
 
 logger.disable("datatrove")  # what a rank does, it tells in its own words
@@ -49,7 +49,7 @@ class Shards(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
                 if time.time() + max(longest, LEAST_SPARE_SECONDS) > self.until or folder.asked_to_stop():
                     return
                 tell("begin", number)
-                begin, used = time.monotonic(), cpu_seconds()
+                begin = time.monotonic()
                 what = "done"
                 try:
                     work(shards[number])
@@ -57,7 +57,7 @@ class Shards(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
                     what = "failed"
                     records.write_text(place / "failed" / f"{number:05d}.txt", traceback.format_exc())
                 longest = max(longest, time.monotonic() - begin)
-                tell(what, number, seconds=time.monotonic() - begin, cpu=cpu_seconds() - used)
+                tell(what, number, seconds=time.monotonic() - begin, cpu=cpu_seconds_since_told())
         yield from ()
 
 

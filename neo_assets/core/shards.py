@@ -80,14 +80,18 @@ class LocalEngine:
 
         from neo_assets.core.shard_step import ShardStep
 
+        spent = call.out.path / SCRATCH / "spent.txt"
+        spent.parent.mkdir(parents=True, exist_ok=True)
+        spent.write_text("")
         with _terminable():
             LocalPipelineExecutor(
-                pipeline=[ShardStep(call.work, [call.shards[number] for number in left])],
+                pipeline=[ShardStep(call.work, [call.shards[number] for number in left], spent)],
                 tasks=len(left),
                 workers=min(self.workers, len(left)),
                 logging_dir=str(call.out.path / SCRATCH / "executor"),
                 skip_completed=False,
             ).run()
+        call.out.cpu_seconds_elsewhere += sum(map(float, spent.read_text().split()))  # no children of this process
 
 
 HERE = LocalEngine()
