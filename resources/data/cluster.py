@@ -25,7 +25,8 @@ from neo_assets.core.written import PARTIAL
 from resources.compute.base import Compute
 
 LOOK_SECONDS = 10.0
-"""How often a job is asked how far it is."""
+"""How often it is read how far a job is, at least."""
+WAIT_SECONDS = 0.5
 OBSERVE_SECONDS = 300.0
 """How often that goes to whoever observes it."""
 
@@ -93,7 +94,7 @@ class ClusterEngine:
         return folder
 
     def _follow(self, folder: JobFolder, call: Call[Any], before: int) -> None:
-        begun, asked, observed = time.monotonic(), 0.0, time.monotonic()
+        begun = looked = observed = time.monotonic()
         first = len(call.shards) - len(call.left())
         while (state := self.compute.poll(folder)) is not JobState.SUCCEEDED:
             if state in (JobState.CANCELLED, JobState.PAUSED):
@@ -105,17 +106,20 @@ class ClusterEngine:
                 self.compute.restart(folder)
             if state in (JobState.FAILED, JobState.LOST):
                 self._again(folder, before)
-            if time.monotonic() - asked >= LOOK_SECONDS:
-                asked, told = time.monotonic(), progress(folder)
-                done, passed = len(told.done), max(time.monotonic() - begun, 1e-9)
-                failed = f", {len(told.failed)} failed" if told.failed else ""
+            now = time.monotonic()
+            if now - looked >= min(LOOK_SECONDS, (now - begun) / 10):  # a short job is looked at often
+                looked, told = now, progress(folder)
+                if len(told.done) == told.shards and not call.left():  # its tasks need nobody to end
+                    folder.settle(folder.attempts()[-1].number)
+                    return
+                how = f", {len(told.failed)} failed" if told.failed else "" if told.started else f" ({state})"
                 call.out.progress(
-                    done, told.shards, f"files{failed}, job {folder.fingerprint[:12]} {state}", LOOK_SECONDS
+                    len(told.done), told.shards, f"files{how}, job {folder.fingerprint[:12]}", LOOK_SECONDS
                 )
-                if self.observe is not None and time.monotonic() - observed >= OBSERVE_SECONDS:
-                    observed = time.monotonic()
-                    self.observe(folder.fingerprint, told, 3600 * (done - first) / passed)
-            time.sleep(min(LOOK_SECONDS, 0.5))
+                if self.observe is not None and now - observed >= OBSERVE_SECONDS:
+                    observed = now
+                    self.observe(folder.fingerprint, told, 3600 * (len(told.done) - first) / (now - begun))
+            time.sleep(WAIT_SECONDS)
 
     def _again(self, folder: JobFolder, before: int) -> None:
         """Start what is left once more, or say what failed."""
