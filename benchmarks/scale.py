@@ -32,8 +32,8 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.sources import WarcSource
 from neo_assets.core.remembered import remembered_digest
 from neo_assets.core.shards import LocalEngine
-from neo_assets.core.steps import amounts
-from neo_assets.core.store import Store
+from neo_assets.core.steps import amounts, footer_of
+from neo_assets.core.store import Artifact, Store
 from neo_assets.web.warc_files import Response, SegmentWriter
 
 FILE_PAGES = 20_000
@@ -82,7 +82,9 @@ def recipe(root: Path) -> Recipe:
 
 
 def run_step(root: Path, name: str) -> None:
-    """One artifact in this process; prints seconds, its own peak MB, rows in, rows kept."""
+    """One artifact in this process; prints seconds, megabytes of text (of WARC files: packed) that it reads, rows in,
+    rows kept.
+    """
     for file in (root / "warc").iterdir():
         remembered_digest(file)  # of more than a gigabyte, definitions tell size and time alone until it is read
     store, made_of = Store(root / "store"), recipe(root)
@@ -94,9 +96,17 @@ def run_step(root: Path, name: str) -> None:
     )
     seconds = time.monotonic() - begin
     store.set_head(made_of.name, name, name, made.fingerprint)
-    own = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3  # type: ignore[index]
     told = made.manifest
-    print(f"{seconds:.1f} {own:.0f} {told.rows_in or 0} {told.rows_kept or 0}")
+    read = sum(_text_bytes(artifact) for artifact in inputs.values())
+    if entry.kind in ("raw_crawl", "page_text"):
+        read = sum(file.stat().st_size for file in (root / "warc").iterdir())
+    print(f"{seconds:.1f} {read / 1e6:.1f} {told.rows_in or 0} {told.rows_kept or 0}")
+
+
+def _text_bytes(artifact: Artifact) -> int:
+    """Bytes of text in an artifact's documents, by the footers of its files."""
+    files = artifact.files(records.PART) or artifact.files("text/")
+    return sum(int(footer_of(path).get("text_bytes", 0)) for path in files)
 
 
 def ask(root: Path) -> None:
@@ -110,16 +120,19 @@ def ask(root: Path) -> None:
     print(f"{time.monotonic() - begin:.1f}")
 
 
-def watched(command: list[str]) -> tuple[str, float, float]:
-    """(what it printed, peak megabytes of it and all its descendants together, their CPU seconds), looked at ten times
-    a second: of what ends in between, up to a tenth of a second is lost.
+def watched(command: list[str]) -> tuple[str, float, float, float]:
+    """(what it printed, peak megabytes of its own memory, mapped files aside, peak megabytes of it and all its
+    descendants together, their CPU seconds), looked at ten times a second: of what ends in between, up to a tenth of a
+    second is lost.
     """
-    process, peak = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), 0
+    process, peak, own = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), 0, 0
     used: dict[int, float] = {}
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):
             root = psutil.Process(process.pid)
             held = 0
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            own = max(own, *map(int, re.findall(r"RssAnon:\s+(\d+)", status)))
             for one in (root, *root.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     held += one.memory_info().rss
@@ -130,7 +143,7 @@ def watched(command: list[str]) -> tuple[str, float, float]:
     told = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return told, peak / 1e6, sum(used.values())
+    return told, own / 1e3, peak / 1e6, sum(used.values())
 
 
 def steps_of(made: Recipe) -> list[str]:
@@ -148,23 +161,25 @@ def measure(n: int) -> None:
     mb = make_warcs(root / "warc", n)
     packed = sum(p.stat().st_size for p in (root / "warc").iterdir()) / 1e6
     print(f"\n{n:,} pages, {mb:,.0f} MB of HTML, {packed:,.0f} MB packed (written in {time.monotonic() - begin:.0f} s)")
-    print(f"  {'step':<26}{'CPU s':>9}{'s':>8}{'MB/CPU s':>10}{'own MB':>8}{'all MB':>8}{'in':>11}{'kept':>11}")
+    print(
+        f"  {'step':<26}{'CPU s':>9}{'s':>8}{'MB read':>9}{'MB/CPU s':>10}{'own MB':>8}{'all MB':>8}{'in':>11}{'kept':>11}"
+    )
     total, largest = 0.0, 0.0
     for name in steps_of(recipe(root)):
-        out, peak, used = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
-        seconds, own, rows_in, kept = map(float, out.split()[-4:])
+        out, own, peak, used = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
+        seconds, read, rows_in, kept = map(float, out.split()[-4:])
         total, largest = total + used, max(largest, own)
-        rate = mb / max(used, 0.01)
+        rate = f"{read / max(used, 0.01):.1f}" if read else ""
         sizes = f"{own:>8.0f}{peak:>8.0f}{rows_in:>11,.0f}{kept:>11,.0f}"
-        print(f"  {name:<26}{used:>9.1f}{seconds:>8.1f}{rate:>10.1f}{sizes}", flush=True)
+        print(f"  {name:<26}{used:>9.1f}{seconds:>8.1f}{read:>9.0f}{rate:>10}{sizes}", flush=True)
     store, name = Store(root / "store"), recipe(root).name
     kept_bytes = sum(a.bytes for a in amounts(store.head(name, "matrix").files(records.PART)).values()) / 1e6
     print(
-        f"  {'all':<26}{total:>9.1f}{'':>8}{mb / total:>10.2f}{largest:>8.0f}   {n / total:,.0f} pages a CPU second;"
+        f"  {'all':<26}{total:>9.1f}{'':>17}{mb / total:>10.2f}{largest:>8.0f}   {n / total:,.0f} pages a CPU second;"
         f" {kept_bytes:,.0f} MB of text left"
     )
-    out, peak, _ = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
-    print(f"  {'neo whatif, English':<26}{'':>9}{float(out.split()[-1]):>8.1f}{'':>10}{'':>8}{peak:>8.0f}")
+    out, own, peak, _ = watched([sys.executable, "-m", "benchmarks.scale", "whatif", str(root)])
+    print(f"  {'neo whatif, English':<26}{'':>9}{float(out.split()[-1]):>8.1f}{'':>19}{own:>8.0f}{peak:>8.0f}")
     shutil.rmtree(root)
 
 
