@@ -161,9 +161,8 @@ def measure(n: int) -> None:
     mb = make_warcs(root / "warc", n)
     packed = sum(p.stat().st_size for p in (root / "warc").iterdir()) / 1e6
     print(f"\n{n:,} pages, {mb:,.0f} MB of HTML, {packed:,.0f} MB packed (written in {time.monotonic() - begin:.0f} s)")
-    print(
-        f"  {'step':<26}{'CPU s':>9}{'s':>8}{'MB read':>9}{'MB/CPU s':>10}{'own MB':>8}{'all MB':>8}{'in':>11}{'kept':>11}"
-    )
+    columns = f"{'CPU s':>9}{'s':>8}{'MB read':>9}{'MB/CPU s':>10}{'own MB':>8}{'all MB':>8}{'in':>11}{'kept':>11}"
+    print(f"  {'step':<26}{columns}")
     total, largest = 0.0, 0.0
     for name in steps_of(recipe(root)):
         out, own, peak, used = watched([sys.executable, "-m", "benchmarks.scale", "step", str(root), name])
