@@ -25,6 +25,7 @@ from neo_assets.extract import assets as extract
 from neo_assets.pretrain import assets as pretrain
 from neo_assets.quality import assets as quality
 from neo_assets.report import assets as report
+from neo_assets.runs.alerts import alerts
 from neo_assets.runs.partitions import checkpoints
 from neo_assets.runs.sensors import watcher
 from neo_assets.scaling import assets as scaling
@@ -177,7 +178,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     return dg.Definitions(
         assets=[*made, *external, *by_step],
         jobs=jobs,
-        sensors=[*evaluation_sensors(recipe), watcher(recipe, told), dead_runs],
+        sensors=[*evaluation_sensors(recipe), watcher(recipe, told), alerts(recipe), dead_runs],
         schedules=[evaluation_schedule(recipe, reevaluate)],
         resources=resources(recipe),
         executor=dg.in_process_executor,

@@ -96,10 +96,10 @@ def test_modules_that_come_from_elsewhere_are_refused(tmp_path: Path) -> None:
     assert done.returncode == 78 and "not from the job's own copy" in done.stderr
 
 
-def test_a_worker_that_would_run_other_code_refuses() -> None:
+def test_a_worker_that_would_run_other_code_refuses(tmp_path: Path) -> None:
     from neo_assets.core.shard_step import ShardStep
 
-    step = ShardStep(partial(print, sleeper.main), ["a shard"])
+    step = ShardStep(partial(print, sleeper.main), ["a shard"], tmp_path / "spent.txt")
     list(step.run())
     step.asked = step.asked.replace(claimed(PROGRAM)["code"]["training.control"], "0" * 32)
     with pytest.raises(ChangedCode, match=r"training\.control has changed"):

@@ -55,7 +55,9 @@ def test_what_the_documents_came_in_and_how_they_were_grouped_changes_no_byte(
     assert len(wanted) == 16
     monkeypatch.setattr(layout, "GROUP_BYTES", group)
     assert laid_out(tmp_path / "many", 7) == wanted
-    rows = [row for p in sorted((tmp_path / "many" / "out").glob("*")) for row in records.read_table(p).to_pylist()]
+    rows = [
+        row for p in sorted((tmp_path / "many" / "out").glob("*.parquet")) for row in records.read_table(p).to_pylist()
+    ]
     assert [row["doc_id"] for row in rows] == sorted(str(row["doc_id"]) for row in corpus())
     assert all(row[records.TEXT_BYTES] == len(row["text"].encode()) for row in rows)
 

@@ -89,12 +89,17 @@ def test_bytes_that_a_disk_lost_after_they_were_hashed_are_found_by_who_verifies
 
 def test_torn_lines_and_other_writers_cost_a_reading_and_nothing_else(folder: Path) -> None:
     records.write_table(TABLE, folder / "a.parquet")
-    notes = folder / SCRATCH / NOTES
+    (notes,) = (folder / SCRATCH).glob(f"{NOTES}-*")
     whole = notes.read_bytes()
     records.write_table(TABLE, folder / "b.parquet")
     notes.write_bytes(whole + b'["b.par' + json.dumps(["x", 1, 2, 3, "d"]).encode() + b"\n")
     assert set(noted(folder)) == {"a.parquet"}
     assert set(manifest.file_entries(folder)) == {"a.parquet", "b.parquet"}
+    other = (
+        folder / SCRATCH / f"{NOTES}-another-machine.jsonl"
+    )  # what it wrote last, counts; what is not so any more, not
+    other.write_bytes(whole.replace(b'"a.parquet", ', b'"a.parquet", 1'))
+    assert noted(folder) == {"a.parquet": digest_file(folder / "a.parquet")}
 
 
 def test_outside_of_a_folder_that_is_made_nothing_is_noted(tmp_path: Path, folder: Path) -> None:
