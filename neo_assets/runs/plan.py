@@ -58,7 +58,7 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.buckets + self.activations + self.logits
 
 
-def memory(run: Run, rows: int, scored: bool = False) -> Memory:
+def memory(run: Run, rows: int, scored: bool = False, gpus: bool | None = None) -> Memory:
     """What a rank needs at the end of a forward pass; activations are those a Llama block keeps for its backward pass.
 
     Activations of a block, in values a token, as transformers' Llama keeps them (tests/runs/test_memory.py counts
@@ -83,7 +83,8 @@ def memory(run: Run, rows: int, scored: bool = False) -> Memory:
         "full": model.layers * model.hidden + block,
     }[run.recompute]
     activations = tokens * width * (kept + normed)
-    logits = 0 if scored else CHUNK["cuda" if on_gpus(run) else "cpu"] * rows * 4 * 2
+    gpus = on_gpus(run) if gpus is None else gpus
+    logits = 0 if scored else CHUNK["cuda" if gpus else "cpu"] * rows * 4 * 2
     return Memory(weights, gradients, optimizer, buckets, activations, logits)
 
 
@@ -105,9 +106,11 @@ def beside_weights(run: Run, parameters: int) -> tuple[int, int, int]:
     return parameters * 4 // share, parameters * 12 // share, bucket * width * 2
 
 
-def on_gpus(run: Run) -> bool:
-    """Whether a run is planned for GPUs: nobody starts eight CPU processes for one model."""
-    return run.ranks >= 8
+def on_gpus(run: Run, compute: Compute | None = None) -> bool:
+    """Whether a run is planned for GPUs: where the recipe says that nodes have some, or by its ranks, since nobody
+    starts eight CPU processes for one model.
+    """
+    return run.ranks >= 8 or (compute is not None and compute.gpus_per_node is not None)
 
 
 def flops(run: Run, rows: int, tokens: int, scored: bool = False) -> float:
@@ -128,13 +131,13 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None, sco
     parameters = run.model.parameters(rows, scored)
     steps = run.steps - run.first_step
     tokens = steps * run.tokens_per_step
-    held = memory(run, rows, scored)
+    gpus = on_gpus(run, compute)
+    held = memory(run, rows, scored, gpus)
+    assumed = ASSUMED_FLOPS["gpu" if gpus else "cpu"]
+    if gpus and compute is not None and compute.gpu_tflops is not None:
+        assumed = compute.gpu_tflops * 1e12
     measured = TOKENS_PER_S_PER_GPU.get(parameters)
-    rate = (
-        float(measured)
-        if measured
-        else ASSUMED_FLOPS["gpu" if on_gpus(run) else "cpu"] / (flops(run, rows, 1, scored) or 1)
-    )
+    rate = float(measured) if measured else assumed / (flops(run, rows, 1, scored) or 1)
     hours = tokens / (run.ranks * rate) / 3600
     checkpoint = parameters * (14 if run.precision == "bf16" else 12)
     count = len(run.checkpoint_steps())
@@ -155,7 +158,7 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None, sco
         "micro-batches a step": run.accumulation,
         "FLOPs": flops(run, rows, tokens, scored),
         "FLOPs (6ND)": 6.0 * parameters * tokens,
-        f"{'GPU' if on_gpus(run) else 'rank'}: GiB in all": round(held.total / GIB, 3),
+        f"{'GPU' if gpus else 'rank'}: GiB in all": round(held.total / GIB, 3),
         **{
             f"  {name}, GiB": round(getattr(held, name) / GIB, 3)
             for name in ("weights", "gradients", "optimizer", "buckets", "activations", "logits")

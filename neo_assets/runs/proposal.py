@@ -120,7 +120,7 @@ def _fitting(asked: Asked, told: dict[str, Any], rows: int, sequences: float) ->
             while micro:
                 how = {"zero_stage": stage, "recompute": recompute, "micro_batch": micro}
                 run = Run.model_validate(told | how | {"global_batch": micro * asked.gpus})
-                if memory(run, rows).total <= FILLED * asked.gpu_bytes:
+                if memory(run, rows, gpus=True).total <= FILLED * asked.gpu_bytes:
                     return how
                 micro //= 2
     raise BadInput(
@@ -135,7 +135,7 @@ def _why(asked: Asked, run: Run, rows: int, budget: float) -> list[Row]:
     shape = f"{model.layers} layers x {model.hidden}, {model.heads} heads, {model.ffn}"
     by_rule = f"{TOKENS_A_PARAMETER:g} tokens a parameter (2203.15556)"
     by_law = "by the recipe's own law" if asked.parameters else by_rule
-    held = f"{memory(run, rows).total / GIB:.1f} GiB of {asked.gpu_bytes / GIB:.0f}"
+    held = f"{memory(run, rows, gpus=True).total / GIB:.1f} GiB of {asked.gpu_bytes / GIB:.0f}"
     checkpoints = len(run.checkpoint_steps())
     return [
         {"what": "FLOPs", "value": f"{budget:.3g}", "from": f"{asked.rate / 1e12:g} TFLOP/s a GPU, sustained: assumed"},

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from neo_assets.cli import app
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.runs.plan import GIB, flops, ids, memory
+from neo_assets.runs.plan import GIB, estimate, flops, ids, memory
 from neo_assets.runs.proposal import FILLED, Asked, as_recipe, propose
 
 H800 = 337e12
@@ -30,7 +30,7 @@ def test_what_is_proposed_fills_the_hours_and_fits(recipe: Recipe, gpus: int, ho
     rows = run.model.vocab_rows(ids(recipe.tokenizer))
     budget = gpus * hours * 3600 * H800
     assert flops(run, rows, run.steps * run.tokens_per_step) == pytest.approx(budget, rel=0.01)
-    assert memory(run, rows).total <= FILLED * gib * GIB and run.ranks == gpus
+    assert memory(run, rows, gpus=True).total <= FILLED * gib * GIB and run.ranks == gpus
     size, tokens = run.model.parameters(rows), run.steps * run.tokens_per_step
     assert size == pytest.approx((budget / 120) ** 0.5, rel=0.06)
     assert 12 < tokens / size < 25  # attention and the batch take their share of the twenty
@@ -94,3 +94,15 @@ def test_the_command_prints_table_and_recipe(monkeypatch: pytest.MonkeyPatch) ->
     wrong = CliRunner().invoke(app, ["plan", "nope", "--gpus", "16", "--hours", "48"]).exception
     assert "has no run 'nope'; it has main, " in str(wrong)
     assert "go together" in str(CliRunner().invoke(app, ["plan", "--gpus", "16"]).exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [("speedrun", Asked(1, 24, 60e12, 24 * GIB)), ("node", Asked(8, 72, H800, 80 * GIB))]
+)
+def test_the_shipped_recipes_are_what_is_proposed_for_their_machines(name: str, asked: Asked) -> None:
+    shipped = load(name)
+    run, _ = propose(asked, shipped.runs["main"], shipped.tokenizer)
+    assert as_recipe("main", run, shipped.runs["main"]) == "runs:\n  main: {}\n"
+    planned = estimate(shipped.runs["main"], shipped.tokenizer, shipped.compute)
+    assert float(str(planned["hours"])) == pytest.approx(asked.hours, rel=0.01)
+    assert planned["GPU: GiB in all"] <= FILLED * asked.gpu_bytes / GIB

@@ -106,6 +106,9 @@ class Compute(Section):
         None, description="Kubernetes: which of the kubeconfig's clusters; its current one if left out"
     )
     namespace: str = Field("default", description="Kubernetes")
+    gpu_tflops: float | None = Field(
+        None, gt=0, description="TFLOP/s that a GPU sustains in training, for plans; an H800 in the paper: 337"
+    )
     gpu_hour_cost: float | None = Field(
         None, ge=0, description="of one GPU (or, without GPUs, one rank), in the currency below; for plans and reports"
     )
