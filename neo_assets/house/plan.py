@@ -26,14 +26,13 @@ from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import age, counted, size, spoken
 from neo_assets.crawl.catalogue import missing_places
 from neo_assets.house.foreseen import refusals
+from neo_assets.house.job_script import print_jobs
 from neo_assets.house.status import BELOW, FOUND, MADE, MISSING, REFUSED, RUNNING, STALE, State, states
-from neo_assets.runs.asked import note_asked
-from neo_assets.runs.job import job_spec, refuse_another_model
+from neo_assets.runs.job import refuse_another_model
 from neo_assets.runs.plan import ASSUMED_FLOPS, GIB, estimate
 from neo_assets.runs.proposal import Asked, as_recipe, propose
 from neo_assets.scaling.readings import TOTAL
 from resources.compute import open_compute
-from resources.compute.kubernetes_manifests import manifests
 
 MARKS = {MADE: "✓", FOUND: "=", STALE: "~", BELOW: "~", MISSING: "·", REFUSED: "!", RUNNING: "▸"}
 WORDS = {
@@ -52,7 +51,10 @@ def plan(
         str | None, typer.Argument(help="a run of the recipe; all of them if left out", autocompletion=RUNS)
     ] = None,
     manifest: Annotated[
-        bool, typer.Option("--manifest", help="print the run's Kubernetes objects, as YAML for `kubectl apply`")
+        bool,
+        typer.Option(
+            "--manifest", help="print what the scheduler is given: a batch script for Slurm, YAML for `kubectl apply`"
+        ),
     ] = False,
     budget: Annotated[
         float | None,
@@ -88,7 +90,7 @@ def plan(
             # What the program would refuse, before anything is built.
             refuse_another_model(name, recipe.all_runs[name], recipe.tokenizer)
     if manifest:
-        print_manifests(recipe, names)
+        print_jobs(recipe, _stages(recipe), Store(store_root()), names)
         return
     compute = open_compute(recipe.compute, store_root())
     plans = [
@@ -211,26 +213,6 @@ def _in_words(entry: Mapping[str, object]) -> dict[str, str]:
 
 def _time(hours: float) -> str:
     return age(3600 * hours) + (f" ({hours / 24:,.0f} days)" if hours >= 48 else "")
-
-
-def print_manifests(recipe: Recipe, names: list[str]) -> None:
-    """The Kubernetes objects of these runs, whose token shards must be there: the job's folder is written, as for any
-    backend.
-    """
-    import yaml
-
-    store, compute, told = Store(store_root()), open_compute(recipe.compute, store_root()), _stages(recipe)
-    for name in names:
-        entry = told[recipe.trained(name)]
-        inputs = {read: store.head(recipe.name, read) for read in entry.reads}
-        spec = job_spec(entry.config, entry.made_from(inputs), inputs, store)
-        note_asked(store, recipe.name, name, spec.work_fingerprint)
-        folder = compute.folder(spec.work_fingerprint)
-        folder.write_spec(spec)
-        folder.freeze()
-        last = folder.last_attempt()
-        objects = manifests(spec, recipe.compute, last.number + 1 if last else 1)
-        print("---\n" + "---\n".join(yaml.safe_dump(m, sort_keys=False) for m in objects), end="")
 
 
 def _at_line(problem: str, where: Callable[[str], str]) -> str:
