@@ -25,6 +25,7 @@ from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import age, counted, size, spoken
 from neo_assets.crawl.catalogue import missing_places
+from neo_assets.house.data_plan import data_plan, told
 from neo_assets.house.foreseen import refusals
 from neo_assets.house.job_script import print_jobs
 from neo_assets.house.status import BELOW, FOUND, MADE, MISSING, REFUSED, RUNNING, STALE, State, states
@@ -56,6 +57,9 @@ def plan(
             "--manifest", help="print what the scheduler is given: a batch script for Slurm, YAML for `kubectl apply`"
         ),
     ] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="core hours, memory and disk of every step of the data half")
+    ] = False,
     budget: Annotated[
         float | None,
         typer.Option(help="FLOPs (6ND): the best model and amount of tokens for them, by the recipe's scaling_fit"),
@@ -73,6 +77,9 @@ def plan(
     would run.
     """
     recipe = load()
+    if data:
+        _data(recipe, as_json)
+        return
     if budget is not None:
         _best(recipe, budget, as_json)
         return
@@ -141,6 +148,14 @@ def _print(
             f"\nall runs: {_time(sums['hours'])} of the whole machine each asks for, one after another;"
             f" {size(sums['bytes of checkpoints'])} of checkpoints"
         )
+
+
+def _data(recipe: Recipe, as_json: bool) -> None:
+    """`neo plan --data`."""
+    rows, unknown = data_plan(recipe, Store(store_root()), _stages(recipe))
+    show(rows, as_json, empty="nothing can be foreseen of the data half")
+    if not as_json:
+        print("\n" + "\n".join([*told(recipe, rows), *unknown]))
 
 
 def _propose(recipe: Recipe, run: str | None, asked: Asked, as_json: bool) -> None:
