@@ -47,7 +47,7 @@ evaluation: {threads: 1, heldout: {max_documents: 20, max_document_chars: 300}, 
 def blocks(kind: str = "") -> list[str]:
     """The page's blocks of a kind, in their order."""
     text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if name == kind]
 
 
 def write_warcs(folder: Path) -> None:
