@@ -75,9 +75,10 @@ def given(compute: Compute, spec: JobSpec, run: Run, folder: JobFolder, number: 
     if compute.name == "kubernetes":
         import yaml
 
-        return "---\n" + "---\n".join(
-            yaml.safe_dump(m, sort_keys=False) for m in manifests(spec, compute.settings, number)
-        )
+        objects = manifests(spec, compute.settings, number)
+        if spec.work_fingerprint == NOT_KNOWN:
+            objects[0]["spec"]["suspend"] = True  # whoever applies it all the same, starts nothing
+        return "---\n" + "---\n".join(yaml.safe_dump(one, sort_keys=False) for one in objects)
     if isinstance(compute, SlurmCompute):
         options = compute.options(folder, spec)
         first, rest = compute.script(folder, spec, number).split("\n", 1)

@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from neo_assets.cli import app
+from neo_assets.core.fingerprint import ROOT
 
 
 def printed(recipe: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -28,6 +30,18 @@ def test_a_batch_script_before_anything_is_built(tmp_path: Path, monkeypatch: py
     assert "srun --export=ALL --kill-on-bad-exit=1 --ntasks=512" in script
     assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
     assert not (tmp_path / "store" / "jobs").exists()
+
+
+def test_objects_of_what_is_not_built_start_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cluster.yaml").write_text(
+        "extends: laptop\ncompute: {backend: kubernetes, image: ours, volume_claim: store, workers: 1}\n"
+    )
+    (tmp_path / "laptop.yaml").write_text((ROOT / "recipes" / "laptop.yaml").read_text())
+    for base in ("_own", "_benchmarks"):
+        (tmp_path / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
+    text = printed(str(tmp_path / "cluster.yaml"), tmp_path / "store", monkeypatch)
+    (job,) = [one for one in yaml.safe_load_all(text[text.index("---") :]) if one]
+    assert job["kind"] == "Job" and job["spec"]["suspend"] is True
 
 
 def test_here_it_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
