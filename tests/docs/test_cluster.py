@@ -67,7 +67,9 @@ def test_from_a_login_node_to_a_model(clone: Path, tmp_path: Path, three_nodes: 
     write_warcs(tmp_path / "shared" / "warc")
     (recipe,) = blocks("yaml")
     (clone / "recipes" / "small.yaml").write_text(SMALL)
-    (clone / "recipes" / "mine.yaml").write_text(recipe.replace("extends: speedrun", "extends: small"))
+    (clone / "recipes" / "mine.yaml").write_text(
+        recipe.replace("extends: speedrun", "extends: small").replace("at_least_mb: 1 ", "at_least_mb: 0 ")
+    )
     install, *walk = blocks()
     assert "make install" in install  # what the fixture stands for
     script = "".join(walk).replace("/shared/neo", str(tmp_path / "shared"))
