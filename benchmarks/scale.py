@@ -132,7 +132,7 @@ def watched(command: list[str]) -> tuple[str, float, float, float]:
             root = psutil.Process(process.pid)
             held = 0
             status = Path(f"/proc/{process.pid}/status").read_text()
-            own = max(own, *map(int, re.findall(r"RssAnon:\s+(\d+)", status)))
+            own = max([own, *map(int, re.findall(r"RssAnon:\s+(\d+)", status))])
             for one in (root, *root.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     held += one.memory_info().rss
