@@ -43,16 +43,17 @@ def run(
 ) -> tuple[Outcome, Outcome, Workspace]:
     """Signals, then the English rules."""
     made = source(folder / "store", documents, shards)
+    engine = LocalEngine(workers, 0 if workers > 1 else 1 << 40)
     assert isinstance(CONFIG, SignalsInput) and SECTION is not None
 
     def signals(out: Workspace) -> Outcome:
-        out.engine = LocalEngine(workers)
+        out.engine = engine
         return measure_signals(CONFIG.model_copy(update={"source": "site"}), {"documents/site": made}, out)
 
     measured = Store(folder / "store").build(
         "signals/site", MadeFrom(config={"s": shards, "w": workers}, code={}, libraries={}, inputs={}), signals
     )[0]
-    out = Workspace(folder / f"out-{shards}-{workers}", engine=LocalEngine(workers))
+    out = Workspace(folder / f"out-{shards}-{workers}", engine=engine)
     out.path.mkdir(parents=True)
     outcome = clean_english(SECTION, {"documents/site": made, "signals/site": measured}, out)
     return Outcome(digest=measured.manifest.digest, parts=measured.manifest.parts), outcome, out
@@ -102,7 +103,6 @@ def test_nothing_depends_on_workers_shards_or_their_order(
 ) -> None:
     monkeypatch.setattr(layout, "TARGET_BYTES", 1 << 40 if ranges == 1 else 2000)
     first_signals, first, first_out = run(tmp_path, corpus())
-    monkeypatch.setattr("neo_assets.core.shards.SPAWN_COSTS_MORE_THAN", 1 << 40)
     shuffled = corpus()
     random.Random(1).shuffle(shuffled)
     second_signals, second, second_out = run(tmp_path / "again", shuffled, shards=5)
@@ -116,9 +116,8 @@ def test_nothing_depends_on_workers_shards_or_their_order(
         assert records.read_table(path).equals(records.read_table(second_out.path / path.name))
 
 
-def test_two_workers_do_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_do_what_one_does(tmp_path: Path) -> None:
     one_signals, one, _ = run(tmp_path, corpus(), shards=4)
-    monkeypatch.setattr("neo_assets.core.shards.SPAWN_COSTS_MORE_THAN", 0)
     two_signals, two, _ = run(tmp_path / "again", corpus(), shards=4, workers=2)
     assert (one_signals.parts, one.digest) == (two_signals.parts, two.digest)
 

@@ -18,6 +18,7 @@ def write(folder: Path, number: int) -> None:
         stream.write(f"{os.environ.get('SLURMD_NODENAME') or os.environ.get('NEO_NODE', 'here')}\n")
     if (how / "slow").is_file():
         time.sleep(0.2)
+    (folder / "begun" / f"{number}.from").write_text(__file__)
     while (how / "wait").is_file() or (how / f"wait-{number}").is_file():
         time.sleep(0.05)
     if (how / f"fail-{number}").is_file():

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from neo_assets.core.artifact import Workspace
 from neo_assets.core.errors import JobFailed
-from neo_assets.core.jobs import JobState
+from neo_assets.core.frozen import COPIES
+from neo_assets.core.jobs import JobState, job_folders
 from neo_assets.core.shard_job import progress
+from resources.data import open_engine
+from tests.corpora import left_by_a_step, texts_of, verdicts_of
+from tests.dedup.test_steps import Step, corpus, near, paragraphs
 from tests.resources.data_engines import SHARDS, Asking, settings
-from tests.resources.shard_work import begun
+from tests.resources.shard_work import begun, target
 from tests.resources.sleeping import until as within
 from tests.servers import Slurm
 
@@ -40,6 +45,7 @@ def test_every_shard_once_on_all_nodes(asking: Callable[..., Asking]) -> None:
     it.run()
     assert (it.made, it.starts) == (SHARDS, SHARDS)
     assert {node for n in range(SHARDS) for node in begun(it.folder, n)} == {"n1", "n2", "n3"}
+    assert all(COPIES in Path(p.read_text()).parts for p in (it.folder / "begun").glob("*.from"))
     told = progress(it.job)
     assert (len(told.done), told.failed, told.unfinished) == (SHARDS, {}, set()) and told.cpu_seconds > 0
     assert it.job.title == "some: write" and it.job.spec().makes == ["some/0123"]
@@ -141,6 +147,34 @@ def test_a_task_whose_time_is_over_queues_again(asking: Callable[..., Asking], m
     assert (it.made, it.starts) == (SHARDS, SHARDS) and len(it.job.attempts()) == 1
     logs = "".join(p.read_text() for p in it.job.path.glob("attempts/0001/log-*.txt"))
     assert "back into the queue" in logs
+
+
+def test_tasks_that_would_run_other_code_refuse(asking: Callable[..., Asking]) -> None:
+    it = asking(tasks=8)
+    wait = it.how("wait")
+    thread = it.start()
+    until(lambda: it.starts == 6)  # two of eight tasks wait for a place
+    (module,) = it.store.glob(f"{COPIES}/*/tests/resources/shard_work.py")
+    module.write_text(module.read_text().replace("str(number))", "str(number + 1))", 1))
+    wait.unlink()
+    thread.join(240)
+    assert isinstance(it.error, JobFailed) and "refused to run" in str(it.error)
+    assert "tests.resources.shard_work has changed" in str(it.error)
+    it.run()  # the copy is made again from what was asked
+    assert [target(it.folder, n).read_text() for n in range(SHARDS)] == [str(n) for n in range(SHARDS)]
+
+
+@pytest.mark.parametrize("step", [near, paragraphs])
+def test_a_step_is_what_it_is_here(step: Step, tmp_path: Path, three_nodes: Slurm) -> None:
+    store = tmp_path / "store"
+    before = left_by_a_step(store, corpus(), shards=5)
+    here, there = Workspace(store / "here" / ".partial-1"), Workspace(store / "there" / ".partial-1")
+    there.engine = open_engine(settings(**SLURM | {"tasks": 3}), store)
+    for out in (here, there):
+        out.path.mkdir(parents=True)
+    assert step(before, here).digest == step(before, there).digest
+    assert verdicts_of(here) == verdicts_of(there) and texts_of(here) == texts_of(there)
+    assert sum(job.spec().tasks for job in job_folders(store)) == 2 and there.cpu_seconds_elsewhere > 0
 
 
 def test_it_tells_how_far_it_is(asking: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch) -> None:
