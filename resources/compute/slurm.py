@@ -75,7 +75,10 @@ rm -f "$stopped" {rc}
 [ -e "$folder/paused" ] || rm -f "$folder/stop"
 echo "--- attempt {number}, start $(( ${{SLURM_RESTART_COUNT:-0}} + 1 )), $(date '+%Y-%m-%d %H:%M:%S'), Slurm job $SLURM_JOB_ID on $SLURM_JOB_NODELIST"
 export NEO_JOB={fingerprint} NEO_JOB_ATTEMPT={number} OMP_NUM_THREADS={threads} PYTHONUNBUFFERED=1 PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}}
-export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) MASTER_PORT=$(( 20000 + SLURM_JOB_ID % 20000 ))
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address=$(scontrol --oneliner show node "$first" | grep -o ' NodeAddr=[^ ]*' | cut -d= -f2)  # a name that only Slurm knows, resolves nowhere
+[ "$SLURM_JOB_NUM_NODES" = 1 ] && address=127.0.0.1
+export MASTER_ADDR=${{address:-$first}} MASTER_PORT=$(( 20000 + SLURM_JOB_ID % 20000 ))
 trap 'echo "time limit or preemption" > "$folder/stop"' USR1
 trap 'echo "SIGTERM" > "$folder/stop"' TERM
 srun --export=ALL --kill-on-bad-exit=1 --ntasks={ranks} bash -c 'export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID; exec "$@"' rank {command} &

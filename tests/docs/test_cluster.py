@@ -32,6 +32,7 @@ heldout: {share: 0.1}
 tokenizer: {vocab_size: 1200, sample_bytes: 1000000}
 runs:
   main:
+    nodes: 2
     ranks_per_node: 1
     model: {layers: 2, hidden: 64, heads: 2, ffn: 128, context: 128, tied_embeddings: false, zero_outputs: false}
     sequence_length: 128
