@@ -36,24 +36,24 @@ class Rate:
 RATES = {
     "raw_crawl": Rate(5.4, 0.02),
     "page_text": Rate(1.3, 0.4, 50),
-    "documents": Rate(3.0, 0.4, 40),
-    "signals": Rate(20.0, 0.1),
-    "clean_docs": Rate(25.0, 0.4),
+    "documents": Rate(3.4, 0.4, 40),
+    "signals": Rate(22.0, 0.1),
+    "clean_docs": Rate(43.0, 0.4),
     "exact_dedup": Rate(25.0, 0.05, 100),
-    "near_dedup": Rate(5.0, 0.4, 100),
-    "line_dedup": Rate(10.0, 0.4, 200),
-    "substring_dedup": Rate(3.0, 0.4),
-    "pii_masked": Rate(10.0, 0.2),
-    "decontaminated": Rate(10.0, 0.05),
-    "hq_classifier": Rate(2.0, 0.0),
-    "hq_recall": Rate(6.0, 0.02),
-    "matrix": Rate(50.0, 0.02),
-    "heldout": Rate(1.0, 0.02),
-    "train_pool": Rate(2.0, 0.4),
-    "mixture": Rate(50.0, 0.02),
-    "token_shards": Rate(8.0, 0.5),
+    "near_dedup": Rate(6.0, 0.4, 100),
+    "line_dedup": Rate(13.0, 0.4, 200),
+    "substring_dedup": Rate(4.5, 0.4),
+    "pii_masked": Rate(10.5, 0.2),
+    "decontaminated": Rate(9.5, 0.05),
+    "hq_classifier": Rate(1.2, 0.0),
+    "hq_recall": Rate(4.6, 0.02),
+    "matrix": Rate(63.0, 0.02),
+    "heldout": Rate(1.1, 0.02),
+    "train_pool": Rate(2.8, 0.4),
+    "mixture": Rate(45.0, 0.02),
+    "token_shards": Rate(8.6, 0.5),
 }
-"""Measured by ``python -m benchmarks.scale 100000``."""
+"""Of ``python -m benchmarks.scale 1000000`` (docs/measurements.md), of the slower language where there are two."""
 TEXT = {"warc": 0.3, "wet": 2.5, "documents": 2.2, "books": 0.05}
 """Bytes of text in a byte of a source's files, packed as they are: guesses."""
 UNPACKED = 0.95
@@ -155,7 +155,8 @@ def _of(recipe: Recipe, store: Store, stage: Stage[Any], amounts: Mapping[str, A
         return Amount(sum(a.bytes for a in counted), sum(a.documents for a in counted), True)
     if not amounts:
         return None
-    share = 1 / len(recipe.languages) if stage.name.partition("/")[2] in recipe.languages else 1.0
+    one = stage.name.partition("/")[2] in recipe.languages and stage.kind != "clean_docs"  # which reads all, keeps one
+    share = 1 / len(recipe.languages) if one else 1.0
     return Amount(
         share * sum(a.bytes for a in amounts.values()), share * sum(a.documents for a in amounts.values()), False
     )

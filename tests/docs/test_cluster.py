@@ -19,7 +19,7 @@ from tests.docs.test_own_text import clone as clone
 from tests.docs.test_own_text import page
 from tests.servers import Slurm
 
-FILES, PAGES = 4, 120
+FILES, PAGES = 6, 80
 SMALL = """\
 # Stands for speedrun: what it has, small enough for a CPU.
 extends: _own
