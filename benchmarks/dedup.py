@@ -43,8 +43,9 @@ def main() -> None:
 
         def cut() -> float:
             marks = np.zeros(len(held.data) // 8 + 1, np.uint8)  # noqa: B023
-            found = substring_dedup.windows(held.data, held.offsets, 50, 1, 0, 0)  # noqa: B023
-            repeats = substring_dedup.mark([found], marks)
+            ((hashes, places),), _ = substring_dedup.windows(held, 50, 1, 0, np.zeros(len(some), np.uint64))  # noqa: B023
+            seen = substring_dedup.repeats(hashes)
+            substring_kernels.mark(places[seen], marks)
             out, offsets, removed = (
                 np.empty(len(held.data), np.uint8),  # noqa: B023
                 np.zeros(len(some) + 1, np.int64),  # noqa: B023
@@ -53,7 +54,7 @@ def main() -> None:
             data, starts = held.data, held.offsets  # noqa: B023
             substring_kernels.without_repeats(data, starts, 50, marks, 0, out, offsets, removed)
             string_array(out, offsets)
-            return repeats / max(1, len(found[0]))
+            return float(seen.mean())
 
         seconds, repeated = best(cut, passes=2)
         row(f"substring, windows of 50 characters ({repeated:.0%} repeated)", mb, seconds, len(some))

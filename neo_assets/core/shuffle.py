@@ -20,15 +20,17 @@ _OFFSET = 8
 """Bytes of an offset at the end of the file."""
 
 
-def scatter(pieces: Iterable[Sequence[pa.Table]], partitions: int, target: Path) -> None:
+def scatter(
+    pieces: Iterable[Sequence[pa.Table]], partitions: int, target: Path, compression: str | None = "zstd"
+) -> None:
     """Write one file from some inputs; ``pieces``: of each input its rows by partition. In memory are the rows of one
     input, and the compressed rows of those before it.
 
-    The file holds the pieces of partition 0, then of 1, …, each as Arrow's stream format under zstd, then
+    The file holds the pieces of partition 0, then of 1, …, each as Arrow's stream format, then
     ``partitions`` + 1 offsets (int64, little-endian).
     """
     held: list[list[bytes]] = [[] for _ in range(partitions)]
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression=compression)
     for tables in pieces:
         for number, table in enumerate(tables):
             if table.num_rows:

@@ -2,34 +2,45 @@
 stays.
 
 The paper's step (MAP-Neo §2.3): every window of 50 characters, wherever it begins; of equal windows all but the first
-are cut out. First means: in the document with the smaller id, and there the earlier one. Memory: 16 bytes for each
-window of a pass, and one bit for each character of the language's text; a pass takes at most :data:`PASS_WINDOWS`
-windows, chosen by hash, so more text means more passes over it (each about 6 ns a character), not more memory.
+are cut out. First means: in the document with the smaller id, and there the earlier one.
+
+Linear in the text: each file writes its windows (hash and place, 12 bytes each) once, by partitions of their hashes;
+each partition is looked through by itself, and tells each file which of its windows occurred before. Scratch on disk:
+12 bytes a character; memory of a process: some 20 bytes for each of the :data:`PARTITION_WINDOWS` windows of a
+partition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
 
 from neo_assets.core import records
 from neo_assets.core.recipe.data import SubstringDedup
-from neo_assets.core.shards import run_shards
+from neo_assets.core.shards import missing, run_shards
+from neo_assets.core.shuffle import gather, scatter
 from neo_assets.core.stage import Step, StepInput
-from neo_assets.core.steps import Decision, run_step
+from neo_assets.core.steps import Decision, read_footer, run_step
 from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.core.written import SCRATCH
 from neo_assets.dedup import substring_kernels as kernels
 from neo_assets.dedup.cuts import edited
-from neo_assets.text import text_kernels
-from neo_assets.text.tokens import buffers, string_array
+from neo_assets.text.tokens import Buffers, buffers, string_array
 
-PASS_WINDOWS = 64_000_000
-"""Windows looked up in one pass: about 1 GB."""
+PARTITION_WINDOWS = 48_000_000
+"""Windows of a partition, about, which are looked up together: about 1 GB."""
+MOST_PARTITIONS = 1 << 16
+WINDOW_BYTES = 12
+CHUNK_BYTES = 8_000_000
+"""Text whose windows are in memory at a time while a file's are written."""
 
 
 def cut_repeated_substrings(
@@ -43,100 +54,122 @@ def cut_repeated_substrings(
     """
     (before,) = inputs.values()
     shards = before.files(records.PART)
-    scratch = out.path / ".logs"
-    sizes = [_characters(path) for path in shards]
-    firsts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    marks_file = scratch / "marks.npy"
-    if not marks_file.is_file():
-        passes = max(1, -(-int(firsts[-1]) // PASS_WINDOWS))
-        out.log(f"{int(firsts[-1]):,} characters, {passes} pass{'es' if passes > 1 else ''} over them")
+    scratch, settings = out.path / SCRATCH, config.settings
+    size = sum(int(read_footer(path)["text_bytes"]) for path in shards)
+    n = min(MOST_PARTITIONS, max(1, -(-size // (PARTITION_WINDOWS * settings.one_in))))
+    files = [scratch / "windows" / f"{path.stem}.arrows" for path in shards]
+    repeated = [_repeated_file(scratch / "repeated", index) for index in range(n)]
+    if missing(repeated):
+        out.log(f"{size:,} bytes of text, windows in {n} partition{'s' if n > 1 else ''}")
         run_shards(
-            partial(_mark_pass, shards, firsts, config.settings.length, passes, scratch / "passes"),
-            range(passes),
+            partial(_write_windows, settings, n, scratch / "windows"),
+            shards,
             out,
-            writes=partial(_pass_file, scratch / "passes"),
-            input_bytes=int(firsts[-1]),
+            writes=lambda path: scratch / "windows" / f"{path.stem}.arrows",
+            input_bytes=size,
         )
-        marks = np.zeros(int(firsts[-1]) // 8 + 1, np.uint8)
-        for index in range(passes):
-            marks |= np.load(_pass_file(scratch / "passes", index))
-        records.write_array(marks, marks_file)
-    begin_of = {path.name: int(first) for path, first in zip(shards, firsts, strict=False)}
+        run_shards(
+            partial(_find_repeated, files, n, scratch / "repeated"),
+            range(n),
+            out,
+            writes=partial(_repeated_file, scratch / "repeated"),
+            input_bytes=size * WINDOW_BYTES,
+        )
+        for path in files:
+            path.unlink(missing_ok=True)  # they are the largest that this step has on disk
+    number = {path.name: i for i, path in enumerate(shards)}
     return run_step(
         f"substring_dedup/{config.lang}",
         shards,
-        partial(_cut, config.settings, marks_file, begin_of),
+        partial(_cut, settings, repeated, number),
         out,
         expected=before.manifest.rows_kept or 0,
     )
 
 
-def _characters(path: Path) -> int:
-    """Characters of a shard's texts: UTF-8 bytes that begin one."""
-    data = buffers(records.read_table(path, records.DOCUMENT, ["text"]).column("text")).data
-    return int(np.count_nonzero((data & 0xC0) != 0x80))
+def _repeated_file(folder: Path, index: int) -> Path:
+    return folder / f"{index:05d}.arrows"
 
 
-def _pass_file(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.npy"
+def _write_windows(settings: SubstringDedup, n: int, folder: Path, shard: Path) -> None:
+    """The windows of one file, by partition. Places are counted from the file's first character."""
+    documents = records.read_table(shard, records.DOCUMENT, ["text", "source"])
+    scatter(_windows(documents, settings, n), n, folder / f"{shard.stem}.arrows", compression=None)
 
 
-def _mark_pass(
-    shards: list[Path], firsts: npt.NDArray[np.int64], length: int, passes: int, folder: Path, index: int
-) -> None:
-    """Marks of all windows that belong to one pass, one bit a character."""
-    held = []
-    for path, first in zip(shards, firsts, strict=False):
-        texts = buffers(records.read_table(path, records.DOCUMENT, ["text"]).column("text"))
-        held.append(windows(texts.data, texts.offsets, length, passes, index, int(first)))
-    marks = np.zeros(int(firsts[-1]) // 8 + 1, np.uint8)
-    mark(held, marks)
-    records.write_array(marks, _pass_file(folder, index))
+def _windows(documents: pa.Table, settings: SubstringDedup, n: int) -> Iterator[list[pa.Table]]:
+    """Of some documents after the other, their windows by partition."""
+    first = 0
+    for chunk in _chunks(documents):
+        seeds = np.zeros(chunk.num_rows, np.uint64)
+        if settings.scope == "source":
+            seeds = np.array([xxhash.xxh3_64_intdigest(s.encode()) for s in chunk["source"].to_pylist()], np.uint64)
+        parts, characters = windows(buffers(chunk.column("text")), settings.length, n, first, seeds, settings.one_in)
+        first += characters
+        yield [pa.table({"hash": hashes, "place": places}) for hashes, places in parts]
 
 
-Windows = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""Hashes and places of a shard's windows, bucket by bucket, and where each bucket ends."""
+def _chunks(documents: pa.Table) -> Iterator[pa.Table]:
+    """The documents in pieces of about :data:`CHUNK_BYTES` of text, at least one each."""
+    ends = np.cumsum(pc.binary_length(documents["text"]).to_numpy()) if documents.num_rows else np.zeros(0, np.int64)
+    begin = 0
+    while begin < documents.num_rows:
+        done = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + CHUNK_BYTES, side="right")))
+        yield documents.slice(begin, end - begin)
+        begin = end
+
+
+Part = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]
+"""Hashes and places of the windows of a partition, in their order."""
 
 
 def windows(
-    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], length: int, passes: int, index: int, first: int
-) -> Windows:
-    room = int(offsets[-1] - offsets[0])
-    hashes, places, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.zeros(kernels.BUCKETS, np.int64)
-    n, _ = kernels.spread(data, offsets, length, passes, index, first, hashes, places, ends)
-    if n < room // 2:  # what was left untouched took no memory yet; a copy frees the rest
-        return hashes[:n].copy(), places[:n].copy(), ends
-    return hashes[:n], places[:n], ends
+    held: Buffers, length: int, n: int, first: int, seeds: npt.NDArray[np.uint64], one_in: int = 1
+) -> tuple[list[Part], int]:
+    """(windows of some texts by partition, characters of the texts)."""
+    room = int(held.offsets[-1] - held.offsets[0])
+    hashes, places, ends = np.empty(room, np.uint64), np.empty(room, np.uint32), np.zeros(n, np.int64)
+    total, size = kernels.spread(held.data, held.offsets, length, n, one_in, seeds, first, hashes, places, ends)
+    cuts = ends[:-1]
+    return list(zip(np.split(hashes[:total], cuts), np.split(places[:total], cuts), strict=True)), size
 
 
-def mark(held: list[Windows], marks: npt.NDArray[np.uint8]) -> int:
-    """Mark every window that an earlier one equals, bucket by bucket through all shards. Returns how many there are."""
-    repeats = 0
-    for bucket in range(kernels.BUCKETS):
-        parts = [
-            (h[ends[bucket - 1] if bucket else 0 : ends[bucket]], p[ends[bucket - 1] if bucket else 0 : ends[bucket]])
-            for h, p, ends in held
-        ]
-        table = np.zeros(1 << text_kernels.table_bits(sum(len(h) for h, _ in parts) + 1), np.uint64)
-        for hashes, places in parts:
-            repeats += kernels.mark_repeats(hashes, places, table, marks)
-    return repeats
+def repeats(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which of a partition's windows, in corpus order, an earlier one equals."""
+    seen = np.zeros(len(hashes), np.bool_)
+    kernels.repeats(hashes, np.empty(len(hashes), np.int32), seen)
+    return seen
+
+
+def _find_repeated(files: list[Path], n: int, folder: Path, index: int) -> None:
+    """The places of a partition's windows that occurred before, by file."""
+    hashes, places, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)], []
+    for path in files:
+        tables = gather([path], index, n)
+        hashes += [table["hash"].to_numpy() for table in tables]
+        places += [table["place"].to_numpy() for table in tables]
+        sizes.append(sum(table.num_rows for table in tables))
+    seen, where = repeats(np.concatenate(hashes)), np.concatenate(places)
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    of_files = [pa.table({"place": where[a:b][seen[a:b]]}) for a, b in itertools.pairwise(ends.tolist())]
+    scatter([of_files], len(files), _repeated_file(folder, index))
 
 
 def _cut(
-    settings: SubstringDedup, marks_file: Path, begin_of: dict[str, int], documents: pa.Table, shard: Path
+    settings: SubstringDedup, repeated: list[Path], number: dict[str, int], documents: pa.Table, shard: Path
 ) -> Decision:
     held = buffers(documents.column("text"))
-    marks = np.load(marks_file, mmap_mode="r")
+    marks = np.zeros(int(held.offsets[-1] - held.offsets[0]) // 8 + 1, np.uint8)
+    for table in gather(repeated, number[shard.name], len(number)):
+        kernels.mark(table["place"].to_numpy(), marks)
     n = documents.num_rows
     out, out_offsets, removed = (
         np.empty(int(held.offsets[-1] - held.offsets[0]), np.uint8),
         np.zeros(n + 1, np.int64),
         np.zeros(n, np.int64),
     )
-    kernels.without_repeats(
-        held.data, held.offsets, settings.length, marks, begin_of[shard.name], out, out_offsets, removed
-    )
+    kernels.without_repeats(held.data, held.offsets, settings.length, marks, 0, out, out_offsets, removed)
     return edited(documents, string_array(out, out_offsets), removed, "repeated_substring", settings.min_chars)
 
 

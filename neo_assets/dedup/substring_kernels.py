@@ -1,9 +1,9 @@
 """The loops of substring de-duplication: hash every window of a fixed number of characters, find the ones that occurred
 before.
 
-Windows are spread over 256 buckets by their hash before they are looked up, so that each bucket's table stays in the
-processor's cache; looked up one by one in a table of the whole corpus, every window would wait for memory (measured: 3
-to 4 times as long).
+A partition's windows are spread over 256 buckets by their hash before they are looked up, so that each bucket's table
+stays in the processor's cache; looked up one by one in one table, every window would wait for memory (measured: 3 to 4
+times as long).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from neo_assets.core.compiled import kernel
 from neo_assets.text.text_kernels import decode, mix
 
 _BASE, _PRIME = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
-_ONE, _ZERO, _S56 = np.uint64(1), np.uint64(0), np.uint64(56)
+_ONE, _ZERO, _S32, _S56, _LOW = np.uint64(1), np.uint64(0), np.uint64(32), np.uint64(56), np.uint64(0xFFFF)
 BUCKETS = 256
 
 
@@ -42,66 +42,79 @@ def window_hashes(data, begin, end, length, characters, out):
 
 
 @kernel
-def spread(data, offsets, length, passes, index, first_character, hashes, places, ends):
-    """All windows of a shard whose hash belongs to pass ``index`` of ``passes``, bucket by bucket.
+def spread(data, offsets, length, partitions, one_in, seeds, first_character, hashes, places, ends):
+    """Windows of some texts, partition by partition, and in each in their order.
 
-    ``hashes`` and ``places`` (number of the window's first character, counted from ``first_character``) are filled so
-    that bucket b ends at ``ends[b]``. Returns the number of windows and of characters.
+    Of all windows, told by their hashes, one in ``one_in`` counts; ``seeds`` (uint64, one a text) keeps windows of
+    texts apart that have different ones. ``hashes`` and ``places`` (number of the window's first character, counted
+    from ``first_character``) are filled so that partition p ends at ``ends[p]``. Returns the number of windows and of
+    characters.
     """
     longest = 0
     for k in range(len(offsets) - 1):
         longest = max(longest, offsets[k + 1] - offsets[k])
     characters, found = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint64)
-    counts = np.zeros(BUCKETS, np.int64)
+    counts = np.zeros(partitions, np.int64)
     for k in range(len(offsets) - 1):
         n, _ = window_hashes(data, offsets[k], offsets[k + 1], length, characters, found)
         for i in range(n):
-            if np.int64(found[i] & np.uint64(0xFFFF)) % passes == index:
-                counts[np.int64(found[i] >> _S56)] += 1
+            h = found[i] ^ seeds[k]
+            if np.int64((h >> _S32) & _LOW) % one_in == 0:
+                counts[np.int64(h & _LOW) % partitions] += 1
     total = 0
-    fill = np.empty(BUCKETS, np.int64)
-    for b in range(BUCKETS):
-        fill[b] = total
-        total += counts[b]
-        ends[b] = total
+    fill = np.empty(partitions, np.int64)
+    for p in range(partitions):
+        fill[p] = total
+        total += counts[p]
+        ends[p] = total
     place = first_character
     for k in range(len(offsets) - 1):
         n, size = window_hashes(data, offsets[k], offsets[k + 1], length, characters, found)
         for i in range(n):
-            h = found[i]
-            if np.int64(h & np.uint64(0xFFFF)) % passes == index:
-                b = np.int64(h >> _S56)
-                hashes[fill[b]] = h
-                places[fill[b]] = place + i
-                fill[b] += 1
+            h = found[i] ^ seeds[k]
+            if np.int64((h >> _S32) & _LOW) % one_in == 0:
+                p = np.int64(h & _LOW) % partitions
+                hashes[fill[p]] = h
+                places[fill[p]] = place + i
+                fill[p] += 1
         place += size
     return total, place - first_character
 
 
 @kernel
-def mark_repeats(hashes, places, table, marks):
-    """Set the bit of every window whose hash was in ``table`` already, and put the others in. Windows come in corpus
-    order.
-
-    ``table``: uint64, a power of two long, zero at the bucket's first call and at most half full at its last.
+def repeats(hashes, order, seen):
+    """Which of the hashes of a partition, in corpus order, stand earlier in it: ``seen`` (bool). ``order``: scratch, as
+    long.
     """
-    mask = len(table) - 1
-    bits = 0
-    while (1 << bits) < len(table):
-        bits += 1
-    shift = np.uint64(64 - bits)
-    repeats = 0
+    ends = np.zeros(BUCKETS + 1, np.int64)
     for i in range(len(hashes)):
-        key = hashes[i]
-        slot = np.int64((key * _PRIME) >> shift)
-        while table[slot] != _ZERO and table[slot] != key:
-            slot = (slot + 1) & mask
-        if table[slot] == key:
-            marks[places[i] >> 3] |= np.uint8(1 << (places[i] & 7))
-            repeats += 1
-        else:
+        ends[np.int64(hashes[i] >> _S56) + 1] += 1
+    for b in range(BUCKETS):
+        ends[b + 1] += ends[b]
+    fill = ends[:BUCKETS].copy()
+    for i in range(len(hashes)):
+        b = np.int64(hashes[i] >> _S56)
+        order[fill[b]] = i
+        fill[b] += 1
+    for b in range(BUCKETS):
+        bits = 1
+        while (1 << bits) < 2 * (ends[b + 1] - ends[b] + 1):
+            bits += 1
+        table, mask, shift = np.zeros(1 << bits, np.uint64), (1 << bits) - 1, np.uint64(64 - bits)
+        for j in range(ends[b], ends[b + 1]):
+            key = hashes[order[j]]
+            slot = np.int64((key * _PRIME) >> shift)
+            while table[slot] != _ZERO and table[slot] != key:
+                slot = (slot + 1) & mask
+            seen[order[j]] = table[slot] == key
             table[slot] = key
-    return repeats
+
+
+@kernel
+def mark(places, marks):
+    """Set the bit of every place."""
+    for i in range(len(places)):
+        marks[places[i] >> 3] |= np.uint8(1 << (places[i] & 7))
 
 
 @kernel

@@ -296,26 +296,26 @@ def cut_by_definition(texts: list[str], length: int) -> list[str]:
 @settings(max_examples=300, deadline=None)
 def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, passes: int, cut: int) -> None:
     shards = [part for part in (texts[:cut], texts[cut:]) if part]
-    firsts = [0, sum(map(len, shards[0]))]
-    total = sum(map(len, texts))
-    marks = np.zeros(total // 8 + 1, np.uint8)
     held = [buffers(pa.array(part, pa.string())) for part in shards]
+    of_shards = [
+        substring_dedup.windows(h, length, passes, 0, np.zeros(len(part), np.uint64))[0]
+        for h, part in zip(held, shards, strict=True)
+    ]
+    all_marks = [np.zeros(sum(map(len, part)) // 8 + 1, np.uint8) for part in shards]
     for index in range(passes):
-        substring_dedup.mark(
-            [
-                substring_dedup.windows(h.data, h.offsets, length, passes, index, first)
-                for h, first in zip(held, firsts, strict=False)
-            ],
-            marks,
-        )
+        mine = [parts[index] for parts in of_shards]
+        seen = substring_dedup.repeats(np.concatenate([hashes for hashes, _ in mine]))
+        ends = np.cumsum([len(hashes) for hashes, _ in mine])[:-1]
+        for marks, (_, places), repeated in zip(all_marks, mine, np.split(seen, ends), strict=True):
+            kernels.mark(places[repeated], marks)
     found: list[str] = []
-    for h, first, part in zip(held, firsts, shards, strict=False):
+    for h, marks, part in zip(held, all_marks, shards, strict=True):
         out, offsets, removed = (
             np.empty(len(h.data), np.uint8),
             np.zeros(len(part) + 1, np.int64),
             np.zeros(len(part), np.int64),
         )
-        kernels.without_repeats(h.data, h.offsets, length, marks, first, out, offsets, removed)
+        kernels.without_repeats(h.data, h.offsets, length, marks, 0, out, offsets, removed)
         found += string_array(out, offsets).to_pylist()
         assert removed.tolist() == [len(a) - len(b) for a, b in zip(part, found[-len(part) :], strict=True)]
     assert found == cut_by_definition(texts, length)
@@ -327,7 +327,8 @@ def test_words_on_both_sides_of_a_cut_stay_two(between: str, stays: str) -> None
     texts = [f"one{passage}two", f"target{passage}Ask"]
     held = buffers(pa.array(texts, pa.string()))
     marks = np.zeros(sum(map(len, texts)) // 8 + 1, np.uint8)
-    substring_dedup.mark([substring_dedup.windows(held.data, held.offsets, 50, 1, 0, 0)], marks)
+    ((hashes, places),), _ = substring_dedup.windows(held, 50, 1, 0, np.zeros(2, np.uint64))
+    kernels.mark(places[substring_dedup.repeats(hashes)], marks)
     out, offsets, removed = np.empty(len(held.data), np.uint8), np.zeros(3, np.int64), np.zeros(2, np.int64)
     kernels.without_repeats(held.data, held.offsets, 50, marks, 0, out, offsets, removed)
     found = string_array(out, offsets).to_pylist()
@@ -335,12 +336,45 @@ def test_words_on_both_sides_of_a_cut_stay_two(between: str, stays: str) -> None
     assert removed.tolist() == [0, len(passage) - len(stays)]
 
 
-def test_many_passes_find_what_one_pass_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_partitions_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, _ = run(substrings, tmp_path, corpus())
-    monkeypatch.setattr(substring_dedup, "PASS_WINDOWS", 5000)
+    monkeypatch.setattr(substring_dedup, "PARTITION_WINDOWS", 5000)
+    monkeypatch.setattr(substring_dedup, "CHUNK_BYTES", 700)
     many, _ = run(substrings, tmp_path / "many", corpus(), shards=3)
     assert one.digest == many.digest
     assert (one.numbers["edited"] or 0) > 5
+
+
+def cut_by(folder: Path, documents: list[dict[str, object]], **more: object) -> dict[str, str]:
+    """Texts that the step leaves, with these settings besides."""
+    out = Workspace(folder / f"out-{len(more)}-{more.get('one_in')}")
+    out.path.mkdir(parents=True)
+    asked = SubstringDedup.model_validate({"length": 50, "min_chars": 0} | more)
+    cut_repeated_substrings(
+        StepInput(lang="en", settings=asked), {"b": left_by_a_step(folder / "s", documents, 2)}, out
+    )
+    return texts_of(out)
+
+
+def test_within_a_source_passages_of_other_sources_stay(tmp_path: Path) -> None:
+    generator = random.Random(11)
+    shared = sentence(generator, "en", 30)
+    documents = [document(f"{text(generator, 'en')}\n{shared}", name=f"p{i}") for i in range(6)]
+    for i, row in enumerate(documents):
+        row["source"] = f"s{i % 2}"
+    exact, apart = cut_by(tmp_path, documents), cut_by(tmp_path, documents, scope="source")
+    assert sum(shared in body for body in exact.values()) == 1
+    assert sum(shared in body for body in apart.values()) == 2  # the first of each source
+
+
+def test_of_some_windows_less_is_found_and_nothing_else(tmp_path: Path) -> None:
+    documents = corpus()
+    whole = {str(row["doc_id"]): str(row["text"]) for row in documents}
+    exact, some = cut_by(tmp_path, documents), cut_by(tmp_path, documents, one_in=8)
+    lost = {i: len(whole[i]) - len(exact.get(i, "")) for i in whole}
+    lost_less = {i: len(whole[i]) - len(some.get(i, "")) for i in whole}
+    assert all(lost_less[i] <= lost[i] + 2 for i in whole)  # a gap between two cuts may keep a space
+    assert 0.3 * sum(lost.values()) < sum(lost_less.values()) <= sum(lost.values())
 
 
 # ------------------------------------------------------------------ similar lines, against the definition

@@ -268,6 +268,13 @@ class SubstringDedup(Section):
     """Passages of ``length`` characters that occurred before are cut out."""
 
     length: int = Field(ge=2, description="characters")
+    scope: Literal["corpus", "source"] = Field("corpus", description="where it counts that a passage occurred before")
+    one_in: int = Field(
+        1,
+        ge=1,
+        le=1 << 12,
+        description="of how many windows one is looked up, by hash; 1 is exact, more finds less and takes less",
+    )
     min_chars: int = Field(
         ge=0, description="an edited document with fewer characters that are no white space is dropped"
     )
