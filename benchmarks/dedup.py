@@ -14,8 +14,7 @@ import xxhash
 
 from benchmarks.common import best, edited, megabytes, row, texts
 from neo_assets.core.recipe.data import SimilarLineDedup
-from neo_assets.dedup import line_dedup, line_kernels, substring_dedup, substring_kernels
-from neo_assets.text import text_kernels
+from neo_assets.dedup import line_dedup, repeats, substring_dedup, substring_kernels
 from neo_assets.text.tokens import buffers, string_array
 
 TARGET_MB = 50
@@ -44,7 +43,7 @@ def main() -> None:
         def cut() -> float:
             marks = np.zeros(len(held.data) // 8 + 1, np.uint8)  # noqa: B023
             ((hashes, places),), _ = substring_dedup.windows(held, 50, 1, 0, np.zeros(len(some), np.uint64))  # noqa: B023
-            seen = substring_dedup.repeats(hashes)
+            seen = repeats.repeats(hashes)
             substring_kernels.mark(places[seen], marks)
             out, offsets, removed = (
                 np.empty(len(held.data), np.uint8),  # noqa: B023
@@ -61,10 +60,7 @@ def main() -> None:
 
         def hashed() -> float:
             hashes, _ = line_dedup.paragraph_hashes(held, 0)  # noqa: B023
-            bits = text_kernels.table_bits(len(hashes) + 1)
-            seen = np.empty(len(hashes), np.bool_)
-            line_kernels.seen_before(hashes, np.zeros(1 << bits, np.uint64), bits, seen)
-            return float(seen.mean())
+            return float(repeats.repeats(hashes[hashes != 0]).mean())
 
         def peer() -> int:
             seen: set[int] = set()

@@ -42,7 +42,7 @@ class Candidates:
             table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "lang_score"])
             sizes.append(table.num_rows)
             high, low = records.halves(table.column("doc_id"))
-            quality = np.round(table.column("lang_score").to_numpy() * 100).astype(np.int64)
+            quality = quality_of(table)
             length = pc.utf8_length(table.column("text")).to_numpy().astype(np.int64)
             for held, column in zip(columns, (high, low, quality, length), strict=True):
                 held.append(column)
@@ -78,6 +78,12 @@ class Candidates:
 
     def id_of(self, number: int) -> str:
         return f"{int(self.high[number]):016x}{int(self.low[number]):016x}"
+
+
+def quality_of(documents: pa.Table) -> Numbers:
+    """Language scores in hundredths."""
+    scores: npt.NDArray[np.float64] = documents.column("lang_score").to_numpy()
+    return np.round(scores * 100).astype(np.int64)
 
 
 def write_choices(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,15 +13,17 @@ import pyarrow.compute as pc
 
 from neo_assets.core import records
 from neo_assets.core.recipe.data import ParagraphDedup, SimilarLineDedup
-from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.stage import Step, StepInput
-from neo_assets.core.steps import Decision, run_step
+from neo_assets.core.steps import Decision, read_footer, run_step
 from neo_assets.core.store import Artifact, Outcome, Workspace
 from neo_assets.dedup import line_kernels as kernels
 from neo_assets.dedup.cuts import edited
-from neo_assets.text import text_kernels
+from neo_assets.dedup.repeats import Part, find, partitions, places
 from neo_assets.text.characters import character_table
 from neo_assets.text.tokens import Buffers, buffers, string_array
+
+LEAST_LINE_BYTES = 20
+"""Of text a paragraph, at the least, on average: what the number of partitions goes by."""
 
 
 def drop_repeated_paragraphs(
@@ -31,30 +33,18 @@ def drop_repeated_paragraphs(
     place.
 
     A paragraph is what stands between line breaks. Blank lines are nobody's duplicate. Edits have a verdict with the
-    share that was cut; a document of which hardly anything is left is dropped. Memory grows by 8 to 24 bytes for each
-    paragraph of the language.
+    share that was cut; a document of which hardly anything is left is dropped.
     """
     (before,) = inputs.values()
     shards = before.files(records.PART)
-    scratch = out.path / ".logs"
-    run_shards(
-        partial(_hash_shard, config.settings.min_paragraph_bytes, scratch / "hashes"),
-        shards,
-        out,
-        writes=partial(records.array_file, scratch / "hashes"),
-        input_bytes=total_bytes(shards),
-    )
-    hashes = [np.load(records.array_file(scratch / "hashes", path), mmap_mode="r") for path in shards]
-    bits = text_kernels.table_bits(sum(map(len, hashes)) + 1)
-    table = np.zeros(1 << bits, np.uint64)
-    for path, found in zip(shards, hashes, strict=True):
-        seen = np.empty(len(found), np.bool_)
-        kernels.seen_before(found, table, bits, seen)
-        records.write_array(seen, records.array_file(scratch / "seen", path))
+    size = sum(int(read_footer(path)["text_bytes"]) for path in shards)
+    n = partitions(size // LEAST_LINE_BYTES)
+    found = find(shards, partial(_paragraphs, config.settings.min_paragraph_bytes, n), n, size, out)
+    number = {path.name: i for i, path in enumerate(shards)}
     return run_step(
         f"line_dedup/{config.lang}",
         shards,
-        partial(_cut_paragraphs, config.settings, scratch / "seen"),
+        partial(_cut_paragraphs, config.settings, found, number),
         out,
         expected=before.manifest.rows_kept or 0,
     )
@@ -85,19 +75,30 @@ def paragraph_hashes(held: Buffers, minimum: int) -> tuple[npt.NDArray[np.uint64
     return hashes, starts
 
 
-def _hash_shard(minimum: int, folder: Path, shard: Path) -> None:
+def _paragraphs(minimum: int, n: int, shard: Path) -> Iterator[list[Part]]:
+    """A file's paragraphs that count, by partition of their hashes."""
     texts = records.read_table(shard, records.DOCUMENT, ["text"]).column("text")
-    records.write_array(paragraph_hashes(buffers(texts), minimum)[0], records.array_file(folder, shard))
+    hashes, _ = paragraph_hashes(buffers(texts), minimum)
+    (where,) = np.nonzero(hashes)
+    partition = hashes[where] & np.uint64(0xFFFF)
+    order = np.argsort(partition % np.uint64(n), kind="stable")
+    where = where[order]
+    ends = np.cumsum(np.bincount((partition % np.uint64(n)).astype(np.int64), minlength=n))[:-1]
+    yield [(hashes[part], part.astype(np.uint32)) for part in np.split(where, ends)]
 
 
-def _cut_paragraphs(settings: ParagraphDedup, seen: Path, documents: pa.Table, shard: Path) -> Decision:
+def _cut_paragraphs(
+    settings: ParagraphDedup, found: list[Path], number: dict[str, int], documents: pa.Table, shard: Path
+) -> Decision:
     held = buffers(documents.column("text"))
-    _, starts = paragraph_hashes(held, settings.min_paragraph_bytes)
+    hashes, starts = paragraph_hashes(held, settings.min_paragraph_bytes)
+    seen = np.zeros(len(hashes), np.bool_)
+    seen[places(found, number[shard.name], len(number))] = True
     out, out_offsets = (
         np.empty(int(held.offsets[-1] - held.offsets[0]), np.uint8),
         np.zeros(documents.num_rows + 1, np.int64),
     )
-    kernels.without_lines(held.data, held.offsets, starts, np.load(records.array_file(seen, shard)), out, out_offsets)
+    kernels.without_lines(held.data, held.offsets, starts, seen, out, out_offsets)
     texts = string_array(out, out_offsets)
     removed = pc.utf8_length(documents.column("text")).to_numpy().astype(np.int64) - pc.utf8_length(texts).to_numpy(
         zero_copy_only=False

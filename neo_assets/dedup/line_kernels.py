@@ -51,24 +51,6 @@ def line_hashes(data, offsets, minimum, hashes, starts):
 
 
 @kernel
-def seen_before(hashes, table, bits, out):
-    """Whether each hash was met before, in this call or an earlier one with the same ``table``; 0 is never met."""
-    mask, shift = (1 << bits) - 1, np.uint64(64 - bits)
-    for i in range(len(hashes)):
-        key = hashes[i]
-        out[i] = False
-        if key == _ZERO:
-            continue
-        slot = np.int64((key * _PRIME) >> shift)
-        while table[slot] != _ZERO and table[slot] != key:
-            slot = (slot + 1) & mask
-        if table[slot] == key:
-            out[i] = True
-        else:
-            table[slot] = key
-
-
-@kernel
 def without_lines(data, offsets, starts, gone, out, out_offsets):
     """Texts without the lines marked in ``gone``; a blank line is left out where it would follow another after a
     removal.

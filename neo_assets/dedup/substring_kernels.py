@@ -1,9 +1,5 @@
-"""The loops of substring de-duplication: hash every window of a fixed number of characters, find the ones that occurred
+"""The loops of substring de-duplication: hash every window of a fixed number of characters, cut out those that occurred
 before.
-
-A partition's windows are spread over 256 buckets by their hash before they are looked up, so that each bucket's table
-stays in the processor's cache; looked up one by one in one table, every window would wait for memory (measured: 3 to 4
-times as long).
 """
 
 from __future__ import annotations
@@ -13,9 +9,8 @@ import numpy as np
 from neo_assets.core.compiled import kernel
 from neo_assets.text.text_kernels import decode, mix
 
-_BASE, _PRIME = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
-_ONE, _ZERO, _S32, _S56, _LOW = np.uint64(1), np.uint64(0), np.uint64(32), np.uint64(56), np.uint64(0xFFFF)
-BUCKETS = 256
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_ONE, _ZERO, _S32, _LOW = np.uint64(1), np.uint64(0), np.uint64(32), np.uint64(0xFFFF)
 
 
 @kernel
@@ -79,35 +74,6 @@ def spread(data, offsets, length, partitions, one_in, seeds, first_character, ha
                 fill[p] += 1
         place += size
     return total, place - first_character
-
-
-@kernel
-def repeats(hashes, order, seen):
-    """Which of the hashes of a partition, in corpus order, stand earlier in it: ``seen`` (bool). ``order``: scratch, as
-    long.
-    """
-    ends = np.zeros(BUCKETS + 1, np.int64)
-    for i in range(len(hashes)):
-        ends[np.int64(hashes[i] >> _S56) + 1] += 1
-    for b in range(BUCKETS):
-        ends[b + 1] += ends[b]
-    fill = ends[:BUCKETS].copy()
-    for i in range(len(hashes)):
-        b = np.int64(hashes[i] >> _S56)
-        order[fill[b]] = i
-        fill[b] += 1
-    for b in range(BUCKETS):
-        bits = 1
-        while (1 << bits) < 2 * (ends[b + 1] - ends[b] + 1):
-            bits += 1
-        table, mask, shift = np.zeros(1 << bits, np.uint64), (1 << bits) - 1, np.uint64(64 - bits)
-        for j in range(ends[b], ends[b + 1]):
-            key = hashes[order[j]]
-            slot = np.int64((key * _PRIME) >> shift)
-            while table[slot] != _ZERO and table[slot] != key:
-                slot = (slot + 1) & mask
-            seen[order[j]] = table[slot] == key
-            table[slot] = key
 
 
 @kernel

@@ -20,7 +20,7 @@ from neo_assets.core.records import read_table
 from neo_assets.core.shards import LocalEngine
 from neo_assets.core.stage import StepInput
 from neo_assets.core.store import Artifact, Outcome, Workspace
-from neo_assets.dedup import substring_dedup
+from neo_assets.dedup import exact_dedup, repeats, substring_dedup
 from neo_assets.dedup import substring_kernels as kernels
 from neo_assets.dedup.exact_dedup import drop_exact_duplicates
 from neo_assets.dedup.line_dedup import (
@@ -304,7 +304,7 @@ def test_what_is_cut_is_what_the_definition_says(texts: list[str], length: int, 
     all_marks = [np.zeros(sum(map(len, part)) // 8 + 1, np.uint8) for part in shards]
     for index in range(passes):
         mine = [parts[index] for parts in of_shards]
-        seen = substring_dedup.repeats(np.concatenate([hashes for hashes, _ in mine]))
+        seen = repeats.repeats(np.concatenate([hashes for hashes, _ in mine]))
         ends = np.cumsum([len(hashes) for hashes, _ in mine])[:-1]
         for marks, (_, places), repeated in zip(all_marks, mine, np.split(seen, ends), strict=True):
             kernels.mark(places[repeated], marks)
@@ -328,7 +328,7 @@ def test_words_on_both_sides_of_a_cut_stay_two(between: str, stays: str) -> None
     held = buffers(pa.array(texts, pa.string()))
     marks = np.zeros(sum(map(len, texts)) // 8 + 1, np.uint8)
     ((hashes, places),), _ = substring_dedup.windows(held, 50, 1, 0, np.zeros(2, np.uint64))
-    kernels.mark(places[substring_dedup.repeats(hashes)], marks)
+    kernels.mark(places[repeats.repeats(hashes)], marks)
     out, offsets, removed = np.empty(len(held.data), np.uint8), np.zeros(3, np.int64), np.zeros(2, np.int64)
     kernels.without_repeats(held.data, held.offsets, 50, marks, 0, out, offsets, removed)
     found = string_array(out, offsets).to_pylist()
@@ -336,13 +336,17 @@ def test_words_on_both_sides_of_a_cut_stay_two(between: str, stays: str) -> None
     assert removed.tolist() == [0, len(passage) - len(stays)]
 
 
-def test_many_partitions_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, _ = run(substrings, tmp_path, corpus())
-    monkeypatch.setattr(substring_dedup, "PARTITION_WINDOWS", 5000)
+@pytest.mark.parametrize("step", [exact, paragraphs, substrings])
+def test_many_partitions_find_what_one_finds(step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, first = run(step, tmp_path, corpus())
+    monkeypatch.setattr(exact_dedup, "PARTITION", 9)
+    monkeypatch.setattr(repeats, "PARTITION", 5000 if step is substrings else 300)
     monkeypatch.setattr(substring_dedup, "CHUNK_BYTES", 700)
-    many, _ = run(substrings, tmp_path / "many", corpus(), shards=3)
-    assert one.digest == many.digest
-    assert (one.numbers["edited"] or 0) > 5
+    many, second = run(step, tmp_path / "many", corpus(), shards=3)
+    assert one.digest == many.digest and verdicts_of(first) == verdicts_of(second)
+    assert (one.numbers["edited"] or one.rows_dropped or 0) > 5
+    (folder,) = {p.parent for p in second.path.glob(".logs/*/00001.arrows")}
+    assert len(list(folder.glob("*.arrows"))) > 3
 
 
 def cut_by(folder: Path, documents: list[dict[str, object]], **more: object) -> dict[str, str]:
