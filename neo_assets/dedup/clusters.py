@@ -35,24 +35,27 @@ class Candidates:
     length: Numbers
 
     @staticmethod
-    def read(shards: Sequence[Path]) -> Candidates:
-        sizes: list[int] = []
-        columns: list[list[npt.NDArray[np.generic]]] = [[], [], [], []]
-        for path in shards:
-            table = records.read_table(path, records.DOCUMENT, ["doc_id", "text", "lang_score"])
-            sizes.append(table.num_rows)
-            high, low = records.halves(table.column("doc_id"))
-            quality = quality_of(table)
-            length = pc.utf8_length(table.column("text")).to_numpy().astype(np.int64)
-            for held, column in zip(columns, (high, low, quality, length), strict=True):
-                held.append(column)
-        joined = [np.concatenate(held) if held else np.zeros(0, np.int64) for held in columns]
+    def of(documents: pa.Table) -> npt.NDArray[np.uint64]:
+        """What is looked at of some documents, as an array (n, 4) that a worker writes: nobody reads their texts again.
+
+        Columns: both halves of the id, the score, the length.
+        """
+        length = pc.utf8_length(documents.column("text")).to_numpy().astype(np.uint64)
+        return np.column_stack(
+            [*records.halves(documents.column("doc_id")), quality_of(documents).astype(np.uint64), length]
+        )
+
+    @staticmethod
+    def read(files: Sequence[Path]) -> Candidates:
+        """From arrays of :meth:`of`, one a shard."""
+        parts = [np.load(path) for path in files]
+        whole = np.concatenate([np.zeros((0, 4), np.uint64), *parts])
         return Candidates(
-            sizes,
-            joined[0].astype(np.uint64),
-            joined[1].astype(np.uint64),
-            joined[2].astype(np.int64),
-            joined[3].astype(np.int64),
+            [len(part) for part in parts],
+            whole[:, 0].copy(),
+            whole[:, 1].copy(),
+            whole[:, 2].astype(np.int64),
+            whole[:, 3].astype(np.int64),
         )
 
     def by_id(self) -> Numbers:

@@ -51,7 +51,7 @@ def drop_near_duplicates(config: StepInput[NearDedup], inputs: Mapping[str, Arti
         writes=partial(records.array_file, scratch / "signatures"),
         input_bytes=total_bytes(shards),
     )
-    candidates = Candidates.read(shards)
+    candidates = Candidates.read([_candidates(scratch / "signatures", path) for path in shards])
     files = [records.array_file(scratch / "signatures", path) for path in shards]
     keys = [_keys(scratch / "signatures", path) for path in shards]
     out.log(f"{sum(candidates.sizes):,} signatures; {settings.bands} bands of {settings.rows}")
@@ -105,7 +105,9 @@ def _decide(threshold: float, choices: Path, documents: pa.Table, shard: Path) -
 
 
 def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
-    texts = records.read_table(shard, records.DOCUMENT, ["text"]).column("text")
+    documents = records.read_table(shard, records.DOCUMENT, ["doc_id", "text", "lang_score"])
+    texts = documents.column("text")
+    records.write_array(Candidates.of(documents), _candidates(folder, shard))
     if settings.min_similarity is not None:
         shingles, ends = shingle_sets(texts, settings)
         records.write_array(shingles, _sets(folder, shard))
@@ -117,6 +119,10 @@ def _sign_shard(settings: NearDedup, folder: Path, shard: Path) -> None:
 
 def _keys(folder: Path, shard: Path) -> Path:
     return folder / f"{shard.stem}.keys.npy"
+
+
+def _candidates(folder: Path, shard: Path) -> Path:
+    return folder / f"{shard.stem}.candidates.npy"
 
 
 def _sets(folder: Path, shard: Path) -> Path:
