@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from neo_assets.cli import app
 from neo_assets.core import process
 from neo_assets.core.errors import NeoError
+from neo_assets.core.frozen import COPIES
 from neo_assets.core.jobs import ALIVE, Attempt, JobFolder, JobSpec, JobState
 from neo_assets.core.recipe import load
 from neo_assets.core.store import MANIFEST, PARTIAL, Artifact, InputRef, MadeFrom, Manifest, Outcome, Store, input_refs
@@ -292,3 +293,40 @@ def test_bytes_with_a_second_name_are_counted_once_and_only_where_all_their_name
         (folder / "shared").hardlink_to(folders[0] / "shared")
     items = [Collectable("artifact", name, folder) for name, folder in zip(names, folders, strict=True)]
     assert freed(items) == [1007, 0, 0] and freed(items[:2]) == [7, 0] and freed(items[1:]) == [0, 0]
+
+
+def test_a_job_over_files_keeps_what_it_makes_and_its_copy_of_the_code_until_it_is_gathered(store: Store) -> None:
+    read = artifact(store, "documents/site")
+    half = store.root / "clean_docs" / "en" / f"{PARTIAL}abc"
+    half.mkdir(parents=True)
+    copies = store.root / COPIES
+    for name in ("used", "left"):
+        (copies / name).mkdir(parents=True)
+    job = JobFolder(store.root / "jobs" / ("d4" * 16))
+    job.write_spec(
+        JobSpec(
+            work_fingerprint=job.fingerprint,
+            title="clean_docs/en: judge shard",
+            program="p",
+            code={},
+            libraries={},
+            config={},
+            inputs={"documents/site": store.relative(read.path)},
+            out=store.relative(half),
+            tasks=True,
+            makes=["clean_docs/en/abc"],
+        )
+    )
+    (job.path / "code").symlink_to(Path("../..") / COPIES / "used", target_is_directory=True)
+    (job.path / "targets.json").write_text(json.dumps([store.relative(half / "part-00000.parquet")]))
+    recipe = load("ci")
+
+    def collected() -> set[str]:
+        found, doubts, _ = collectable(store, recipe, LocalCompute(store.root))
+        assert not doubts
+        return {item.path.name for item in found if item.path.parent.name != "locks"}
+
+    assert collected() == {"left"}  # nothing of it runs, and nobody has given it up
+    (half / MANIFEST).write_text(read.path.joinpath(MANIFEST).read_text())
+    half.rename(half.with_name("abc"))
+    assert collected() >= {"left", "used", job.fingerprint}
