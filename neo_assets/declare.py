@@ -149,7 +149,7 @@ def build(stage: Stage[Any], at: Making) -> tuple[Artifact, bool]:
             refuse_what_was_edited(made_from.code)
         return outcome
 
-    engine = open_engine(at.recipe.compute, at.store.root, _observed(entry.name, at.context))
+    engine = open_engine(at.recipe.compute, at.store.root, observed(entry.name, at.context))
     made, reused = at.store.build(entry.name, made_from, work, at.log, engine, progress_of(at.context))
     at.store.set_head(at.recipe.name, entry.name, entry.name, made.fingerprint)
     if attended is not None:
@@ -157,7 +157,7 @@ def build(stage: Stage[Any], at: Making) -> tuple[Artifact, bool]:
     return made, reused
 
 
-def _observed(name: str, context: dg.AssetExecutionContext) -> Observe:
+def observed(name: str, context: dg.AssetExecutionContext) -> Observe:
     """How a job over shards tells its progress in the web UI, beside the asset."""
 
     def observe(fingerprint: str, told: Progress, rate: float) -> None:
