@@ -1,7 +1,5 @@
 """What a job over files tells while it runs stands beside its asset in Dagster."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg
