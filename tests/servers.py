@@ -357,11 +357,11 @@ class Ray(Server):
     def _ray(self, name: str, options: list[str]) -> None:
         import ray  # noqa: F401  # what is not installed is told before anything is started
 
-        before = len(self._alive())
+        before = {row["node_id"] for row in self._alive()}  # one that was just killed may be among them for a while
         common = ["--num-cpus=2", "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--block"]
         program = str(Path(sys.executable).with_name("ray"))
         command = ["setpriv", "--pdeathsig", "TERM", program, "start", *common, *options]
-        ready = lambda: len(self._alive()) > before  # noqa: E731
+        ready = lambda: any(row["node_id"] not in before for row in self._alive())  # noqa: E731
         self._run(name, command, self.folder / f"{name.replace(' ', '-')}.out", ready, Path("/tmp"), seconds=150)
 
     def _alive(self) -> list[dict[str, object]]:

@@ -110,7 +110,8 @@ class ClusterEngine:
             if now - looked >= min(LOOK_SECONDS, (now - begun) / 10):  # a short job is looked at often
                 looked, told = now, progress(folder)
                 if len(told.done) == told.shards and not call.left():  # its tasks need nobody to end
-                    folder.settle(folder.attempts()[-1].number)
+                    if (attempt := folder.last_attempt()) is not None:  # none: nobody lived to note it
+                        folder.settle(attempt.number)
                     return
                 how = f", {len(told.failed)} failed" if told.failed else "" if told.started else f" ({state})"
                 call.out.progress(

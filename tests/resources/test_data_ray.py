@@ -36,6 +36,7 @@ def test_every_shard_once_on_all_nodes(asking: Callable[..., Asking]) -> None:
     assert it.starts == SHARDS and len(it.job.attempts()) == 1
 
 
+@pytest.mark.slow  # what test_data_slurm.py asks of the same engine
 def test_a_bad_shard_keeps_no_other_from_being_done_and_is_named(asking: Callable[..., Asking]) -> None:
     it = asking(attempts=2)
     it.how("fail-3"), it.how("die-9")
@@ -77,6 +78,7 @@ def test_a_dead_submitter_is_followed_by_the_next(asking: Callable[..., Asking])
     assert it.error is None and (it.made, it.starts) == (SHARDS, SHARDS)
 
 
+@pytest.mark.slow  # what test_data_slurm.py asks of the same engine
 def test_cancelled_it_stays_so_until_it_is_resumed(asking: Callable[..., Asking]) -> None:
     it = asking()
     wait = it.how("wait")
