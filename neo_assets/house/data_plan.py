@@ -42,7 +42,7 @@ RATES = {
     "exact_dedup": Rate(25.0, 0.05, 100),
     "near_dedup": Rate(6.0, 0.4, 100),
     "line_dedup": Rate(13.0, 0.4, 200),
-    "substring_dedup": Rate(4.5, 0.4),
+    "substring_dedup": Rate(9.0, 0.4),
     "pii_masked": Rate(10.5, 0.2),
     "decontaminated": Rate(9.5, 0.05),
     "hq_classifier": Rate(1.2, 0.0),
