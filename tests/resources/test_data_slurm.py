@@ -15,7 +15,8 @@ from neo_assets.core.artifact import Workspace
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.frozen import COPIES
 from neo_assets.core.jobs import JobState, job_folders
-from neo_assets.core.shard_job import progress
+from neo_assets.core.shard_job import progress, story
+from resources.compute import open_compute
 from resources.data import open_engine
 from tests.corpora import left_by_a_step, texts_of, verdicts_of
 from tests.dedup.test_steps import Step, corpus, near, paragraphs
@@ -63,6 +64,9 @@ def test_a_bad_shard_keeps_no_other_from_being_done_and_is_named(asking: Callabl
         it.run()
     assert "shard 3: ValueError: there is something wrong with number 3" in str(failed.value)
     assert "shard 9: its process was gone before it ended" in str(failed.value)
+    told = list(story(it.job))
+    assert sum("--- attempt" in line for line in told) == 2 and any("shard 0 (0.txt) in " in line for line in told)
+    assert sum("shard 3 (3.txt) failed: ValueError: there is something wrong" in line for line in told) == 2
     assert it.made == SHARDS - 2 and [len(begun(it.folder, n)) for n in (3, 9)] == [2, 2]
     assert all(len(begun(it.folder, n)) == 1 for n in range(SHARDS) if n not in (3, 9))
     for file in (it.folder / "how").iterdir():
@@ -117,7 +121,8 @@ def test_cancelled_it_stays_so_until_it_is_resumed(asking: Callable[..., Asking]
     assert isinstance(it.error, JobFailed) and "cancelled" in str(it.error)
     assert compute.poll(it.job) is JobState.CANCELLED
     wait.unlink()
-    compute.resume(it.job)
+    open_compute(settings(**SLURM), it.store).resume(it.job)  # as `neo resume` does: it goes where it was
+    assert [a.backend for a in it.job.attempts()] == ["slurm", "slurm"]
     it.run()
     assert it.made == SHARDS and it.starts <= SHARDS + 6
 
