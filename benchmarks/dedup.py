@@ -42,7 +42,8 @@ def main() -> None:
 
         def cut() -> float:
             marks = np.zeros(len(held.data) // 8 + 1, np.uint8)  # noqa: B023
-            ((hashes, places),), _ = substring_dedup.windows(held, 50, 1, 0, np.zeros(len(some), np.uint64))  # noqa: B023
+            seeds = np.zeros(len(some), np.uint64)  # noqa: B023
+            ((hashes, places),), _ = substring_dedup.windows(held, 50, 1, 0, seeds)  # noqa: B023
             seen = repeats.repeats(hashes)
             substring_kernels.mark(places[seen], marks)
             out, offsets, removed = (

@@ -8,11 +8,11 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from tests.servers import Postgres, Ray, Slurm
+from tests.servers import Postgres, Ray, Server, Slurm
 from tests.servers import browser as find_browser
 from tests.servers import bubblewrap as find_bubblewrap
 
@@ -23,6 +23,7 @@ PACKAGES = Path(tempfile.gettempdir()) / f"neofoundry-packages-{os.getuid()}"
 """Debian packages that servers of the tests are unpacked from; outside the clone, so that a fresh one finds them."""
 
 
+S = TypeVar("S", bound=Server)
 COSTLY = ("slurm", "postgres")
 """Servers that one process of a run starts for all tests that ask for them."""
 RESTARTED = ("test_reboot", "test_watched", "test_interrupted")
@@ -88,18 +89,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"NOT RUN: {report.nodeid}: {reason}", red=True, bold=True)
 
 
-@pytest.fixture(scope="session")
-def slurm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A real Slurm of one node with two cores."""
-    server = Slurm(tmp_path_factory.mktemp("slurm"), PACKAGES, grace=5, extra="MessageTimeout=2\nKillWait=3\n")
+def started(server: S, what: str) -> Iterator[S]:
+    """A server while it is needed; where it cannot be started, its tests say so."""
     try:
         server.__enter__()
     except RuntimeError as error:
-        pytest.skip(f"no Slurm can be started here: {error}")
+        pytest.skip(f"no {what} can be started here: {error}")
     try:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def slurm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A real Slurm of one node with two cores."""
+    server = Slurm(tmp_path_factory.mktemp("slurm"), PACKAGES, grace=5, extra="MessageTimeout=2\nKillWait=3\n")
+    yield from started(server, "Slurm")
 
 
 @pytest.fixture
@@ -115,14 +121,7 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A real Slurm of three nodes of two cores each, on this machine."""
     extra = "MessageTimeout=2\nKillWait=3\n"
     server = Slurm(tmp_path_factory.mktemp("slurm3"), PACKAGES, grace=5, extra=extra, nodes=3)
-    try:
-        server.__enter__()
-    except RuntimeError as error:
-        pytest.skip(f"no Slurm can be started here: {error}")
-    try:
-        yield server
-    finally:
-        server.stop()
+    yield from started(server, "Slurm")
 
 
 @pytest.fixture(scope="module")
@@ -130,28 +129,14 @@ def three_raylets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
     """A real Ray of three nodes of two cores each, on this machine."""
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     server = Ray(tmp_path_factory.mktemp("ray"))
-    try:
-        server.__enter__()
-    except RuntimeError as error:
-        pytest.skip(f"no Ray can be started here: {error}")
-    try:
-        yield server
-    finally:
-        server.stop()
+    yield from started(server, "Ray")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server."""
     server = Postgres(PACKAGES)
-    try:
-        server.__enter__()
-    except RuntimeError as error:
-        pytest.skip(f"no PostgreSQL can be started here: {error}")
-    try:
-        yield server
-    finally:
-        server.stop()
+    yield from started(server, "PostgreSQL")
 
 
 @pytest.fixture(scope="session")

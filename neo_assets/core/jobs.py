@@ -213,11 +213,14 @@ class JobFolder:
         except (FileNotFoundError, ValueError):
             return None
 
+    def targets(self) -> list[Path]:
+        """Of a job over shards: the file that each shard's work writes last."""
+        return [self.root / name for name in json.loads((self.path / TARGETS).read_text(encoding="utf-8"))]
+
     def settle(self, number: int) -> None:
         """Note how an attempt of a job over shards ended, of which nothing runs any more: by which files are there."""
         if self.exit_code(number) is None:
-            left = missing([self.root / name for name in json.loads((self.path / TARGETS).read_text(encoding="utf-8"))])
-            records.write_text(self.rc_file(number), str(int(bool(left))))
+            records.write_text(self.rc_file(number), str(int(bool(missing(self.targets())))))
 
     def undo(self, number: int) -> None:
         """Of a job over shards: its attempt succeeded, and what it wrote has gone since."""

@@ -47,17 +47,13 @@ def write_call(folder: JobFolder, call: Call[Any]) -> None:
     records.write_text(folder.path / TARGETS, json.dumps(targets))
 
 
-def targets_of(folder: JobFolder) -> list[Path]:
-    return [folder.root / name for name in json.loads((folder.path / TARGETS).read_text(encoding="utf-8"))]
-
-
 def attempt_folder(folder: JobFolder, number: int) -> Path:
     return folder.path / "attempts" / f"{number:04d}"
 
 
 def plan(folder: JobFolder, number: int, ranks: int) -> int:
     """Share out what is left among at most so many ranks of a new attempt; returns how many there are."""
-    left, told = missing(targets_of(folder)), progress(folder)
+    left, told = missing(folder.targets()), progress(folder)
     ends = [n for n in left if n in told.unfinished or n in told.failed]
     first = [n for n in left if n not in set(ends)]
     ranks = max(1, min(ranks, len(left)))
@@ -97,7 +93,7 @@ class Progress:
 
 def progress(folder: JobFolder) -> Progress:
     """What the ranks have told so far."""
-    out = Progress(len(json.loads((folder.path / TARGETS).read_text(encoding="utf-8"))))
+    out = Progress(len(folder.targets()))
     for attempt in sorted(p for p in (folder.path / "attempts").glob("*") if p.is_dir()):
         for file in sorted((attempt / "told").glob("*.jsonl")):
             for row in _rows(file):
@@ -121,7 +117,7 @@ def progress(folder: JobFolder) -> Progress:
 
 def story(folder: JobFolder) -> Iterator[str]:
     """What happened, in the order of time: a line for each file that was finished or failed, with where it is told."""
-    targets, rows = targets_of(folder), list[tuple[float, str]]()
+    targets, rows = folder.targets(), list[tuple[float, str]]()
     for attempt in folder.attempts():
         place = attempt_folder(folder, attempt.number)
         shares = len(json.loads((place / "ranks.json").read_text(encoding="utf-8")))

@@ -20,7 +20,7 @@ from loguru import logger
 from neo_assets.core import records
 from neo_assets.core.jobs import STOPPED, JobFolder, RunningJob
 from neo_assets.core.process import cpu_seconds_since_told
-from neo_assets.core.shard_job import CALL, CPUS, MINUTES, TASK, attempt_folder, progress, targets_of
+from neo_assets.core.shard_job import CALL, CPUS, MINUTES, TASK, attempt_folder, progress
 
 logger.disable("datatrove")  # what a rank does, it tells in its own words
 LEAST_SPARE_SECONDS = 30.0
@@ -41,7 +41,7 @@ class Shards(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
         folder = JobFolder(self.job)
         place, longest = attempt_folder(folder, self.attempt), 0.0
         work, shards = pickle.loads((self.job / CALL).read_bytes())
-        targets = targets_of(folder)
+        targets = folder.targets()
         with _Teller(place / "told" / f"{rank:05d}.jsonl") as tell:
             for number in json.loads((place / "ranks.json").read_text(encoding="utf-8"))[rank]:
                 if targets[number].is_file():
@@ -99,6 +99,6 @@ def main(job: RunningJob) -> int:
         logging_dir=str(place / "executor"),
         skip_completed=False,
     ).run()
-    targets, tried = targets_of(job.folder), set(progress(job.folder).failed)
+    targets, tried = job.folder.targets(), set(progress(job.folder).failed)
     left = [n for rank in ranks for n in shares[rank] if n not in tried and not targets[n].is_file()]
     return STOPPED if left else 0

@@ -39,9 +39,9 @@ RATES = {
     "documents": Rate(3.4, 0.4, 40),
     "signals": Rate(22.0, 0.1),
     "clean_docs": Rate(43.0, 0.4),
-    "exact_dedup": Rate(25.0, 0.05, 100),
+    "exact_dedup": Rate(25.0, 0.05),
     "near_dedup": Rate(6.0, 0.4, 100),
-    "line_dedup": Rate(13.0, 0.4, 200),
+    "line_dedup": Rate(13.0, 0.4),
     "substring_dedup": Rate(9.0, 0.4),
     "pii_masked": Rate(10.5, 0.2),
     "decontaminated": Rate(9.5, 0.05),
@@ -60,7 +60,7 @@ UNPACKED = 0.95
 """The same of rows that are not packed."""
 DOCUMENT_BYTES = 4000.0
 """Of a page's text, guessed."""
-PROCESS_GB, ASKING_GB = 1.3, 0.8
+PROCESS_GB, ASKING_GB = 1.7, 0.8
 """Memory of a process over files, which holds a file of 64 MB of text several times over, and of the one that asks."""
 
 

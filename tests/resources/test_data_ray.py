@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from neo_assets.core.errors import JobFailed, MachineLacks
-from neo_assets.core.jobs import JobState
+from neo_assets.core.errors import MachineLacks
 from neo_assets.core.ray_tasks import bytes_of
 from resources.compute.ray import RayCompute
-from tests.resources.data_engines import SHARDS, Asking, settings
+from tests.resources.data_engines import SHARDS, Asking, bad_shards_are_named, cancelled_it_stays_so, settings
 from tests.resources.shard_work import begun
 from tests.resources.sleeping import until as within
 from tests.servers import Ray
@@ -39,12 +38,7 @@ def test_every_shard_once_on_all_nodes(asking: Callable[..., Asking]) -> None:
 @pytest.mark.slow  # what test_data_slurm.py asks of the same engine
 def test_a_bad_shard_keeps_no_other_from_being_done_and_is_named(asking: Callable[..., Asking]) -> None:
     it = asking(attempts=2)
-    it.how("fail-3"), it.how("die-9")
-    with pytest.raises(JobFailed, match=r"2 files of 24 failed, in 2 attempts; 22 are done and kept") as failed:
-        it.run()
-    assert "shard 3: ValueError: there is something wrong with number 3" in str(failed.value)
-    assert "shard 9: its process was gone before it ended" in str(failed.value)
-    assert all(len(begun(it.folder, n)) == 1 for n in range(SHARDS) if n not in (3, 9))
+    bad_shards_are_named(it)
 
 
 def test_a_node_that_dies_costs_the_shards_it_was_at(three_raylets: Ray, asking: Callable[..., Asking]) -> None:
@@ -81,18 +75,7 @@ def test_a_dead_submitter_is_followed_by_the_next(asking: Callable[..., Asking])
 @pytest.mark.slow  # what test_data_slurm.py asks of the same engine
 def test_cancelled_it_stays_so_until_it_is_resumed(asking: Callable[..., Asking]) -> None:
     it = asking()
-    wait = it.how("wait")
-    thread = it.start()
-    until(lambda: it.starts == 6)
-    compute = it.out.engine.compute  # type: ignore[attr-defined]
-    compute.cancel(it.job)
-    thread.join(60)
-    assert isinstance(it.error, JobFailed) and "cancelled" in str(it.error)
-    assert compute.poll(it.job) is JobState.CANCELLED
-    wait.unlink()
-    compute.resume(it.job)
-    it.run()
-    assert it.made == SHARDS and it.starts <= SHARDS + 6
+    cancelled_it_stays_so(it, it.out.engine.compute)  # type: ignore[attr-defined]
 
 
 def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ import pytest
 from neo_assets.core.artifact import Workspace
 from neo_assets.core.errors import JobFailed
 from neo_assets.core.frozen import COPIES
-from neo_assets.core.jobs import JobState, job_folders
-from neo_assets.core.shard_job import progress, story
+from neo_assets.core.jobs import job_folders
+from neo_assets.core.shard_job import progress
 from resources.compute import open_compute
 from resources.data import open_engine
 from tests.corpora import left_by_a_step, texts_of, verdicts_of
 from tests.dedup.test_steps import Step, corpus, near, paragraphs
-from tests.resources.data_engines import SHARDS, Asking, settings
+from tests.resources.data_engines import SHARDS, Asking, bad_shards_are_named, cancelled_it_stays_so, settings
 from tests.resources.shard_work import begun, target
 from tests.resources.sleeping import until as within
 from tests.servers import Slurm
@@ -59,16 +59,7 @@ def test_every_shard_once_on_all_nodes(asking: Callable[..., Asking]) -> None:
 
 def test_a_bad_shard_keeps_no_other_from_being_done_and_is_named(asking: Callable[..., Asking]) -> None:
     it = asking(attempts=2)
-    it.how("fail-3"), it.how("die-9")
-    with pytest.raises(JobFailed, match=r"2 files of 24 failed, in 2 attempts; 22 are done and kept") as failed:
-        it.run()
-    assert "shard 3: ValueError: there is something wrong with number 3" in str(failed.value)
-    assert "shard 9: its process was gone before it ended" in str(failed.value)
-    told = list(story(it.job))
-    assert sum("--- attempt" in line for line in told) == 2 and any("shard 0 (0.txt) in " in line for line in told)
-    assert sum("shard 3 (3.txt) failed: ValueError: there is something wrong" in line for line in told) == 2
-    assert it.made == SHARDS - 2 and [len(begun(it.folder, n)) for n in (3, 9)] == [2, 2]
-    assert all(len(begun(it.folder, n)) == 1 for n in range(SHARDS) if n not in (3, 9))
+    bad_shards_are_named(it)
     for file in (it.folder / "how").iterdir():
         file.unlink()
     it.run()  # what was mended is tried again when it is asked for again
@@ -112,19 +103,7 @@ def test_a_dead_submitter_and_a_dead_controller(three_nodes: Slurm, asking: Call
 
 def test_cancelled_it_stays_so_until_it_is_resumed(asking: Callable[..., Asking]) -> None:
     it = asking()
-    wait = it.how("wait")
-    thread = it.start()
-    until(lambda: it.starts == 6)
-    compute = it.out.engine.compute  # type: ignore[attr-defined]
-    compute.cancel(it.job)
-    thread.join(60)
-    assert isinstance(it.error, JobFailed) and "cancelled" in str(it.error)
-    assert compute.poll(it.job) is JobState.CANCELLED
-    wait.unlink()
-    open_compute(settings(**SLURM), it.store).resume(it.job)  # as `neo resume` does: it goes where it was
-    assert [a.backend for a in it.job.attempts()] == ["slurm", "slurm"]
-    it.run()
-    assert it.made == SHARDS and it.starts <= SHARDS + 6
+    cancelled_it_stays_so(it, open_compute(settings(**SLURM), it.store))  # as `neo resume` has it, by its own backend
 
 
 def test_a_preempted_array_goes_on(three_nodes: Slurm, asking: Callable[..., Asking]) -> None:
