@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from neo_assets.core.launch import leave
 from neo_assets.core.recipe.run import Run
 from tests.training.runs import ROWS, small_run, write_shards
 from training.attention import available
@@ -144,3 +145,4 @@ if __name__ == "__main__":
                 flush=True,
             )
     dist.destroy_process_group()
+    leave(0)

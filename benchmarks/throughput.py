@@ -23,6 +23,7 @@ from benchmarks.common import run_job
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.frozen import Claimed, claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, RunningJob
+from neo_assets.core.launch import leave
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.run import Run
 from tests.training.runs import write_shards
@@ -286,6 +287,7 @@ def shares(steps: int = 30) -> None:
             if values:
                 print(f"  {what:<26}{median(values) * 1000:9.1f} ms   {median(values) / base:7.2%} of a step")
     dist.destroy_process_group()
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -67,19 +67,22 @@ def _end(why: str, code: int) -> int:
     return code
 
 
+def leave(code: int) -> None:
+    """End this process here and now. A rank that lets Python take torch apart instead is at times aborted in it
+    ("terminate called without an active exception"): gloo's threads still want what is gone by then.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def main() -> None:
     """Launch, and end without taking torch apart object by object, which costs a second of every job: threads are
     waited for and what was registered for the end is done as always, this before all others registered being last.
     """
     code = 1  # what Python gives for an exception nobody caught
-
-    def leave() -> None:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-    atexit.register(leave)
+    atexit.register(lambda: leave(code))
     if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # as Dagster leaves it where it was started with `&`
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:

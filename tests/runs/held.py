@@ -16,6 +16,7 @@ import torch
 from deepspeed import DeepSpeedEngine
 from deepspeed.comm.torch import TorchBackend
 
+from neo_assets.core.launch import leave
 from tests.runs.test_memory import ROWS, built, run_of
 from training.attention import model_inputs
 from training.engine import build_engine, set_rate, start_process_group
@@ -142,3 +143,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)

@@ -14,6 +14,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import deepspeed  # reads DS_ACCELERATOR at import
 import torch
 
+from neo_assets.core.launch import leave
 from neo_assets.core.recipe.run import Model
 from training.model import build_model
 
@@ -45,3 +46,4 @@ for case in cases:
         engine.step()
     engine.save_checkpoint(str(folder / case), tag="state", save_latest=False)
 torch.distributed.destroy_process_group()
+leave(0)
