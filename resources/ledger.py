@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from neo_assets.core.here import here
 from neo_assets.core.store import Artifact, Row, Store
 
 
@@ -61,9 +62,9 @@ class Ledger:
         for name, made in found.items():
             verdicts += made.verdicts()
             if name.startswith("raw_crawl/"):
-                fetched += sorted((made.path / "log").glob("*.parquet"))
+                fetched += made.files("log/")
             if name.startswith("pdf_text/"):
-                parts += sorted((made.path / "text").glob("*.parquet"))
+                parts += made.files("text/")
         self._view(
             "verdicts_as_written", verdicts, "doc_id, stage, verdict, rule, value, threshold, twin, source, detail"
         )
@@ -77,7 +78,7 @@ class Ledger:
 
     def _view(self, name: str, files: Sequence[Path], columns: str) -> None:
         if files:
-            paths = ", ".join("'" + str(p).replace("'", "''") + "'" for p in files)
+            paths = ", ".join("'" + str(here(p)).replace("'", "''") + "'" for p in files)
             self.connection.execute(
                 f"create view {name} as select {columns} from read_parquet([{paths}], union_by_name=true)"
             )

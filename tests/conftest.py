@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from tests.servers import Postgres, Ray, Server, Slurm
+from tests.servers import S3, Postgres, Ray, Server, Slurm
 from tests.servers import browser as find_browser
 from tests.servers import bubblewrap as find_bubblewrap
 
@@ -130,6 +130,23 @@ def three_raylets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     server = Ray(tmp_path_factory.mktemp("ray"))
     yield from started(server, "Ray")
+
+
+@pytest.fixture(scope="module")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 protocol server, moto's."""
+    pytest.importorskip("moto", reason="moto is not installed: nothing of object storage is tested")
+    pytest.importorskip("obstore", reason="the extra [s3] is not installed: nothing of object storage is tested")
+    yield from started(S3(tmp_path_factory.mktemp("s3")), "S3")
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The same, with an empty bucket, and this process asking it."""
+    s3_server.empty()
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, s3_server.env[name])
+    return s3_server
 
 
 @pytest.fixture(scope="session")

@@ -396,3 +396,53 @@ class Ray(Server):
                 with contextlib.suppress(psutil.Error):
                     one.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class S3(Server):
+    """An HTTP server that speaks the S3 protocol, moto's, with one empty bucket. ``env`` is for who asks it.
+
+    ``forgets``: names of request headers that do not reach it, as of a server that knows no conditional writes.
+    """
+
+    BUCKET = "s3://factory"
+
+    def __init__(self, folder: Path, forgets: tuple[str, ...] = ()) -> None:
+        super().__init__(folder)
+        (self.port,) = free_ports(1)
+        self.forgets = forgets
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_REGION": "us-east-1",
+        }
+
+    def start(self) -> str:
+        program = [sys.executable, str(Path(__file__).with_name("s3_server.py")), str(self.port), *self.forgets]
+        self._run(
+            "S3", ["setpriv", "--pdeathsig", "TERM", *program], self.cache / "s3.log", self._answers, Path("/tmp")
+        )
+        self.empty()
+        return self.address
+
+    def empty(self) -> None:
+        """Forget everything, and have the bucket again."""
+        self._ask("POST", "/moto-api/reset")
+        self._ask("PUT", "/factory")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            self._ask("GET", "/moto-api/")
+            return True
+        return False
+
+    def _ask(self, method: str, path: str) -> None:
+        from urllib.request import Request, urlopen
+
+        with urlopen(Request(self.address + path, method=method), timeout=20) as answer:
+            answer.read()
+
+    def stop(self) -> None:
+        self._end("S3")

@@ -13,6 +13,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict
 
 from neo_assets.core.fingerprint import MultisetDigest, digest_json
+from neo_assets.core.here import here
 from training.states import read_state
 
 CERTIFICATE = "certificate.json"
@@ -72,7 +73,7 @@ class Certificate(BaseModel):
 
 def read_certificate(checkpoint: Path) -> Certificate:
     """The certificate of a checkpoint folder. Raises ValueError where it does not hold one."""
-    return Certificate.model_validate_json((checkpoint / CERTIFICATE).read_text(encoding="utf-8"))
+    return Certificate.model_validate_json(here(checkpoint / CERTIFICATE).read_text(encoding="utf-8"))
 
 
 def start_of_history() -> str:

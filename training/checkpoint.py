@@ -31,6 +31,7 @@ import torch.distributed as dist
 from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.here import here
 from neo_assets.core.jobs import RunningJob
 from neo_assets.core.store import (
     MANIFEST,
@@ -269,7 +270,7 @@ def damage(folder: Path) -> str | None:
     except DamagedArtifact as error:
         return str(error)
     for name, entry in manifest.files.items():
-        path = folder / name
+        path = here(folder / name)
         if not path.is_file():
             return f"{name} is gone"
         if path.stat().st_size != entry.size or digest_file(path) != entry.digest:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from neo_assets.core import records
 from neo_assets.core.errors import DamagedArtifact
+from neo_assets.core.here import here
 from neo_assets.core.manifest import (
     MANIFEST,
     Check,
@@ -24,6 +26,11 @@ from neo_assets.core.manifest import (
 )
 from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.written import PARTIAL
+
+if TYPE_CHECKING:
+    from neo_assets.core.remote import Remote
+
+PARQUET = ".parquet"
 
 
 @dataclass
@@ -50,9 +57,17 @@ class Artifact:
     """A committed artifact, open for reading."""
 
     key: str
-    path: Path
+    folder: Path
     manifest: Manifest
     verdict: list[Check]
+    remote: Remote | None = None
+
+    @property
+    def path(self) -> Path:
+        """Its folder, with all of its files on this disk."""
+        if self.remote is not None:
+            self.remote.fetch_all(self.folder, self.manifest.files)
+        return self.folder
 
     @property
     def fingerprint(self) -> str:
@@ -61,17 +76,22 @@ class Artifact:
     def file(self, name: str) -> Path:
         if name not in self.manifest.files:
             raise DamagedArtifact(f"{self.key} {self.fingerprint[:12]} has no file '{name}'")
-        return self.path / name
+        return here(self.folder / name)
 
-    def files(self, prefix: str, suffix: str = ".parquet") -> list[Path]:
-        """Files below ``prefix`` in name order."""
-        return [self.path / n for n in sorted(self.manifest.files) if n.startswith(prefix) and n.endswith(suffix)]
+    def files(self, prefix: str, suffix: str = PARQUET) -> list[Path]:
+        """Files below ``prefix`` in name order. Of a store on object storage, Parquet files come to this disk when
+        they are read, by ``records`` or :func:`~neo_assets.core.here.here`; others at once.
+        """
+        names = [n for n in sorted(self.manifest.files) if n.startswith(prefix) and n.endswith(suffix)]
+        if self.remote is not None and suffix != PARQUET:
+            self.remote.fetch_all(self.folder, names)
+        return [self.folder / name for name in names]
 
     def table(self, name: str, schema: pa.Schema | None = None) -> pa.Table:
         return records.read_table(self.file(name), schema)
 
     def verdicts(self) -> list[Path]:
-        """Files with what was decided about each document."""
+        """Files with what was decided about each document, which come to this disk when they are read."""
         return self.files("verdicts.parquet") or self.files("verdicts/")
 
     def documents(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -101,8 +121,10 @@ class Workspace:
         engine: Engine = HERE,
         tell: Callable[[str], None] | None = None,
         reads: Mapping[str, str] | None = None,
+        remote: Remote | None = None,
     ) -> None:
         self.path = path
+        self.remote = remote
         self.reads = dict(reads or {})  # fingerprint of what is read, by key
         self.cpu_seconds_elsewhere = 0.0  # of processes that this one does not wait for
         self.log = log
@@ -113,10 +135,12 @@ class Workspace:
     def earlier(self) -> Artifact | None:
         """The newest finished artifact of the same key, made from something else; None where there is none."""
         found = []
+        if self.remote is not None:
+            self.remote.sync(self.path.parent.relative_to(self.remote.root).as_posix())
         for manifest in self.path.parent.glob(f"*/{MANIFEST}"):
             if not manifest.parent.name.startswith(PARTIAL):
                 told = read_manifest(manifest.parent)
-                found.append((told.created_at, Artifact(told.key, manifest.parent, told, [])))
+                found.append((told.created_at, Artifact(told.key, manifest.parent, told, [], self.remote)))
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def has(self, name: str) -> bool:

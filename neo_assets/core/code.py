@@ -30,6 +30,10 @@ from neo_assets.core.syntax import Text, read_text, remembered_text
 
 COUNTED_PACKAGES = ("neo_assets", "training", "resources")
 COUNTED_BY_VERSION = ("neo_assets.core", "neo_assets.declare")
+BEHIND = frozenset({"datatrove", "loguru", "obstore", "psutil", "ray", "torch"})
+"""Libraries by which the core runs processes, carries bytes and looks at the machine: no part of what anything is made
+of, unless a stage itself imports them.
+"""
 PYTHON = "python"
 STARTED = time.time_ns()
 """About when this process was started."""
@@ -176,10 +180,12 @@ def libraries_reachable_from(roots: Iterable[str]) -> dict[str, str]:
     """Installed version of every distribution that these modules, or modules they reach, import; and Python's minor
     version.
 
-    A library that is not installed is left out: what it would change, it cannot. Those of the core count, too: numba
-    compiles through it.
+    A library that is not installed is left out: what it would change, it cannot. Those of the core count, too (numba
+    compiles through it), but for what is only behind it (:data:`BEHIND`).
     """
-    return versions(name for m in reachable(*sorted(roots)).values() for name in m.foreign)
+    return versions(
+        name for m in reachable(*sorted(roots)).values() for name in m.foreign if counts(m.name) or name not in BEHIND
+    )
 
 
 # ------------------------------------------------------------------ libraries

@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import stat
 from pathlib import Path
 
 from neo_assets.core.errors import NeoError
-from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.fingerprint import ROOT, digest_bytes
 
 
 def store_root() -> Path:
-    """The store: ``$NEO_STORE``, or ``.neo/store`` in the repository. Shared by all recipes."""
-    return Path(os.environ.get("NEO_STORE") or ROOT / ".neo" / "store").resolve()
+    """The folder of the store: ``$NEO_STORE``, or ``.neo/store`` in the repository. Shared by all recipes.
+
+    Of a store on object storage (``NEO_STORE=s3://bucket/prefix``) it is its disk on this machine or cluster:
+    ``$NEO_STORE_DISK``, or a folder in ``.neo/disks``. ``$NEO_STORE_DISK_GB`` bounds what of the store's files may lie
+    there (100).
+    """
+    named = os.environ.get("NEO_STORE", "")
+    if "://" not in named:
+        return Path(named or ROOT / ".neo" / "store").resolve()
+    return _disk(named)
+
+
+@functools.cache
+def _disk(url: str) -> Path:
+    from neo_assets.core.objects import SCHEMES
+    from neo_assets.core.remote import make_disk
+
+    if not url.startswith(SCHEMES):
+        raise NeoError(f"NEO_STORE={url}: a store is a folder, or one of {', '.join(SCHEMES)}")
+    default = ROOT / ".neo" / "disks" / digest_bytes(url.rstrip("/").encode())[:12]
+    root = Path(os.environ.get("NEO_STORE_DISK") or default).resolve()
+    size = os.environ.get("NEO_STORE_DISK_GB", "100")
+    try:
+        gigabytes = float(size)
+    except ValueError:
+        raise NeoError(f"NEO_STORE_DISK_GB={size}: a number of gigabytes") from None
+    make_disk(root, url, gigabytes)
+    return root
 
 
 CHECKOUT = "NEO_CHECKOUT"

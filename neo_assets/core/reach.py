@@ -15,6 +15,7 @@ from pathlib import Path
 
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.jobs import JobFolder
+from neo_assets.core.remote import remote_of
 from neo_assets.core.store import MANIFEST, Store, read_manifest
 from neo_assets.core.trainings import trained_run
 
@@ -59,6 +60,7 @@ def needed_by(job: JobFolder) -> str:
 def checkpoints_of(store: Store, run: Place) -> list[Place]:
     """Checkpoints of a training run, by the run's own fingerprint; half written and damaged ones too."""
     key = f"checkpoint/{run[0].partition('/')[2]}"
+    store.learn(key)
     return [(key, p.name) for p in sorted((store.root / key).glob(f"*-{run[1][:8]}"))]
 
 
@@ -70,26 +72,47 @@ def _inputs(store: Store, place: Place) -> list[Place]:
     return [(name, ref.fingerprint) for name, ref in manifest.made_from.inputs.items()]
 
 
-def _of_job(store: Store, job: JobFolder) -> list[Place]:
-    """What a job reads, what it starts from, and the checkpoints it has written."""
+def read_by(root: Path, job: JobFolder) -> list[Place]:
+    """What a job reads, and what it starts from."""
     spec = job.spec()
     start = spec.config.get("start")
     named = [*spec.inputs.values(), *([str(start["folder"])] if isinstance(start, dict) else [])]
-    out = [place for path in named if (place := _artifact_at(store, path))]
+    return [place for path in named if (place := _artifact_at(root, path))]
+
+
+def bring_inputs(root: Path, job: JobFolder) -> None:
+    """Have all that a job reads on this disk, before it starts, and other disks know of it. Of its own checkpoints,
+    only what tells of them: it brings the one that it goes on from.
+    """
+    if (remote := remote_of(root)) is None:
+        return
+    spec, reads = job.spec(), read_by(root, job)
+    for key, fingerprint in reads:
+        folder = root / key / fingerprint
+        remote.fetch_all(folder, read_manifest(folder).files)
+    if spec.out.startswith("checkpoint/"):
+        remote.sync(spec.out)
+    if reads:
+        remote.pin(spec.work_fingerprint, spec.title, reads, spec.makes)
+
+
+def _of_job(store: Store, job: JobFolder) -> list[Place]:
+    """What a job reads, what it starts from, and the checkpoints it has written."""
+    spec, out = job.spec(), read_by(store.root, job)
     if spec.tasks:  # the artifact that is being made, even where nobody follows the job
         key, _, name = spec.out.rpartition("/")
         out.append((key, name))
     return out + (checkpoints_of(store, (spec.title, spec.work_fingerprint)) if trained_run(spec.title) else [])
 
 
-def _artifact_at(store: Store, written: str) -> Place | None:
+def _artifact_at(root: Path, written: str) -> Place | None:
     """The artifact that a path in the store is, or lies in."""
-    path = store.resolve(written)
+    path = root / written
     for folder in (path, *path.parents):
-        if folder == store.root or not folder.is_relative_to(store.root):
+        if folder == root or not folder.is_relative_to(root):
             return None
         if (folder / MANIFEST).is_file():
-            return folder.parent.relative_to(store.root).as_posix(), folder.name
+            return folder.parent.relative_to(root).as_posix(), folder.name
     return None
 
 

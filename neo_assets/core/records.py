@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import MultisetDigest, digest_bytes
+from neo_assets.core.here import here
 from neo_assets.core.written import Hashing, note
 
 DOCUMENT = pa.schema(
@@ -162,7 +163,7 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: Sequence[st
         BadInput: the file is no Parquet, or a column is missing or has another type; names the file and the column.
     """
     try:
-        with pq.ParquetFile(path) as file:  # pq.read_table imports pandas first, a quarter of a second
+        with pq.ParquetFile(here(path)) as file:  # pq.read_table imports pandas first, a quarter of a second
             wanted = columns or (schema.names if schema is not None else None)
             there = file.schema_arrow.names
             table = file.read(columns=[name for name in wanted if name in there] if wanted else None)
@@ -184,7 +185,7 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: Sequence[st
 
 def text_lengths(path: Path) -> npt.NDArray[np.int64]:
     """UTF-8 bytes of every text of a file of documents, read from their column; of a file without one, measured."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(here(path)) as file:
         if TEXT_BYTES in file.schema_arrow.names:
             return np.asarray(file.read(columns=[TEXT_BYTES]).column(0).to_numpy(), np.int64)
     return np.asarray(pc.binary_length(read_table(path, columns=["text"]).column("text")).to_numpy(), np.int64)
@@ -210,7 +211,7 @@ def files_digest(paths: Iterable[Path]) -> str:
     """:func:`table_digest` over Parquet files, one row group in memory at a time."""
     digest = MultisetDigest()
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(here(path)) as file:
             for batch in file.iter_batches(batch_size=_ROW_GROUP):
                 digest.add_many(*row_bytes(pa.Table.from_batches([batch])))
     return digest.hexdigest()

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from neo_assets.core import records
+from neo_assets.core.here import here
 from neo_assets.core.manifest import MANIFEST, Manifest, read_manifest
 from neo_assets.core.written import note
 
@@ -19,6 +20,7 @@ def take_over(source: Path, target: Path) -> None:
     """Give a file of a finished artifact the name ``target`` as well; where the file system has no second names, or the
     file is of no finished artifact, it is copied.
     """
+    here(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = records.aside_of(target)
     digest = _digest_of(source)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neo_assets.core.code import module_file
 from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.here import size_of
 from neo_assets.core.written import SCRATCH
 
 if TYPE_CHECKING:
@@ -153,4 +154,4 @@ def _terminable() -> Iterator[None]:
 
 
 def total_bytes(paths: Iterable[Path]) -> int:
-    return sum(p.stat().st_size for p in paths)
+    return sum(size_of(p) for p in paths)

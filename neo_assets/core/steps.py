@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 
 from neo_assets.core import records
 from neo_assets.core.fingerprint import MultisetDigest
+from neo_assets.core.here import in_pieces
 from neo_assets.core.records import DOCUMENT, DROPPED, EDITED, KEPT, VERDICT
 from neo_assets.core.same_file import take_over
 from neo_assets.core.shards import run_shards, total_bytes
@@ -106,7 +107,7 @@ def footer_of(path: Path) -> dict[str, Any]:
 
 
 def read_footer(path: Path) -> dict[str, Any]:
-    return json.loads((pq.read_schema(path).metadata or {})[_FOOTER])  # type: ignore[no-any-return]
+    return json.loads((pq.read_schema(in_pieces(path)).metadata or {})[_FOOTER])  # type: ignore[no-any-return]
 
 
 def content_footer(table: pa.Table) -> dict[str, object]:

@@ -44,6 +44,7 @@ from neo_assets.core.manifest import (
 )
 from neo_assets.core.place import share_with_group
 from neo_assets.core.process import cpu_seconds
+from neo_assets.core.remote import BUILDS, RECORDS, Remote, remote_of
 from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.written import PARTIAL
 
@@ -72,15 +73,18 @@ __all__ = [
 
 LOCKS = "locks"
 
-NO_ARTIFACTS = ("jobs", COPIES, "builds", "asked", "scoring", LOCKS, "proofs")
+NO_ARTIFACTS = ("jobs", COPIES, "builds", "asked", "scoring", LOCKS, "proofs", RECORDS)
 """Folders of a store that hold none."""
 
 
 class Store:
-    """A POSIX folder of artifacts. Safe for any number of processes on one file system."""
+    """A POSIX folder of artifacts, or the disk of an object store (``remote.py``). Safe for any number of processes on
+    one file system, and of disks on one object store.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.remote = remote_of(root)
         share_with_group(root)
 
     # -------------------------------------------------- places
@@ -107,13 +111,16 @@ class Store:
             DamagedArtifact: the folder is committed but a file is missing or has another size.
         """
         path = self.folder(key, fingerprint)
-        if not (path / MANIFEST).is_file():
+        if not (path / MANIFEST).is_file() and (self.remote is None or not self.remote.bring(key, fingerprint)):
             return None
         manifest = read_manifest(path)
+        elsewhere = self.remote is not None and self.remote.known(key, fingerprint) is not None
         for name, entry in manifest.files.items():
             try:
                 size = (path / name).stat().st_size
             except FileNotFoundError:
+                if elsewhere:
+                    continue
                 raise DamagedArtifact(
                     f"{key} {fingerprint[:12]}: file {name} is gone. Move {path} away and build again."
                 ) from None
@@ -122,7 +129,7 @@ class Store:
                     f"{key} {fingerprint[:12]}: {name} has {size} bytes, its manifest says {entry.size}. Move {path}"
                     " away and build again."
                 )
-        return Artifact(key, path, manifest, self._read_verdict(path))
+        return Artifact(key, path, manifest, self._read_verdict(path), self.remote if elsewhere else None)
 
     @staticmethod
     def _read_verdict(path: Path) -> list[Check]:
@@ -150,18 +157,21 @@ class Store:
         by_content = not artifact.key.startswith("checkpoint/") and made_from.core_version == CORE_VERSION
         wrong = (
             []
-            if artifact.path == self.folder(artifact.key, artifact.fingerprint)
-            else [f"{named} lies in {artifact.path}"]
+            if artifact.folder == self.folder(artifact.key, artifact.fingerprint)
+            else [f"{named} lies in {artifact.folder}"]
         )
         wrong += (
             [f"{named}: what its manifest says it is made from has another fingerprint"]
             if by_content and made_from.fingerprint != artifact.fingerprint
             else []
         )
+        if self.remote is not None:
+            wrong += self.remote.verify(artifact.key, artifact.fingerprint)
         return wrong + [
             f"{artifact.key} {artifact.fingerprint[:12]}: {name} does not hash to what its manifest says"
             for name, entry in artifact.manifest.files.items()
-            if digest_file(artifact.path / name) != entry.digest
+            if (self.remote is None or (artifact.folder / name).is_file())
+            and digest_file(artifact.folder / name) != entry.digest
         ]
 
     def require(self, key: str, fingerprint: str) -> Artifact:
@@ -179,11 +189,24 @@ class Store:
 
     def all(self) -> Iterator[tuple[str, str, Path]]:
         """(key, fingerprint, folder) of every committed or partial folder."""
+        self.learn()
         for manifest in sorted(self.root.rglob(MANIFEST)):
             folder = manifest.parent
             if folder.name.startswith(PARTIAL) or folder.relative_to(self.root).parts[0] in NO_ARTIFACTS:
                 continue
             yield folder.parent.relative_to(self.root).as_posix(), folder.name, folder
+
+    def learn(self, below: str = "") -> None:
+        """Have the manifests below a key's beginning on this disk, where object storage has more of them: for who looks
+        through folders.
+        """
+        if self.remote is not None:
+            self.remote.sync(below)
+
+    def publish(self, key: str, fingerprint: str, log: Callable[[str], None] = lambda _: None) -> None:
+        """Have a committed artifact where all disks see it."""
+        if self.remote is not None:
+            self.remote.publish(key, fingerprint, log)
 
     # -------------------------------------------------- builds
 
@@ -192,7 +215,11 @@ class Store:
 
     def set_head(self, recipe: str, name: str, key: str, fingerprint: str) -> None:
         """Record that this recipe's build uses ``fingerprint`` for ``name`` (an asset key, or ``key@partition``)."""
-        records.write_text(self._head_file(recipe, name), json.dumps({"key": key, "fingerprint": fingerprint}))
+        text = json.dumps({"key": key, "fingerprint": fingerprint})
+        if self.remote is not None:
+            self.remote.publish(key, fingerprint)
+            self.remote.put_head(f"{recipe}/{name}.json", text)
+        records.write_text(self._head_file(recipe, name), text)
 
     def head(self, recipe: str, name: str) -> Artifact:
         """What this recipe's last build used for ``name``, fit to be read."""
@@ -205,6 +232,8 @@ class Store:
         return self.require(*pointer)
 
     def head_pointer(self, recipe: str, name: str) -> tuple[str, str] | None:
+        if self.remote is not None:
+            self.remote.refresh_builds(recipe)
         file = self._head_file(recipe, name)
         if not file.is_file():
             return None
@@ -219,11 +248,15 @@ class Store:
 
     def heads(self, recipe: str) -> dict[str, tuple[str, str]]:
         """All names this recipe's build uses, with (key, fingerprint)."""
+        if self.remote is not None:
+            self.remote.refresh_builds(recipe)
         base = self.root / "builds" / recipe
         names = sorted(p.relative_to(base).with_suffix("").as_posix() for p in base.rglob("*.json"))
         return {name: pointer for name in names if (pointer := self.head_pointer(recipe, name)) is not None}
 
     def recipes(self) -> list[str]:
+        if self.remote is not None:
+            self.remote.refresh_builds()
         base = self.root / "builds"
         return sorted(p.name for p in base.iterdir() if p.is_dir()) if base.is_dir() else []
 
@@ -244,12 +277,17 @@ class Store:
         stream = locked(
             file, lambda: log(f"{key} {fingerprint[:12]}: another process is making it; waiting for it ({file.name})")
         )
-        with stream:
+        with stream, self._lease(key, fingerprint, inputs or {}, log):
             read = {"key": key, "inputs": [[name, ref.fingerprint] for name, ref in (inputs or {}).items()]}
             stream.truncate(0)
             stream.write(json.dumps(read))
             stream.flush()
             yield
+
+    def _lease(
+        self, key: str, fingerprint: str, inputs: Mapping[str, InputRef], log: Callable[[str], None]
+    ) -> contextlib.AbstractContextManager[object]:
+        return self.remote.lease(key, fingerprint, inputs, log) if self.remote else contextlib.nullcontext()
 
     def _lock_file(self, key: str, fingerprint: str) -> Path:
         return self.root / LOCKS / f"{key.replace('/', '.')}.{fingerprint[:32]}"
@@ -259,7 +297,12 @@ class Store:
         return held(self._lock_file(key, fingerprint))
 
     def at_work(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Key and inputs (key, fingerprint) of everything that some process is making now."""
+        """Key and inputs (key, fingerprint) of everything that some process is making now, on any disk; and of jobs of
+        other disks.
+        """
+        if self.remote is not None:
+            yield from self.remote.at_work()
+            yield from self.remote.pinned()
         for file in sorted((self.root / LOCKS).glob("*")):
             if held(file):
                 with contextlib.suppress(
@@ -289,18 +332,21 @@ class Store:
             partial = self.root / key / f"{PARTIAL}{fingerprint}"
             partial.mkdir(parents=True, exist_ok=True)
             records.remove_leftovers(partial)
-            out = Workspace(partial, log, engine, tell, {name: r.fingerprint for name, r in made_from.inputs.items()})
+            reads = {name: r.fingerprint for name, r in made_from.inputs.items()}
+            out = Workspace(partial, log, engine, tell, reads, self.remote)
             started, used = time.monotonic(), cpu_seconds()
             outcome = work(out)
             used = cpu_seconds() - used + out.cpu_seconds_elsewhere
             self._commit(key, fingerprint, partial, made_from, outcome, time.monotonic() - started, used)
+            if self.remote is not None:
+                self.remote.publish(key, fingerprint, log, leased=True)
             return self._found(key, fingerprint), False
 
     def _found_again(self, key: str, fingerprint: str) -> Artifact | None:
         artifact = self.find(key, fingerprint)
         if artifact is not None:
             with contextlib.suppress(OSError):  # somebody who may only read
-                os.utime(artifact.path)  # young again, for who collects what no build names: this one is about to
+                os.utime(artifact.folder)  # young again, for who collects what no build names: this one is about to
         return artifact
 
     def _found(self, key: str, fingerprint: str) -> Artifact:
@@ -345,9 +391,21 @@ class Store:
         """Delete one folder (or file) below the root."""
         if self.root not in folder.parents:
             raise ValueError(f"{folder} is not inside the store {self.root}")
+        if self.remote is not None:
+            self._remove_everywhere(folder, self.remote)
         if folder.is_dir():
             # Without its manifest it is no artifact: who is stopped half way leaves nothing that looks whole.
             (folder / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder)
         else:
             folder.unlink(missing_ok=True)
+
+    def _remove_everywhere(self, folder: Path, remote: Remote) -> None:
+        """What other disks see of a folder that is about to be removed here."""
+        parts = folder.relative_to(self.root).parts
+        if parts[0] == BUILDS:
+            remote.forget_build("/".join(parts[1:]))
+        elif parts[0] == "jobs":
+            remote.unpin(folder.name)
+        elif (folder / MANIFEST).is_file() and not folder.name.startswith(PARTIAL):
+            remote.remove(folder.parent.relative_to(self.root).as_posix(), folder.name)

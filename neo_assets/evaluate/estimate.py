@@ -17,6 +17,7 @@ START = 5.0
 
 def asking_takes(store: Store, run: str, tasks: Collection[str]) -> str:
     """A sentence on how long asking these tasks will take. Empty where none of them was ever asked of that run."""
+    store.learn(f"eval_scores/{run}")
     folder = store.root / "eval_scores" / run
     files = list(folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
     took: dict[str, list[float]] = {}

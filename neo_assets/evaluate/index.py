@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
+from neo_assets.core.here import here
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import PARTIAL, Store, read_manifest
@@ -143,6 +143,7 @@ def _known(store: Store) -> pa.Table:
 
 def _folders(store: Store) -> dict[str, str]:
     """Run by fingerprint of every committed score."""
+    store.learn(EVAL_SCORES)
     base = store.root / EVAL_SCORES
     if not base.is_dir():
         return {}
@@ -180,11 +181,11 @@ def read_items(store: Store, samples: str) -> dict[str, tuple[float, int]]:
 
 def read_answers(store: Store, samples: str) -> dict[str, dict[str, Any]]:
     """All that is kept of every item of a score, by item id."""
-    lines = (store.root / samples).read_text(encoding="utf-8").split("\n")
+    lines = here(store.root / samples).read_text(encoding="utf-8").split("\n")
     return {str(item["id"]): item for item in map(json.loads, filter(None, lines))}
 
 
 def written(store: Store, samples: str) -> list[dict[str, object]]:
     """Prompts and continuations of one checkpoint."""
-    found: list[dict[str, object]] = json.loads(Path(store.root / samples).read_text(encoding="utf-8"))["samples"]
+    found: list[dict[str, object]] = json.loads(here(store.root / samples).read_text(encoding="utf-8"))["samples"]
     return found

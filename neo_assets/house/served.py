@@ -71,7 +71,7 @@ class Pages:
         if made is None or not (name == MANIFEST or (name in made.manifest.files and name.endswith(SERVED))):
             return _missing(f"{key}/{fingerprint}/{name} is no page of the store")
         more = {"Content-Security-Policy": PICTURE_RULES} if name.endswith(".svg") else {}
-        return FileResponse(made.path / name, headers=HEADERS | more)
+        return FileResponse(made.folder / name if name == MANIFEST else made.file(name), headers=HEADERS | more)
 
     def _artifact(self, key: str, fingerprint: str) -> Response:
         made = self._found(key, fingerprint)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
+from neo_assets.core.here import here
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
@@ -37,6 +38,7 @@ class FoundRun:
 
     def checkpoints(self) -> dict[int, Path]:
         """Committed checkpoints by step."""
+        self.store.learn(f"checkpoint/{self.name}")
         folders = sorted(self.store.resolve(self.spec.out).glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
         return {int(p.parent.name.split("-")[0]): p.parent for p in folders}
 
@@ -122,13 +124,15 @@ def _specs(store: Store, title: str) -> list[Path]:
     """
     jobs = [folder for folder in job_folders(store.root) if folder.title == title]
     there = {folder.fingerprint for folder in jobs}
-    finished = [file for file in sorted((store.root / title).glob("*/spec.json")) if file.parent.name not in there]
+    store.learn(title)
+    folders = [made.parent for made in sorted((store.root / title).glob(f"*/{MANIFEST}"))]
+    finished = [folder / "spec.json" for folder in folders if folder.name not in there]
     return [*finished, *(folder.path / "spec.json" for folder in jobs)]
 
 
 def _read(file: Path, store: Store) -> FoundRun | None:
     try:
-        spec = JobSpec.model_validate_json(file.read_text(encoding="utf-8"))
+        spec = JobSpec.model_validate_json(here(file).read_text(encoding="utf-8"))
         return FoundRun(spec, PretrainConfig.model_validate(spec.config), store)
     except ValidationError:
         return None  # of an older form

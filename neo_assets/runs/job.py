@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput, NeoError
 from neo_assets.core.frozen import claimed
+from neo_assets.core.here import here
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
 from neo_assets.core.recipe.align import DpoLoss, RewardLoss
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section, identity
@@ -131,6 +132,7 @@ def start_from(parent: Parent, run: str, inputs: Mapping[str, Artifact], store: 
     step = parent.step if parent.step is not None else whole(made.manifest.numbers["last_step"]) if made else 0
     key = f"checkpoint/{parent.run}"
     folder = store.root / key / checkpoint_name(step, fingerprint)
+    store.learn(key)
     if not (folder / MANIFEST).is_file():
         there = sorted(p.parent.name for p in (store.root / key).glob(f"[0-9]*/{MANIFEST}"))
         raise NeoError(
@@ -228,6 +230,7 @@ def checkpoint_folders(store: Store, run_name: str, run: Run, run_fingerprint: s
     folders = [
         store.root / "checkpoint" / run_name / checkpoint_name(step, run_fingerprint) for step in run.checkpoint_steps()
     ]
+    store.learn(f"checkpoint/{run_name}")
     for folder in folders:
         if not (folder / "manifest.json").is_file():
             raise NeoError(f"the training of {run_name} has ended, but checkpoint {folder.name} is not in the store")
@@ -307,7 +310,7 @@ def plan_and_outcome(config: PretrainInput, folder: JobFolder, folders: list[Pat
     planned, used = estimate(config.run, config.tokenizer, scored=config.reward is not None), usage(folder)
     size = sum(f.stat().st_size for checkpoint in folders for f in checkpoint.rglob("*") if f.is_file())
     tokens = int(metrics.column("tokens").to_pylist()[-1]) - int(
-        json.loads((folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"]
+        json.loads(here(folders[0] / "certificate.json").read_text(encoding="utf-8"))["trained_tokens"]
     )
     rate = next(value for name, value in planned.items() if name.startswith("tokens/s a rank"))
     counts, steps = "pairs" if STREAMS[config.learns] == "pair_shards" else "tokens", config.run.steps

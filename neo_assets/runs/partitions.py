@@ -71,6 +71,7 @@ class Announcer:
         """Record a committed checkpoint as a materialized partition, unless it is one already."""
         if name in self.known:
             return
+        self.store.publish(f"checkpoint/{self.run_name}", name, self.log)
         folder = self.store.root / "checkpoint" / self.run_name / name
         manifest = read_manifest(folder)
         self.instance.add_dynamic_partitions(self.dynamic, [name])

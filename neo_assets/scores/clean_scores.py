@@ -15,6 +15,7 @@ import pyarrow as pa
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
 from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.here import here
 from neo_assets.core.recipe.evaluation import whole_task
 from neo_assets.core.store import Store
 from neo_assets.evaluate.rows import ScoreRow
@@ -64,7 +65,7 @@ def clean_scores(rows: Sequence[ScoreRow], flagged: Mapping[str, Sequence[str]],
 
 
 def _without(row: ScoreRow, names: set[str], store: Store) -> Part:
-    lines = (store.root / row["samples"]).read_text(encoding="utf-8").split("\n")
+    lines = here(store.root / row["samples"]).read_text(encoding="utf-8").split("\n")
     items = [item for line in lines if line if (item := json.loads(line))["value"] is not None]
     left = [item for item in items if str(item["id"]) not in names and item.get("question") not in names]
     if len(left) == len(items):

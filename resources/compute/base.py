@@ -12,6 +12,7 @@ from pathlib import Path
 from neo_assets.core.errors import MachineLacks, NeoError
 from neo_assets.core.jobs import POLL_SECONDS, Attempt, JobFolder, JobSpec, JobState, Message, follow
 from neo_assets.core.locks import held
+from neo_assets.core.reach import bring_inputs
 from neo_assets.core.recipe.model import Compute as Settings
 from neo_assets.core.recipe.run import Run
 
@@ -218,6 +219,7 @@ class Compute(abc.ABC):
         # A job whose launcher was killed may still have ranks alive: two writers must never meet.
         self._stop_last(folder)
         folder.withdraw_stop()
+        bring_inputs(self.root, folder)
         folder.freeze()
         backend, spec = self, folder.spec()
         if spec.tasks:  # they go where the recipe has them done now, or where they were

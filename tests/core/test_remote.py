@@ -1,0 +1,416 @@
+"""A store on object storage: whole or not there for every disk, one commit whoever tries, no byte taken on trust."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from neo_assets.core import lease, records, remote
+from neo_assets.core.errors import DamagedArtifact, NeoError
+from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.here import here, in_pieces, size_of
+from neo_assets.core.objects import Objects, Unconditional
+from neo_assets.core.place import _disk, store_root
+from neo_assets.core.remote import make_disk, remote_of
+from neo_assets.core.same_file import take_over
+from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
+from tests.servers import S3
+
+URL = f"{S3.BUCKET}/a/store"
+PART = "part-00000.parquet"
+
+
+def made_from(inputs: dict[str, InputRef] | None = None, **config: object) -> MadeFrom:
+    return MadeFrom(config=config, code={"m": "1"}, libraries={}, inputs=inputs or {})
+
+
+def write_one(out: Workspace) -> Outcome:
+    out.write(PART, pa.table({"x": [1, 2]}))
+    out.write_text("notes/told.txt", "told")
+    return Outcome(digest="d", rows_in=2, rows_kept=2, rows_dropped=0)
+
+
+def no_making(out: Workspace) -> Outcome:
+    pytest.fail("made again")
+
+
+@pytest.fixture
+def disk(s3: S3, tmp_path: Path) -> Callable[..., Store]:
+    """Opens the store on a disk of this name."""
+
+    def opened(name: str, gigabytes: float = 1.0) -> Store:
+        make_disk(tmp_path / name, URL, gigabytes)
+        return Store(tmp_path / name)
+
+    return opened
+
+
+def remote_in(store: Store) -> remote.Remote:
+    assert store.remote is not None
+    return store.remote
+
+
+# ------------------------------------------------------------------ found from elsewhere
+
+
+def test_what_one_disk_has_made_another_finds_and_reads(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+    made, _ = one.build("a/b", made_from(x=1), write_one)
+    found, reused = other.build("a/b", made_from(x=1), no_making)
+    assert reused and found.manifest == made.manifest and found.verdict == made.verdict
+    assert sorted(p.name for p in found.folder.iterdir()) == ["manifest.json", "verdict.json"]  # nothing else yet
+    part = found.files("part-")[0]
+    assert size_of(part) == made.files("part-")[0].stat().st_size
+    assert in_pieces(part).read(4) == b"PAR1" and not part.exists()  # type: ignore[union-attr]
+    assert records.read_table(part).column("x").to_pylist() == [1, 2] and part.exists()
+    assert found.path.joinpath("notes/told.txt").read_text() == "told"
+    assert other.find("a/b", "0" * 32) is None
+
+
+def test_a_build_names_what_every_disk_can_have(disk: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "FRESH_S", 0.0)
+    one, other = disk("one"), disk("other")
+    made, _ = one.build("a/b", made_from(x=1), write_one)
+    one.set_head("mine", "a/b", "a/b", made.fingerprint)
+    assert other.recipes() == ["mine"] and other.heads("mine") == {"a/b": ("a/b", made.fingerprint)}
+    assert other.head("mine", "a/b").manifest == made.manifest
+    second, _ = other.build("a/b", made_from(x=2), write_one)
+    other.set_head("mine", "a/b", "a/b", second.fingerprint)
+    assert one.head("mine", "a/b").fingerprint == second.fingerprint
+    assert {name for _, name, _ in one.all()} == {made.fingerprint, second.fingerprint}
+    one.remove(one.root / "builds" / "mine")
+    assert other.heads("mine") == {}
+
+
+def test_an_artifact_that_a_job_left_is_sent_before_a_build_names_it(
+    disk: Callable[..., Store], tmp_path: Path
+) -> None:
+    one, other = disk("one"), disk("other")
+    made, _ = Store(tmp_path / "plain").build("checkpoint/m", made_from(x=1), write_one)
+    target = one.root / "checkpoint/m" / made.fingerprint
+    target.parent.mkdir(parents=True)
+    made.folder.rename(target)
+    assert other.find("checkpoint/m", made.fingerprint) is None
+    one.set_head("mine", "checkpoint/m", "checkpoint/m", made.fingerprint)
+    assert other.head("mine", "checkpoint/m").path.joinpath("notes/told.txt").read_text() == "told"
+
+
+# ------------------------------------------------------------------ one commit, whoever tries
+
+
+def test_of_sixteen_writers_at_once_one_commits_and_all_have_its_bytes(disk: Callable[..., Store]) -> None:
+    stores = [disk(f"disk{i}") for i in range(16)]
+    start = threading.Barrier(16)
+
+    def make(i: int) -> str:
+        def write(out: Workspace) -> Outcome:
+            out.write_text("told.txt", f"by {i}")
+            return Outcome(digest="d")
+
+        store = stores[i]
+        remote_in(store).lease = lambda *_: Nobody()  # type: ignore[method-assign,assignment]
+        fingerprint = made_from(x=1).fingerprint
+        send = remote_in(store)._send
+        remote_in(store)._send = lambda *a: (start.wait(30), send(*a))[1]  # type: ignore[method-assign,assignment]
+        made, reused = store.build("a/b", made_from(x=1), write)
+        assert made.fingerprint == fingerprint and not reused
+        return store.require("a/b", fingerprint).file("told.txt").read_text()
+
+    with ThreadPoolExecutor(16) as pool:
+        told = list(pool.map(make, range(16)))
+    assert len(set(told)) == 1
+    objects = [o.name for o in Objects(URL).list("artifacts/")]
+    assert sum(name.endswith("commit.json") for name in objects) == 1 and len(objects) == 3  # no loser's file is left
+    assert remote_in(stores[0]).verify("a/b", made_from(x=1).fingerprint) == []
+
+
+class Nobody:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_two_disks_do_not_make_one_thing_twice(disk: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LOOKED_S", 0.1)
+    one, other, entered, said = disk("one"), disk("other"), threading.Event(), list[str]()
+
+    def slow(out: Workspace) -> Outcome:
+        entered.set()
+        time.sleep(1)
+        return write_one(out)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one.build, "a/b", made_from(x=1), slow)
+        entered.wait(30)
+        assert [key for key, _ in other.at_work()] == ["a/b"]
+        found, reused = other.build("a/b", made_from(x=1), no_making, said.append)
+    assert reused and not first.result()[1] and found.fingerprint == first.result()[0].fingerprint
+    assert "it is being made on another disk" in said[0] and other.remote is not None
+    assert list(other.remote.objects.list("leases/")) == []
+
+
+def test_a_dead_holder_is_not_waited_for_and_one_that_lives_renews(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEWED_S", 0.5)
+    monkeypatch.setattr(lease, "LOOKED_S", 0.2)
+    objects, waited = Objects(URL), list[int]()
+    objects.put("leases/a.json", b'{"key": "of somebody who died"}')
+    began = time.monotonic()
+    with lease.Lease(objects, "a", {"key": "mine"}, lambda: waited.append(1), dead_s=3):
+        assert 2 < time.monotonic() - began < 10 and waited == [1]
+        time.sleep(4)
+        assert [told["key"] for told in lease.alive(objects, dead_s=3)] == ["mine"]
+    assert lease.alive(objects) == []
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from neo_assets.core import objects
+from neo_assets.core.objects import Objects
+from neo_assets.core.store import Store
+from tests.core.test_remote import made_from, write_big
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{patch}
+Store(Path(sys.argv[1])).build("a/b", made_from(x=1), write_big)
+"""
+
+
+def write_big(out: Workspace) -> Outcome:
+    for i in range(3):
+        out.write_text(f"small{i}.txt", f"small {i}")
+    (out.path / "big.bin").write_bytes(bytes(range(256)) * 90_000)
+    return Outcome(digest="d")
+
+
+def killed(store: Store, s3: S3, patch: str) -> None:
+    script = SCRIPT.format(patch=textwrap.dedent(patch))
+    done = subprocess.run([sys.executable, "-c", script, str(store.root)], cwd=ROOT, env=s3.env, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+
+
+BEFORE_THE_COMMIT = """
+put_once = Objects.put_once
+Objects.put_once = lambda self, name, data: die() if name.endswith("commit.json") else put_once(self, name, data)
+"""
+AFTER_THE_COMMIT = """
+put_once = Objects.put_once
+Objects.put_once = lambda self, name, data: (put_once(self, name, data), "commit" in name and die())[0]
+"""
+IN_A_MULTIPART = """
+objects.PIECE = 5 << 20
+class Torn(bytes): pass
+stream = Path.open
+def opened(self, *a, **k):
+    file = stream(self, *a, **k)
+    if self.name == "big.bin" and a == ("rb",) and sys._getframe(1).f_code.co_name == "pieces":
+        read, turns = file.read, []
+        class Reader:
+            def __enter__(self): return self
+            def __exit__(self, *_): file.close()
+            def read(self, n):
+                turns.append(n)
+                if len(turns) > 3: die()
+                return read(n)
+        return Reader()
+    return file
+Path.open = opened
+"""
+
+
+@pytest.mark.parametrize(
+    ("patch", "committed"),
+    [(BEFORE_THE_COMMIT, False), (IN_A_MULTIPART, False), (AFTER_THE_COMMIT, True)],
+    ids=["before the commit", "in a multipart", "after the commit"],
+)
+def test_killed_while_it_commits_nothing_is_torn_and_nothing_is_made_again(
+    disk: Callable[..., Store], s3: S3, monkeypatch: pytest.MonkeyPatch, patch: str, committed: bool
+) -> None:
+    monkeypatch.setattr(lease, "DEAD_S", 1.0)
+    monkeypatch.setattr(lease, "LOOKED_S", 0.2)
+    one, other = disk("one"), disk("other")
+    killed(one, s3, patch)
+    fingerprint = made_from(x=1).fingerprint
+    assert (other.find("a/b", fingerprint) is not None) is committed
+    before = {o.name: o.modified for o in Objects(URL).list("artifacts/")}
+    if patch is IN_A_MULTIPART:
+        assert not any(name.endswith("big.bin") for name in before)
+    time.sleep(2)
+    _made, reused = one.build("a/b", made_from(x=1), no_making)  # what was made is on this disk
+    assert reused
+    one.set_head("mine", "a/b", "a/b", fingerprint)
+    there = other.require("a/b", fingerprint)
+    assert there.file("big.bin").read_bytes() == bytes(range(256)) * 90_000
+    assert remote_in(other).verify("a/b", fingerprint) == []
+    after = {o.name: o.modified for o in Objects(URL).list("artifacts/")}
+    assert {n: t for n, t in after.items() if n in before} == before  # what had been sent was not sent again
+    assert sum(name.endswith("big.bin") for name in after) == 1
+
+
+# ------------------------------------------------------------------ no byte on trust
+
+
+def test_a_byte_changed_in_the_object_store_is_noticed_by_who_reads_and_who_verifies(
+    disk: Callable[..., Store],
+) -> None:
+    one, other = disk("one"), disk("other")
+    made, _ = one.build("a/b", made_from(x=1), write_one)
+    objects = Objects(URL)
+    (place,) = [o.name for o in objects.list("artifacts/") if o.name.endswith(PART)]
+    read = objects.read(place)
+    assert read is not None
+    data = bytearray(read.data)
+    data[len(data) // 2] ^= 1
+    objects.put(place, bytes(data))
+    found = other.require("a/b", made.fingerprint)
+    with pytest.raises(DamagedArtifact, match=r"part-00000.parquet, a file of a/b, does not hash"):
+        records.read_table(found.files("part-")[0])
+    assert not found.files("part-")[0].exists()
+    assert [PART in line and URL in line for line in other.verify(found)] == [True]
+    assert [PART in line for line in one.verify(made)] == [True]  # its own copy is sound
+    objects.delete([place])
+    with pytest.raises(DamagedArtifact, match="is gone, a file of a/b"):
+        records.read_table(found.files("part-")[0])
+    assert "is gone" in other.verify(found)[0]
+
+
+def test_what_the_disk_lost_before_it_was_sent_is_not_committed(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+
+    def write(out: Workspace) -> Outcome:
+        path = out.write(PART, pa.table({"x": [1, 2]}))
+        facts = path.stat()
+        data = bytearray(path.read_bytes())
+        data[9] ^= 1
+        with path.open("r+b") as stream:
+            stream.write(data)
+        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        return Outcome(digest="d")
+
+    with pytest.raises(DamagedArtifact, match=r"part-00000.parquet does not hash .* was not committed"):
+        one.build("a/b", made_from(x=1), write)
+    assert other.find("a/b", made_from(x=1).fingerprint) is None
+
+
+def test_a_file_of_an_input_is_not_sent_again(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+    first, _ = one.build("a/b", made_from(x=1), write_one)
+
+    def passes_on(out: Workspace) -> Outcome:
+        take_over(first.files("part-")[0], out.path / "kept-00000.parquet")
+        return Outcome(digest="e")
+
+    inputs = {"a/b": InputRef(fingerprint=first.fingerprint, digest="d")}
+    second, _ = one.build("a/c", made_from(inputs, x=2), passes_on)
+    names = [o.name for o in Objects(URL).list("artifacts/a/c/")]
+    assert sorted(n.rpartition("/")[2] for n in names) == ["commit.json"]  # the verdict is the same, too
+    one.remove(first.folder)
+    remote_in(one).sweep(0, remove=True)
+    found = other.require("a/c", second.fingerprint)
+    assert records.read_table(found.files("kept-")[0]).column("x").to_pylist() == [1, 2]
+    assert other.find("a/b", first.fingerprint) is None
+
+
+# ------------------------------------------------------------------ the disk's bound, and what nobody needs
+
+
+def test_files_leave_a_full_disk_and_come_back(disk: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "IN_USE_S", 0.0)
+    monkeypatch.setattr(remote, "LOOKED_S", 0.0)
+    one, small = disk("one"), disk("small", gigabytes=0.003)
+    for x in range(3):
+
+        def write(out: Workspace, x: int = x) -> Outcome:
+            (out.path / "text.bin").write_bytes(bytes([x]) * 2_000_000)
+            return Outcome(digest=str(x))
+
+        one.build("a/b", made_from(x=x), write)
+    for x in (0, 1, 2, 0):
+        found = small.require("a/b", made_from(x=x).fingerprint)
+        assert found.file("text.bin").read_bytes() == bytes([x]) * 2_000_000
+        there = list(small.root.rglob("text.bin"))
+        assert there == [found.folder / "text.bin"]
+    assert len(list(one.root.rglob("text.bin"))) == 3
+
+
+def test_what_no_commit_refers_to_is_swept_and_nothing_else(disk: Callable[..., Store], s3: S3) -> None:
+    one = disk("one")
+    killed(one, s3, BEFORE_THE_COMMIT)
+    objects = Objects(URL)
+    objects.delete([o.name for o in objects.list("leases/")])
+    other = disk("other")
+    kept, _ = other.build("a/c", made_from(x=2), write_one)
+    assert remote_in(other).sweep(3600, remove=True) == (0, 0)
+    assert remote_in(other).sweep(-10, remove=False)[0] == 5
+    assert remote_in(other).sweep(-10, remove=True)[0] == 5
+    assert remote_in(other).verify("a/c", kept.fingerprint) == []
+    assert remote_in(other).sweep(-10, remove=True) == (0, 0)
+
+
+def test_a_writer_at_work_is_not_swept(disk: Callable[..., Store], s3: S3) -> None:
+    one = disk("one")
+    killed(one, s3, BEFORE_THE_COMMIT)  # its lease is still held, as far as anybody can tell
+    assert remote_in(disk("other")).sweep(-10, remove=True) == (0, 0)
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize("forgets", ["if-none-match", "if-match"])
+def test_a_server_that_ignores_conditions_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgets: str
+) -> None:
+    with S3(tmp_path, forgets=(forgets,)) as server:
+        for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+            monkeypatch.setenv(name, server.env[name])
+        with pytest.raises(Unconditional, match=rf"(?i)this server ignores conditions \({forgets}\)"):
+            make_disk(tmp_path / "disk", URL, 1.0)
+    assert not (tmp_path / "disk").exists()
+
+
+def test_a_disk_is_of_one_store(disk: Callable[..., Store], tmp_path: Path) -> None:
+    disk("one")
+    with pytest.raises(NeoError, match="is the disk of s3://factory/a/store, not of s3://factory/b"):
+        make_disk(tmp_path / "one", f"{S3.BUCKET}/b", 1.0)
+    plain = Store(tmp_path / "plain")
+    made, _ = plain.build("a/b", made_from(x=1), write_one)
+    plain.set_head("mine", "a/b", "a/b", made.fingerprint)
+    with pytest.raises(NeoError, match="holds a store of its own"):
+        make_disk(tmp_path / "plain", URL, 1.0)
+    with pytest.raises(NeoError, match="there is no such bucket"):
+        make_disk(tmp_path / "none", "s3://nobodys/store", 1.0)
+
+
+def test_the_environment_names_store_disk_and_bound(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _disk.cache_clear()
+    remote_of.cache_clear()
+    monkeypatch.setenv("NEO_STORE", URL)
+    monkeypatch.setenv("NEO_STORE_DISK", str(tmp_path / "disk"))
+    monkeypatch.setenv("NEO_STORE_DISK_GB", "7.5")
+    assert store_root() == tmp_path / "disk"
+    told = json.loads((tmp_path / "disk" / "objects.json").read_text())
+    assert (told["url"], told["gigabytes"]) == (URL, 7.5) and "tests" not in json.dumps(told)  # no secret
+    _disk.cache_clear()
+    monkeypatch.setenv("NEO_STORE", "ftp://somewhere/store")
+    with pytest.raises(NeoError, match="a store is a folder, or one of s3://"):
+        store_root()
+
+
+def test_a_file_of_no_store_is_left_to_who_opens_it(tmp_path: Path) -> None:
+    assert here(tmp_path / "nothing") == tmp_path / "nothing"
+    with pytest.raises(FileNotFoundError):
+        size_of(tmp_path / "nothing")
