@@ -28,6 +28,8 @@ REQUEST_S = 120
 """Seconds that one request may take; it is asked again after that."""
 CONFLICTS = 8
 """How often a name is tried again that two asked for at one moment (409)."""
+AT_ONCE = 8
+"""Files that are sent or brought at one time."""
 PROBES = "probe"
 
 

@@ -28,8 +28,8 @@ def store_root() -> Path:
 
 @functools.cache
 def _disk(url: str) -> Path:
+    from neo_assets.core.disk import make_disk
     from neo_assets.core.objects import SCHEMES
-    from neo_assets.core.remote import make_disk
 
     if not url.startswith(SCHEMES):
         raise NeoError(f"NEO_STORE={url}: a store is a folder, or one of {', '.join(SCHEMES)}")

@@ -20,63 +20,41 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import secrets
 import shutil
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from pydantic import BaseModel, ConfigDict
-
 from neo_assets.core import records
+from neo_assets.core.committed import (
+    ARTIFACTS,
+    COMMIT,
+    RECORDS,
+    Pair,
+    Record,
+    committed,
+    kept,
+    place_of,
+    record_file,
+    sent_for,
+)
+from neo_assets.core.disk import Room, Settings
 from neo_assets.core.errors import DamagedArtifact, NeoError
+from neo_assets.core.fingerprint import digest_bytes
+from neo_assets.core.here import MARK
 from neo_assets.core.lease import Lease, alive
-from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, FileEntry, InputRef, Manifest, read_manifest
-from neo_assets.core.objects import Objects
+from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, FileEntry, InputRef, read_manifest
+from neo_assets.core.objects import AT_ONCE, Objects
+from neo_assets.core.sending import adopt, send
 from neo_assets.core.written import PARTIAL
 
-MARK = "objects.json"
-RECORDS = "objects"
-ARTIFACTS, BUILDS, PINS, COMMIT = "artifacts", "builds", "pins", "commit.json"
-ATTEMPT = "by-"
-"""How the name of an attempt's folder begins."""
-AT_ONCE = 8
-"""Files that are sent or brought at one time."""
+BUILDS, PINS = "builds", "pins"
 FRESH_S = 2.0
 """Seconds for which one process takes what builds name for unchanged."""
-IN_USE_S = 600.0
-"""Seconds since a file was read or brought within which it does not leave the disk."""
-GOES_ON_S = 12 * 3600.0
-"""Seconds after which what a killed writer had sent is sent anew: whoever sweeps may be about to remove it."""
-LOOKED_S = 60.0
-"""Seconds for which one process takes the disk's usage for what it saw, plus what it has brought since."""
-
-
-class Settings(BaseModel):
-    """What a disk knows of its object store. No secrets."""
-
-    model_config = ConfigDict(extra="forbid")
-    url: str
-    disk: str  # a name of its own, for what other disks have to know of it
-    gigabytes: float  # that files which the object store has as well may take on the disk
-
-
-class Record(BaseModel):
-    """A commit as it lies in the object store."""
-
-    model_config = ConfigDict(extra="forbid")
-    manifest: str  # its text, byte for byte
-    attempt: str
-    objects: dict[str, str]  # file -> object
-
-
-Pair = tuple[str, str]
-"""Key and fingerprint of an artifact."""
 
 
 class Remote:
@@ -86,23 +64,19 @@ class Remote:
         self.root, self.settings = root, settings
         self.objects = Objects(settings.url)
         self._fresh: dict[str, float] = {}
-        self._used: tuple[float, int] | None = None
-        self._room = threading.Lock()
+        self.room = Room(root, settings.gigabytes)
 
     # -------------------------------------------------- commits
 
-    def _record_file(self, key: str, fingerprint: str) -> Path:
-        return self.root / RECORDS / key / f"{fingerprint}.json"
-
     def known(self, key: str, fingerprint: str) -> Record | None:
         """The commit as this disk has seen it; None where it has not."""
-        return _kept(self._record_file(key, fingerprint))
+        return kept(record_file(self.root, key, fingerprint))
 
     def record(self, key: str, fingerprint: str) -> Record | None:
         """The commit as the object store has it now; None where there is none."""
-        read = self.objects.read(f"{ARTIFACTS}/{key}/{fingerprint}/{COMMIT}")
+        read = self.objects.read(f"{place_of(key, fingerprint)}/{COMMIT}")
         if read is None:
-            self._record_file(key, fingerprint).unlink(missing_ok=True)
+            record_file(self.root, key, fingerprint).unlink(missing_ok=True)
             return None
         try:
             found = Record.model_validate_json(read.data)
@@ -111,7 +85,7 @@ class Remote:
                 f"{self.settings.url}: the commit of {key} {fingerprint[:12]} cannot be read"
             ) from error
         if self.known(key, fingerprint) != found:
-            records.write_text(self._record_file(key, fingerprint), read.data.decode())
+            records.write_text(record_file(self.root, key, fingerprint), read.data.decode())
         return found
 
     def bring(self, key: str, fingerprint: str) -> bool:
@@ -122,9 +96,13 @@ class Remote:
         final = self.root / key / fingerprint
         aside = final.with_name(f"{PARTIAL}brought-{secrets.token_hex(6)}")
         aside.mkdir(parents=True)
-        manifest = _manifest(record)
+        manifest = record.parsed
         if VERDICT_FILE in manifest.files:
-            self._download(record, VERDICT_FILE, manifest.files[VERDICT_FILE], aside / VERDICT_FILE, key)
+            if digest_bytes(record.verdict.encode()) != manifest.files[VERDICT_FILE].digest:
+                raise DamagedArtifact(
+                    f"{self.settings.url}: the verdict in the commit of {key} {fingerprint[:12]} was changed"
+                )
+            records.write_text(aside / VERDICT_FILE, record.verdict)
         records.write_text(aside / MANIFEST, record.manifest)
         try:
             aside.rename(final)
@@ -140,12 +118,10 @@ class Remote:
         """
         prefix = f"{ARTIFACTS}/{below}/" if below else f"{ARTIFACTS}/"
         found = [n for o in self.objects.list(prefix) if (n := o.name).endswith(f"/{COMMIT}")]
-        pairs = [_pair(name) for name in found]
+        pairs = [committed(name) for name in found]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             new = [p for p in pairs if not (self.root / p[0] / p[1] / MANIFEST).is_file() or self.known(*p) is None]
             list(pool.map(lambda pair: self.bring(*pair), new))
-
-    # -------------------------------------------------- publishing
 
     def publish(
         self, key: str, fingerprint: str, log: Callable[[str], None] = lambda _: None, leased: bool = False
@@ -156,86 +132,14 @@ class Remote:
         Raises:
             DamagedArtifact: the object store has lost it, and the disk has not all of its files.
         """
-        folder = self.root / key / fingerprint
         if (there := self.record(key, fingerprint)) is not None:
-            self._adopt(key, fingerprint, there)
-            return
-        manifest = read_manifest(folder)
-        if leased:
-            self._send(key, fingerprint, folder, manifest, log)
-            return
-        with self.lease(key, fingerprint, manifest.made_from.inputs, log):
-            self._send(key, fingerprint, folder, manifest, log)
-
-    def _send(self, key: str, fingerprint: str, folder: Path, manifest: Manifest, log: Callable[[str], None]) -> None:
-        base = f"{ARTIFACTS}/{key}/{fingerprint}"
-        notes = _Sent(self._record_file(key, fingerprint).with_suffix(".sent"))
-        attempt, sent = notes.attempt, notes.read(self.objects, f"{base}/{notes.attempt}")
-        theirs = self._of_inputs(manifest)
-        placed: dict[str, str] = {}
-        to_send: list[str] = []
-        for name, entry in manifest.files.items():
-            if place := theirs.get((entry.digest, entry.size)):
-                placed[name] = place
-            elif sent.get(name) == entry.digest:
-                placed[name] = f"{base}/{attempt}/{name}"
-            else:
-                to_send.append(name)
-
-        def send(name: str) -> None:
-            try:
-                digest = self.objects.upload(folder / name, f"{base}/{attempt}/{name}")
-            except FileNotFoundError:
-                raise DamagedArtifact(
-                    f"{key} {fingerprint[:12]}: file {name} is gone, and {self.settings.url} has no commit of it. Move"
-                    f" {folder} away and build again."
-                ) from None
-            if digest != manifest.files[name].digest:
-                self.objects.delete([f"{base}/{attempt}/{name}"])
-                raise DamagedArtifact(
-                    f"{key} {fingerprint[:12]}: {name} does not hash to what its manifest says; it was not committed to"
-                    f" {self.settings.url}. Move {folder} away and build again."
-                )
-            notes.add(name, digest)
-
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(send, to_send))
-        placed |= {name: f"{base}/{attempt}/{name}" for name in to_send}
-        record = Record(
-            manifest=(folder / MANIFEST).read_bytes().decode(), attempt=attempt, objects=dict(sorted(placed.items()))
-        )
-        if self.objects.put_once(f"{base}/{COMMIT}", record.model_dump_json(indent=1).encode()):
-            records.write_text(self._record_file(key, fingerprint), record.model_dump_json(indent=1))
-            reused = len(placed) - len(to_send) - len(sent)
-            size = sum(manifest.files[name].size for name in to_send)
-            log(
-                f"{key}: {len(to_send)} files, {size:,} bytes sent to {self.settings.url}"
-                + (f"; {reused} are files of what it was made from" if reused > 0 else "")
-            )
+            adopt(self, key, fingerprint, there)
+        elif leased:
+            send(self, key, fingerprint, log)
         else:
-            self.objects.delete(o.name for o in list(self.objects.list(f"{base}/{attempt}/")))
-            if (winner := self.record(key, fingerprint)) is None:
-                raise NeoError(f"{key} {fingerprint[:12]} was removed from {self.settings.url} while it was committed")
-            self._adopt(key, fingerprint, winner)
-        notes.forget()
-
-    def _adopt(self, key: str, fingerprint: str, record: Record) -> None:
-        """Have on the disk what the object store has, where the disk has another making of it."""
-        folder = self.root / key / fingerprint
-        if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() != record.manifest.encode():
-            aside = folder.with_name(f"{PARTIAL}other-{secrets.token_hex(6)}")
-            folder.rename(aside)
-            shutil.rmtree(aside)
-            self.bring(key, fingerprint)
-
-    def _of_inputs(self, manifest: Manifest) -> dict[tuple[str, int], str]:
-        """Where files of what an artifact was made from lie, by digest and size."""
-        out: dict[tuple[str, int], str] = {}
-        for name, ref in manifest.made_from.inputs.items():
-            if (record := self.known(name, ref.fingerprint)) is not None:
-                entries = _manifest(record).files
-                out |= {(entries[n].digest, entries[n].size): place for n, place in record.objects.items()}
-        return {(e, s): place for (e, s), place in out.items() if s}
+            inputs = read_manifest(self.root / key / fingerprint).made_from.inputs
+            with self.lease(key, fingerprint, inputs, log):
+                self.publish(key, fingerprint, log, leased=True)
 
     # -------------------------------------------------- files
 
@@ -245,8 +149,8 @@ class Remote:
         record = self.known(key, fingerprint)
         if record is None or name not in record.objects:
             raise FileNotFoundError(path)
-        entry = _manifest(record).files[name]
-        self.make_room(entry.size)
+        entry = record.parsed.files[name]
+        self.room.make(entry.size)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._download(record, name, entry, path, key)
 
@@ -270,7 +174,7 @@ class Remote:
         record = self.known(key, fingerprint)
         if record is None or name not in record.objects:
             raise FileNotFoundError(path)
-        return _manifest(record).files[name].size
+        return record.parsed.files[name].size
 
     def _place_of(self, path: Path) -> tuple[str, str, str]:
         for folder in path.parents:
@@ -311,7 +215,7 @@ class Remote:
         record = self.record(key, fingerprint)
         if record is None:
             return [f"{key} {fingerprint[:12]} is not in {self.settings.url}"]
-        wrong, manifest = [], _manifest(record)
+        wrong, manifest = [], record.parsed
         for name, place in record.objects.items():
             entry = manifest.files[name]
             try:
@@ -322,57 +226,6 @@ class Remote:
             except FileNotFoundError:
                 wrong.append(f"{self.settings.url}: {place}, a file of {key}, is gone")
         return wrong
-
-    # -------------------------------------------------- the disk's bound
-
-    def make_room(self, size: int) -> None:
-        """Let files leave the disk, longest unread first, until ``size`` more bytes fit under its bound. Only what the
-        object store has; nothing that was read within the last minutes or that a job of this disk reads.
-        """
-        bound = self.settings.gigabytes * 1e9
-        with self._room:
-            now = time.time()
-            if self._used is None or now - self._used[0] > LOOKED_S:
-                self._used = (now, sum(size for _, size, _ in self._evictable()))
-            if self._used[1] + size > bound:
-                total = self._evict(bound - size, now)
-                self._used = (now, total)
-            self._used = (self._used[0], self._used[1] + size)
-
-    def _evict(self, target: float, now: float) -> int:
-        files = sorted(self._evictable())
-        total, spared = sum(size for _, size, _ in files), self._read_by_jobs()
-        for used, size, path in files:
-            if total <= target:
-                break
-            folder = next(f for f in path.parents if (f / MANIFEST).is_file())
-            key = folder.parent.relative_to(self.root).as_posix()
-            if now - used < IN_USE_S or (key, folder.name) in spared or (key, "") in spared:
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-                total -= size
-        return total
-
-    def _evictable(self) -> Iterator[tuple[float, int, Path]]:
-        """(last use, bytes, file) of every file on the disk that the object store has."""
-        base = self.root / RECORDS
-        for file in base.rglob("*.json"):
-            key, fingerprint = file.parent.relative_to(base).as_posix(), file.stem
-            record = _kept(file)
-            for name in record.objects if record else ():
-                if name != VERDICT_FILE:
-                    path = self.root / key / fingerprint / name
-                    with contextlib.suppress(OSError):
-                        facts = path.stat()
-                        yield max(facts.st_atime, facts.st_mtime), facts.st_size, path
-
-    def _read_by_jobs(self) -> set[Pair]:
-        from neo_assets.core.jobs import job_folders
-        from neo_assets.core.reach import read_by
-
-        jobs = list(job_folders(self.root))
-        return {place for job in jobs for place in read_by(self.root, job)} | {(job.spec().out, "") for job in jobs}
 
     # -------------------------------------------------- builds, jobs, who is at work
 
@@ -454,8 +307,8 @@ class Remote:
 
     def remove(self, key: str, fingerprint: str) -> None:
         """Take a commit back. What it alone refers to goes with the next sweep."""
-        self.objects.delete([f"{ARTIFACTS}/{key}/{fingerprint}/{COMMIT}"])
-        self._record_file(key, fingerprint).unlink(missing_ok=True)
+        self.objects.delete([f"{place_of(key, fingerprint)}/{COMMIT}"])
+        record_file(self.root, key, fingerprint).unlink(missing_ok=True)
 
     def sweep(self, grace_s: float, remove: bool) -> tuple[int, int]:
         """(objects, bytes) that no commit refers to, older than the grace, of nothing that is being made; ``remove``
@@ -463,7 +316,7 @@ class Remote:
         """
         before = alive(self.objects)
         everything = list(self.objects.list(f"{ARTIFACTS}/"))
-        commits = [_pair(o.name) for o in everything if o.name.endswith(f"/{COMMIT}")]
+        commits = [committed(o.name) for o in everything if o.name.endswith(f"/{COMMIT}")]
         self.sync()
         used: set[str] = set()
         for pair in commits:
@@ -481,74 +334,14 @@ class Remote:
             and now - o.modified > grace_s
             and not any(o.name.startswith(f"{ARTIFACTS}/{key}/{fp}/") for key, fp in working)
         ]
-        since = {pair for o in nobodys if (pair := _artifact_of(o.name)) not in commits and self.record(*pair)}
-        nobodys = [o for o in nobodys if _artifact_of(o.name) not in since]  # committed while this was looking
+        since = {pair for o in nobodys if (pair := sent_for(o.name)) not in commits and self.record(*pair)}
+        nobodys = [o for o in nobodys if sent_for(o.name) not in since]  # committed while this was looking
         if remove:
             self.objects.delete(o.name for o in nobodys)
         return len(nobodys), sum(o.size for o in nobodys)
 
 
-class _Sent:
-    """Which files a killed writer of this disk had sent: the next one goes on with its attempt."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._lock = file, threading.Lock()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        young = file.is_file() and time.time() - file.stat().st_mtime < GOES_ON_S
-        lines = file.read_text(encoding="utf-8").splitlines() if young else []
-        self.attempt = lines[0] if lines else f"{ATTEMPT}{secrets.token_hex(8)}"
-        self._lines = lines[1:]
-        if not lines:
-            records.write_text(file, f"{self.attempt}\n")
-
-    def read(self, objects: Objects, prefix: str) -> dict[str, str]:
-        """Digest by name of what was sent and is still there."""
-        out: dict[str, str] = {}
-        if not self._lines:
-            return out
-        there = {o.name.removeprefix(f"{prefix}/") for o in objects.list(f"{prefix}/")}
-        for line in self._lines:
-            with contextlib.suppress(ValueError):  # cut off
-                name, digest = json.loads(line)
-                if name in there:
-                    out[name] = digest
-        return out
-
-    def add(self, name: str, digest: str) -> None:
-        with self._lock, self._file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps([name, digest]) + "\n")
-
-    def forget(self) -> None:
-        self._file.unlink(missing_ok=True)
-
-
 # ------------------------------------------------------------------ which store a folder is the disk of
-
-
-def make_disk(root: Path, url: str, gigabytes: float) -> None:
-    """Make a folder the disk of an object store, which has to refuse what it must. Nothing happens where it is already.
-
-    Raises NeoError where it is the disk of another one, or holds a store of its own; Unconditional.
-    """
-    file = root / MARK
-    if file.is_file():
-        told = Settings.model_validate_json(file.read_text(encoding="utf-8"))
-        if told.url != url.rstrip("/"):
-            raise NeoError(f"{root} is the disk of {told.url}, not of {url}; give every store a disk of its own")
-        if told.gigabytes != gigabytes:
-            records.write_text(file, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
-        return
-    if (root / "builds").is_dir():
-        raise NeoError(f"{root} holds a store of its own; give {url} another folder as its disk")
-    objects = Objects(url)
-    objects.probe()
-    settings = Settings(url=objects.url, disk=f"{socket.gethostname()}-{secrets.token_hex(4)}", gigabytes=gigabytes)
-    root.mkdir(parents=True, exist_ok=True)
-    aside = records.aside_of(file)
-    aside.write_text(settings.model_dump_json(), encoding="utf-8")
-    with contextlib.suppress(FileExistsError):  # somebody was faster: theirs counts
-        os.link(aside, file)
-    aside.unlink()
 
 
 @functools.lru_cache
@@ -558,42 +351,6 @@ def remote_of(root: Path) -> Remote | None:
     if not file.is_file():
         return None
     return Remote(root, Settings.model_validate_json(file.read_text(encoding="utf-8")))
-
-
-# ------------------------------------------------------------------ small things
-
-
-@functools.lru_cache(256)
-def _parsed(text: str) -> Manifest:
-    return Manifest.model_validate_json(text)
-
-
-def _manifest(record: Record) -> Manifest:
-    return _parsed(record.manifest)
-
-
-def _kept(file: Path) -> Record | None:
-    try:
-        return _read_record(file, file.stat().st_mtime_ns)
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-@functools.lru_cache(256)
-def _read_record(file: Path, _: int) -> Record:
-    return Record.model_validate_json(file.read_text(encoding="utf-8"))
-
-
-def _pair(commit: str) -> Pair:
-    """Of the name of a commit."""
-    key, _, fingerprint = commit.removeprefix(f"{ARTIFACTS}/").removesuffix(f"/{COMMIT}").rpartition("/")
-    return key, fingerprint
-
-
-def _artifact_of(name: str) -> Pair:
-    """Of the name of an object that some attempt has sent."""
-    key, _, fingerprint = name.removeprefix(f"{ARTIFACTS}/").partition(f"/{ATTEMPT}")[0].rpartition("/")
-    return key, fingerprint
 
 
 def _pairs(value: object) -> list[list[object]]:

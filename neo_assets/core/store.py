@@ -44,7 +44,7 @@ from neo_assets.core.manifest import (
 )
 from neo_assets.core.place import share_with_group
 from neo_assets.core.process import cpu_seconds
-from neo_assets.core.remote import BUILDS, RECORDS, Remote, remote_of
+from neo_assets.core.remote import BUILDS, Remote, remote_of
 from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.written import PARTIAL
 
@@ -98,6 +98,16 @@ class Store:
     def resolve(self, written: str) -> Path:
         """A path as it was written down, where the store lies now."""
         return self.root / written
+
+    def whole(self, written: str) -> Path:
+        """The folder of an artifact, as it was written down, with all of its files on this disk."""
+        folder = self.resolve(written)
+        if self.remote is not None and (artifact := self.find(*self._pair(folder))) is not None:
+            return artifact.path
+        return folder
+
+    def _pair(self, folder: Path) -> tuple[str, str]:
+        return folder.parent.relative_to(self.root).as_posix(), folder.name
 
     # -------------------------------------------------- reading
 
@@ -408,4 +418,4 @@ class Store:
         elif parts[0] == "jobs":
             remote.unpin(folder.name)
         elif (folder / MANIFEST).is_file() and not folder.name.startswith(PARTIAL):
-            remote.remove(folder.parent.relative_to(self.root).as_posix(), folder.name)
+            remote.remove(*self._pair(folder))

@@ -34,7 +34,7 @@ class FoundRun:
 
     @property
     def shards(self) -> Path:
-        return self.store.resolve(self.spec.inputs["token_shards"])
+        return self.store.whole(self.spec.inputs["token_shards"])
 
     def checkpoints(self) -> dict[int, Path]:
         """Committed checkpoints by step."""
@@ -57,7 +57,7 @@ class FoundRun:
         """The folder that the run started from. Raises BadInput where it started from nothing."""
         if self.config.start is None:
             raise BadInput(f"run '{self.name}' starts from nothing")
-        return self.store.resolve(self.config.start.folder)
+        return self.store.whole(self.config.start.folder)
 
     def ledger(self) -> RunLedger:
         return RunLedger.of(self.config, self.shards)

@@ -17,13 +17,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from neo_assets.core import disk as disks
 from neo_assets.core import lease, records, remote
+from neo_assets.core.disk import make_disk
 from neo_assets.core.errors import DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.here import here, in_pieces, size_of
 from neo_assets.core.objects import Objects, Unconditional
 from neo_assets.core.place import _disk, store_root
-from neo_assets.core.remote import make_disk, remote_of
+from neo_assets.core.remote import remote_of
 from neo_assets.core.same_file import take_over
 from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
 from tests.servers import S3
@@ -122,8 +124,8 @@ def test_of_sixteen_writers_at_once_one_commits_and_all_have_its_bytes(disk: Cal
         store = stores[i]
         remote_in(store).lease = lambda *_: Nobody()  # type: ignore[method-assign,assignment]
         fingerprint = made_from(x=1).fingerprint
-        send = remote_in(store)._send
-        remote_in(store)._send = lambda *a: (start.wait(30), send(*a))[1]  # type: ignore[method-assign,assignment]
+        publish = remote_in(store).publish
+        remote_in(store).publish = lambda *a, **k: (start.wait(30), publish(*a, **k))[1]  # type: ignore[method-assign]
         made, reused = store.build("a/b", made_from(x=1), write)
         assert made.fingerprint == fingerprint and not reused
         return store.require("a/b", fingerprint).file("told.txt").read_text()
@@ -329,8 +331,8 @@ def test_a_file_of_an_input_is_not_sent_again(disk: Callable[..., Store]) -> Non
 
 
 def test_files_leave_a_full_disk_and_come_back(disk: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "IN_USE_S", 0.0)
-    monkeypatch.setattr(remote, "LOOKED_S", 0.0)
+    monkeypatch.setattr(disks, "IN_USE_S", 0.0)
+    monkeypatch.setattr(disks, "LOOKED_S", 0.0)
     one, small = disk("one"), disk("small", gigabytes=0.003)
     for x in range(3):
 

@@ -1,0 +1,120 @@
+"""The folder of a machine or cluster that works on a store on object storage: which store it is the disk of, and what
+may lie on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from neo_assets.core import records
+from neo_assets.core.committed import RECORDS, Pair, kept
+from neo_assets.core.errors import NeoError
+from neo_assets.core.here import MARK
+from neo_assets.core.manifest import MANIFEST, VERDICT_FILE
+from neo_assets.core.objects import Objects
+
+IN_USE_S = 600.0
+"""Seconds since a file was read or brought within which it does not leave the disk."""
+LOOKED_S = 60.0
+"""Seconds for which one process takes the disk's usage for what it saw, plus what it has brought since."""
+
+
+class Settings(BaseModel):
+    """What a disk knows of its object store. No secrets."""
+
+    model_config = ConfigDict(extra="forbid")
+    url: str
+    disk: str  # a name of its own, for what other disks have to know of it
+    gigabytes: float  # that files which the object store has as well may take on the disk
+
+
+class Room:
+    """How much of a disk files take that the object store has as well, and which of them leave it."""
+
+    def __init__(self, root: Path, gigabytes: float) -> None:
+        self.root, self.bound = root, gigabytes * 1e9
+        self._used: tuple[float, int] | None = None
+        self._lock = threading.Lock()
+
+    def make(self, size: int) -> None:
+        """Let files leave the disk, longest unread first, until ``size`` more bytes fit under its bound. Only what the
+        object store has; nothing that was read within the last minutes or that a job of this disk reads.
+        """
+        with self._lock:
+            now = time.time()
+            if self._used is None or now - self._used[0] > LOOKED_S:
+                self._used = (now, sum(size for _, size, _ in self._evictable()))
+            if self._used[1] + size > self.bound:
+                total = self._evict(self.bound - size, now)
+                self._used = (now, total)
+            self._used = (self._used[0], self._used[1] + size)
+
+    def _evict(self, target: float, now: float) -> int:
+        files = sorted(self._evictable())
+        total, spared = sum(size for _, size, _ in files), self._read_by_jobs()
+        for used, size, path in files:
+            if total <= target:
+                break
+            folder = next(f for f in path.parents if (f / MANIFEST).is_file())
+            key = folder.parent.relative_to(self.root).as_posix()
+            if now - used < IN_USE_S or (key, folder.name) in spared or (key, "") in spared:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                total -= size
+        return total
+
+    def _evictable(self) -> Iterator[tuple[float, int, Path]]:
+        """(last use, bytes, file) of every file on the disk that the object store has."""
+        base = self.root / RECORDS
+        for file in base.rglob("*.json"):
+            key, fingerprint = file.parent.relative_to(base).as_posix(), file.stem
+            record = kept(file)
+            for name in record.objects if record else ():
+                if name != VERDICT_FILE:
+                    path = self.root / key / fingerprint / name
+                    with contextlib.suppress(OSError):
+                        facts = path.stat()
+                        yield max(facts.st_atime, facts.st_mtime), facts.st_size, path
+
+    def _read_by_jobs(self) -> set[Pair]:
+        from neo_assets.core.jobs import job_folders
+        from neo_assets.core.reach import read_by
+
+        jobs = list(job_folders(self.root))
+        return {place for job in jobs for place in read_by(self.root, job)} | {(job.spec().out, "") for job in jobs}
+
+
+def make_disk(root: Path, url: str, gigabytes: float) -> None:
+    """Make a folder the disk of an object store, which has to refuse what it must. Nothing happens where it is already.
+
+    Raises NeoError where it is the disk of another one, or holds a store of its own; Unconditional.
+    """
+    file = root / MARK
+    if file.is_file():
+        told = Settings.model_validate_json(file.read_text(encoding="utf-8"))
+        if told.url != url.rstrip("/"):
+            raise NeoError(f"{root} is the disk of {told.url}, not of {url}; give every store a disk of its own")
+        if told.gigabytes != gigabytes:
+            records.write_text(file, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
+        return
+    if (root / "builds").is_dir():
+        raise NeoError(f"{root} holds a store of its own; give {url} another folder as its disk")
+    objects = Objects(url)
+    objects.probe()
+    settings = Settings(url=objects.url, disk=f"{socket.gethostname()}-{secrets.token_hex(4)}", gigabytes=gigabytes)
+    root.mkdir(parents=True, exist_ok=True)
+    aside = records.aside_of(file)
+    aside.write_text(settings.model_dump_json(), encoding="utf-8")
+    with contextlib.suppress(FileExistsError):  # somebody was faster: theirs counts
+        os.link(aside, file)
+    aside.unlink()
