@@ -24,6 +24,7 @@ from pathlib import Path
 
 from neo_assets.core import records
 from neo_assets.core.artifact import Artifact, Outcome, Workspace, input_refs
+from neo_assets.core.committed import RECORDS
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, digest_file
 from neo_assets.core.frozen import COPIES

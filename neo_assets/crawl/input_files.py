@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 from neo_assets.core.errors import BadInput
+from neo_assets.core.file_systems import USUAL, file_system
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.place import recipe_path
 from neo_assets.core.remembered import keep, recall, remembered_digest
@@ -37,6 +38,8 @@ _TELLING = (
     "content_md5",
 )
 """Fields of a remote file's description that change when the file does."""
+_BY_TAG = ("size", "e_tag")
+"""Of one that names a tag of the content: what else is told differs with how it is asked."""
 _PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 
 
@@ -90,7 +93,7 @@ class InputFile:
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _told(self.place):
-                system, path = _system(self.place)
+                system, path = file_system(self.place)
                 system.get_file(path, str(copy))
             yield copy
         finally:
@@ -171,7 +174,7 @@ def _local_files(pattern: str, suffixes: Sequence[str]) -> list[InputFile]:
 
 def _remote_files(pattern: str, suffixes: Sequence[str]) -> list[InputFile]:
     with _told(pattern):
-        system, path = _system(pattern)
+        system, path = file_system(pattern)
         system.invalidate_cache()  # a listing of an hour ago says nothing of now
         base = ""
         if any(c in path for c in "*?["):
@@ -184,7 +187,8 @@ def _remote_files(pattern: str, suffixes: Sequence[str]) -> list[InputFile]:
         for place, info in sorted(infos.items()):
             name = place.removeprefix(base) if base else PurePosixPath(place.rstrip("/")).name
             if not base or _counts(name, suffixes):
-                told = digest_json({field: str(info[field]) for field in _TELLING if info.get(field) is not None})
+                fields = _BY_TAG if "e_tag" in info else _TELLING
+                told = digest_json({field: str(info[field]) for field in fields if info.get(field) is not None})
                 place = system.unstrip_protocol(place)
                 found.append(InputFile(name, place, int(info.get("size") or 0), f"remote {told}"))
         return found
@@ -196,13 +200,6 @@ def _counts(name: str, suffixes: Sequence[str]) -> bool:
     return not hidden and (not suffixes or InputFile(name, "", 0).suffix in suffixes)
 
 
-def _system(place: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
-    system, path = url_to_fs(place)
-    return system, str(path)
-
-
 @contextlib.contextmanager
 def _told(place: str) -> Iterator[None]:
     """Whatever a remote file system does, told with the place; a package that is missing by its name."""
@@ -210,8 +207,7 @@ def _told(place: str) -> Iterator[None]:
         yield
     except ImportError as error:
         scheme = place.partition("://")[0]
-        package = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}.get(scheme)
-        what = f"pip install {package}" if package else str(error)
+        what = f"pip install {USUAL[scheme]}" if scheme in USUAL else str(error)
         raise BadInput(f"{place} cannot be read: {scheme}:// needs a package that is not installed: {what}") from error
     except BadInput:
         raise

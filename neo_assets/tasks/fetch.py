@@ -12,9 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import fsspec
-
 from neo_assets.core.errors import BadInput, MachineLacks
+from neo_assets.core.file_systems import file_system
 from neo_assets.core.place import PACKAGE, recipe_path
 from neo_assets.core.recipe.evaluation import Benchmark, Harness
 
@@ -71,7 +70,7 @@ def _fetch(url: str, place: Path) -> None:
 
 def _from_url(url: str, aside: Path) -> None:
     try:
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = file_system(url)
         system.get(path, str(aside), recursive=bool(system.isdir(path)))
     except Exception as error:  # every protocol has its own
         raise MachineLacks(

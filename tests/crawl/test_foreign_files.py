@@ -18,6 +18,7 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 from sites import build, html, upstream, verdict_rows
 
 from neo_assets.core.errors import BadInput
+from neo_assets.core.objects import Objects
 from neo_assets.core.recipe.sources import DocumentsSource, WarcSource, WetSource
 from neo_assets.core.records import read_table, rows
 from neo_assets.core.store import Outcome, Workspace
@@ -26,6 +27,7 @@ from neo_assets.crawl.documents_source import read_documents_source
 from neo_assets.crawl.stored_pages import stored_parts
 from neo_assets.crawl.warc_source import read_warc_source, read_wet_source
 from neo_assets.web.fetch_log import LogRow, read_log
+from tests.servers import S3
 
 
 def record(url: str, http: bytes) -> WarcRecord:
@@ -464,11 +466,29 @@ def test_paths_may_be_folders_and_remote_places(tmp_path: Path, monkeypatch: pyt
         refuse_changed_files(config, next(iter(described.values())))
 
 
+def test_crawls_lie_in_object_storage(s3: S3, tmp_path: Path) -> None:
+    objects = Objects(f"{S3.BUCKET}/crawls")
+    objects.put("2026/a.warc", plain(*good()[:2]))
+    objects.put("2026/deep/b.warc.gz", gzip.compress(plain(*good()[2:4])))
+    objects.put("2026/readme.txt", b"no crawl")
+    fields = {"kind": "warc", "licence": "CC0-1.0", "snapshot": "1"}
+    config = WarcSource.model_validate({**fields, "paths": [f"{S3.BUCKET}/crawls/2026"]})
+    assert sorted(read_source_input(config).content) == ["a.warc", "deep/b.warc.gz"]
+    out, described = Workspace(tmp_path / "crawl"), upstream(config)
+    out.path.mkdir()
+    assert read_warc_source(config, described, out).rows_kept == 4
+    objects.put("2026/a.warc", plain(*good()[:1]))
+    with pytest.raises(BadInput, match=r"a\.warc is not what sources/test describes"):
+        refuse_changed_files(config, next(iter(described.values())))
+    with pytest.raises(BadInput, match=r"s3://nobodys/x cannot be read"):
+        read_source_input(WarcSource.model_validate({**fields, "paths": ["s3://nobodys/x"]}))
+
+
 @pytest.mark.parametrize(
     ("place", "told"),
     [
         ("nosuch://x/y.jsonl", "Protocol not known: nosuch"),
-        ("gs://bucket/*.jsonl", "gs:// needs a package that is not installed: pip install gcsfs"),
+        ("smb://host/*.jsonl", "smb:// needs a package that is not installed"),
         ("http://127.0.0.1:9/a.jsonl", "a.jsonl cannot be read"),
     ],
 )
