@@ -242,7 +242,7 @@ def metadata(made: Artifact, reused: bool) -> dict[str, dg.MetadataValue]:
         "seconds": dg.MetadataValue.float(m.seconds),
         **({} if m.cpu_seconds is None else {"processor seconds": dg.MetadataValue.float(m.cpu_seconds)}),
         "reused": dg.MetadataValue.bool(reused),
-        "path": dg.MetadataValue.path(str(made.path)),
+        "path": dg.MetadataValue.path(str(made.folder)),
         "fingerprint": dg.MetadataValue.text(m.fingerprint),
         "digest": dg.MetadataValue.text(m.digest),
     }

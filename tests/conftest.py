@@ -28,6 +28,8 @@ COSTLY = ("slurm", "postgres")
 """Servers that one process of a run starts for all tests that ask for them."""
 RESTARTED = ("test_reboot", "test_watched", "test_interrupted")
 """Files of the factory's tests that mostly wait for daemons: they have a factory of their own, in another process."""
+OF_THEIR_OWN = ("test_object_storage",)
+"""Files there that share nothing with others."""
 LONGEST = ("factory", "factory restarted", *COSTLY, "tests/training", "tests/runs", "tests/resources")
 """What takes longest, or waits most, is begun first, so that no process is left with it at the end."""
 
@@ -36,7 +38,8 @@ LONGEST = ("factory", "factory restarted", *COSTLY, "tests/training", "tests/run
 def group_of(file: str) -> str:
     """What a test file shares with others that one process has to run with it: the factory, or a server."""
     if file.startswith("tests/factory/"):
-        return "factory restarted" if Path(file).stem in RESTARTED else "factory"
+        stem = Path(file).stem
+        return "factory restarted" if stem in RESTARTED else file if stem in OF_THEIR_OWN else "factory"
     text = Path(__file__).parent.parent.joinpath(file).read_text(encoding="utf-8")
     return next((server for server in COSTLY if re.search(rf"\b{server}: ", text)), file)
 

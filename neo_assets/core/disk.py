@@ -45,6 +45,10 @@ class Room:
         self._used: tuple[float, int] | None = None
         self._lock = threading.Lock()
 
+    def held(self) -> int:
+        """Bytes of files on this disk that the object store has as well."""
+        return sum(size for _, size, _ in self._evictable())
+
     def make(self, size: int) -> None:
         """Let files leave the disk, longest unread first, until ``size`` more bytes fit under its bound. Only what the
         object store has; nothing that was read within the last minutes or that a job of this disk reads.
@@ -52,7 +56,7 @@ class Room:
         with self._lock:
             now = time.time()
             if self._used is None or now - self._used[0] > LOOKED_S:
-                self._used = (now, sum(size for _, size, _ in self._evictable()))
+                self._used = (now, self.held())
             if self._used[1] + size > self.bound:
                 total = self._evict(self.bound - size, now)
                 self._used = (now, total)

@@ -10,7 +10,7 @@ failed, lost, or never started. Somebody may go on with it; who will not, gives 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from neo_assets.core.errors import DamagedArtifact
@@ -74,10 +74,13 @@ def _inputs(store: Store, place: Place) -> list[Place]:
 
 def read_by(root: Path, job: JobFolder) -> list[Place]:
     """What a job reads, and what it starts from."""
+    return [place for path in _named(job) if (place := _artifact_at(root, path))]
+
+
+def _named(job: JobFolder) -> list[str]:
     spec = job.spec()
     start = spec.config.get("start")
-    named = [*spec.inputs.values(), *([str(start["folder"])] if isinstance(start, dict) else [])]
-    return [place for path in named if (place := _artifact_at(root, path))]
+    return [*spec.inputs.values(), *([str(start["folder"])] if isinstance(start, dict) else [])]
 
 
 def bring_inputs(root: Path, job: JobFolder) -> None:
@@ -86,6 +89,9 @@ def bring_inputs(root: Path, job: JobFolder) -> None:
     """
     if (remote := remote_of(root)) is None:
         return
+    for path in _named(job):
+        if _artifact_at(root, path) is None and (root / path).is_relative_to(root):
+            _ = any(remote.bring(*place) for place in _may_be(path))
     spec, reads = job.spec(), read_by(root, job)
     for key, fingerprint in reads:
         folder = root / key / fingerprint
@@ -114,6 +120,12 @@ def _artifact_at(root: Path, written: str) -> Place | None:
         if (folder / MANIFEST).is_file():
             return folder.parent.relative_to(root).as_posix(), folder.name
     return None
+
+
+def _may_be(written: str) -> Iterator[Place]:
+    """The artifacts that a relative path may be, or lie in, the deepest first."""
+    parts = Path(written).parts
+    return (("/".join(parts[:n]), parts[n]) for n in range(len(parts) - 1, 0, -1))
 
 
 def unreadable_jobs(root: Path) -> list[Path]:

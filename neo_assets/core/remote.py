@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from neo_assets.core import records
 from neo_assets.core.committed import (
@@ -51,6 +51,9 @@ from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, FileEntry, InputRef
 from neo_assets.core.objects import AT_ONCE, Objects
 from neo_assets.core.sending import adopt, send
 from neo_assets.core.written import PARTIAL
+
+if TYPE_CHECKING:
+    from neo_assets.core.artifact import Artifact
 
 BUILDS, PINS = "builds", "pins"
 FRESH_S = 2.0
@@ -97,8 +100,9 @@ class Remote:
         aside = final.with_name(f"{PARTIAL}brought-{secrets.token_hex(6)}")
         aside.mkdir(parents=True)
         manifest = record.parsed
-        if VERDICT_FILE in manifest.files:
-            if digest_bytes(record.verdict.encode()) != manifest.files[VERDICT_FILE].digest:
+        if record.verdict:
+            entry = manifest.files.get(VERDICT_FILE)
+            if entry is not None and digest_bytes(record.verdict.encode()) != entry.digest:
                 raise DamagedArtifact(
                     f"{self.settings.url}: the verdict in the commit of {key} {fingerprint[:12]} was changed"
                 )
@@ -111,6 +115,11 @@ class Remote:
             if not (final / MANIFEST).is_file():
                 raise
         return True
+
+    def lost(self, artifact: Artifact) -> bool:
+        """Whether another disk has removed an artifact of which this one has not all files."""
+        whole = all((artifact.folder / name).is_file() for name in artifact.manifest.files)
+        return self.record(artifact.key, artifact.fingerprint) is None and not whole
 
     def sync(self, below: str = "") -> None:
         """Have the manifests of all artifacts below a key's beginning on the disk: ``eval_scores``, ``checkpoint/main``

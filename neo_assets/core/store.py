@@ -355,6 +355,9 @@ class Store:
 
     def _found_again(self, key: str, fingerprint: str) -> Artifact | None:
         artifact = self.find(key, fingerprint)
+        if artifact is not None and artifact.remote is not None and artifact.remote.lost(artifact):
+            shutil.rmtree(artifact.folder)
+            return None
         if artifact is not None:
             with contextlib.suppress(OSError):  # somebody who may only read
                 os.utime(artifact.folder)  # young again, for who collects what no build names: this one is about to

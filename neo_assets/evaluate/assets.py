@@ -106,7 +106,7 @@ class Evaluation(AttendedStage[EvaluationInput]):
             if checkpoint in more and wants_repeat(at.context) and mine.attempts(subject):
                 mine.scored(subject, mine.attempts(subject) + 1)
             scores, _ = mine.scored(subject)
-            partition = checkpoint.path.name
+            partition = checkpoint.folder.name
             _log_once(at.context, f"hf_model/{run}", partition, metadata(model, True), model.manifest.digest)
             shown = score_metadata(score_rows(scores, 1))
             _log_once(at.context, f"eval_scores/{run}", partition, shown, score_digest(scores))
@@ -123,7 +123,7 @@ class Evaluation(AttendedStage[EvaluationInput]):
     def also(self, at: Making) -> list[Artifact]:
         """Recent and best checkpoints and the last one, as far as they are not due."""
         run, settings, names = self.config.run, at.recipe.evaluation.reevaluate, self._checkpoints(at)
-        known = {checkpoint.path.name for checkpoint in self.due(at)}
+        known = {checkpoint.folder.name for checkpoint in self.due(at)}
         top = best(by_checkpoint(read_scores(at.store, {run: set(names)}).to_pylist()).get(run, {}))
         wanted = {
             *names[len(names) - max(1, settings.recent) :],

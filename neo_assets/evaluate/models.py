@@ -70,12 +70,12 @@ class Exporter:
         made_from, inputs = self._made_from(checkpoint), self._inputs(checkpoint)
 
         def work(out: Workspace) -> Outcome:
-            self.log(f"exporting {at(self.export.run, checkpoint.path.name)}")
+            self.log(f"exporting {at(self.export.run, checkpoint.folder.name)}")
             return export_model(self.export, inputs, out, Aside(key, made_from.fingerprint, self.store, self.jobs))
 
         key = f"hf_model/{self.export.run}"
         made, reused = self.store.build(key, made_from, work, self.log)
-        self.store.set_head(self.recipe, f"{key}@{checkpoint.path.name}", key, made.fingerprint)
+        self.store.set_head(self.recipe, f"{key}@{checkpoint.folder.name}", key, made.fingerprint)
         return self.store.require(key, made.fingerprint), reused
 
 

@@ -107,7 +107,7 @@ class Subject:
     def of(cls, run: str, checkpoint: Artifact, model: Artifact) -> Subject:
         numbers = checkpoint.manifest.numbers
         step, tokens = int(str(numbers["step"])), int(str(numbers["trained_tokens"]))
-        return cls(run, checkpoint.path.name, step, tokens, model.path, model.fingerprint, model.manifest.digest)
+        return cls(run, checkpoint.folder.name, step, tokens, model.folder, model.fingerprint, model.manifest.digest)
 
     @property
     def place(self) -> Row:

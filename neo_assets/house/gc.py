@@ -38,6 +38,7 @@ DAMAGED = ".damaged-"
 """How the names of checkpoints begin that a run found damaged and set aside."""
 GRACE_HOURS = 24.0
 LOCK = "lock"
+SWEPT = "objects of no commit"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ def gc(
     if remove:
         for name in without:
             _forget(store, name)
+    swept = store.remote.sweep(grace * 3600, remove) if store.remote is not None else (0, 0)
+    if store.remote is not None and swept[0]:
+        rows.append({"asset": SWEPT, "fingerprint": f"{swept[0]} objects", "bytes": swept[1], "removed": remove})
     if as_json:
         show(rows, as_json)
         return

@@ -59,6 +59,11 @@ def status(
         show([vars(s) for s in found], as_json=True)
         return
     print(f"recipe '{recipe.name}': {recipe.description}\n")
+    if store.remote is not None:
+        held, bound = store.remote.room.held(), store.remote.settings.gigabytes
+        print(
+            f"store {store.remote.settings.url}; its disk {store.root} holds {held / 1e9:.1f} of {bound:g} GB of it\n"
+        )
     kinds = [k for k in (MADE, FOUND, STALE, BELOW, MISSING, REFUSED, RUNNING) if any(s.state == k for s in found)]
     groups = dict.fromkeys(s.group for s in found)
     counts = {group: Counter(s.state for s in found if s.group == group) for group in groups}

@@ -96,7 +96,7 @@ def summary(as_json: bool = JSON, since: Annotated[float, typer.Option(hidden=Tr
         print("\nThere is no report yet: the job 'factory' makes it.")
         return
     report = store.head(recipe.name, "factory_report").file("report.html")
-    fresh = [a for a in heads.values() if (a.path / "manifest.json").stat().st_mtime >= since]
+    fresh = [a for a in heads.values() if (a.folder / "manifest.json").stat().st_mtime >= since]
     if since:
         print(
             f"\n{len(fresh)} of {len(heads)} artifacts were made now, {len(heads) - len(fresh)} were reused."

@@ -48,11 +48,11 @@ def export_model(
         "scored": config.scored,
     }
     given = {"checkpoint": checkpoint.path, "tokenizer": hf_folder(tokenizer)}
-    aside.run(PROGRAM, told, given, out, about=checkpoint.path.name)
+    aside.run(PROGRAM, told, given, out, about=checkpoint.folder.name)
     parity = json.loads((out.path / "parity.json").read_text(encoding="utf-8"))
     return Outcome(
         digest=digest_json([checkpoint.manifest.digest, tokenizer.manifest.digest]),
-        numbers={"checkpoint": checkpoint.path.name, "max_logit_difference": parity["max_abs_logit_difference"]},
+        numbers={"checkpoint": checkpoint.folder.name, "max_logit_difference": parity["max_abs_logit_difference"]},
         checks=[
             Check(
                 name="logits_match",
