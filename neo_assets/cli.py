@@ -63,6 +63,7 @@ GROUPS = {
         "why": "house.why:why",
         "verify": "house.verify:verify",
         "gc": "house.gc:gc",
+        "send": "house.send:send",
     },
     "Set-up": {
         "home": "house.factory:home",

@@ -22,6 +22,8 @@ from neo_assets.core.here import MARK
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE
 from neo_assets.core.objects import Objects
 
+GIGABYTES = 100.0
+"""What may lie on a disk unless a bound is given."""
 IN_USE_S = 600.0
 """Seconds since a file was read or brought within which it does not leave the disk."""
 LOOKED_S = 60.0
@@ -98,27 +100,41 @@ class Room:
         return {place for job in jobs for place in read_by(self.root, job)} | {(job.spec().out, "") for job in jobs}
 
 
-def make_disk(root: Path, url: str, gigabytes: float) -> None:
-    """Make a folder the disk of an object store, which has to refuse what it must. Nothing happens where it is already.
+def make_disk(root: Path, url: str, gigabytes: float | None = None) -> None:
+    """Make a folder the disk of an object store, which has to refuse what it must. Where it is already, only the bound
+    is changed, if one is given.
 
     Raises NeoError where it is the disk of another one, or holds a store of its own; Unconditional.
     """
     file = root / MARK
-    if file.is_file():
-        told = Settings.model_validate_json(file.read_text(encoding="utf-8"))
-        if told.url != url.rstrip("/"):
-            raise NeoError(f"{root} is the disk of {told.url}, not of {url}; give every store a disk of its own")
-        if told.gigabytes != gigabytes:
-            records.write_text(file, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
+    if not file.is_file():
+        if (root / "builds").is_dir():
+            raise NeoError(
+                f"{root} holds a store of its own; give {url} another folder as its disk (NEO_STORE_DISK), or send that"
+                f" store there: NEO_STORE={root} neo send {url}"
+            )
+        join(root, settled(url, gigabytes))
         return
-    if (root / "builds").is_dir():
-        raise NeoError(f"{root} holds a store of its own; give {url} another folder as its disk")
+    told = Settings.model_validate_json(file.read_text(encoding="utf-8"))
+    if told.url != url.rstrip("/"):
+        raise NeoError(f"{root} is the disk of {told.url}, not of {url}; give every store a disk of its own")
+    if gigabytes is not None and told.gigabytes != gigabytes:
+        records.write_text(file, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
+
+
+def settled(url: str, gigabytes: float | None = None) -> Settings:
+    """What a new disk of an object store has to know. Raises Unconditional, NeoError where it cannot be asked."""
     objects = Objects(url)
     objects.probe()
-    settings = Settings(url=objects.url, disk=f"{socket.gethostname()}-{secrets.token_hex(4)}", gigabytes=gigabytes)
+    name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    return Settings(url=objects.url, disk=name, gigabytes=GIGABYTES if gigabytes is None else gigabytes)
+
+
+def join(root: Path, settings: Settings) -> None:
+    """Make a folder a disk; where somebody was faster, theirs counts."""
     root.mkdir(parents=True, exist_ok=True)
-    aside = records.aside_of(file)
+    aside = records.aside_of(root / MARK)
     aside.write_text(settings.model_dump_json(), encoding="utf-8")
-    with contextlib.suppress(FileExistsError):  # somebody was faster: theirs counts
-        os.link(aside, file)
+    with contextlib.suppress(FileExistsError):
+        os.link(aside, root / MARK)
     aside.unlink()

@@ -18,7 +18,7 @@ def store_root() -> Path:
 
     Of a store on object storage (``NEO_STORE=s3://bucket/prefix``) it is its disk on this machine or cluster:
     ``$NEO_STORE_DISK``, or a folder in ``.neo/disks``. ``$NEO_STORE_DISK_GB`` bounds what of the store's files may lie
-    there (100).
+    there (100; kept, once given).
     """
     named = os.environ.get("NEO_STORE", "")
     if "://" not in named:
@@ -35,13 +35,17 @@ def _disk(url: str) -> Path:
         raise NeoError(f"NEO_STORE={url}: a store is a folder, or one of {', '.join(SCHEMES)}")
     default = ROOT / ".neo" / "disks" / digest_bytes(url.rstrip("/").encode())[:12]
     root = Path(os.environ.get("NEO_STORE_DISK") or default).resolve()
-    size = os.environ.get("NEO_STORE_DISK_GB", "100")
-    try:
-        gigabytes = float(size)
-    except ValueError:
-        raise NeoError(f"NEO_STORE_DISK_GB={size}: a number of gigabytes") from None
-    make_disk(root, url, gigabytes)
+    make_disk(root, url, disk_gigabytes())
     return root
+
+
+def disk_gigabytes() -> float | None:
+    """The bound of a disk, if one is given (``$NEO_STORE_DISK_GB``)."""
+    told = os.environ.get("NEO_STORE_DISK_GB")
+    try:
+        return float(told) if told else None
+    except ValueError:
+        raise NeoError(f"NEO_STORE_DISK_GB={told}: a number of gigabytes") from None
 
 
 CHECKOUT = "NEO_CHECKOUT"

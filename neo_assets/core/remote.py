@@ -238,8 +238,9 @@ class Remote:
 
     # -------------------------------------------------- builds, jobs, who is at work
 
-    def put_head(self, name: str, text: str) -> None:
-        self.objects.put(f"{BUILDS}/{name}", text.encode())
+    def put_head(self, recipe: str, name: str, key: str, fingerprint: str) -> None:
+        text = json.dumps({"key": key, "fingerprint": fingerprint})
+        self.objects.put(f"{BUILDS}/{recipe}/{name}.json", text.encode())
 
     def refresh_builds(self, recipe: str = "") -> None:
         """Have on the disk what builds name, as the object store has it."""

@@ -226,11 +226,10 @@ class Store:
 
     def set_head(self, recipe: str, name: str, key: str, fingerprint: str) -> None:
         """Record that this recipe's build uses ``fingerprint`` for ``name`` (an asset key, or ``key@partition``)."""
-        text = json.dumps({"key": key, "fingerprint": fingerprint})
         if self.remote is not None:
             self.remote.publish(key, fingerprint)
-            self.remote.put_head(f"{recipe}/{name}.json", text)
-        records.write_text(self._head_file(recipe, name), text)
+            self.remote.put_head(recipe, name, key, fingerprint)
+        records.write_text(self._head_file(recipe, name), json.dumps({"key": key, "fingerprint": fingerprint}))
 
     def head(self, recipe: str, name: str) -> Artifact:
         """What this recipe's last build used for ``name``, fit to be read."""
