@@ -63,9 +63,8 @@ class Lease:
             self._objects.delete([self.name])
 
     def _taken(self) -> bool:
-        if self._objects.put_once(self.name, self._text()):
-            there = self._objects.look(self.name)
-            self._etag = there.etag if there else ""
+        if (etag := self._objects.put_once(self.name, self._text())) is not None:
+            self._etag = etag
             return True
         there = self._objects.look(self.name)
         if there is None or self._objects.now() - there.modified <= self._dead_s:

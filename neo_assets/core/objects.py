@@ -22,8 +22,8 @@ from typing import IO, Any, cast
 from neo_assets.core.errors import MachineLacks, NeoError
 
 SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
-PIECE = 32 << 20
-"""Bytes that are asked for, or sent, in one request."""
+PIECE, SPAN = 32 << 20, 256 << 20
+"""Bytes that are sent, and asked for, in one request."""
 REQUEST_S = 120
 """Seconds that one request may take; it is asked again after that."""
 CONFLICTS = 8
@@ -79,15 +79,14 @@ class Objects:
 
     # -------------------------------------------------- small objects
 
-    def put_once(self, name: str, data: bytes) -> bool:
-        """Create an object. False where there is one with other content: then nothing was written."""
+    def put_once(self, name: str, data: bytes) -> str | None:
+        """Create an object; gives its etag. None where there is one with other content: then nothing was written."""
         for turn in range(CONFLICTS):
             with self._asking(), contextlib.suppress(self._errors.AlreadyExistsError, self._errors.PreconditionError):
-                self._obs.put(self._store, name, data, mode="create")
-                return True
+                return str(self._obs.put(self._store, name, data, mode="create")["e_tag"])
             # It is there, or two asked at one moment; or this very request was sent twice, its first answer lost.
             if (there := self.read(name)) is not None:
-                return there.data == data
+                return there.etag if there.data == data else None
             time.sleep(0.05 * 2**turn)
         raise NeoError(f"{self.url}: {name} can neither be created nor read")
 
@@ -167,10 +166,11 @@ class Objects:
 
     def pieces(self, name: str, size: int) -> Iterator[memoryview]:
         """An object's bytes, some at a time. Raises FileNotFoundError."""
-        for begin in range(0, size, PIECE):
+        for begin in range(0, size, SPAN):
             with self._asking():
-                piece = self._obs.get_range(self._store, name, start=begin, length=min(PIECE, size - begin))
-            yield memoryview(piece)
+                span = {"range": (begin, min(begin + SPAN, size))}
+                for piece in self._obs.get(self._store, name, options=span).stream(min_chunk_size=PIECE // 4):
+                    yield memoryview(piece)
 
     def stream(self, name: str) -> IO[bytes]:
         """An object as a file that is read in pieces. Raises FileNotFoundError."""
@@ -193,7 +193,7 @@ class Objects:
         name = f"{PROBES}/{secrets.token_hex(6)}"
         try:
             etag = self.put(name, b"first")
-            if self.put_once(name, b"second"):
+            if self.put_once(name, b"second") is not None:
                 raise Unconditional(f"{self.url}: {_IGNORES.format('If-None-Match')}")
             if self.replace(name, b"third", etag) is None:
                 raise Unconditional(f"{self.url}: it refuses a write whose condition (If-Match) holds; {_OTHER}")

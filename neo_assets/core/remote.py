@@ -59,6 +59,8 @@ BUILDS, PINS = "builds", "pins"
 FRESH_S = 2.0
 """Seconds for which one process takes what builds name for unchanged."""
 
+_CHANGED = "the verdict in the commit of {} {} was changed"
+
 
 class Remote:
     """The object store behind a disk. Safe for any number of processes on any number of disks."""
@@ -103,9 +105,7 @@ class Remote:
         if record.verdict:
             entry = manifest.files.get(VERDICT_FILE)
             if entry is not None and digest_bytes(record.verdict.encode()) != entry.digest:
-                raise DamagedArtifact(
-                    f"{self.settings.url}: the verdict in the commit of {key} {fingerprint[:12]} was changed"
-                )
+                raise DamagedArtifact(f"{self.settings.url}: {_CHANGED.format(key, fingerprint[:12])}")
             records.write_text(aside / VERDICT_FILE, record.verdict)
         records.write_text(aside / MANIFEST, record.manifest)
         try:
@@ -141,14 +141,14 @@ class Remote:
         Raises:
             DamagedArtifact: the object store has lost it, and the disk has not all of its files.
         """
-        if (there := self.record(key, fingerprint)) is not None:
-            adopt(self, key, fingerprint, there)
-        elif leased:
+        if leased:
             send(self, key, fingerprint, log)
+        elif (there := self.record(key, fingerprint)) is not None:
+            adopt(self, key, fingerprint, there)
         else:
             inputs = read_manifest(self.root / key / fingerprint).made_from.inputs
             with self.lease(key, fingerprint, inputs, log):
-                self.publish(key, fingerprint, log, leased=True)
+                send(self, key, fingerprint, log)
 
     # -------------------------------------------------- files
 
@@ -225,6 +225,9 @@ class Remote:
         if record is None:
             return [f"{key} {fingerprint[:12]} is not in {self.settings.url}"]
         wrong, manifest = [], record.parsed
+        told = manifest.files.get(VERDICT_FILE)
+        if told is not None and digest_bytes(record.verdict.encode()) != told.digest:
+            wrong.append(f"{self.settings.url}: {_CHANGED.format(key, fingerprint[:12])}")
         for name, place in record.objects.items():
             entry = manifest.files[name]
             try:

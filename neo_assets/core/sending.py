@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from neo_assets.core import records
 from neo_assets.core.committed import ATTEMPT, COMMIT, Record, place_of, record_file
 from neo_assets.core.errors import DamagedArtifact, NeoError
+from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, Manifest, read_manifest
 from neo_assets.core.objects import AT_ONCE, Objects
 from neo_assets.core.written import PARTIAL
@@ -41,9 +42,21 @@ def send(remote: Remote, key: str, fingerprint: str, log: Callable[[str], None])
     notes = _Sent(record_file(remote.root, key, fingerprint).with_suffix(".sent"))
     attempt, sent = notes.attempt, notes.read(remote.objects, f"{base}/{notes.attempt}")
     theirs = _of_inputs(remote, manifest)
+    verdict = (folder / VERDICT_FILE).read_bytes().decode() if (folder / VERDICT_FILE).is_file() else ""
+
+    def refuse_another(digest: str, name: str) -> None:
+        if digest != manifest.files[name].digest:
+            raise DamagedArtifact(
+                f"{key} {fingerprint[:12]}: {name} does not hash to what its manifest says; it was not committed to"
+                f" {remote.settings.url}. Move {folder} away and build again."
+            )
+
     placed: dict[str, str] = {}
     to_send: list[str] = []
     for name, entry in manifest.files.items():
+        if name == VERDICT_FILE:  # the commit itself holds it
+            refuse_another(digest_bytes(verdict.encode()), name)
+            continue
         if place := theirs.get((entry.digest, entry.size)):
             placed[name] = place
         elif sent.get(name) == entry.digest:
@@ -61,23 +74,19 @@ def send(remote: Remote, key: str, fingerprint: str, log: Callable[[str], None])
             ) from None
         if digest != manifest.files[name].digest:
             remote.objects.delete([f"{base}/{attempt}/{name}"])
-            raise DamagedArtifact(
-                f"{key} {fingerprint[:12]}: {name} does not hash to what its manifest says; it was not committed to"
-                f" {remote.settings.url}. Move {folder} away and build again."
-            )
+        refuse_another(digest, name)
         notes.add(name, digest)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(upload, to_send))
     placed |= {name: f"{base}/{attempt}/{name}" for name in to_send}
-    verdict = folder / VERDICT_FILE
     record = Record(
         manifest=(folder / MANIFEST).read_bytes().decode(),
-        verdict=verdict.read_bytes().decode() if verdict.is_file() else "",
+        verdict=verdict,
         attempt=attempt,
         objects=dict(sorted(placed.items())),
     )
-    if remote.objects.put_once(f"{base}/{COMMIT}", record.model_dump_json(indent=1).encode()):
+    if remote.objects.put_once(f"{base}/{COMMIT}", record.model_dump_json(indent=1).encode()) is not None:
         records.write_text(record_file(remote.root, key, fingerprint), record.model_dump_json(indent=1))
         reused = len(placed) - len(to_send) - len(sent)
         size = sum(manifest.files[name].size for name in to_send)
