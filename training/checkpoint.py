@@ -44,6 +44,8 @@ from neo_assets.core.store import (
     commit_folder,
     read_manifest,
 )
+from neo_assets.core.thinned import MARK as THINNED
+from neo_assets.core.thinned import gone, thin
 from training.certificate import CERTIFICATE, METRICS, Certificate, Origin, read_certificate
 from training.machine import Machine
 from training.snapshot import RANKS, Snapshots, Writing
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
 METRICS_FILE = "metrics.parquet"
+TELLS = (CERTIFICATE, METRICS_FILE, VERDICT_FILE)
+"""Files that stay of a checkpoint whose states are let go."""
 MetricsRow = dict[str, float | int]
 
 
@@ -92,11 +96,25 @@ class Checkpoints:
     # ------------------------------------------------ finding
 
     def committed(self) -> list[tuple[int, Path]]:
-        """(step, folder) of every committed checkpoint of this run, oldest first."""
+        """(step, folder) of every committed checkpoint of this run that is whole, oldest first."""
         return [
             (int(p.parent.name.split("-")[0]), p.parent)
             for p in sorted(self.root.glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
+            if not gone(p.parent)
         ]
+
+    def let_go(self) -> None:
+        """Thin what the run does not keep whole, but for the newest. Rank 0 only."""
+        keep, whole = self.config.run.keep, self.config.whole
+        if keep is None or whole is None:
+            return
+        for step, folder in self.committed()[: -keep.last]:
+            if step not in whole:
+                thin(folder, [n for n in read_manifest(folder).files if n not in TELLS])
+        for marked in self.root.glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{THINNED}"):
+            if (marked.parent / STATE).is_dir():  # marked a moment ago, or by who was killed over it
+                thin(marked.parent, gone(marked.parent))
+                shutil.rmtree(marked.parent / STATE)
 
     def last_sound(self, say: Callable[[str], None]) -> tuple[int, Path] | None:
         """The newest checkpoint or rescue whose files all hash to what the manifest says. Damaged ones are renamed
@@ -147,6 +165,7 @@ class Checkpoints:
             if not rescue:
                 shutil.rmtree(self.rescues, ignore_errors=True)
                 self.announce(manifest)
+                self.let_go()
 
         self.writing = Writing(partial, self.rank, dist.get_world_size(), files, commit)
 
@@ -269,7 +288,10 @@ def damage(folder: Path) -> str | None:
         manifest = read_manifest(folder)
     except DamagedArtifact as error:
         return str(error)
+    left = gone(folder)
     for name, entry in manifest.files.items():
+        if name in left:
+            continue
         path = here(folder / name)
         if not path.is_file():
             return f"{name} is gone"

@@ -41,6 +41,7 @@ class PretrainConfig(BaseModel):
     preference: DpoLoss | None = None  # how preferences are learnt, where they are
     reward: RewardLoss | None = None  # how a reward model is trained, where it is one
     stop_at: int | None = None  # end early, for a proof
+    whole: list[int] | None = None  # steps whose checkpoints stay whole, besides the newest; None: all
 
     def at(self, root: Path) -> PretrainConfig:
         """With what it starts from as it is where the store lies at ``root``."""

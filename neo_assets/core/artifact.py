@@ -25,6 +25,7 @@ from neo_assets.core.manifest import (
     read_manifest,
 )
 from neo_assets.core.shards import HERE, Engine
+from neo_assets.core.thinned import Thinned, gone
 from neo_assets.core.written import PARTIAL
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Artifact:
 
     @property
     def path(self) -> Path:
-        """Its folder, with all of its files on this disk."""
+        """Its folder, with all of its files on this disk. Raises Thinned where the recipe has let some of them go."""
+        self.refuse_thinned()
         if self.remote is not None:
             self.remote.fetch_all(self.folder, self.manifest.files)
         return self.folder
@@ -72,6 +74,15 @@ class Artifact:
     @property
     def fingerprint(self) -> str:
         return self.manifest.fingerprint
+
+    def refuse_thinned(self) -> Artifact:
+        """The same, whole. Raises Thinned."""
+        if gone(self.folder):
+            raise Thinned(
+                f"{self.key} {self.folder.name}: its run let its states go (`keep` in the recipe); certificate and"
+                " metrics are there. The run's first, last and evaluated checkpoints are whole"
+            )
+        return self
 
     def file(self, name: str) -> Path:
         if name not in self.manifest.files:

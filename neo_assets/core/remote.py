@@ -24,7 +24,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -50,6 +50,7 @@ from neo_assets.core.lease import Lease, alive
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, FileEntry, InputRef, read_manifest
 from neo_assets.core.objects import AT_ONCE, Objects
 from neo_assets.core.sending import adopt, send
+from neo_assets.core.thinned import gone, thin
 from neo_assets.core.written import PARTIAL
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class Remote:
             if entry is not None and digest_bytes(record.verdict.encode()) != entry.digest:
                 raise DamagedArtifact(f"{self.settings.url}: {_CHANGED.format(key, fingerprint[:12])}")
             records.write_text(aside / VERDICT_FILE, record.verdict)
+        if let_go := manifest.files.keys() - record.objects.keys() - {VERDICT_FILE}:
+            thin(aside, let_go)
         records.write_text(aside / MANIFEST, record.manifest)
         try:
             aside.rename(final)
@@ -225,6 +228,9 @@ class Remote:
         if record is None:
             return [f"{key} {fingerprint[:12]} is not in {self.settings.url}"]
         wrong, manifest = [], record.parsed
+        let_go = gone(self.root / key / fingerprint)
+        absent = manifest.files.keys() - record.objects.keys() - {VERDICT_FILE} - let_go
+        wrong += [f"{self.settings.url}: the commit of {key} {fingerprint[:12]} names no {name}" for name in absent]
         told = manifest.files.get(VERDICT_FILE)
         if told is not None and digest_bytes(record.verdict.encode()) != told.digest:
             wrong.append(f"{self.settings.url}: {_CHANGED.format(key, fingerprint[:12])}")
@@ -322,6 +328,20 @@ class Remote:
         """Take a commit back. What it alone refers to goes with the next sweep."""
         self.objects.delete([f"{place_of(key, fingerprint)}/{COMMIT}"])
         record_file(self.root, key, fingerprint).unlink(missing_ok=True)
+
+    def let_go(self, key: str, fingerprint: str, names: Collection[str]) -> None:
+        """Take files out of a commit; their objects go with the next sweep."""
+        known = self.known(key, fingerprint)
+        if known is None or not known.objects.keys() & set(names):
+            return
+        place = f"{place_of(key, fingerprint)}/{COMMIT}"
+        while (read := self.objects.read(place)) is not None:
+            record = Record.model_validate_json(read.data)
+            left = {name: at for name, at in record.objects.items() if name not in names}
+            text = record.model_copy(update={"objects": left}).model_dump_json(indent=1)
+            if self.objects.replace(place, text.encode(), read.etag) is not None:
+                records.write_text(record_file(self.root, key, fingerprint), text)
+                return
 
     def sweep(self, grace_s: float, remove: bool) -> tuple[int, int]:
         """(objects, bytes) that no commit refers to, older than the grace, of nothing that is being made; ``remove``

@@ -21,6 +21,7 @@ from neo_assets.core.errors import DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, Manifest, read_manifest
 from neo_assets.core.objects import AT_ONCE, Objects
+from neo_assets.core.thinned import gone
 from neo_assets.core.written import PARTIAL
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def send(remote: Remote, key: str, fingerprint: str, log: Callable[[str], None])
 
     placed: dict[str, str] = {}
     to_send: list[str] = []
+    let_go = gone(folder)
     for name, entry in manifest.files.items():
+        if name in let_go:
+            continue
         if name == VERDICT_FILE:  # the commit itself holds it
             refuse_another(digest_bytes(verdict.encode()), name)
             continue

@@ -47,6 +47,7 @@ from neo_assets.core.place import share_with_group
 from neo_assets.core.process import cpu_seconds
 from neo_assets.core.remote import BUILDS, Remote, remote_of
 from neo_assets.core.shards import HERE, Engine
+from neo_assets.core.thinned import gone
 from neo_assets.core.written import PARTIAL
 
 __all__ = [
@@ -126,11 +127,12 @@ class Store:
             return None
         manifest = read_manifest(path)
         elsewhere = self.remote is not None and self.remote.known(key, fingerprint) is not None
+        let_go = gone(path)
         for name, entry in manifest.files.items():
             try:
                 size = (path / name).stat().st_size
             except FileNotFoundError:
-                if elsewhere:
+                if elsewhere or name in let_go:
                     continue
                 raise DamagedArtifact(
                     f"{key} {fingerprint[:12]}: file {name} is gone. Move {path} away and build again."
@@ -163,6 +165,7 @@ class Store:
 
     def verify(self, artifact: Artifact) -> list[str]:
         """Hash every file, and what the artifact is made from; returns what is wrong, in words (empty: all is well)."""
+        let_go = gone(artifact.folder)
         made_from, named = artifact.manifest.made_from, f"{artifact.key} {artifact.fingerprint[:12]}"
         # A checkpoint is named by its step and run; what an older core made was named in another way.
         by_content = not artifact.key.startswith("checkpoint/") and made_from.core_version == CORE_VERSION
@@ -181,7 +184,8 @@ class Store:
         return wrong + [
             f"{artifact.key} {artifact.fingerprint[:12]}: {name} does not hash to what its manifest says"
             for name, entry in artifact.manifest.files.items()
-            if (self.remote is None or (artifact.folder / name).is_file())
+            if name not in let_go
+            and (self.remote is None or (artifact.folder / name).is_file())
             and digest_file(artifact.folder / name) != entry.digest
         ]
 

@@ -15,6 +15,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Artifact, Outcome, Store, Workspace
+from neo_assets.core.thinned import gone
 from neo_assets.declare import (
     AttendedStage,
     Making,
@@ -129,7 +130,8 @@ class Evaluation(AttendedStage[EvaluationInput]):
             *names[len(names) - max(1, settings.recent) :],
             *(str(top[task]["checkpoint"]) for task in settings.best if task in top),
         }
-        return [at.store.require(f"checkpoint/{run}", name) for name in sorted(wanted - known)]
+        more = [at.store.require(f"checkpoint/{run}", name) for name in sorted(wanted - known)]
+        return [checkpoint for checkpoint in more if not gone(checkpoint.folder)]
 
     def _checkpoints(self, at: Making) -> list[str]:
         run = self.config.run

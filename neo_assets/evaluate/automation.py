@@ -11,6 +11,7 @@ from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import Store
+from neo_assets.core.thinned import gone
 from neo_assets.declare import key
 from neo_assets.evaluate.assets import REEVALUATION_TAG, REPEAT_TAG
 from neo_assets.evaluate.index import read_scores
@@ -49,7 +50,8 @@ def _checkpoint_sensor(recipe: Recipe, run: str) -> dg.SensorDefinition:
         there = sorted(context.instance.get_materialized_partitions(key(f"checkpoint/{run}")))
         shown = context.instance.get_materialized_partitions(key(f"eval_scores/{run}"))
         scored = scored_under(store, run, identities)
-        due = [p for p in there if p not in shown or p not in scored]
+        folder = store.root / "checkpoint" / run
+        due = [p for p in there if (p not in shown or p not in scored) and not gone(folder / p)]
         if not due:
             yield dg.SkipReason(f"all {len(there)} checkpoints have scores under today's tasks")
             return

@@ -223,7 +223,9 @@ def _in_words(entry: Mapping[str, object]) -> dict[str, str]:
         elif name != "days":
             out[name] = spoken(value)
     # "checkpoints" is both how many there are and how large they are together
-    return {**out, "checkpoints": f"{spoken(entry['checkpoints'])}, {size(real(entry['bytes of checkpoints']))}"}
+    stay = entry.get("checkpoints that stay whole")
+    told = spoken(entry["checkpoints"]) + (f", {spoken(stay)} stay whole" if stay is not None else "")
+    return {**out, "checkpoints": f"{told}, {size(real(entry['bytes of checkpoints']))}"}
 
 
 def _time(hours: float) -> str:

@@ -13,6 +13,7 @@ from neo_assets.core.here import here
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.store import MANIFEST, Store
+from neo_assets.core.thinned import gone
 from neo_assets.core.trainings import names_of
 from neo_assets.runs.asked import asked_runs, not_anothers
 from training.data.stream_index import numbers_of
@@ -41,6 +42,10 @@ class FoundRun:
         self.store.learn(f"checkpoint/{self.name}")
         folders = sorted(self.store.resolve(self.spec.out).glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{MANIFEST}"))
         return {int(p.parent.name.split("-")[0]): p.parent for p in folders}
+
+    def whole_checkpoints(self) -> dict[int, Path]:
+        """Those that a run can go on from: not those whose states were let go."""
+        return {step: folder for step, folder in self.checkpoints().items() if not gone(folder)}
 
     def checkpoint(self, step: int | None) -> tuple[int, Path]:
         """The checkpoint of a step, or the last one there is. Raises MissingUpstream."""

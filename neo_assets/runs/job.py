@@ -47,6 +47,9 @@ class PretrainInput(Section):
     imported: str | None = None  # digest of the model folder it starts from
     preference: DpoLoss | None = None  # of a run that learns from preferences
     reward: RewardLoss | None = None  # of a reward model
+    whole: list[int] | None = Field(
+        default=None, description="steps whose checkpoints stay whole; None: all", json_schema_extra=NOT_IDENTITY
+    )
     own_pairs: bool = Field(
         False, description="whether its model writes the pairs that it learns from", json_schema_extra=NOT_IDENTITY
     )
@@ -73,6 +76,7 @@ def job_spec(config: PretrainInput, made_from: MadeFrom, inputs: Mapping[str, Ar
         start=find_start(config, inputs, store),
         preference=config.preference,
         reward=config.reward,
+        whole=config.whole,
     )
     given = {"token_shards": store.relative(inputs[config.stream].path)}
     if (reference := inputs.get(f"{REFERENCE}/{config.name}")) is not None:
@@ -139,7 +143,7 @@ def start_from(parent: Parent, run: str, inputs: Mapping[str, Artifact], store: 
             f"runs.{run} starts from checkpoint {folder.name} of '{parent.run}', which is not in the store;"
             f" there are: {', '.join(there) or 'none'}"
         )
-    checkpoint = store.require(key, folder.name)
+    checkpoint = store.require(key, folder.name).refuse_thinned()
     certificate = json.loads(checkpoint.file("certificate.json").read_text(encoding="utf-8"))
     return Start(
         folder=store.relative(folder),

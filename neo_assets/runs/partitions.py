@@ -11,6 +11,8 @@ from neo_assets.core.jobs import Message
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.scalars import real, whole
 from neo_assets.core.store import Manifest, Store, read_manifest
+from neo_assets.core.thinned import MARK as THINNED
+from neo_assets.core.thinned import gone
 from neo_assets.core.words import at
 from neo_assets.declare import key, scalar
 from resources.console import progress_of
@@ -84,8 +86,17 @@ class Announcer:
             )
         )
         self.known.add(name)
+        self._let_go()
         loss = manifest.numbers.get("loss")
         self.log(f"checkpoint {at(self.run_name, name)}" + (f", loss {loss:.4f}" if isinstance(loss, float) else ""))
+
+    def _let_go(self) -> None:
+        """What the run has let go of its checkpoints, goes where other disks see it, too."""
+        if self.store.remote is None:
+            return
+        key = f"checkpoint/{self.run_name}"
+        for marked in (self.store.root / key).glob(f"[0-9]*/{THINNED}"):
+            self.store.remote.let_go(key, marked.parent.name, gone(marked.parent))
 
     def handle(self, message: Message) -> None:
         """Tell the console and the event log what a training job reports."""

@@ -140,7 +140,10 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None, sco
     rate = float(measured) if measured else assumed / (flops(run, rows, 1, scored) or 1)
     hours = tokens / (run.ranks * rate) / 3600
     checkpoint = parameters * (14 if run.precision == "bf16" else 12)
-    count = len(run.checkpoint_steps())
+    steps_saved = run.checkpoint_steps()
+    count = stay = len(steps_saved)
+    if run.keep is not None:  # and those that are evaluated, which the recipe tells
+        stay = len({*run.kept_steps(), *steps_saved[-run.keep.last :]})
     out: Row = {
         "parameters": parameters,
         "embedding parameters": rows * run.model.hidden if scored else run.model.embedding_parameters(rows),
@@ -168,7 +171,8 @@ def estimate(run: Run, tokenizer: Tokenizer, compute: Compute | None = None, sco
         "days": round(hours / 24, 2),
         "checkpoints": count,
         "bytes a checkpoint": checkpoint,
-        "bytes of checkpoints": checkpoint * count,
+        **({} if run.keep is None else {"checkpoints that stay whole": stay}),
+        "bytes of checkpoints": checkpoint * stay,
     }
     if compute is not None and compute.gpu_hour_cost is not None:
         out[f"cost, {compute.currency}"] = round(hours * run.ranks * compute.gpu_hour_cost, 2)

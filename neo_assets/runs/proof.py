@@ -18,7 +18,8 @@ from neo_assets.core.errors import BadInput, DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
-from neo_assets.core.store import Row, Store, read_manifest
+from neo_assets.core.store import MANIFEST, Row, Store, read_manifest
+from neo_assets.core.thinned import gone
 from neo_assets.runs.found_runs import FoundRun
 from resources.compute.base import Compute
 from training.data.stream_files import stream_digest, stream_facts
@@ -98,8 +99,12 @@ def _state_claims(run: FoundRun, folder: Path, certificate: Certificate) -> list
     """The states that a run would go on from, and how exactly it would."""
     from training.certificate import file_state_digest
 
-    wrong = [name for name, digest in certificate.state_digests.items() if file_state_digest(folder / name) != digest]
-    told = ", ".join(wrong) or f"{len(certificate.state_digests)} files, each tensor and number"
+    let_go = gone(folder)
+    there = {name: digest for name, digest in certificate.state_digests.items() if name not in let_go}
+    wrong = [name for name, digest in there.items() if file_state_digest(folder / name) != digest]
+    told = ", ".join(wrong) or f"{len(there)} files, each tensor and number"
+    if let_go:
+        told = f"let go by the run's keep; `neo prove {run.name}@{certificate.step}` trains to them again"
     exact = bool(certificate.machine.get("deterministic"))
     asked = "deterministic kernels were asked for: bit for bit, at the same world size and on the same kind of machine"
     resumes = asked if exact else f"not bit for bit: runs.{run.name}.deterministic is false"
@@ -178,7 +183,7 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     from training.certificate import read_certificate
 
     config = run.config
-    there = [s for s in run.checkpoints() if s < step]
+    there = [s for s in run.whole_checkpoints() if s < step]
     if not there:
         raise BadInput(
             f"{run.name}@{step} is where the run starts: nothing comes before it that it could be trained from. `neo"
@@ -223,7 +228,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
     """
     quiet_deepspeed()
     from training.certificate import read_certificate
-    from training.checkpoint import damage
+    from training.checkpoint import damage, read_metrics
 
     if problem := damage(folder):
         raise DamagedArtifact(
@@ -246,9 +251,9 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
         for name, value in was.outcome().items()
     ]
     first = PretrainConfig.model_validate(spec.config).first_step
-    losses = [
-        [row["loss"] for row in records.read_table(f / "metrics.parquet").to_pylist()] for f in (folder, retrained)
-    ]
+    again = [p.parent for p in sorted(retrained.parent.glob(f"[0-9]*/{MANIFEST}"))]
+    then = [place for s, place in sorted(run.checkpoints().items()) if first < s <= step]
+    losses = [[row["loss"] for row in read_metrics(folders)] for folders in (then, again)]
     claims.append(Checked("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
     notes = code_differences(was.code, now.code)
     notes += [

@@ -249,8 +249,9 @@ def continue_run(
     run = find_run(store, recipe, name)
     without = step_range(without_steps) if without_steps else None
     if without and step is None:
-        step = max((s for s in run.checkpoints() if s < without[0]), default=None)
+        step = max((s for s in run.whole_checkpoints() if s < without[0]), default=None)
     at, folder = run.checkpoint(step)
+    store.require(f"checkpoint/{run.name}", folder.name).refuse_thinned()
     refuse_what_cannot_branch(recipe, name, as_name, str(compute.poll(compute.folder(run.config.run_fingerprint))))
     if not (changes or without or because or code_differences(run.spec.code, claimed(run.spec.program)["code"])):
         raise BadInput(

@@ -106,6 +106,7 @@ def run_stages(
             imported=imported,
             preference=preference,
             reward=reward,
+            whole=recipe.whole_steps(name),
             own_pairs=recipe.generated(name) is not None,
         ),
         reads=[shards, *([recipe.trained(parent)] if parent else []), *reads],

@@ -28,6 +28,7 @@ from neo_assets.core.place import _disk, store_root
 from neo_assets.core.remote import remote_of
 from neo_assets.core.same_file import take_over
 from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.thinned import Thinned, thin
 from tests.servers import S3
 
 URL = f"{S3.BUCKET}/a/store"
@@ -325,6 +326,31 @@ def test_a_file_of_an_input_is_not_sent_again(disk: Callable[..., Store]) -> Non
     found = other.require("a/c", second.fingerprint)
     assert records.read_table(found.files("kept-")[0]).column("x").to_pylist() == [1, 2]
     assert other.find("a/b", first.fingerprint) is None
+
+
+def test_states_that_a_run_lets_go_leave_the_object_store_too(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+
+    def write(out: Workspace) -> Outcome:
+        out.write_text("state/weights.pt", "large")
+        out.write_text("certificate.json", str(out.path))
+        return Outcome(digest="d")
+
+    sent, _ = one.build("checkpoint/m", made_from(x=1), write)
+    thin(sent.folder, ["state/weights.pt"])
+    remote_in(one).let_go("checkpoint/m", sent.fingerprint, ["state/weights.pt"])
+    later, _ = Store(one.root.parent / "plain").build("checkpoint/m", made_from(x=2), write)
+    thin(later.folder, ["state/weights.pt"])  # before anybody could send it
+    later.folder.rename(one.root / "checkpoint/m" / later.fingerprint)
+    one.publish("checkpoint/m", later.fingerprint)
+    assert remote_in(one).sweep(-10, remove=True)[0] == 1
+    assert [o.name for o in Objects(URL).list("artifacts/") if o.name.endswith(".pt")] == []
+    for fingerprint in (sent.fingerprint, later.fingerprint):
+        found = other.require("checkpoint/m", fingerprint)
+        assert other.verify(found) == [] == one.verify(one.require("checkpoint/m", fingerprint))
+        assert found.file("certificate.json").is_file()
+        with pytest.raises(Thinned):
+            _ = found.path
 
 
 # ------------------------------------------------------------------ the disk's bound, and what nobody needs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -174,6 +175,15 @@ class OnTrouble(Section):
     window: int = Field(ge=2, description="steps")
 
 
+class Keep(Section):
+    """Which checkpoints of a run stay whole. Of the others certificate and metrics stay, and no state. Besides these:
+    the run's first and last, those that are evaluated, and those that other runs start from.
+    """
+
+    every: int = Field(ge=1, description="steps; the first checkpoint at or after each multiple stays")
+    last: int = Field(2, ge=1, description="as many of the newest")
+
+
 MUON_STAGES = {"bf16": (1,), "fp32": (0,)}
 """Where DeepSpeed's Muon does what it says (tests/training/test_muon.py)."""
 SIXTEEN_BITS = ("flash_attention_4", "flash_attention_2", "torch_varlen")
@@ -229,6 +239,9 @@ class Run(Section):
     seed: int
     checkpoint_every: int = Field(ge=1, description="steps")
     early_checkpoints: int = Field(0, ge=0, description="more checkpoints at steps 1, 2, 4 … up to this one; 0: none")
+    keep: Keep | None = Field(
+        None, description="which checkpoints stay whole; all, if left out", json_schema_extra=NOT_IDENTITY
+    )
     on_trouble: OnTrouble = Field(json_schema_extra=NOT_IDENTITY)
     hang_after_s: float = Field(
         1800.0,
@@ -323,3 +336,14 @@ class Run(Section):
         return sorted(
             {self.first_step, self.steps, *(s for s in (*early, *cadence) if self.first_step < s <= self.steps)}
         )
+
+    def kept_steps(self) -> list[int]:
+        """Steps whose checkpoints ``keep`` leaves whole by itself: the first, the last, one for every so many steps.
+        All, without it.
+        """
+        steps = self.checkpoint_steps()
+        if self.keep is None:
+            return steps
+        every = self.keep.every
+        apart = [step for before, step in pairwise(steps) if before // every != step // every]
+        return sorted({steps[0], *apart, steps[-1]})

@@ -74,4 +74,5 @@ class Scaling(Section):
             "warmup_steps": rate.warmup_steps,
         }
         told |= {"steps": self.steps, "checkpoint_every": self.steps // self.checkpoints, "early_checkpoints": 0}
+        told |= {"keep": None}  # its laws are fitted to all of them
         return Run.model_validate(told | {"parent": None, "from_model": None, "evaluate_at": []})

@@ -292,6 +292,15 @@ class Recipe(Section):
         base = self.runs[self.scaling.base]
         return {name: self.scaling.run_of(size, base) for name, size in self.scaling.sizes.items()}
 
+    def whole_steps(self, name: str) -> list[int] | None:
+        """Steps whose checkpoints stay whole, the newest ones aside; None where all do."""
+        run = self.all_runs[name]
+        if run.keep is None:
+            return None
+        named = {r.parent.step for r in self.runs.values() if r.parent is not None and r.parent.run == name}
+        kept = {*run.kept_steps(), *self.evaluation.due(run), *named}
+        return [step for step in run.checkpoint_steps() if step in kept]
+
     @property
     def all_runs(self) -> dict[str, Run]:
         """Those of the recipe, then those of its series."""
