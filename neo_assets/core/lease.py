@@ -7,6 +7,7 @@ once. How long ago a lease was written is told by the server's clock alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import socket
@@ -58,9 +59,10 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        there = self._objects.look(self.name)
-        if there is not None and there.etag == self._etag:  # not taken by another, who thought this one dead
-            self._objects.delete([self.name])
+        with contextlib.suppress(NeoError):  # who waits will find it dead
+            there = self._objects.look(self.name)
+            if there is not None and there.etag == self._etag:  # not taken by another, who thought this one dead
+                self._objects.delete([self.name])
 
     def _taken(self) -> bool:
         if (etag := self._objects.put_once(self.name, self._text())) is not None:

@@ -33,6 +33,7 @@ def ungathered(store: Store, folder: JobFolder) -> bool:
 
 def needed(store: Store, heads: Iterable[Place], jobs: Iterable[JobFolder]) -> dict[Place, str]:
     """Every artifact that is needed, with what needs it. ``jobs`` are those that are not gathered."""
+    store.learn()  # what is not on this disk was made from something, too
     found: dict[Place, str] = {}
     waiting = deque((place, "a build", True) for place in heads)
     waiting += [(place, f"a stage at work on {name}", False) for name, inputs in store.at_work() for place in inputs]

@@ -43,7 +43,7 @@ from neo_assets.core.committed import (
     sent_for,
 )
 from neo_assets.core.disk import Room, Settings
-from neo_assets.core.errors import DamagedArtifact, NeoError
+from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.here import MARK
 from neo_assets.core.lease import Lease, alive
@@ -128,9 +128,7 @@ class Remote:
         """Have the manifests of all artifacts below a key's beginning on the disk: ``eval_scores``, ``checkpoint/main``
         (nothing: of all).
         """
-        prefix = f"{ARTIFACTS}/{below}/" if below else f"{ARTIFACTS}/"
-        found = [n for o in self.objects.list(prefix) if (n := o.name).endswith(f"/{COMMIT}")]
-        pairs = [committed(name) for name in found]
+        pairs = [committed(name) for name in self._commits(below)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             new = [p for p in pairs if not (self.root / p[0] / p[1] / MANIFEST).is_file() or self.known(*p) is None]
             list(pool.map(lambda pair: self.bring(*pair), new))
@@ -164,7 +162,23 @@ class Remote:
         entry = record.parsed.files[name]
         self.room.make(entry.size)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._download(record, name, entry, path, key)
+        try:
+            self._download(record, name, entry, path, key)
+        except FileNotFoundError:
+            now = self.record(key, fingerprint)
+            if now is None or now.manifest != record.manifest or name not in now.objects:
+                what = "removed" if now is None else "let go of" if name not in now.objects else "made anew"
+                raise DamagedArtifact(
+                    f"{key} {fingerprint[:12]}, {name}: another disk has {what} it in {self.settings.url}. Remove"
+                    f" {self.root / key / fingerprint} and ask for {key} again."
+                ) from None
+            try:
+                self._download(now, name, entry, path, key)
+            except FileNotFoundError:
+                raise DamagedArtifact(
+                    f"{self.settings.url}: {now.objects[name]} is gone, a file of {key}. Remove its {COMMIT} there and"
+                    " build again."
+                ) from None
 
     def fetch_all(self, folder: Path, names: Iterable[str]) -> None:
         """Have these files of an artifact on the disk."""
@@ -206,12 +220,6 @@ class Remote:
                 for piece in self.objects.pieces(record.objects[name], entry.size):
                     state.update(piece)
                     stream.write(piece)
-        except FileNotFoundError:
-            aside.unlink(missing_ok=True)
-            raise DamagedArtifact(
-                f"{self.settings.url}: {record.objects[name]} is gone, a file of {key}. Remove its {COMMIT} there"
-                " and build again."
-            ) from None
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -343,21 +351,31 @@ class Remote:
                 records.write_text(record_file(self.root, key, fingerprint), text)
                 return
 
+    def _being_made(self) -> set[Pair]:
+        return {(str(told["key"]), str(told["fingerprint"])) for told in alive(self.objects)}
+
+    def _commits(self, below: str = "") -> list[str]:
+        """Names of all commits below a key's beginning."""
+        prefix = f"{ARTIFACTS}/{below}/" if below else f"{ARTIFACTS}/"
+        return [o.name for o in self.objects.list(prefix) if o.name.endswith(f"/{COMMIT}")]
+
+    def _referred_to(self, pairs: Iterable[Pair]) -> set[str]:
+        """Objects that these commits name now; another disk may have made one anew since this one heard of it."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            read = list(pool.map(lambda pair: self.record(*pair), pairs))
+        return {place for record in read if record is not None for place in record.objects.values()}
+
     def sweep(self, grace_s: float, remove: bool) -> tuple[int, int]:
         """(objects, bytes) that no commit refers to, older than the grace, of nothing that is being made; ``remove``
         removes them.
         """
-        before = alive(self.objects)
+        working = self._being_made()
         everything = list(self.objects.list(f"{ARTIFACTS}/"))
-        commits = [committed(o.name) for o in everything if o.name.endswith(f"/{COMMIT}")]
-        self.sync()
-        used: set[str] = set()
-        for pair in commits:
-            record = self.known(*pair)
-            if record is None:
-                raise NeoError(f"{self.settings.url}: the commit of {pair[0]} {pair[1][:12]} is gone; ask again")
-            used |= set(record.objects.values())
-        working = {(str(told["key"]), str(told["fingerprint"])) for told in [*before, *alive(self.objects)]}
+        commits = {committed(o.name) for o in everything if o.name.endswith(f"/{COMMIT}")}
+        used = self._referred_to(commits)
+        working |= self._being_made()
+        # Whoever committed while this was looking held a lease at one of the two looks, or is among these.
+        used |= self._referred_to({committed(name) for name in self._commits()} - commits)
         now = self.objects.now()
         nobodys = [
             o
@@ -365,16 +383,11 @@ class Remote:
             if not o.name.endswith(f"/{COMMIT}")
             and o.name not in used
             and now - o.modified > grace_s
-            and not any(o.name.startswith(f"{ARTIFACTS}/{key}/{fp}/") for key, fp in working)
+            and sent_for(o.name) not in working
         ]
-        since = {pair for o in nobodys if (pair := sent_for(o.name)) not in commits and self.record(*pair)}
-        nobodys = [o for o in nobodys if sent_for(o.name) not in since]  # committed while this was looking
         if remove:
             self.objects.delete(o.name for o in nobodys)
         return len(nobodys), sum(o.size for o in nobodys)
-
-
-# ------------------------------------------------------------------ which store a folder is the disk of
 
 
 @functools.lru_cache

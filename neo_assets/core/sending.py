@@ -120,7 +120,7 @@ def _of_inputs(remote: Remote, manifest: Manifest) -> dict[tuple[str, int], str]
     """Where files of what an artifact was made from lie, by digest and size."""
     out: dict[tuple[str, int], str] = {}
     for name, ref in manifest.made_from.inputs.items():
-        if (record := remote.known(name, ref.fingerprint)) is not None:
+        if (record := remote.record(name, ref.fingerprint)) is not None:  # as it is now: objects may have gone
             entries = record.parsed.files
             out |= {(entries[n].digest, entries[n].size): place for n, place in record.objects.items()}
     return {(e, s): place for (e, s), place in out.items() if s}

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from neo_assets.core.objects import Objects, Unconditional
 from neo_assets.core.place import _disk, store_root
 from neo_assets.core.remote import remote_of
 from neo_assets.core.same_file import take_over
+from neo_assets.core.shards import LocalEngine, run_shards
 from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
 from neo_assets.core.thinned import Thinned, thin
 from tests.servers import S3
@@ -80,6 +82,33 @@ def test_what_one_disk_has_made_another_finds_and_reads(disk: Callable[..., Stor
     assert records.read_table(part).column("x").to_pylist() == [1, 2] and part.exists()
     assert found.path.joinpath("notes/told.txt").read_text() == "told"
     assert other.find("a/b", "0" * 32) is None
+
+
+def test_workers_bring_what_they_read(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+
+    def many(out: Workspace) -> Outcome:
+        for i in range(6):
+            out.write(f"part-{i:05d}.parquet", pa.table({"x": [i]}))
+        return Outcome(digest="d")
+
+    made, _ = one.build("a/b", made_from(x=1), many)
+    found = other.require("a/b", made.fingerprint)
+    shards = found.files("part-")
+
+    def double(out: Workspace) -> Outcome:
+        run_shards(partial(doubled, out.path), shards, out, writes=lambda s: out.path / s.name, input_bytes=1)
+        return Outcome(digest="e")
+
+    engine = LocalEngine(workers=2, at_least_bytes=0)
+    written = other.build("a/c", made_from(x=2), double, engine=engine)[0].files("part-")
+    assert [records.read_table(path).column("x").to_pylist() for path in written] == [[2 * i] for i in range(6)]
+    assert all(path.exists() for path in shards)
+
+
+def doubled(folder: Path, shard: Path) -> None:
+    table = records.read_table(shard)
+    records.write_table(pa.table({"x": [2 * value for value in table.column("x").to_pylist()]}), folder / shard.name)
 
 
 def test_a_build_names_what_every_disk_can_have(disk: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +315,7 @@ def test_a_byte_changed_in_the_object_store_is_noticed_by_who_reads_and_who_veri
     assert [PART in line and URL in line for line in other.verify(found)] == [True]
     assert [PART in line for line in one.verify(made)] == [True]  # its own copy is sound
     objects.delete([place])
-    with pytest.raises(DamagedArtifact, match="is gone, a file of a/b"):
+    with pytest.raises(DamagedArtifact, match=r"is gone, a file of a/b\. Remove its commit\.json"):
         records.read_table(found.files("part-")[0])
     assert "is gone" in other.verify(found)[0]
 
@@ -387,6 +416,18 @@ def test_what_no_commit_refers_to_is_swept_and_nothing_else(disk: Callable[..., 
     assert remote_in(other).sweep(-10, remove=True)[0] == 4
     assert remote_in(other).verify("a/c", kept.fingerprint) == []
     assert remote_in(other).sweep(-10, remove=True) == (0, 0)
+
+
+def test_what_another_disk_has_made_anew_is_not_swept_by_one_that_knows_the_old(disk: Callable[..., Store]) -> None:
+    one, other, third = disk("one"), disk("other"), disk("third")
+    first, _ = one.build("a/b", made_from(x=1), write_one)
+    assert other.require("a/b", first.fingerprint) and third.require("a/b", first.fingerprint)
+    one.remove(first.folder)
+    one.build("a/b", made_from(x=1), write_one)
+    assert remote_in(other).sweep(-10, remove=True)[0] == 2  # the first making's
+    assert remote_in(one).verify("a/b", first.fingerprint) == []
+    with pytest.raises(DamagedArtifact, match="another disk has made anew it"):
+        records.read_table(third.require("a/b", first.fingerprint).files("part-")[0])
 
 
 def test_a_writer_at_work_is_not_swept(disk: Callable[..., Store], s3: S3) -> None:

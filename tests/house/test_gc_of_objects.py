@@ -43,6 +43,14 @@ def test_what_a_job_of_another_disk_reads_is_kept_until_what_it_makes_is_there(d
     assert f"token_shards/fundamental/{shards.fingerprint}" in shown(one)
 
 
+def test_a_disk_that_knows_nothing_yet_collects_nothing_that_is_needed(disks: tuple[Store, Store]) -> None:
+    one, other = disks
+    crawl = artifact(one, "raw_crawl/x")
+    pool = artifact(one, "train_pool", artifact(one, "matrix", crawl))
+    one.set_head("mine", "train_pool", "train_pool", pool.fingerprint)
+    assert [name for name in shown(other) if not name.startswith("locks")] == []
+
+
 def test_gc_takes_a_commit_back_everywhere_and_sweeps_what_it_alone_had(
     disks: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
