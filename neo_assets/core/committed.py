@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from neo_assets.core.manifest import Manifest
 
@@ -26,6 +26,14 @@ class Record(BaseModel):
     verdict: str = ""  # likewise, so that both come with one request
     attempt: str
     objects: dict[str, str]  # file -> object
+
+    @model_validator(mode="after")
+    def _stays_in_its_folder(self) -> Record:
+        for name in (*self.objects, *self.parsed.files):
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"it names a file outside of its folder: {name}")
+        return self
 
     @property
     def parsed(self) -> Manifest:

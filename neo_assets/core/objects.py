@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 from neo_assets.core.errors import MachineLacks, NeoError
 
 SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
-PIECE, SPAN = 32 << 20, 256 << 20
+PIECE, SPAN = 16 << 20, 256 << 20
 """Bytes that are sent, and asked for, in one request."""
 REQUEST_S = 120
 """Seconds that one request may take; it is asked again after that."""
@@ -169,7 +169,7 @@ class Objects:
         for begin in range(0, size, SPAN):
             with self._asking():
                 span = {"range": (begin, min(begin + SPAN, size))}
-                for piece in self._obs.get(self._store, name, options=span).stream(min_chunk_size=PIECE // 4):
+                for piece in self._obs.get(self._store, name, options=span).stream(min_chunk_size=PIECE // 2):
                     yield memoryview(piece)
 
     def stream(self, name: str) -> IO[bytes]:

@@ -88,7 +88,7 @@ class Remote:
             found = Record.model_validate_json(read.data)
         except ValueError as error:
             raise DamagedArtifact(
-                f"{self.settings.url}: the commit of {key} {fingerprint[:12]} cannot be read"
+                f"{self.settings.url}: the commit of {key} {fingerprint[:12]} cannot be read ({error})"
             ) from error
         if self.known(key, fingerprint) != found:
             records.write_text(record_file(self.root, key, fingerprint), read.data.decode())
@@ -121,8 +121,9 @@ class Remote:
 
     def lost(self, artifact: Artifact) -> bool:
         """Whether another disk has removed an artifact of which this one has not all files."""
-        whole = all((artifact.folder / name).is_file() for name in artifact.manifest.files)
-        return self.record(artifact.key, artifact.fingerprint) is None and not whole
+        if all((artifact.folder / name).is_file() for name in artifact.manifest.files):
+            return False
+        return self.record(artifact.key, artifact.fingerprint) is None
 
     def sync(self, below: str = "") -> None:
         """Have the manifests of all artifacts below a key's beginning on the disk: ``eval_scores``, ``checkpoint/main``

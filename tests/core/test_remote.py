@@ -320,6 +320,17 @@ def test_a_byte_changed_in_the_object_store_is_noticed_by_who_reads_and_who_veri
     assert "is gone" in other.verify(found)[0]
 
 
+def test_a_commit_that_names_a_file_elsewhere_is_not_believed(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+    made, _ = one.build("a/b", made_from(x=1), write_one)
+    place = f"artifacts/a/b/{made.fingerprint}/commit.json"
+    read = Objects(URL).read(place)
+    assert read is not None
+    Objects(URL).put(place, read.data.replace(b"notes/told.txt", b"../../../told.txt"))
+    with pytest.raises(DamagedArtifact, match=r"names a file outside of its folder: \.\./\.\./\.\./told\.txt"):
+        other.find("a/b", made.fingerprint)
+
+
 def test_what_the_disk_lost_before_it_was_sent_is_not_committed(disk: Callable[..., Store]) -> None:
     one, other = disk("one"), disk("other")
 

@@ -56,7 +56,7 @@ runs:
 """
 
 
-@pytest.mark.parametrize(("run", "tried"), [("likes", 5), ("prefers", 6)])
+@pytest.mark.parametrize(("run", "tried"), [pytest.param("likes", 5, marks=pytest.mark.slow), ("prefers", 6)])
 def test_what_learns_from_pairs_is_rehearsed_too(tmp_path: Path, run: str, tried: int) -> None:
     for base in ("ci", "laptop", "_benchmarks"):
         (tmp_path / f"{base}.yaml").write_text((ROOT / "recipes" / f"{base}.yaml").read_text())
