@@ -16,11 +16,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from neo_assets.core import records
-from neo_assets.core.committed import RECORDS, Pair, kept
+from neo_assets.core.committed import RECORDS, Pair
 from neo_assets.core.errors import NeoError
 from neo_assets.core.here import MARK
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE
 from neo_assets.core.objects import Objects
+from neo_assets.core.thinned import MARK as THINNED
 
 GIGABYTES = 100.0
 """What may lie on a disk unless a bound is given."""
@@ -28,6 +29,9 @@ IN_USE_S = 600.0
 """Seconds since a file was read or brought within which it does not leave the disk."""
 LOOKED_S = 60.0
 """Seconds for which one process takes the disk's usage for what it saw, plus what it has brought since."""
+
+_TELLS = (MANIFEST, VERDICT_FILE, THINNED)
+"""What stays of an artifact on a disk that has heard of it."""
 
 
 class Settings(BaseModel):
@@ -83,11 +87,12 @@ class Room:
         """(last use, bytes, file) of every file on the disk that the object store has."""
         base = self.root / RECORDS
         for file in base.rglob("*.json"):
-            key, fingerprint = file.parent.relative_to(base).as_posix(), file.stem
-            record = kept(file)
-            for name in record.objects if record else ():
-                if name != VERDICT_FILE:
-                    path = self.root / key / fingerprint / name
+            folder = self.root / file.parent.relative_to(base) / file.stem
+            for place, _, names in os.walk(folder):
+                for name in names:
+                    path = Path(place, name)
+                    if path.parent == folder and name in _TELLS:
+                        continue
                     with contextlib.suppress(OSError):
                         facts = path.stat()
                         yield max(facts.st_atime, facts.st_mtime), facts.st_size, path
