@@ -5,6 +5,7 @@ may lie on it.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import socket
@@ -19,6 +20,7 @@ from neo_assets.core import records
 from neo_assets.core.committed import RECORDS, Pair
 from neo_assets.core.errors import NeoError
 from neo_assets.core.here import MARK
+from neo_assets.core.locks import LOCKS, held
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE
 from neo_assets.core.objects import Objects
 from neo_assets.core.thinned import MARK as THINNED
@@ -57,7 +59,8 @@ class Room:
 
     def make(self, size: int) -> None:
         """Let files leave the disk, longest unread first, until ``size`` more bytes fit under its bound. Only what the
-        object store has; nothing that was read within the last minutes or that a job of this disk reads.
+        object store has; nothing that was read within the last minutes or that a job of this disk reads, and of what
+        stages at work read, Parquet files alone, which come again when they are read.
         """
         with self._lock:
             now = time.time()
@@ -70,13 +73,15 @@ class Room:
 
     def _evict(self, target: float, now: float) -> int:
         files = sorted(self._evictable())
-        total, spared = sum(size for _, size, _ in files), self._read_by_jobs()
+        total, spared, mapped = sum(size for _, size, _ in files), self._read_by_jobs(), self._read_by_stages()
         for used, size, path in files:
             if total <= target:
                 break
             folder = next(f for f in path.parents if (f / MANIFEST).is_file())
             key = folder.parent.relative_to(self.root).as_posix()
             if now - used < IN_USE_S or (key, folder.name) in spared or (key, "") in spared:
+                continue
+            if (key, folder.name) in mapped and path.suffix != ".parquet":
                 continue
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
@@ -96,6 +101,16 @@ class Room:
                     with contextlib.suppress(OSError):
                         facts = path.stat()
                         yield max(facts.st_atime, facts.st_mtime), facts.st_size, path
+
+    def _read_by_stages(self) -> set[Pair]:
+        """What stages at work here read: of it, files that do not come again by themselves have to stay."""
+        out: set[Pair] = set()
+        for file in (self.root / LOCKS).glob("*"):
+            if held(file):
+                with contextlib.suppress(ValueError, OSError):  # its holder has not written yet
+                    told = json.loads(file.read_text(encoding="utf-8"))
+                    out |= {(str(name), str(fingerprint)) for name, fingerprint in told["inputs"]}
+        return out
 
     def _read_by_jobs(self) -> set[Pair]:
         from neo_assets.core.jobs import job_folders

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 
+LOCKS = "locks"
+"""Folder of a store with one for each artifact that is, or was, being made."""
+
 
 def locked(file: Path, waiting: Callable[[], None]) -> TextIOWrapper:
     """A lock file, open and locked; ``waiting`` is called where that takes time. The file may be collected between

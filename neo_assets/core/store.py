@@ -28,7 +28,7 @@ from neo_assets.core.committed import RECORDS
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, digest_file
 from neo_assets.core.frozen import COPIES
-from neo_assets.core.locks import held, locked
+from neo_assets.core.locks import LOCKS, held, locked
 from neo_assets.core.manifest import (
     MANIFEST,
     VERDICT_FILE,
@@ -73,8 +73,6 @@ __all__ = [
 ]
 """The store, and what `manifest.py` and `artifact.py` tell of what lies in it: others import all of it from here."""
 
-LOCKS = "locks"
-
 NO_ARTIFACTS = ("jobs", COPIES, "builds", "asked", "scoring", LOCKS, "proofs", RECORDS)
 """Folders of a store that hold none."""
 
@@ -116,6 +114,11 @@ class Store:
     def folder(self, key: str, fingerprint: str) -> Path:
         return self.root / key / fingerprint
 
+    def has(self, key: str, fingerprint: str) -> bool:
+        """Whether an artifact was committed, on this disk or another; its manifest is here then."""
+        here = (self.folder(key, fingerprint) / MANIFEST).is_file()
+        return here or (self.remote is not None and self.remote.bring(key, fingerprint))
+
     def find(self, key: str, fingerprint: str) -> Artifact | None:
         """The committed artifact, or None. Manifest and sizes must agree; full hashing is :meth:`verify`.
 
@@ -123,7 +126,7 @@ class Store:
             DamagedArtifact: the folder is committed but a file is missing or has another size.
         """
         path = self.folder(key, fingerprint)
-        if not (path / MANIFEST).is_file() and (self.remote is None or not self.remote.bring(key, fingerprint)):
+        if not self.has(key, fingerprint):
             return None
         manifest = read_manifest(path)
         elsewhere = self.remote is not None and self.remote.known(key, fingerprint) is not None

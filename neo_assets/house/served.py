@@ -80,7 +80,7 @@ class Pages:
         whose = {
             name: f"/{name}/{ref.fingerprint}/"
             for name, ref in made.manifest.made_from.inputs.items()
-            if (self.store.folder(name, ref.fingerprint) / MANIFEST).is_file()
+            if self.store.has(name, ref.fingerprint)
         }
         asset = f"{self.ui}/assets/{made.key.replace('/', '_')}" if self.ui else ""
         return HTMLResponse(artifact_page(made, whose, asset), headers=HEADERS)

@@ -415,6 +415,33 @@ def test_files_leave_a_full_disk_and_come_back(disk: Callable[..., Store], monke
     assert len(list(one.root.rglob("text.bin"))) == 3
 
 
+def test_what_a_stage_reads_stays_on_a_full_disk_unless_it_comes_again_by_itself(
+    disk: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "IN_USE_S", 0.0)
+    monkeypatch.setattr(disks, "LOOKED_S", 0.0)
+    one, small = disk("one"), disk("small", gigabytes=0.000001)
+
+    def write(out: Workspace) -> Outcome:
+        out.write(PART, pa.table({"x": list(range(1000))}))
+        (out.path / "tokens.bin").write_bytes(b"t" * 10_000)
+        return Outcome(digest="d")
+
+    first, _ = one.build("a/b", made_from(x=1), write)
+    second, _ = one.build("a/b", made_from(x=2), write)
+    read, other = (small.require("a/b", made.fingerprint) for made in (first, second))
+
+    def reads(out: Workspace) -> Outcome:
+        assert (read.path / PART).is_file() and other.path.is_dir()
+        remote_in(small).room.make(1)
+        assert sorted(p.name for p in read.folder.glob("*.*") if p.name[0] in "pt") == ["tokens.bin"]
+        assert not (other.folder / "tokens.bin").exists()
+        assert records.read_table(read.files("part-")[0]).num_rows == 1000
+        return Outcome(digest="e")
+
+    small.build("a/c", made_from({"a/b": InputRef(fingerprint=first.fingerprint, digest="d")}), reads)
+
+
 def test_what_no_commit_refers_to_is_swept_and_nothing_else(disk: Callable[..., Store], s3: S3) -> None:
     one = disk("one")
     killed(one, s3, BEFORE_THE_COMMIT)
