@@ -24,6 +24,7 @@ from pathlib import Path
 
 from neo_assets.core import records
 from neo_assets.core.artifact import Artifact, Outcome, Workspace, input_refs
+from neo_assets.core.builds import Builds
 from neo_assets.core.committed import RECORDS
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, digest_file
@@ -45,7 +46,7 @@ from neo_assets.core.manifest import (
 )
 from neo_assets.core.place import share_with_group
 from neo_assets.core.process import cpu_seconds
-from neo_assets.core.remote import BUILDS, Remote, remote_of
+from neo_assets.core.remote import BUILDS, Remote
 from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.thinned import gone
 from neo_assets.core.written import PARTIAL
@@ -77,14 +78,13 @@ NO_ARTIFACTS = ("jobs", COPIES, "builds", "asked", "scoring", LOCKS, "proofs", R
 """Folders of a store that hold none."""
 
 
-class Store:
+class Store(Builds):
     """A POSIX folder of artifacts, or the disk of an object store (``remote.py``). Safe for any number of processes on
     one file system, and of disks on one object store.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.remote = remote_of(root)
+        super().__init__(root)
         share_with_group(root)
 
     # -------------------------------------------------- places
@@ -228,16 +228,6 @@ class Store:
 
     # -------------------------------------------------- builds
 
-    def _head_file(self, recipe: str, name: str) -> Path:
-        return self.root / "builds" / recipe / f"{name}.json"
-
-    def set_head(self, recipe: str, name: str, key: str, fingerprint: str) -> None:
-        """Record that this recipe's build uses ``fingerprint`` for ``name`` (an asset key, or ``key@partition``)."""
-        if self.remote is not None:
-            self.remote.publish(key, fingerprint)
-            self.remote.put_head(recipe, name, key, fingerprint)
-        records.write_text(self._head_file(recipe, name), json.dumps({"key": key, "fingerprint": fingerprint}))
-
     def head(self, recipe: str, name: str) -> Artifact:
         """What this recipe's last build used for ``name``, fit to be read."""
         pointer = self.head_pointer(recipe, name)
@@ -247,35 +237,6 @@ class Store:
                 " 'factory'."
             )
         return self.require(*pointer)
-
-    def head_pointer(self, recipe: str, name: str) -> tuple[str, str] | None:
-        if self.remote is not None:
-            self.remote.refresh_builds(recipe)
-        file = self._head_file(recipe, name)
-        if not file.is_file():
-            return None
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            return str(content["key"]), str(content["fingerprint"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedArtifact(
-                f"{file} cannot be read: it says which {name} the build uses. Remove it and materialize {name} again:"
-                " what is there is found."
-            ) from error
-
-    def heads(self, recipe: str) -> dict[str, tuple[str, str]]:
-        """All names this recipe's build uses, with (key, fingerprint)."""
-        if self.remote is not None:
-            self.remote.refresh_builds(recipe)
-        base = self.root / "builds" / recipe
-        names = sorted(p.relative_to(base).with_suffix("").as_posix() for p in base.rglob("*.json"))
-        return {name: pointer for name in names if (pointer := self.head_pointer(recipe, name)) is not None}
-
-    def recipes(self) -> list[str]:
-        if self.remote is not None:
-            self.remote.refresh_builds()
-        base = self.root / "builds"
-        return sorted(p.name for p in base.iterdir() if p.is_dir()) if base.is_dir() else []
 
     # -------------------------------------------------- writing
 
