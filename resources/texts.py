@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from neo_assets.core.here import here
 from neo_assets.core.records import PART
 from neo_assets.core.store import Store
 from resources.ledger import current_artifacts
@@ -32,7 +33,7 @@ def rows_of(files: Iterable[Path], wanted: set[str]) -> list[dict[str, object]]:
     return [
         row
         for path in files
-        for row in pq.read_table(path, columns=["doc_id", "url", "text", "lang"], filters=filters).to_pylist()
+        for row in pq.read_table(here(path), columns=["doc_id", "url", "text", "lang"], filters=filters).to_pylist()
     ]
 
 
@@ -44,7 +45,7 @@ def versions_of(store: Store, recipe: str, doc_id: str, makes: Callable[[str], b
             continue
         files = made.files("rows/") + made.files("text/") + made.files(PART)
         for path in files:
-            if {"doc_id", "text"} <= set(pq.read_schema(path).names):
+            if {"doc_id", "text"} <= set(pq.read_schema(here(path)).names):
                 found = pq.read_table(path, columns=["doc_id", "text"], filters=[("doc_id", "=", doc_id)])
                 if found.num_rows:
                     out.append((name, str(found["text"][0].as_py())))

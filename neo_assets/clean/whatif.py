@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from neo_assets.clean.clean_docs import signal_columns
 from neo_assets.clean.rules import PREFIXES, judge, rules
 from neo_assets.core.errors import BadInput, did_you_mean
+from neo_assets.core.here import here
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.scalars import whole
@@ -89,7 +90,7 @@ def compare(store: Store, recipe: Recipe, lang: str, thresholds: Section, exampl
             "newly dropped": 0,
         }
         for path in measured.files(f"{lang}/part-"):
-            table = pq.read_table(path, columns=["doc_id", *columns])
+            table = pq.read_table(here(path), columns=["doc_id", *columns])
             signals = signal_columns(table, [*now, *then])
             for rule in then:
                 if rule not in now and table.num_rows and np.isnan(signals[rule.signal]).all():

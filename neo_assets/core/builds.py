@@ -37,8 +37,9 @@ class Builds:
             content = json.loads(file.read_text(encoding="utf-8"))
             return str(content["key"]), str(content["fingerprint"])
         except (ValueError, KeyError, TypeError) as error:
+            where = f"{self.remote.settings.url}/builds/{recipe}/{name}.json" if self.remote is not None else file
             raise DamagedArtifact(
-                f"{file} cannot be read: it says which {name} the build uses. Remove it and materialize {name} again:"
+                f"{where} cannot be read: it says which {name} the build uses. Remove it and materialize {name} again:"
                 " what is there is found."
             ) from error
 

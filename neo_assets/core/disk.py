@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.committed import RECORDS, Pair
@@ -42,7 +42,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     url: str
     disk: str  # a name of its own, for what other disks have to know of it
-    gigabytes: float  # that files which the object store has as well may take on the disk
+    gigabytes: float = Field(gt=0, allow_inf_nan=False)  # of what the object store has, too, that may lie here
 
 
 class Room:
@@ -135,11 +135,27 @@ def make_disk(root: Path, url: str, gigabytes: float | None = None) -> None:
             )
         join(root, settled(url, gigabytes))
         return
-    told = Settings.model_validate_json(file.read_text(encoding="utf-8"))
+    told = settings_of(root)
+    assert told is not None
     if told.url != url.rstrip("/"):
         raise NeoError(f"{root} is the disk of {told.url}, not of {url}; give every store a disk of its own")
     if gigabytes is not None and told.gigabytes != gigabytes:
         records.write_text(file, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
+
+
+def settings_of(root: Path) -> Settings | None:
+    """Which object store a folder is the disk of; None where it is a store itself. Raises NeoError where what says so
+    cannot be read.
+    """
+    file = root / MARK
+    if not file.is_file():
+        return None
+    try:
+        return Settings.model_validate_json(file.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise NeoError(
+            f"{file} cannot be read ({error.errors()[0]['msg']}): it says what {root} is the disk of"
+        ) from error
 
 
 def settled(url: str, gigabytes: float | None = None) -> Settings:
@@ -152,9 +168,12 @@ def settled(url: str, gigabytes: float | None = None) -> Settings:
 
 def join(root: Path, settings: Settings) -> None:
     """Make a folder a disk; where somebody was faster, theirs counts."""
-    root.mkdir(parents=True, exist_ok=True)
-    aside = records.aside_of(root / MARK)
-    aside.write_text(settings.model_dump_json(), encoding="utf-8")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        aside = records.aside_of(root / MARK)
+        aside.write_text(settings.model_dump_json(), encoding="utf-8")
+    except OSError as error:
+        raise NeoError(f"{root} cannot be the disk of {settings.url}: {error.strerror}") from error
     with contextlib.suppress(FileExistsError):
         os.link(aside, root / MARK)
     aside.unlink()

@@ -24,8 +24,10 @@ from neo_assets.core.errors import MachineLacks, NeoError
 SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
 PIECE, SPAN = 16 << 20, 256 << 20
 """Bytes that are sent, and asked for, in one request."""
-REQUEST_S = 120
-"""Seconds that one request may take; it is asked again after that."""
+ANSWER_S, REQUEST_S = 20, 120
+"""Seconds that a request for something small, or for a piece of a file, may take; it is asked again after that."""
+RETRIED_S = 60
+"""Seconds after which something small is asked no more."""
 CONFLICTS = 8
 """How often a name is tried again that two asked for at one moment (409)."""
 AT_ONCE = 8
@@ -68,14 +70,21 @@ class Objects:
         self._obs: Any = obstore
         open_url: Any = from_url
         self._errors: Any = exceptions
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options = {"timeout": f"{REQUEST_S}s", "connect_timeout": "10s"}
-        with self._asking():
-            self._store: Any = open_url(
+        refuse_no_place(self.url)
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise NeoError(f"AWS_ENDPOINT_URL={endpoint}: it begins with http:// or https://")
+        plain = {"allow_http": True} if endpoint.startswith("http://") else {}
+
+        def opened(seconds: int, retried: int) -> Any:
+            return open_url(
                 self.url,
-                client_options=options | ({"allow_http": True} if plain else {}),
-                retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=180)},
+                client_options={"timeout": f"{seconds}s", "connect_timeout": "10s", **plain},
+                retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=retried)},
             )
+
+        with self._asking():
+            self._store, self._bulk = opened(ANSWER_S, RETRIED_S), opened(REQUEST_S, 3 * REQUEST_S)
 
     # -------------------------------------------------- small objects
 
@@ -159,9 +168,9 @@ class Objects:
 
         with self._asking():
             if path.stat().st_size <= PIECE:
-                self._obs.put(self._store, name, b"".join(pieces()), use_multipart=False)
+                self._obs.put(self._bulk, name, b"".join(pieces()), use_multipart=False)
             else:
-                self._obs.put(self._store, name, pieces(), use_multipart=True, chunk_size=PIECE, max_concurrency=2)
+                self._obs.put(self._bulk, name, pieces(), use_multipart=True, chunk_size=PIECE, max_concurrency=2)
         return state.hexdigest()
 
     def pieces(self, name: str, size: int) -> Iterator[memoryview]:
@@ -169,13 +178,13 @@ class Objects:
         for begin in range(0, size, SPAN):
             with self._asking():
                 span = {"range": (begin, min(begin + SPAN, size))}
-                for piece in self._obs.get(self._store, name, options=span).stream(min_chunk_size=PIECE // 2):
+                for piece in self._obs.get(self._bulk, name, options=span).stream(min_chunk_size=PIECE // 2):
                     yield memoryview(piece)
 
     def stream(self, name: str) -> IO[bytes]:
         """An object as a file that is read in pieces. Raises FileNotFoundError."""
         with self._asking():
-            return cast("IO[bytes]", io.BufferedReader(_Pieces(self._obs.open_reader(self._store, name)), 1 << 16))
+            return cast("IO[bytes]", io.BufferedReader(_Pieces(self._obs.open_reader(self._bulk, name)), 1 << 16))
 
     def digest(self, name: str, size: int) -> str:
         """Digest of an object as :func:`~neo_assets.core.fingerprint.digest_file` of its file. Raises
@@ -216,9 +225,20 @@ class Objects:
         except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError) as error:
             raise NeoError(f"{self.url}: not allowed; {_first_line(error)}") from error
         except (self._errors.BaseError, NotImplementedError, ValueError) as error:
-            raise NeoError(f"{self.url} cannot be asked: {_first_line(error)}") from error
+            told = _first_line(error)
+            unknown = any(sign in told for sign in _NO_CREDENTIALS)
+            hint = f". No credentials: set {_CREDENTIALS[self.url.partition(':')[0][:2]]}" if unknown else ""
+            raise NeoError(f"{self.url} cannot be asked: {told}{hint}") from error
 
 
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT, the path of a service account's key",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "ab": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_NO_CREDENTIALS = ("169.254.169.254", "metadata", "Account must be specified")
+"""What the library says where it asked the machine for a role, in vain."""
 _OTHER = "take a server that has conditional writes, or a folder as the store"
 _IGNORES = f"this server ignores conditions ({{}}): of two writers both would be told that they were first; {_OTHER}"
 
@@ -245,6 +265,12 @@ class _Pieces(io.RawIOBase):
         data = bytes(self._reader.read(len(buffer)))
         buffer[: len(data)] = data
         return len(data)
+
+
+def refuse_no_place(url: str) -> None:
+    """Raises NeoError for what names no place of object storage."""
+    if not url.startswith(SCHEMES) or not url.partition("://")[2].strip("/") or set(url) & set("?#"):
+        raise NeoError(f"{url}: a store is a folder, or BUCKET/PREFIX after one of {', '.join(SCHEMES)}")
 
 
 def _listed(told: dict[str, Any]) -> Listed:

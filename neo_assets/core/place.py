@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import math
 import os
+import re
 import stat
 from pathlib import Path
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.fingerprint import ROOT, digest_bytes
+
+_LIKE_A_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 def store_root() -> Path:
@@ -21,7 +25,7 @@ def store_root() -> Path:
     there (100; kept, once given).
     """
     named = os.environ.get("NEO_STORE", "")
-    if "://" not in named:
+    if not _LIKE_A_URL.match(named):
         return Path(named or ROOT / ".neo" / "store").resolve()
     return _disk(named)
 
@@ -29,10 +33,11 @@ def store_root() -> Path:
 @functools.cache
 def _disk(url: str) -> Path:
     from neo_assets.core.disk import make_disk
-    from neo_assets.core.objects import SCHEMES
+    from neo_assets.core.objects import refuse_no_place
 
-    if not url.startswith(SCHEMES):
-        raise NeoError(f"NEO_STORE={url}: a store is a folder, or one of {', '.join(SCHEMES)}")
+    refuse_no_place(url)
+    if _LIKE_A_URL.match(told := os.environ.get("NEO_STORE_DISK", "")):
+        raise NeoError(f"NEO_STORE_DISK={told}: a disk is a folder of this machine")
     default = ROOT / ".neo" / "disks" / digest_bytes(url.rstrip("/").encode())[:12]
     root = Path(os.environ.get("NEO_STORE_DISK") or default).resolve()
     make_disk(root, url, disk_gigabytes())
@@ -42,10 +47,10 @@ def _disk(url: str) -> Path:
 def disk_gigabytes() -> float | None:
     """The bound of a disk, if one is given (``$NEO_STORE_DISK_GB``)."""
     told = os.environ.get("NEO_STORE_DISK_GB")
-    try:
-        return float(told) if told else None
-    except ValueError:
-        raise NeoError(f"NEO_STORE_DISK_GB={told}: a number of gigabytes") from None
+    with contextlib.suppress(ValueError):
+        if not told or 0 < float(told) < math.inf:
+            return float(told) if told else None
+    raise NeoError(f"NEO_STORE_DISK_GB={told}: a number of gigabytes, more than 0")
 
 
 CHECKOUT = "NEO_CHECKOUT"

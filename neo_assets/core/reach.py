@@ -17,6 +17,7 @@ from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.jobs import JobFolder
 from neo_assets.core.remote import remote_of
 from neo_assets.core.store import MANIFEST, Store, read_manifest
+from neo_assets.core.sweeping import pin
 from neo_assets.core.trainings import trained_run
 
 Place = tuple[str, str]
@@ -33,7 +34,7 @@ def ungathered(store: Store, folder: JobFolder) -> bool:
 
 def needed(store: Store, heads: Iterable[Place], jobs: Iterable[JobFolder]) -> dict[Place, str]:
     """Every artifact that is needed, with what needs it. ``jobs`` are those that are not gathered."""
-    store.learn()  # what is not on this disk was made from something, too
+    store.learn(strict=True)  # what is not on this disk was made from something, too
     found: dict[Place, str] = {}
     waiting = deque((place, "a build", True) for place in heads)
     waiting += [(place, f"a stage at work on {name}", False) for name, inputs in store.at_work() for place in inputs]
@@ -100,7 +101,7 @@ def bring_inputs(root: Path, job: JobFolder) -> None:
     if spec.out.startswith("checkpoint/"):
         remote.sync(spec.out)
     if reads:
-        remote.pin(spec.work_fingerprint, spec.title, reads, spec.makes)
+        pin(remote, spec.work_fingerprint, spec.title, reads, spec.makes)
 
 
 def _of_job(store: Store, job: JobFolder) -> list[Place]:

@@ -22,12 +22,13 @@ import functools
 import json
 import secrets
 import shutil
-import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from neo_assets.core import records
 from neo_assets.core.committed import (
@@ -40,12 +41,10 @@ from neo_assets.core.committed import (
     kept,
     place_of,
     record_file,
-    sent_for,
 )
-from neo_assets.core.disk import Room, Settings
+from neo_assets.core.disk import Room, Settings, settings_of
 from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import digest_bytes
-from neo_assets.core.here import MARK
 from neo_assets.core.lease import Lease, alive
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, FileEntry, InputRef, read_manifest
 from neo_assets.core.objects import AT_ONCE, Objects
@@ -56,7 +55,7 @@ from neo_assets.core.written import PARTIAL
 if TYPE_CHECKING:
     from neo_assets.core.artifact import Artifact
 
-BUILDS, PINS = "builds", "pins"
+BUILDS = "builds"
 FRESH_S = 2.0
 """Seconds for which one process takes what builds name for unchanged."""
 
@@ -88,7 +87,8 @@ class Remote:
             found = Record.model_validate_json(read.data)
         except ValueError as error:
             raise DamagedArtifact(
-                f"{self.settings.url}: the commit of {key} {fingerprint[:12]} cannot be read ({error})"
+                f"{self.settings.url}: {place_of(key, fingerprint)}/{COMMIT} cannot be read ({_told(error)}). Remove"
+                f" that object: a disk that has its files sends them again when it asks for {key}, others make it"
             ) from error
         if self.known(key, fingerprint) != found:
             records.write_text(record_file(self.root, key, fingerprint), read.data.decode())
@@ -125,14 +125,23 @@ class Remote:
             return False
         return self.record(artifact.key, artifact.fingerprint) is None
 
-    def sync(self, below: str = "") -> None:
+    def sync(self, below: str = "", strict: bool = False) -> None:
         """Have the manifests of all artifacts below a key's beginning on the disk: ``eval_scores``, ``checkpoint/main``
-        (nothing: of all).
+        (nothing: of all). A commit that cannot be read is left out, for who asks for it to be told; ``strict`` raises
+        DamagedArtifact.
         """
-        pairs = [committed(name) for name in self._commits(below)]
+
+        def bring(pair: Pair) -> None:
+            try:
+                self.bring(*pair)
+            except DamagedArtifact:
+                if strict:
+                    raise
+
+        pairs = [committed(name) for name in self.commits(below)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             new = [p for p in pairs if not (self.root / p[0] / p[1] / MANIFEST).is_file() or self.known(*p) is None]
-            list(pool.map(lambda pair: self.bring(*pair), new))
+            list(pool.map(bring, new))
 
     def publish(
         self, key: str, fingerprint: str, log: Callable[[str], None] = lambda _: None, leased: bool = False
@@ -310,27 +319,6 @@ class Remote:
             (str(told["key"]), [(str(n), str(fp)) for n, fp in _pairs(told["inputs"])]) for told in alive(self.objects)
         ]
 
-    def pin(self, work: str, title: str, reads: Sequence[Pair], makes: Sequence[str]) -> None:
-        """Tell other disks what a job of this one reads, until what it makes is in the object store."""
-        told = {"title": title, "host": socket.gethostname(), "reads": list(reads), "makes": list(makes)}
-        self.objects.put(f"{PINS}/{self.settings.disk}/{work}.json", json.dumps(told).encode())
-
-    def unpin(self, work: str) -> None:
-        self.objects.delete([f"{PINS}/{self.settings.disk}/{work}.json"])
-
-    def pinned(self) -> list[tuple[str, list[Pair]]]:
-        """(who, what it reads) for every job of another disk whose making is not in the object store yet."""
-        out = []
-        for pin in self.objects.list(f"{PINS}/"):
-            if pin.name.startswith(f"{PINS}/{self.settings.disk}/") or (read := self.objects.read(pin.name)) is None:
-                continue
-            told = json.loads(read.data)
-            made = [str(name).rpartition("/") for name in told["makes"]]
-            if made and all(self.objects.look(f"{ARTIFACTS}/{k}/{fp}/{COMMIT}") for k, _, fp in made):
-                continue
-            out.append((f"{told['title']} on {told['host']}", [(str(k), str(fp)) for k, fp in told["reads"]]))
-        return out
-
     # -------------------------------------------------- removing
 
     def remove(self, key: str, fingerprint: str) -> None:
@@ -352,52 +340,21 @@ class Remote:
                 records.write_text(record_file(self.root, key, fingerprint), text)
                 return
 
-    def _being_made(self) -> set[Pair]:
-        return {(str(told["key"]), str(told["fingerprint"])) for told in alive(self.objects)}
-
-    def _commits(self, below: str = "") -> list[str]:
+    def commits(self, below: str = "") -> list[str]:
         """Names of all commits below a key's beginning."""
         prefix = f"{ARTIFACTS}/{below}/" if below else f"{ARTIFACTS}/"
         return [o.name for o in self.objects.list(prefix) if o.name.endswith(f"/{COMMIT}")]
-
-    def _referred_to(self, pairs: Iterable[Pair]) -> set[str]:
-        """Objects that these commits name now; another disk may have made one anew since this one heard of it."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            read = list(pool.map(lambda pair: self.record(*pair), pairs))
-        return {place for record in read if record is not None for place in record.objects.values()}
-
-    def sweep(self, grace_s: float, remove: bool) -> tuple[int, int]:
-        """(objects, bytes) that no commit refers to, older than the grace, of nothing that is being made; ``remove``
-        removes them.
-        """
-        working = self._being_made()
-        everything = list(self.objects.list(f"{ARTIFACTS}/"))
-        commits = {committed(o.name) for o in everything if o.name.endswith(f"/{COMMIT}")}
-        used = self._referred_to(commits)
-        working |= self._being_made()
-        # Whoever committed while this was looking held a lease at one of the two looks, or is among these.
-        used |= self._referred_to({committed(name) for name in self._commits()} - commits)
-        now = self.objects.now()
-        nobodys = [
-            o
-            for o in everything
-            if not o.name.endswith(f"/{COMMIT}")
-            and o.name not in used
-            and now - o.modified > grace_s
-            and sent_for(o.name) not in working
-        ]
-        if remove:
-            self.objects.delete(o.name for o in nobodys)
-        return len(nobodys), sum(o.size for o in nobodys)
 
 
 @functools.lru_cache
 def remote_of(root: Path) -> Remote | None:
     """The object store that a folder is the disk of; None where the folder is a store itself."""
-    file = root / MARK
-    if not file.is_file():
-        return None
-    return Remote(root, Settings.model_validate_json(file.read_text(encoding="utf-8")))
+    settings = settings_of(root)
+    return None if settings is None else Remote(root, settings)
+
+
+def _told(error: ValueError) -> str:
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
 
 
 def _pairs(value: object) -> list[list[object]]:

@@ -103,7 +103,7 @@ def write_with_footer(table: pa.Table, path: Path, footer: dict[str, object]) ->
 
 def footer_of(path: Path) -> dict[str, Any]:
     """A file's footer; nothing of a file without one."""
-    return json.loads((pq.read_schema(path).metadata or {}).get(_FOOTER, b"{}"))  # type: ignore[no-any-return]
+    return json.loads((pq.read_schema(in_pieces(path)).metadata or {}).get(_FOOTER, b"{}"))  # type: ignore[no-any-return]
 
 
 def read_footer(path: Path) -> dict[str, Any]:

@@ -48,6 +48,7 @@ from neo_assets.core.place import share_with_group
 from neo_assets.core.process import cpu_seconds
 from neo_assets.core.remote import BUILDS, Remote
 from neo_assets.core.shards import HERE, Engine
+from neo_assets.core.sweeping import pinned, unpin
 from neo_assets.core.thinned import gone
 from neo_assets.core.written import PARTIAL
 
@@ -214,12 +215,12 @@ class Store(Builds):
                 continue
             yield folder.parent.relative_to(self.root).as_posix(), folder.name, folder
 
-    def learn(self, below: str = "") -> None:
+    def learn(self, below: str = "", strict: bool = False) -> None:
         """Have the manifests below a key's beginning on this disk, where object storage has more of them: for who looks
-        through folders.
+        through folders. Raises DamagedArtifact for one that cannot be read, if ``strict``.
         """
         if self.remote is not None:
-            self.remote.sync(below)
+            self.remote.sync(below, strict)
 
     def publish(self, key: str, fingerprint: str, log: Callable[[str], None] = lambda _: None) -> None:
         """Have a committed artifact where all disks see it."""
@@ -280,7 +281,7 @@ class Store(Builds):
         """
         if self.remote is not None:
             yield from self.remote.at_work()
-            yield from self.remote.pinned()
+            yield from pinned(self.remote)
         for file in sorted((self.root / LOCKS).glob("*")):
             if held(file):
                 with contextlib.suppress(
@@ -387,6 +388,6 @@ class Store(Builds):
         if parts[0] == BUILDS:
             remote.forget_build("/".join(parts[1:]))
         elif parts[0] == "jobs":
-            remote.unpin(folder.name)
+            unpin(remote, folder.name)
         elif (folder / MANIFEST).is_file() and not folder.name.startswith(PARTIAL):
             remote.remove(*self._pair(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,4 +90,5 @@ def subject_of(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject
         (lambda _: None) if quiet else print,
     )
     made = store.require(f"checkpoint/{run}", folder.name)
-    return Subject.of(run, made, exporter.exported(made)[0])
+    exported = exporter.exported(made)[0]
+    return replace(Subject.of(run, made, exported), folder=exported.path)  # read in this process, all of it

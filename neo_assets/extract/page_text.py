@@ -15,6 +15,7 @@ import xxhash
 from pydantic import Field
 
 from neo_assets.core.errors import BadInput
+from neo_assets.core.here import here
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.recipe.data import Extract
 from neo_assets.core.recipe.sources import WarcSource
@@ -178,7 +179,7 @@ def _hashed_shares(files: Sequence[Path]) -> tuple[npt.NDArray[np.uint64], npt.N
     """(hash of each page's URL, share of it that is kept), file by file; nothing of files that do not say."""
     urls, shares = [np.zeros(0, np.uint64)], [np.zeros(0)]
     for path in files:
-        if {"url", "kept_share"} <= set(pq.read_schema(path).names):
+        if {"url", "kept_share"} <= set(pq.read_schema(here(path)).names):
             table = read_table(path, columns=["url", "kept_share"])
             table = table.filter(pc.is_valid(table["kept_share"]))
             hashed = [xxhash.xxh3_64_intdigest(url.encode()) for url in table["url"].to_pylist()]
@@ -190,7 +191,7 @@ def _hashed_shares(files: Sequence[Path]) -> tuple[npt.NDArray[np.uint64], npt.N
 def _url_of(files: Sequence[Path], number: int) -> str:
     """Address of the page of this number, counted over the files."""
     for path in files:
-        rows = pq.read_metadata(path).num_rows
+        rows = pq.read_metadata(here(path)).num_rows
         if number < rows:
             return str(read_table(path, columns=["url"])["url"][number].as_py())
         number -= rows

@@ -27,6 +27,7 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.load import RECIPES
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import LOCKS, MANIFEST, PARTIAL, Row, Store
+from neo_assets.core.sweeping import sweep
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.trainings import trained_run
 from neo_assets.core.words import counted
@@ -110,7 +111,7 @@ def gc(
     if remove:
         for name in without:
             _forget(store, name)
-    swept = store.remote.sweep(grace * 3600, remove) if store.remote is not None else (0, 0)
+    swept = sweep(store.remote, grace * 3600, remove) if store.remote is not None else (0, 0)
     if store.remote is not None and swept[0]:
         rows.append({"asset": SWEPT, "fingerprint": f"{swept[0]} objects", "bytes": swept[1], "removed": remove})
     if as_json:

@@ -19,7 +19,7 @@ from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, dagster_job, show
 from neo_assets.core.trainings import trained_run
 from neo_assets.core.why import differences
-from neo_assets.core.words import age, counted
+from neo_assets.core.words import age, counted, size
 from neo_assets.runs.plan import estimate
 
 MADE, STALE, BELOW, MISSING, REFUSED, RUNNING = "made", "stale", "below", "missing", "refused", "running"
@@ -61,9 +61,8 @@ def status(
     print(f"recipe '{recipe.name}': {recipe.description}\n")
     if store.remote is not None:
         held, bound = store.remote.room.held(), store.remote.settings.gigabytes
-        print(
-            f"store {store.remote.settings.url}; its disk {store.root} holds {held / 1e9:.1f} of {bound:g} GB of it\n"
-        )
+        filled = f"{size(held)} of {size(bound * 1e9)}"
+        print(f"store {store.remote.settings.url}; its disk {store.root} holds {filled} of it\n")
     kinds = [k for k in (MADE, FOUND, STALE, BELOW, MISSING, REFUSED, RUNNING) if any(s.state == k for s in found)]
     groups = dict.fromkeys(s.group for s in found)
     counts = {group: Counter(s.state for s in found if s.group == group) for group in groups}
@@ -113,7 +112,8 @@ def _made(recipe: Recipe, store: Store, name: str) -> tuple[Artifact | None, str
         made = store.find(*pointer)
     except DamagedArtifact as error:
         return None, str(error)
-    return made, "" if made else f"its folder {store.folder(*pointer)} is gone"
+    at = f"{pointer[0]}/{pointer[1][:12]}… in {store.remote.settings.url}" if store.remote is not None else ""
+    return made, "" if made else f"{at or f'its folder {store.folder(*pointer)}'} is gone"
 
 
 def _elsewhere(

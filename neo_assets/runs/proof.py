@@ -252,7 +252,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
     ]
     first = PretrainConfig.model_validate(spec.config).first_step
     again = [p.parent for p in sorted(retrained.parent.glob(f"[0-9]*/{MANIFEST}"))]
-    then = [place for s, place in sorted(run.checkpoints().items()) if first < s <= step]
+    then = [*(place for s, place in sorted(run.checkpoints().items()) if first < s < step), folder]
     losses = [[row["loss"] for row in read_metrics(folders)] for folders in (then, again)]
     claims.append(Checked("every step's loss", losses[0] == losses[1], f"{len(losses[0])} steps, from {first} on"))
     notes = code_differences(was.code, now.code)
@@ -281,7 +281,7 @@ def prove(run: FoundRun, step: int, folder: Path, store: Store, jobs: Compute) -
     target.parent.mkdir(parents=True, exist_ok=True)
     records.write_text(target, json.dumps(record, ensure_ascii=False, indent=1))
     if held:
-        shutil.rmtree(job.path)
+        store.remove(job.path)
     return [
         *claims,
         Checked("same code, libraries and kind of machine", not notes, "; ".join(notes) or "as when it was trained"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -20,16 +21,19 @@ import pytest
 
 from neo_assets.core import disk as disks
 from neo_assets.core import lease, records, remote
+from neo_assets.core import objects as objects_module
 from neo_assets.core.disk import make_disk
 from neo_assets.core.errors import DamagedArtifact, NeoError
 from neo_assets.core.fingerprint import ROOT
 from neo_assets.core.here import here, in_pieces, size_of
 from neo_assets.core.objects import Objects, Unconditional
 from neo_assets.core.place import _disk, store_root
+from neo_assets.core.reach import needed
 from neo_assets.core.remote import remote_of
 from neo_assets.core.same_file import take_over
 from neo_assets.core.shards import LocalEngine, run_shards
 from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.sweeping import sweep
 from neo_assets.core.thinned import Thinned, thin
 from tests.servers import S3
 
@@ -362,7 +366,7 @@ def test_a_file_of_an_input_is_not_sent_again(disk: Callable[..., Store]) -> Non
     names = [o.name for o in Objects(URL).list("artifacts/a/c/")]
     assert sorted(n.rpartition("/")[2] for n in names) == ["commit.json"]
     one.remove(first.folder)
-    remote_in(one).sweep(0, remove=True)
+    sweep(remote_in(one), 0, remove=True)
     found = other.require("a/c", second.fingerprint)
     assert records.read_table(found.files("kept-")[0]).column("x").to_pylist() == [1, 2]
     assert other.find("a/b", first.fingerprint) is None
@@ -383,7 +387,7 @@ def test_states_that_a_run_lets_go_leave_the_object_store_too(disk: Callable[...
     thin(later.folder, ["state/weights.pt"])  # before anybody could send it
     later.folder.rename(one.root / "checkpoint/m" / later.fingerprint)
     one.publish("checkpoint/m", later.fingerprint)
-    assert remote_in(one).sweep(-10, remove=True)[0] == 1
+    assert sweep(remote_in(one), -10, remove=True)[0] == 1
     assert [o.name for o in Objects(URL).list("artifacts/") if o.name.endswith(".pt")] == []
     for fingerprint in (sent.fingerprint, later.fingerprint):
         found = other.require("checkpoint/m", fingerprint)
@@ -449,11 +453,11 @@ def test_what_no_commit_refers_to_is_swept_and_nothing_else(disk: Callable[..., 
     objects.delete([o.name for o in objects.list("leases/")])
     other = disk("other")
     kept, _ = other.build("a/c", made_from(x=2), write_one)
-    assert remote_in(other).sweep(3600, remove=True) == (0, 0)
-    assert remote_in(other).sweep(-10, remove=False)[0] == 4
-    assert remote_in(other).sweep(-10, remove=True)[0] == 4
+    assert sweep(remote_in(other), 3600, remove=True) == (0, 0)
+    assert sweep(remote_in(other), -10, remove=False)[0] == 4
+    assert sweep(remote_in(other), -10, remove=True)[0] == 4
     assert remote_in(other).verify("a/c", kept.fingerprint) == []
-    assert remote_in(other).sweep(-10, remove=True) == (0, 0)
+    assert sweep(remote_in(other), -10, remove=True) == (0, 0)
 
 
 def test_what_another_disk_has_made_anew_is_not_swept_by_one_that_knows_the_old(disk: Callable[..., Store]) -> None:
@@ -461,8 +465,13 @@ def test_what_another_disk_has_made_anew_is_not_swept_by_one_that_knows_the_old(
     first, _ = one.build("a/b", made_from(x=1), write_one)
     assert other.require("a/b", first.fingerprint) and third.require("a/b", first.fingerprint)
     one.remove(first.folder)
-    one.build("a/b", made_from(x=1), write_one)
-    assert remote_in(other).sweep(-10, remove=True)[0] == 2  # the first making's
+
+    def write_other(out: Workspace) -> Outcome:
+        out.write(PART, pa.table({"x": [1, 2], "at": [time.time()] * 2}))
+        return Outcome(digest="d")
+
+    one.build("a/b", made_from(x=1), write_other)
+    assert sweep(remote_in(other), -10, remove=True)[0] == 2  # the first making's
     assert remote_in(one).verify("a/b", first.fingerprint) == []
     with pytest.raises(DamagedArtifact, match="another disk has made anew it"):
         records.read_table(third.require("a/b", first.fingerprint).files("part-")[0])
@@ -471,7 +480,7 @@ def test_what_another_disk_has_made_anew_is_not_swept_by_one_that_knows_the_old(
 def test_a_writer_at_work_is_not_swept(disk: Callable[..., Store], s3: S3) -> None:
     one = disk("one")
     killed(one, s3, BEFORE_THE_COMMIT)  # its lease is still held, as far as anybody can tell
-    assert remote_in(disk("other")).sweep(-10, remove=True) == (0, 0)
+    assert sweep(remote_in(disk("other")), -10, remove=True) == (0, 0)
 
 
 # ------------------------------------------------------------------ what is refused
@@ -513,8 +522,71 @@ def test_the_environment_names_store_disk_and_bound(s3: S3, tmp_path: Path, monk
     assert (told["url"], told["gigabytes"]) == (URL, 7.5) and "tests" not in json.dumps(told)  # no secret
     _disk.cache_clear()
     monkeypatch.setenv("NEO_STORE", "ftp://somewhere/store")
-    with pytest.raises(NeoError, match="a store is a folder, or one of s3://"):
+    with pytest.raises(NeoError, match="a store is a folder, or BUCKET/PREFIX after one of s3://"):
         store_root()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("NEO_STORE_DISK_GB", "nan", "NEO_STORE_DISK_GB=nan: a number of gigabytes, more than 0"),
+        ("NEO_STORE_DISK_GB", "-1", "NEO_STORE_DISK_GB=-1: a number of gigabytes, more than 0"),
+        ("NEO_STORE_DISK", "s3://factory/disk", "NEO_STORE_DISK=s3://factory/disk: a disk is a folder of this machine"),
+        ("NEO_STORE_DISK", "/proc/x", "/proc/x cannot be the disk of s3://factory/a/store: "),
+        ("NEO_STORE", "s3:/factory/x", "s3:/factory/x: a store is a folder, or BUCKET/PREFIX after one of s3://"),
+        ("NEO_STORE", "s3://", "s3://: a store is a folder, or BUCKET/PREFIX after one of s3://"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9", "AWS_ENDPOINT_URL=127.0.0.1:9: it begins with http:// or https://"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "s3://factory/a/store cannot be asked: "),
+        ("AWS_ACCESS_KEY_ID", None, "No credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_what_cannot_be_a_store_is_told_by_name(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, told: str
+) -> None:
+    _disk.cache_clear()
+    monkeypatch.setenv("NEO_STORE", URL)
+    monkeypatch.setenv("NEO_STORE_DISK", str(tmp_path / "disk"))
+    monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name)
+    if name == "AWS_ACCESS_KEY_ID":
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(NeoError) as raised:
+        store_root()
+    assert told in str(raised.value)
+    assert not (tmp_path / "disk" / "objects.json").exists()
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects_module, "ANSWER_S", 1)
+    monkeypatch.setattr(objects_module, "RETRIED_S", 3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "tests")
+        began = time.monotonic()
+        with pytest.raises(NeoError, match="cannot be asked"):
+            Objects(URL).read("anything")
+        assert time.monotonic() - began < 60
+
+
+def test_one_commit_that_cannot_be_read_stops_nobody_but_who_asks_for_it(disk: Callable[..., Store]) -> None:
+    one, other = disk("one"), disk("other")
+    broken, _ = one.build("a/b", made_from(x=1), write_one)
+    sound, _ = one.build("a/b", made_from(x=2), write_one)
+    place = f"artifacts/a/b/{broken.fingerprint}/commit.json"
+    read = Objects(URL).read(place)
+    assert read is not None
+    Objects(URL).put(place, read.data[:100])
+    assert [name for _, name, _ in other.all()] == [sound.fingerprint]
+    with pytest.raises(DamagedArtifact, match=r"commit\.json cannot be read .* Remove that object"):
+        other.find("a/b", broken.fingerprint)
+    with pytest.raises(DamagedArtifact):  # what is needed cannot be told
+        needed(other, [], [])
+    Objects(URL).delete([place])
+    assert one.build("a/b", made_from(x=1), no_making)[1]
+    one.set_head("mine", "a/b", "a/b", broken.fingerprint)
+    assert other.require("a/b", broken.fingerprint).path.is_dir()
 
 
 def test_a_file_of_no_store_is_left_to_who_opens_it(tmp_path: Path) -> None:

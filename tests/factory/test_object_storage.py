@@ -61,6 +61,34 @@ def test_everything_is_held_to_its_digests_where_it_lies(made: OnObjects, s3_ser
     objects.put(place, read.data)
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["sample min_words", "whatif clean.en.min_words=20", "fate http://site.example/short.html", "scores"],
+)
+def test_commands_read_what_another_disk_has_made(made: OnObjects, s3_server: S3, command: str) -> None:
+    done = made.neo(*command.split(), **made.on("fifth", s3_server))
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
+
+
+def test_a_model_that_another_disk_has_exported_writes_here(made: OnObjects, s3_server: S3) -> None:
+    done = made.run("neo_assets.cli", "generate", "main@20", "hello", "--json", **made.on("sixth", s3_server))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_another_recipe_on_another_disk_makes_what_differs_from_what_it_brings(
+    made: OnObjects, s3_server: S3, tmp_path: Path
+) -> None:
+    here = made.on("seventh", s3_server)
+    changed = made.another_recipe(tmp_path, "other", "name: other\nclean: {en: {min_words: 21}}\n")
+    select = "*train_pool,*token_shards_fundamental"
+    command = ("dagster", "asset", "materialize", "-m", "definitions", "--select", select)
+    done = made.run(*command, **(here | changed))
+    assert done.returncode == 0, done.stderr[-6000:]
+    made_now = [line for line in done.stderr.splitlines() if " made in " in line]
+    assert any("clean_docs/en" in line for line in made_now) and any("token_shards" in line for line in made_now)
+    assert not any(name in line for line in made_now for name in ("raw_crawl", "page_text", "documents/", "signals"))
+
+
 def test_what_was_trained_elsewhere_is_proved_here(made: OnObjects, s3_server: S3) -> None:
     done = made.run("neo_assets.cli", "prove", "main@10", **made.on("fourth", s3_server))
     assert done.returncode == 0, done.stdout + done.stderr
