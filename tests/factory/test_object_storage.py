@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from neo_assets.core.objects import Objects
+from neo_assets.core.store import Store
 from tests.factory.conftest import Factory, write_instance
 from tests.factory.site import write_site
 from tests.servers import S3
@@ -79,14 +80,18 @@ def test_another_recipe_on_another_disk_makes_what_differs_from_what_it_brings(
     made: OnObjects, s3_server: S3, tmp_path: Path
 ) -> None:
     here = made.on("seventh", s3_server)
-    changed = made.another_recipe(tmp_path, "other", "name: other\nclean: {en: {min_words: 21}}\n")
+    changed = made.another_recipe(
+        tmp_path, "other", "name: other\nclean: {en: {min_words: 21}}\nheldout: {share: 0.3}\n"
+    )
     select = "*train_pool,*token_shards_fundamental"
     command = ("dagster", "asset", "materialize", "-m", "definitions", "--select", select)
     done = made.run(*command, **(here | changed))
     assert done.returncode == 0, done.stderr[-6000:]
-    made_now = [line for line in done.stderr.splitlines() if " made in " in line]
-    assert any("clean_docs/en" in line for line in made_now) and any("token_shards" in line for line in made_now)
-    assert not any(name in line for line in made_now for name in ("raw_crawl", "page_text", "documents/", "signals"))
+    store = Store(made.folder / "seventh")
+    before, now = store.heads("ci"), store.heads("other")
+    differs = {name for name in now if before.get(name) != now[name]}
+    assert {"clean_docs/en", "heldout", "token_shards/fundamental"} <= differs
+    assert not any(name.startswith(("raw_crawl/", "page_text/", "documents/", "signals/")) for name in differs)
 
 
 def test_what_was_trained_elsewhere_is_proved_here(made: OnObjects, s3_server: S3) -> None:
