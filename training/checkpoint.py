@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
 METRICS_FILE = "metrics.parquet"
-TELLS = (CERTIFICATE, METRICS_FILE, VERDICT_FILE)
-"""Files that stay of a checkpoint whose states are let go."""
 MetricsRow = dict[str, float | int]
 
 
@@ -110,7 +108,7 @@ class Checkpoints:
             return
         for step, folder in self.committed()[: -keep.last]:
             if step not in whole:
-                thin(folder, [n for n in read_manifest(folder).files if n not in TELLS])
+                thin(folder, read_manifest(folder).files)
         for marked in self.root.glob(f"[0-9]*-{self.config.run_fingerprint[:8]}/{THINNED}"):
             if (marked.parent / STATE).is_dir():  # marked a moment ago, or by who was killed over it
                 thin(marked.parent, gone(marked.parent))

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from neo_assets.core.manifest import Manifest
+from neo_assets.core.manifest import VERDICT_FILE, Manifest
 
 RECORDS = "objects"
 """Folder of a disk with copies of the commits that it has seen."""
-ARTIFACTS, COMMIT = "artifacts", "commit.json"
+ARTIFACTS, BUILDS, COMMIT = "artifacts", "builds", "commit.json"
 ATTEMPT = "by-"
 """How the name of an attempt's folder begins."""
 Pair = tuple[str, str]
@@ -38,6 +38,11 @@ class Record(BaseModel):
     @property
     def parsed(self) -> Manifest:
         return _parsed(self.manifest)
+
+    @property
+    def unplaced(self) -> set[str]:
+        """Files that the manifest names and that lie nowhere; the verdict is in the commit itself."""
+        return set(self.parsed.files) - set(self.objects) - {VERDICT_FILE}
 
 
 def place_of(key: str, fingerprint: str) -> str:

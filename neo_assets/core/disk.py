@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neo_assets.core import records
-from neo_assets.core.committed import RECORDS, Pair
+from neo_assets.core.committed import BUILDS, RECORDS, Pair
 from neo_assets.core.errors import NeoError
 from neo_assets.core.here import MARK
 from neo_assets.core.locks import LOCKS, held
@@ -126,21 +126,19 @@ def make_disk(root: Path, url: str, gigabytes: float | None = None) -> None:
 
     Raises NeoError where it is the disk of another one, or holds a store of its own; Unconditional.
     """
-    file = root / MARK
-    if not file.is_file():
-        if (root / "builds").is_dir():
+    told = settings_of(root)
+    if told is None:
+        if (root / BUILDS).is_dir():
             raise NeoError(
                 f"{root} holds a store of its own; give {url} another folder as its disk (NEO_STORE_DISK), or send that"
                 f" store there: NEO_STORE={root} neo send {url}"
             )
         join(root, settled(url, gigabytes))
         return
-    told = settings_of(root)
-    assert told is not None
     if told.url != url.rstrip("/"):
         raise NeoError(f"{root} is the disk of {told.url}, not of {url}; give every store a disk of its own")
     if gigabytes is not None and told.gigabytes != gigabytes:
-        records.write_text(file, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
+        records.write_text(root / MARK, told.model_copy(update={"gigabytes": gigabytes}).model_dump_json())
 
 
 def settings_of(root: Path) -> Settings | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from typing import Any
+
+from neo_assets.core.objects import plain_http
 
 USUAL = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """Packages that fsspec asks for by scheme. Without one of them, the store's own client reads there (extra ``s3``)."""
@@ -19,9 +20,8 @@ def file_system(place: str) -> tuple[Any, str]:
     if package and not _installed(package) and _installed("obstore"):
         from obstore.fsspec import FsspecStore
 
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         made: Any = FsspecStore
-        system = made(scheme.replace("gcs", "gs"), client_options={"allow_http": True} if plain else None)
+        system = made(scheme.replace("gcs", "gs"), client_options=plain_http())
         return system, str(system._strip_protocol(place)).partition("://")[2]
     system, path = url_to_fs(place)
     return system, str(path)

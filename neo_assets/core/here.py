@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neo_assets.core.remote import Remote
 
 MARK = "objects.json"
 
@@ -14,7 +17,7 @@ def here(path: Path) -> Path:
     """The same path, with its file on this disk if the store has it anywhere."""
     if not path.exists() and (root := _disk_of(path.parent)) is not None:
         with contextlib.suppress(FileNotFoundError):  # it is nowhere: who opens it says so
-            _remote(root).fetch(path)  # type: ignore[attr-defined]
+            _remote(root).fetch(path)
     return path
 
 
@@ -23,7 +26,7 @@ def in_pieces(path: Path) -> Path | IO[bytes]:
     its end alone. What is read so is not held to a digest.
     """
     if not path.exists() and (root := _disk_of(path.parent)) is not None:
-        return cast("IO[bytes]", _remote(root).stream(path))  # type: ignore[attr-defined]
+        return _remote(root).stream(path)
     return path
 
 
@@ -34,7 +37,7 @@ def size_of(path: Path) -> int:
     except FileNotFoundError:
         if (root := _disk_of(path.parent)) is None:
             raise
-        return int(_remote(root).size_of(path))  # type: ignore[attr-defined]
+        return _remote(root).size_of(path)
 
 
 @functools.lru_cache(1024)
@@ -42,7 +45,9 @@ def _disk_of(folder: Path) -> Path | None:
     return next((parent for parent in (folder, *folder.parents) if (parent / MARK).is_file()), None)
 
 
-def _remote(root: Path) -> object:
+def _remote(root: Path) -> Remote:
     from neo_assets.core.remote import remote_of
 
-    return remote_of(root)
+    remote = remote_of(root)
+    assert remote is not None  # its mark was seen
+    return remote

@@ -29,16 +29,9 @@ LOOKED_S = 2.0
 class Lease:
     """Hold a name as long as this block lasts; wait for whoever holds it. ``waiting`` is called once, if so."""
 
-    def __init__(
-        self,
-        objects: Objects,
-        name: str,
-        told: dict[str, object],
-        waiting: Callable[[], None],
-        dead_s: float | None = None,
-    ) -> None:
+    def __init__(self, objects: Objects, name: str, told: dict[str, object], waiting: Callable[[], None]) -> None:
         self.name = f"{LEASES}/{name}.json"
-        self._objects, self._waiting, self._dead_s = objects, waiting, DEAD_S if dead_s is None else dead_s
+        self._objects, self._waiting = objects, waiting
         self._content = {**told, "host": socket.gethostname(), "holder": secrets.token_hex(8)}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease-{name}", daemon=True)
@@ -69,7 +62,7 @@ class Lease:
             self._etag = etag
             return True
         there = self._objects.look(self.name)
-        if there is None or self._objects.now() - there.modified <= self._dead_s:
+        if there is None or self._objects.now() - there.modified <= DEAD_S:
             return False
         self._etag = self._objects.replace(self.name, self._text(), there.etag) or ""
         return bool(self._etag)
@@ -88,11 +81,9 @@ class Lease:
             self._etag = etag
 
 
-def alive(objects: Objects, dead_s: float | None = None) -> list[dict[str, object]]:
+def alive(objects: Objects) -> list[dict[str, object]]:
     """What the holders of all leases that are held now have told of themselves."""
     there = list(objects.list(f"{LEASES}/"))
     now = objects.now() if there else 0.0
-    held = [
-        objects.read(lease.name) for lease in there if now - lease.modified <= (DEAD_S if dead_s is None else dead_s)
-    ]
+    held = [objects.read(lease.name) for lease in there if now - lease.modified <= DEAD_S]
     return [json.loads(read.data) for read in held if read is not None]

@@ -71,10 +71,7 @@ class Objects:
         open_url: Any = from_url
         self._errors: Any = exceptions
         refuse_no_place(self.url)
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-        if endpoint and not endpoint.startswith(("http://", "https://")):
-            raise NeoError(f"AWS_ENDPOINT_URL={endpoint}: it begins with http:// or https://")
-        plain = {"allow_http": True} if endpoint.startswith("http://") else {}
+        plain = plain_http()
 
         def opened(seconds: int, retried: int) -> Any:
             return open_url(
@@ -265,6 +262,16 @@ class _Pieces(io.RawIOBase):
         data = bytes(self._reader.read(len(buffer)))
         buffer[: len(data)] = data
         return len(data)
+
+
+def plain_http() -> dict[str, bool]:
+    """The client's option for a server that is asked without encryption, as the environment names it. Raises NeoError
+    for an address of no scheme.
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise NeoError(f"AWS_ENDPOINT_URL={endpoint}: it begins with http:// or https://")
+    return {"allow_http": True} if endpoint.startswith("http://") else {}
 
 
 def refuse_no_place(url: str) -> None:

@@ -47,9 +47,11 @@ def _disk(url: str) -> Path:
 def disk_gigabytes() -> float | None:
     """The bound of a disk, if one is given (``$NEO_STORE_DISK_GB``)."""
     told = os.environ.get("NEO_STORE_DISK_GB")
+    if not told:
+        return None
     with contextlib.suppress(ValueError):
-        if not told or 0 < float(told) < math.inf:
-            return float(told) if told else None
+        if 0 < (given := float(told)) < math.inf:
+            return given
     raise NeoError(f"NEO_STORE_DISK_GB={told}: a number of gigabytes, more than 0")
 
 

@@ -93,7 +93,9 @@ def bring_inputs(root: Path, job: JobFolder) -> None:
         return
     for path in _named(job):
         if _artifact_at(root, path) is None and (root / path).is_relative_to(root):
-            _ = any(remote.bring(*place) for place in _may_be(path))
+            for place in _may_be(path):
+                if remote.bring(*place):
+                    break
     spec, reads = job.spec(), read_by(root, job)
     for key, fingerprint in reads:
         folder = root / key / fingerprint

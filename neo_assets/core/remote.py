@@ -33,6 +33,7 @@ from pydantic import ValidationError
 from neo_assets.core import records
 from neo_assets.core.committed import (
     ARTIFACTS,
+    BUILDS,
     COMMIT,
     RECORDS,
     Pair,
@@ -49,17 +50,14 @@ from neo_assets.core.lease import Lease, alive
 from neo_assets.core.manifest import MANIFEST, VERDICT_FILE, FileEntry, InputRef, read_manifest
 from neo_assets.core.objects import AT_ONCE, Objects
 from neo_assets.core.sending import adopt, send
-from neo_assets.core.thinned import gone, thin
-from neo_assets.core.written import PARTIAL
+from neo_assets.core.thinned import states, thin
+from neo_assets.core.written import PARTIAL, Hashing
 
 if TYPE_CHECKING:
     from neo_assets.core.artifact import Artifact
 
-BUILDS = "builds"
 FRESH_S = 2.0
 """Seconds for which one process takes what builds name for unchanged."""
-
-_CHANGED = "the verdict in the commit of {} {} was changed"
 
 
 class Remote:
@@ -99,16 +97,14 @@ class Remote:
         record = self.record(key, fingerprint)
         if record is None:
             return False
+        if wrong := _wrong_in(record, key, fingerprint):
+            raise DamagedArtifact(f"{self.settings.url}: {wrong[0]}")
         final = self.root / key / fingerprint
         aside = final.with_name(f"{PARTIAL}brought-{secrets.token_hex(6)}")
         aside.mkdir(parents=True)
-        manifest = record.parsed
         if record.verdict:
-            entry = manifest.files.get(VERDICT_FILE)
-            if entry is not None and digest_bytes(record.verdict.encode()) != entry.digest:
-                raise DamagedArtifact(f"{self.settings.url}: {_CHANGED.format(key, fingerprint[:12])}")
             records.write_text(aside / VERDICT_FILE, record.verdict)
-        if let_go := manifest.files.keys() - record.objects.keys() - {VERDICT_FILE}:
+        if let_go := record.unplaced:
             thin(aside, let_go)
         records.write_text(aside / MANIFEST, record.manifest)
         try:
@@ -165,10 +161,7 @@ class Remote:
 
     def fetch(self, path: Path) -> None:
         """Have one file of an artifact on the disk. Raises DamagedArtifact, FileNotFoundError."""
-        key, fingerprint, name = self._place_of(path)
-        record = self.known(key, fingerprint)
-        if record is None or name not in record.objects:
-            raise FileNotFoundError(path)
+        key, fingerprint, name, record = self._told_of(path)
         entry = record.parsed.files[name]
         self.room.make(entry.size)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,42 +191,37 @@ class Remote:
 
     def stream(self, path: Path) -> IO[bytes]:
         """One file of an artifact, read in pieces where it lies. Raises FileNotFoundError."""
-        key, fingerprint, name = self._place_of(path)
-        record = self.known(key, fingerprint)
-        if record is None or name not in record.objects:
-            raise FileNotFoundError(path)
+        _, _, name, record = self._told_of(path)
         return self.objects.stream(record.objects[name])
 
     def size_of(self, path: Path) -> int:
         """Bytes of a file of an artifact that is not on the disk. Raises FileNotFoundError."""
-        key, fingerprint, name = self._place_of(path)
-        record = self.known(key, fingerprint)
-        if record is None or name not in record.objects:
-            raise FileNotFoundError(path)
+        _, _, name, record = self._told_of(path)
         return record.parsed.files[name].size
 
-    def _place_of(self, path: Path) -> tuple[str, str, str]:
+    def _told_of(self, path: Path) -> tuple[str, str, str, Record]:
+        """Key, fingerprint, name and commit of an artifact's file. Raises FileNotFoundError where it is none."""
         for folder in path.parents:
             if folder == self.root:
                 break
             if (folder / MANIFEST).is_file():
-                key = folder.parent.relative_to(self.root).as_posix()
-                return key, folder.name, path.relative_to(folder).as_posix()
+                key, name = folder.parent.relative_to(self.root).as_posix(), path.relative_to(folder).as_posix()
+                record = self.known(key, folder.name)
+                if record is not None and name in record.objects:
+                    return key, folder.name, name, record
+                break
         raise FileNotFoundError(path)
 
     def _download(self, record: Record, name: str, entry: FileEntry, path: Path, key: str) -> None:
-        import hashlib
-
-        aside, state = records.aside_of(path), hashlib.blake2b(digest_size=16)
+        aside = records.aside_of(path)
         try:
-            with aside.open("wb") as stream:
+            with Hashing(aside) as stream:
                 for piece in self.objects.pieces(record.objects[name], entry.size):
-                    state.update(piece)
                     stream.write(piece)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
-        if state.hexdigest() != entry.digest:
+        if stream.digest() != entry.digest:
             aside.unlink()
             raise DamagedArtifact(
                 f"{self.settings.url}: {record.objects[name]}, a file of {key}, does not hash to what its manifest says"
@@ -245,15 +233,9 @@ class Remote:
         record = self.record(key, fingerprint)
         if record is None:
             return [f"{key} {fingerprint[:12]} is not in {self.settings.url}"]
-        wrong, manifest = [], record.parsed
-        let_go = gone(self.root / key / fingerprint)
-        absent = manifest.files.keys() - record.objects.keys() - {VERDICT_FILE} - let_go
-        wrong += [f"{self.settings.url}: the commit of {key} {fingerprint[:12]} names no {name}" for name in absent]
-        told = manifest.files.get(VERDICT_FILE)
-        if told is not None and digest_bytes(record.verdict.encode()) != told.digest:
-            wrong.append(f"{self.settings.url}: {_CHANGED.format(key, fingerprint[:12])}")
+        wrong = [f"{self.settings.url}: {told}" for told in _wrong_in(record, key, fingerprint)]
         for name, place in record.objects.items():
-            entry = manifest.files[name]
+            entry = record.parsed.files[name]
             try:
                 if self.objects.digest(place, entry.size) != entry.digest:
                     wrong.append(
@@ -351,6 +333,17 @@ def remote_of(root: Path) -> Remote | None:
     """The object store that a folder is the disk of; None where the folder is a store itself."""
     settings = settings_of(root)
     return None if settings is None else Remote(root, settings)
+
+
+def _wrong_in(record: Record, key: str, fingerprint: str) -> list[str]:
+    """What a commit does not tell as its manifest does. States of a checkpoint may have been let go."""
+    named = f"the commit of {key} {fingerprint[:12]}"
+    let_go = states(record.unplaced) if key.startswith("checkpoint/") else []
+    wrong = [f"{named} names no {name}" for name in sorted(record.unplaced - set(let_go))]
+    told = record.parsed.files.get(VERDICT_FILE)
+    if told is not None and digest_bytes(record.verdict.encode()) != told.digest:
+        wrong.append(f"the verdict in {named} was changed")
+    return wrong
 
 
 def _told(error: ValueError) -> str:

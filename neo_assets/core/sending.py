@@ -90,8 +90,9 @@ def send(remote: Remote, key: str, fingerprint: str, log: Callable[[str], None])
         attempt=attempt,
         objects=dict(sorted(placed.items())),
     )
-    if remote.objects.put_once(f"{base}/{COMMIT}", record.model_dump_json(indent=1).encode()) is not None:
-        records.write_text(record_file(remote.root, key, fingerprint), record.model_dump_json(indent=1))
+    text = record.model_dump_json(indent=1)
+    if remote.objects.put_once(f"{base}/{COMMIT}", text.encode()) is not None:
+        records.write_text(record_file(remote.root, key, fingerprint), text)
         reused = len(placed) - len(to_send) - len(sent)
         size = sum(manifest.files[name].size for name in to_send)
         log(

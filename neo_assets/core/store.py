@@ -25,7 +25,7 @@ from pathlib import Path
 from neo_assets.core import records
 from neo_assets.core.artifact import Artifact, Outcome, Workspace, input_refs
 from neo_assets.core.builds import Builds
-from neo_assets.core.committed import RECORDS
+from neo_assets.core.committed import BUILDS, RECORDS
 from neo_assets.core.errors import DamagedArtifact, MissingUpstream, RefusedArtifact
 from neo_assets.core.fingerprint import CORE_VERSION, digest_file
 from neo_assets.core.frozen import COPIES
@@ -46,7 +46,7 @@ from neo_assets.core.manifest import (
 )
 from neo_assets.core.place import share_with_group
 from neo_assets.core.process import cpu_seconds
-from neo_assets.core.remote import BUILDS, Remote
+from neo_assets.core.remote import Remote
 from neo_assets.core.shards import HERE, Engine
 from neo_assets.core.sweeping import pinned, unpin
 from neo_assets.core.thinned import gone
@@ -75,7 +75,7 @@ __all__ = [
 ]
 """The store, and what `manifest.py` and `artifact.py` tell of what lies in it: others import all of it from here."""
 
-NO_ARTIFACTS = ("jobs", COPIES, "builds", "asked", "scoring", LOCKS, "proofs", RECORDS)
+NO_ARTIFACTS = ("jobs", COPIES, BUILDS, "asked", "scoring", LOCKS, "proofs", RECORDS)
 """Folders of a store that hold none."""
 
 
@@ -131,12 +131,11 @@ class Store(Builds):
             return None
         manifest = read_manifest(path)
         elsewhere = self.remote is not None and self.remote.known(key, fingerprint) is not None
-        let_go = gone(path)
         for name, entry in manifest.files.items():
             try:
                 size = (path / name).stat().st_size
             except FileNotFoundError:
-                if elsewhere or name in let_go:
+                if elsewhere or name in gone(path):
                     continue
                 raise DamagedArtifact(
                     f"{key} {fingerprint[:12]}: file {name} is gone. Move {path} away and build again."

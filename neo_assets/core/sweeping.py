@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from neo_assets.core.committed import ARTIFACTS, COMMIT, Pair, committed, place_of, sent_for
 from neo_assets.core.lease import alive
@@ -30,22 +31,22 @@ def unpin(remote: Remote, work: str) -> None:
 
 def pinned(remote: Remote) -> list[tuple[str, list[Pair]]]:
     """(who, what it reads) for every job of another disk whose making is not in the object store yet."""
-    out = []
+    return [
+        (f"{told['title']} on {told['host']}", [(str(key), str(fingerprint)) for key, fingerprint in told["reads"]])
+        for name, told in _pins(remote)
+        if not name.startswith(f"{PINS}/{remote.settings.disk}/") and not _moot(remote, told)
+    ]
+
+
+def _pins(remote: Remote) -> Iterator[tuple[str, dict[str, Any]]]:
     for pin in remote.objects.list(f"{PINS}/"):
-        if pin.name.startswith(f"{PINS}/{remote.settings.disk}/") or (read := remote.objects.read(pin.name)) is None:
-            continue
-        if _moot(remote, pin.name):
-            continue
-        told = json.loads(read.data)
-        out.append((f"{told['title']} on {told['host']}", [(str(k), str(fp)) for k, fp in told["reads"]]))
-    return out
+        if (read := remote.objects.read(pin.name)) is not None:
+            yield pin.name, json.loads(read.data)
 
 
-def _moot(remote: Remote, pin: str) -> bool:
+def _moot(remote: Remote, told: dict[str, Any]) -> bool:
     """Whether all that a pinned job makes is in the object store."""
-    read = remote.objects.read(pin)
-    makes = json.loads(read.data)["makes"] if read is not None else []
-    pairs = [(key, fingerprint) for key, _, fingerprint in (str(name).rpartition("/") for name in makes)]
+    pairs = [(key, fingerprint) for key, _, fingerprint in (str(name).rpartition("/") for name in told["makes"])]
     return bool(pairs) and all(remote.objects.look(f"{place_of(*pair)}/{COMMIT}") for pair in pairs)
 
 
@@ -82,5 +83,5 @@ def sweep(remote: Remote, grace_s: float, remove: bool) -> tuple[int, int]:
     ]
     if remove:
         remote.objects.delete(o.name for o in nobodys)
-        remote.objects.delete(pin.name for pin in list(remote.objects.list(f"{PINS}/")) if _moot(remote, pin.name))
+        remote.objects.delete([name for name, told in _pins(remote) if _moot(remote, told)])
     return len(nobodys), sum(o.size for o in nobodys)

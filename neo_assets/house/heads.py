@@ -40,7 +40,6 @@ def scores(store: Store, recipe: Recipe) -> list[tuple[str, Path]]:
     from neo_assets.evaluate.index import read_scores
     from neo_assets.runs.asked import not_anothers
 
-    store.learn("eval_scores")
     mine = {run: not_anothers(store, recipe.name, run) for run in recipe.all_runs}
     try:
         rows = read_scores(store).select(["run", "checkpoint", "fingerprint"]).to_pylist()

@@ -13,6 +13,7 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.thinned import gone
 from neo_assets.core.trainings import trained_run
 from neo_assets.core.words import counted
 from neo_assets.house.heads import checkpoints, current_heads, scores
@@ -62,7 +63,7 @@ def verify(
             )
     if not heads:
         raise MissingUpstream(f"nothing is built for recipe '{recipe.name}'")
-    problems = []
+    problems, thin = [], 0
     for name, pointer in heads.items():
         try:
             made: Artifact | None = store.find(*pointer)
@@ -71,8 +72,9 @@ def verify(
             continue
         if made is None:
             problems.append(f"{name}: {pointer[1][:12]} is not in the store")
-        elif deep:
-            problems += store.verify(made)
+        else:
+            thin += bool(gone(made.folder))
+            problems += store.verify(made) if deep else []
     if as_json:
         show([{"artifacts": len(heads), "deep": deep, "problems": problems}], as_json)
         raise typer.Exit(1 if problems else 0)
@@ -83,5 +85,6 @@ def verify(
         f"{counted(len(heads), 'artifact')} checked ({len(heads) - by_step} of the build, {by_step} of single training"
         f" steps: checkpoints, models, scores; {'every file hashed' if deep else 'manifests and sizes'}),"
         f" {counted(len(problems), 'problem')}"
+        + (f"; {counted(thin, 'checkpoint')} without states, which `keep` let go" if thin else "")
     )
     raise typer.Exit(1 if problems else 0)

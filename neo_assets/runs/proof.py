@@ -203,7 +203,7 @@ def proof_spec(run: FoundRun, step: int, store: Store) -> tuple[JobSpec, Path]:
     today = claimed(run.spec.program)
     fingerprint = digest_json(["proof", config.run_fingerprint, step, today["code"], today["libraries"]])
     out = f"jobs/{fingerprint}/out"
-    told = config.model_copy(update={"start": start, "stop_at": step}).model_dump()
+    told = config.model_copy(update={"start": start, "stop_at": step, "whole": None}).model_dump()
     name = checkpoint_name(step, config.run_fingerprint)
     changes = {
         "work_fingerprint": fingerprint,

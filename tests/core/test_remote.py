@@ -198,14 +198,15 @@ def test_two_disks_do_not_make_one_thing_twice(disk: Callable[..., Store], monke
 
 def test_a_dead_holder_is_not_waited_for_and_one_that_lives_renews(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEWED_S", 0.5)
+    monkeypatch.setattr(lease, "DEAD_S", 3.0)
     monkeypatch.setattr(lease, "LOOKED_S", 0.2)
     objects, waited = Objects(URL), list[int]()
     objects.put("leases/a.json", b'{"key": "of somebody who died"}')
     began = time.monotonic()
-    with lease.Lease(objects, "a", {"key": "mine"}, lambda: waited.append(1), dead_s=3):
+    with lease.Lease(objects, "a", {"key": "mine"}, lambda: waited.append(1)):
         assert 2 < time.monotonic() - began < 10 and waited == [1]
         time.sleep(4)
-        assert [told["key"] for told in lease.alive(objects, dead_s=3)] == ["mine"]
+        assert [told["key"] for told in lease.alive(objects)] == ["mine"]
     assert lease.alive(objects) == []
 
 
@@ -322,6 +323,22 @@ def test_a_byte_changed_in_the_object_store_is_noticed_by_who_reads_and_who_veri
     with pytest.raises(DamagedArtifact, match=r"is gone, a file of a/b\. Remove its commit\.json"):
         records.read_table(found.files("part-")[0])
     assert "is gone" in other.verify(found)[0]
+
+
+def test_a_commit_that_names_less_than_its_manifest_is_not_taken_for_one_whose_states_were_let_go(
+    disk: Callable[..., Store],
+) -> None:
+    one, other = disk("one"), disk("other")
+    made, _ = one.build("a/b", made_from(x=1), write_one)
+    place = f"artifacts/a/b/{made.fingerprint}/commit.json"
+    read = Objects(URL).read(place)
+    assert read is not None
+    told = json.loads(read.data)
+    del told["objects"][PART]
+    Objects(URL).put(place, json.dumps(told).encode())
+    with pytest.raises(DamagedArtifact, match=r"names no part-00000\.parquet"):
+        other.find("a/b", made.fingerprint)
+    assert ["names no part-00000.parquet" in line for line in one.verify(made)] == [True]
 
 
 def test_a_commit_that_names_a_file_elsewhere_is_not_believed(disk: Callable[..., Store]) -> None:

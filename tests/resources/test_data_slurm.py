@@ -111,7 +111,15 @@ def test_a_preempted_array_goes_on(three_nodes: Slurm, asking: Callable[..., Ask
     wait = it.how("wait")
     thread = it.start()
     until(lambda: it.starts == 6)
-    urgent = ["sbatch", "--partition=urgent", "--exclusive", "--nodes=3", "--mem=100", "--wrap=sleep 1"]
+    urgent = [
+        "sbatch",
+        "--partition=urgent",
+        "--exclusive",
+        "--nodes=3",
+        "--mem=100",
+        "--output=/dev/null",
+        "--wrap=sleep 1",
+    ]
     three_nodes.command(*urgent)
     until(lambda: three_nodes.command("squeue", "-h", "--partition=train", "-t", "RUNNING").strip() == "")
     wait.unlink()

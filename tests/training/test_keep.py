@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.jobs import JobSpec
 from neo_assets.core.recipe import load
-from neo_assets.core.store import Store
-from neo_assets.core.thinned import MARK, Thinned, gone
+from neo_assets.core.store import Store, read_manifest
+from neo_assets.core.thinned import MARK, Thinned, gone, states
 from neo_assets.runs.plan import estimate
 from neo_assets.runs.proof import proof_spec, prove, verify_checkpoint
 from resources.compute.local import LocalCompute
@@ -70,19 +71,21 @@ def test_what_is_kept_is_whole_and_the_run_is_the_same_bit_for_bit(
 
 def test_a_checkpoint_without_its_states_still_tells_and_lends_nothing(kept: JobSpec) -> None:
     store, thin = Store(Path(kept.out).parents[1]), checkpoint(kept, 2 * EVERY)
-    assert sorted(p.name for p in thin.iterdir() if p.is_file()) == [
-        "certificate.json",
-        "manifest.json",
-        "metrics.parquet",
-        MARK,
-        "verdict.json",
-    ]
+    left = {p.relative_to(thin).as_posix() for p in thin.rglob("*") if p.is_file()}
+    files = set(read_manifest(thin).files)
+    assert left == files - set(states(files)) | {"manifest.json", MARK}
+    assert {"certificate.json", "metrics.parquet", "verdict.json"} <= left
+    assert not any(name.endswith(".pt") for name in left) and any(name.endswith(".pt") for name in files)
     made = store.require("checkpoint/kept", thin.name)
     assert store.verify(made) == [] and made.file("metrics.parquet").is_file()
     with pytest.raises(Thinned, match="its run let its states go"):
         _ = made.path
     claims = verify_checkpoint(found(kept), 2 * EVERY, thin)
     assert all(c.holds for c in claims) and any("let go by the run's keep" in c.detail for c in claims)
+    (thin / MARK).write_text(json.dumps([*gone(thin), "metrics.parquet"]))  # nothing but states can be let go
+    (thin / "metrics.parquet").rename(thin / "aside")
+    with pytest.raises(DamagedArtifact, match=r"file metrics\.parquet is gone"):
+        store.find("checkpoint/kept", thin.name)
     (thin / "metrics.parquet").write_bytes(b"")
     assert "metrics.parquet" in str(store.verify(made))
 
