@@ -84,6 +84,7 @@ class LocalEngine:
         spent = call.out.path / SCRATCH / "spent.txt"
         spent.parent.mkdir(parents=True, exist_ok=True)
         spent.write_text("")
+        _server_of_this_environment()
         with _terminable():
             LocalPipelineExecutor(
                 pipeline=[ShardStep(call.work, [call.shards[number] for number in left], spent)],
@@ -133,6 +134,23 @@ def missing(targets: Sequence[Path]) -> list[int]:
         with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             there[folder] = {entry.name for entry in entries}
     return [i for i, target in enumerate(targets) if target.name not in there.get(target.parent, ())]
+
+
+_server_knows: dict[str, str] = {}
+"""The environment in which the server that forks workers was started."""
+
+
+def _server_of_this_environment() -> None:
+    """Workers get the environment of the process that forks them, which was started with this process's first call:
+    where the environment is another by now (a store's address, credentials), it is ended, and the next call starts it
+    anew.
+    """
+    from multiprocess import forkserver  # type: ignore[import-untyped]
+
+    if _server_knows != os.environ:
+        forkserver._forkserver._stop()
+        _server_knows.clear()
+        _server_knows.update(os.environ)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from neo_assets.core.artifact import Workspace
 from neo_assets.core.fingerprint import ROOT
+from neo_assets.core.shards import LocalEngine, run_shards
 
 ASK = """
 import signal, sys
@@ -48,3 +50,18 @@ def test_workers_end_though_signals_are_ignored(tmp_path: Path) -> None:
     )
     assert done.returncode == 0 and done.stdout == "done True\n", done.stderr[-2000:]
     assert all((tmp_path / str(i)).read_text() == "made" for i in range(3))
+
+
+def tell(target: Path) -> None:
+    target.write_text(os.environ.get("TOLD", "nothing"))
+
+
+def test_workers_have_the_environment_of_who_asks_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server that forks them keeps the environment of this process's first call."""
+    for told in ("first", "second"):
+        monkeypatch.setenv("TOLD", told)
+        (folder := tmp_path / told).mkdir()
+        shards = [folder / str(i) for i in range(2)]
+        out = Workspace(folder, engine=LocalEngine(2))
+        run_shards(tell, shards, out, writes=lambda shard: shard, input_bytes=1 << 40)
+        assert [shard.read_text() for shard in shards] == [told, told]
