@@ -54,7 +54,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ids = write_stream(folder, tokens)
-        config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=6016, checkpoints="")
+        config = PretrainConfig(run_name="r", run_fingerprint="f" * 32, run=run, vocab_rows=6016)
         print(
             f"{tokens:,} tokens, {len(ids):,} documents, {steps:,} steps of {run.tokens_per_step:,} tokens, {epochs}"
             " epochs"
@@ -63,4 +63,4 @@ if __name__ == "__main__":
         ledger = RunLedger.of(config, folder)
         print(f"saw, 1 step:         {timed(lambda turn: ledger.saw(1000 + turn, 1000 + turn)):8.1f} ms")
         print(f"saw, 1000 steps:     {timed(lambda turn: ledger.saw(1000 + turn, 1999 + turn)):8.1f} ms")
-        print(f"when, one document:  {timed(lambda turn: ledger.when(ids[turn * 100])):8.1f} ms")
+        print(f"when, one document:  {timed(lambda turn: ledger.when([ids[turn * 100]])):8.1f} ms")

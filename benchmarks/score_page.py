@@ -127,6 +127,7 @@ def synthetic(checkpoints: int, tasks: int) -> ScorePage:
                 lang=lang,
                 prompt=prompt,
                 continuation=_written(lang, generator),
+                traced="",
             )
             for run, step, _ in at
             for lang, prompt in PROMPTS

@@ -33,6 +33,7 @@ from neo_assets.scores import assets as scores
 from neo_assets.tasks import assets as tasks
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
 from neo_assets.tokenizer import assets as tokenizer
+from neo_assets.trace import assets as trace
 from resources.console import CONSOLE, terse_console
 from resources.dagster_resources import resources
 
@@ -49,6 +50,7 @@ TELLING = {
     "pretrain": pretrain.stages,
     "align": align.stages,
     "evaluate": evaluate.stages,
+    "trace": trace.stages,
     "scores": scores.stages,
 }
 """Rooms in the order of the story, and what tells their stages; the report, which reads all of them, comes last."""

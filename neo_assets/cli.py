@@ -59,6 +59,9 @@ GROUPS = {
         "compare": "scores.commands:compare",
         "duel": "scores.duel:duel",
     },
+    "Transparency": {
+        "trace": "trace.commands:trace_text",
+    },
     "Store": {
         "why": "house.why:why",
         "verify": "house.verify:verify",

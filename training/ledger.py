@@ -6,6 +6,8 @@ Works on whole arrays: at 100 million tokens both directions take a few millisec
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +76,12 @@ class RunLedger:
             },
         )
 
-    def when(self, doc_id: str, steps: int | None = None) -> pa.Table:
-        """Every step up to ``steps`` (the run's last) whose update read a token of this document, and which tokens."""
+    def when(self, doc_ids: Sequence[str], steps: int | None = None) -> pa.Table:
+        """Every step up to ``steps`` (the run's last) whose update read a token of these documents, and which
+        tokens.
+        """
         last = self.config.last_step if steps is None else steps
-        documents = numbers_of(self.shards, doc_id)
+        documents = np.array(sorted(itertools.chain(*numbers_of(self.shards, doc_ids).values())), np.int64)
         end = int(self.samples(last, last)[-1]) + 1
         spans = [self.stream.sequences_with(d) for d in documents]
         owner = np.repeat(documents, [len(s) for s in spans])

@@ -30,7 +30,7 @@ from neo_assets.core.syntax import Text, read_text, remembered_text
 
 COUNTED_PACKAGES = ("neo_assets", "training", "resources")
 COUNTED_BY_VERSION = ("neo_assets.core", "neo_assets.declare")
-BEHIND = frozenset({"datatrove", "loguru", "obstore", "psutil", "ray", "torch"})
+BEHIND = frozenset({"datatrove", "loguru", "multiprocess", "obstore", "psutil", "ray", "torch"})
 """Libraries by which the core runs processes, carries bytes and looks at the machine: no part of what anything is made
 of, unless a stage itself imports them.
 """

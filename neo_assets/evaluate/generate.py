@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from neo_assets.core.completion import CHECKPOINTS
 from neo_assets.core.errors import BadInput
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
+from neo_assets.core.recipe.evaluation import Evaluation
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON
 from neo_assets.core.words import at
@@ -33,22 +35,63 @@ def generate(
     """Write on from a text, token by token. At temperature 0 what the report's samples would say of the same text."""
     recipe, store = load(), Store(store_root())
     subject = subject_of(model, recipe, store, quiet=True)
-    settings = recipe.evaluation
-    network, tokenizer, ids = _ready(subject.folder, text, settings.threads)
-    room = network.config.max_position_embeddings - ids.shape[1]
-    if room < 1:
-        raise BadInput(
-            f"the text has {ids.shape[1]} tokens, and {model} reads {network.config.max_position_embeddings} with what"
-            " it writes"
-        )
+    began = time.monotonic()
+    said = write_on(
+        subject.folder,
+        text,
+        recipe.evaluation,
+        tokens=tokens,
+        temperature=temperature,
+        seed=seed,
+        as_it_writes=not as_json,
+    )
+    if as_json:
+        told = {
+            "model": at(subject.run, subject.name),
+            "folder": str(subject.folder),
+            "prompt": text,
+            **asdict(said),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        print(json.dumps(told, ensure_ascii=False, indent=1))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote: its text, how many tokens, whether it came to an end by itself."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
+def write_on(
+    folder: Path,
+    text: str,
+    settings: Evaluation,
+    *,
+    tokens: int,
+    temperature: float,
+    seed: int,
+    as_it_writes: bool = False,
+) -> Written:
+    """What the model of a Hugging Face folder writes after a text, printed after it token by token if wanted. Raises
+    BadInput for a text that leaves no room.
+    """
     import torch
     from transformers import TextStreamer
 
+    network, tokenizer, ids = _ready(folder, text, settings.threads)
+    room = network.config.max_position_embeddings - ids.shape[1]
+    if room < 1:
+        raise BadInput(
+            f"the text has {ids.shape[1]} tokens, and {folder} reads {network.config.max_position_embeddings} with what"
+            " it writes"
+        )
     torch.manual_seed(seed)
     drawn: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
-    if not as_json:
+    if as_it_writes:
         print(text, end="", flush=True)
-    began = time.monotonic()
     with torch.no_grad():
         written = network.generate(
             input_ids=ids,
@@ -57,21 +100,12 @@ def generate(
             repetition_penalty=settings.repetition_penalty,
             pad_token_id=tokenizer.eos_token_id,
             use_cache=True,
-            streamer=None if as_json else TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True),
+            streamer=TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if as_it_writes else None,
             **drawn,
         )
     new = written[0, ids.shape[1] :].tolist()
-    if as_json:
-        told = {
-            "model": at(subject.run, subject.name),
-            "folder": str(subject.folder),
-            "prompt": text,
-            "text": tokenizer.decode(new, skip_special_tokens=True),
-            "tokens": len(new),
-            "ended": new[-1:] == [tokenizer.eos_token_id],
-            "seconds": round(time.monotonic() - began, 3),
-        }
-        print(json.dumps(told, ensure_ascii=False, indent=1))
+    ended = new[-1:] == [tokenizer.eos_token_id]
+    return Written(tokenizer.decode(new, skip_special_tokens=True), len(new), ended)
 
 
 def _ready(folder: Path, text: str, threads: int) -> tuple[Any, Any, Any]:

@@ -22,8 +22,10 @@ from neo_assets.core.words import number
 
 FOLDER = Path(__file__).parent
 FRAME, STYLE = FOLDER / "base.html.j2", FOLDER / "base.css"
-FILES = (FRAME, STYLE)
-"""What every page is made of besides modules: whoever caches a page counts them himself."""
+TRACED, TRACED_STYLE = FOLDER / "traced.html.j2", FOLDER / "traced.css"
+"""Texts with their passages, for pages that have some: see `neo_assets/trace`."""
+FILES = (FRAME, STYLE, TRACED, TRACED_STYLE)
+"""What pages are made of besides modules: whoever caches a page counts them himself."""
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 _HTML_LANG = {"zh": "zh-Hans"}
 _IN_THE_STORE = re.compile(r"\.\./\.\./[\w./-]+$")
@@ -32,10 +34,16 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 def render(
-    template: Path, style: Path, values: Mapping[str, object], scripts: Sequence[str] = (), connects: bool = False
+    template: Path,
+    style: Path,
+    values: Mapping[str, object],
+    scripts: Sequence[str] = (),
+    connects: bool = False,
+    styles: Sequence[Path] = (),
 ) -> str:
-    """The page of a template that extends the frame; only one that ``connects`` may send requests, to where it came
-    from. Raises ``UndefinedError`` for a name that it uses and ``values`` lacks.
+    """The page of a template that extends the frame, with ``styles`` of parts that it includes; only one that
+    ``connects`` may send requests, to where it came from. Raises ``UndefinedError`` for a name that it uses and
+    ``values`` lacks.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, FOLDER]),
@@ -46,7 +54,7 @@ def render(
     )
     environment.filters |= {"cell": cell, "clean": clean, "html_lang": lambda lang: _HTML_LANG.get(lang, lang)}
     environment.tests |= {"web_address": is_web_address}
-    css = "\n".join(file.read_text(encoding="utf-8") for file in (STYLE, style))
+    css = "\n".join(file.read_text(encoding="utf-8") for file in (STYLE, *styles, style))
     frame = {"style": Markup(css), "script_hashes": [_hash(text) for text in scripts], "connects": connects}
     return environment.get_template(template.name).render({**frame, **values})
 

@@ -21,7 +21,7 @@ EXAMPLES = 3
 """Dropped documents a rule that the report shows."""
 
 
-MODEL_ROOMS = ("tokenizer", "scaling", "pretrain", "align", "evaluate", "scores")
+MODEL_ROOMS = ("tokenizer", "scaling", "pretrain", "align", "evaluate", "trace", "scores")
 """Rooms that the report reads itself; what comes before them, the funnel gathers."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from neo_assets.align.round_names import ROUND_REPORT
 from neo_assets.core.store import Artifact, Row
 from neo_assets.evaluate.answers import answered
-from neo_assets.report.page import Block, Part, Samples, Written, of_kind, refs, table
+from neo_assets.report.page import Block, Continuation, Part, Samples, Written, of_kind, refs, table
 from neo_assets.report.rounds import rounds_table
 
 RIGHT = "right"
@@ -58,7 +58,8 @@ def conversations_part(inputs: Mapping[str, Artifact]) -> list[Part]:
         blocks += table(caption, made.manifest.tables.get("answers", []), [made])
     used = of_kind(inputs, "evaluation").values()
     for one in answers_shown(inputs):
-        blocks.append(Samples("", one.lang, one.prompt, one.continuations, refs(used)))
+        said = [Continuation.of(checkpoint, text) for checkpoint, text in one.continuations]
+        blocks.append(Samples("", one.lang, one.prompt, said, refs(used)))
     return [
         Part(
             "conversations",

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
 from neo_assets.pages import page
+from neo_assets.trace.told import Segment
 
 TEMPLATE, STYLE = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.css")
 FILES = (TEMPLATE, STYLE, *page.FILES)
@@ -158,13 +159,30 @@ class Pieces:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """What a checkpoint wrote, in pieces; a piece that stands in the training pool has the number of what is told of
+    it in ``passages``. ``id``: of its anchors on the page.
+    """
+
+    checkpoint: str
+    id: str
+    segments: Sequence[Segment]
+    passages: Sequence[Mapping[str, object]] = ()
+
+    @classmethod
+    def of(cls, checkpoint: str, text: str) -> Continuation:
+        """One that is not traced."""
+        return cls(checkpoint, "", [Segment(text)])
+
+
+@dataclass(frozen=True)
 class Samples:
-    """What the checkpoints wrote after one prompt: (checkpoint, continuation) in the order of training."""
+    """What the checkpoints wrote after one prompt, in the order of training."""
 
     caption: str
     lang: str
     prompt: str
-    continuations: Sequence[tuple[str, str]]
+    continuations: Sequence[Continuation]
     refs: tuple[Ref, ...]
     kind: ClassVar[str] = "samples"
 

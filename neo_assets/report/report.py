@@ -19,7 +19,7 @@ from neo_assets.core.store import Artifact, Check, Outcome, Row, Scalar, Store, 
 from neo_assets.core.words import size
 from neo_assets.extract.page_text import KEPT_SHARES
 from neo_assets.pages.charts import drawing
-from neo_assets.pages.page import LANGUAGES, loads, render
+from neo_assets.pages.page import LANGUAGES, TRACED_STYLE, loads, render
 from neo_assets.report.conversations import conversations_part
 from neo_assets.report.fates import kept_and_dropped, whole_funnel
 from neo_assets.report.funnel import read_funnel
@@ -111,7 +111,7 @@ def write_report(
         "recipe_text": recipe_text,
         "digest": digest,
     }
-    page = render(TEMPLATE, STYLE, values)
+    page = render(TEMPLATE, STYLE, values, styles=[TRACED_STYLE])
     out.write_text("report.html", page)
     outside = loads(page)
     blocks = sum(len(part.blocks) for part in parts)

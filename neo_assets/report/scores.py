@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -13,8 +14,11 @@ from neo_assets.core.store import Artifact, Row
 from neo_assets.core.words import at, number
 from neo_assets.pages.charts import Line, Point, curves, drawing
 from neo_assets.pages.page import LANGUAGES
-from neo_assets.report.page import LONG, Block, Figure, Part, Samples, Text, refs, table
+from neo_assets.report.page import LONG, Block, Continuation, Figure, Part, Samples, Text, refs, table
 from neo_assets.report.run_lines import SMALL, RunLine
+from neo_assets.trace.samples import SAMPLES, read_traced
+from neo_assets.trace.told import Segment
+from neo_assets.trace.traced import NOT_CAUSE
 
 MANY = 12
 """Checkpoints from which on the table of all of them is folded."""
@@ -302,10 +306,20 @@ def with_white_space_shown(text: str) -> str:
     return re.sub(r"\n+| {2,}", mark, text)
 
 
+def _shares(inputs: Mapping[str, Artifact]) -> list[Block]:
+    """How much of what was written stands in the training pool, by checkpoint."""
+    if (traced := inputs.get(SAMPLES)) is None:
+        return []
+    (rows,) = traced.manifest.tables.values()
+    caption = "What stands verbatim in the training pool of what each checkpoint wrote, as far as it is told above."
+    return table(caption, rows, [traced], folded=True)
+
+
 def generated_samples(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> Part:
     """Continuations of every prompt, checkpoint by checkpoint, all runs below each other."""
-    prompts: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    prompts: dict[tuple[str, str], list[Continuation]] = defaultdict(list)
     used = []
+    traced, numbers = read_traced(inputs.get(SAMPLES)), itertools.count(1)
     for line in lines:
         artifact = inputs.get(f"evaluation/{line.name}")
         if artifact is None or "samples.json" not in artifact.manifest.files:
@@ -313,7 +327,16 @@ def generated_samples(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) 
         used.append(artifact)
         rows = json.loads(artifact.file("samples.json").read_text(encoding="utf-8"))
         for row in sorted(rows, key=lambda r: int(r["step"])):
-            said = (at(line.name, str(row["checkpoint"])), with_white_space_shown(str(row["continuation"])))
+            found = traced.get((line.name, str(row["checkpoint"]), str(row["prompt"])))
+            pieces = (
+                [(str(text), int(n)) for text, n in found["segments"]] if found else [(str(row["continuation"]), 0)]
+            )
+            said = Continuation(
+                at(line.name, str(row["checkpoint"])),
+                f"traced-{next(numbers)}-",
+                [Segment(with_white_space_shown(text), passage) for text, passage in pieces],
+                found["passages"] if found else (),
+            )
             prompts[str(row["lang"]), str(row["prompt"])].append(said)
     blocks: list[Block] = [
         Samples(f"{LANGUAGES.get(lang, lang)}, as generated.", lang, prompt, written, refs(used))
@@ -323,6 +346,7 @@ def generated_samples(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) 
         "samples",
         "Generated samples",
         "What each checkpoint writes after the same prompts. Nothing is picked or corrected; ↵ is a line break, ␣ a"
-        " space in a row of several, ×n how often.",
-        blocks,
+        " space in a row of several, ×n how often."
+        + (f" What is underlined stands in the training pool; a click tells where. {NOT_CAUSE}" if traced else ""),
+        [*blocks, *_shares(inputs)],
     )

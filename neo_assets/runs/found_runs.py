@@ -69,7 +69,7 @@ class FoundRun:
 
     def holds(self, doc_ids: Sequence[str]) -> bool:
         """Whether any of these documents is in the run's text, whether or not a step came to it."""
-        return any(len(numbers_of(self.shards, doc_id)) for doc_id in doc_ids)
+        return bool(numbers_of(self.shards, doc_ids))
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:

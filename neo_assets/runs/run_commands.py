@@ -162,12 +162,10 @@ def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:
     rows: list[Row] = []
     end = run.config.last_step
     for part in parts:
-        for doc_id in ids:
-            for row in part.ledger().when(doc_id, end).to_pylist():
-                where = {name: row[name] for name in ("step", "place", "sequence", "from_token", "to_token")}
-                rows.append(
-                    {"run": run.name, **where, "doc_id": doc_id, "inherited_from": "" if part is run else part.name}
-                )
+        for row in part.ledger().when(ids, end).to_pylist():
+            where = {name: row[name] for name in ("step", "place", "sequence", "from_token", "to_token")}
+            inherited = "" if part is run else part.name
+            rows.append({"run": run.name, **where, "doc_id": row["doc_id"], "inherited_from": inherited})
         end = part.config.first_step
     return sorted(rows, key=lambda row: (whole(row["step"]), whole(row["place"])))
 

@@ -22,6 +22,7 @@ from neo_assets.evaluate.score import tasks_of, todays_identities
 from neo_assets.scores.comparison import ComparisonInput, compare_runs, files_digest
 from neo_assets.scores.gates import only_warn
 from neo_assets.scores.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
+from neo_assets.trace.samples import SAMPLES as TRACED
 
 SCORES_THERE = Claim("scores_there", "There are scores to be gathered (a warning).", blocking=False)
 GATES = (
@@ -117,7 +118,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         "comparison",
         compare_runs,
         _comparison_input(recipe),
-        reads=["score_matrix", *tasks_of(recipe)],
+        reads=["score_matrix", *tasks_of(recipe), *([TRACED] if recipe.trace else [])],
         kinds=["html"],
         claims=[gate.only_warns(gate.name in warning) for gate in gates],
         found=["baseline"],

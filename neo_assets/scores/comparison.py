@@ -23,6 +23,8 @@ from neo_assets.scores.gates import Finding, Items, Judged, Reference, judge
 from neo_assets.scores.published import read_published
 from neo_assets.scores.score_matrix import FILE
 from neo_assets.scores.score_page import SOURCES, ScorePage, write_page
+from neo_assets.trace.samples import SAMPLES as TRACED
+from neo_assets.trace.samples import read_traced
 from training.tasks import read_absent
 
 PAGE = "scores.html"
@@ -242,6 +244,11 @@ def _finding(f: Finding, alpha: float) -> Row:
     }
 
 
+def _traced(found: Mapping[str, Any] | None) -> str:
+    parts = {"pieces": found["segments"], "passages": found["passages"]} if found else None
+    return json.dumps(parts, ensure_ascii=False) if parts else ""
+
+
 def _page(
     config: ComparisonInput,
     rows: Sequence[ScoreRow],
@@ -252,7 +259,7 @@ def _page(
 ) -> ScorePage:
     absent = read_absent(inputs[name].path for name in ("benchmark_items", "heldout_tasks"))
     steps = {(r["run"], r["checkpoint"]): r["step"] for r in rows if r["task"] == SAMPLES}
-    asked = _tasks(config)
+    asked, traced = _tasks(config), read_traced(inputs.get(TRACED))
     held = (
         [
             {
@@ -288,6 +295,7 @@ def _page(
                 "lang": str(t["lang"]),
                 "prompt": str(t["prompt"]),
                 "continuation": str(t["continuation"]),
+                "traced": _traced(traced.get((run, name, str(t["prompt"])))),
             }
             for (run, name), texts in continuations.items()
             for t in texts

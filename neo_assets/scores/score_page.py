@@ -79,6 +79,7 @@ class Generation(TypedDict):
     lang: str
     prompt: str
     continuation: str
+    traced: str  # JSON: pieces [text, number of the passage or 0], and the passages; empty where it was not traced
 
 
 class Gate(TypedDict):
@@ -151,7 +152,7 @@ def render(page: ScorePage) -> str:
         "scripts": [Markup(text) for text in scripts],
         "vega": Markup(vega()),
     }
-    return pages.render(TEMPLATE, STYLE, values, [*scripts, vega()])
+    return pages.render(TEMPLATE, STYLE, values, [*scripts, vega()], styles=[pages.TRACED_STYLE])
 
 
 # ------------------------------------------------------------------ data

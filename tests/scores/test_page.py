@@ -63,7 +63,13 @@ def row(
 
 def generation(step: int, lang: str, prompt: str, continuation: str, run: str = "main") -> Generation:
     return Generation(
-        run=run, step=step, checkpoint=f"{run}/{step:09d}", lang=lang, prompt=prompt, continuation=continuation
+        run=run,
+        step=step,
+        checkpoint=f"{run}/{step:09d}",
+        lang=lang,
+        prompt=prompt,
+        continuation=continuation,
+        traced="",
     )
 
 

@@ -75,11 +75,11 @@ def test_both_directions_are_what_the_loader_yields(
     }
     assert got == expected
     for doc_id in sorted(set(ids))[::7]:
-        rows = ledger.when(doc_id).to_pylist()
+        rows = ledger.when([doc_id]).to_pylist()
         mine = {(r["step"], r["place"], r["from_token"], r["to_token"]) for r in rows}
         assert mine == {(r["step"], r["place"], r["from_token"], r["to_token"]) for r in saw if r["doc_id"] == doc_id}
         assert sum(r["to_token"] - r["from_token"] for r in rows) == sum(1 for e in expected if e[3] == doc_id)
-    assert ledger.when("nobody").num_rows == 0
+    assert ledger.when(["nobody"]).num_rows == 0
 
 
 def _documents_of(rows: list[dict[str, int]], owner: np.ndarray, ids: list[str], length: int) -> list[int]:

@@ -4,6 +4,7 @@ that can hold them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,24 +40,28 @@ def rows_of(shards: Path, documents: Integers) -> pa.Table:
     return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
 
 
-def numbers_of(shards: Path, doc_id: str) -> Integers:
-    """Numbers of a document in the stream: one a round of the mixture. Files whose ids begin after it or end before it
-    are not read.
+def numbers_of(shards: Path, doc_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers in the stream of those documents that are there, ascending: one a round of the mixture. Files whose ids
+    begin after them or end before them are not read.
     """
-    found, start = [np.zeros(0, np.int64)], 0
+    wanted = pa.array(doc_ids, pa.string())
+    found: dict[str, list[int]] = {}
+    start = 0
     for path, rows in index_files(shards):
-        if _may_hold(path, doc_id):
+        if _may_hold(path, doc_ids):
             ids = pq.read_table(path, columns=["doc_id"]).column("doc_id")
-            found.append(start + np.flatnonzero(pc.equal(ids, doc_id).to_numpy()).astype(np.int64))
+            held = np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy())
+            for number, doc_id in zip(held.tolist(), ids.take(pa.array(held)).to_pylist(), strict=True):
+                found.setdefault(doc_id, []).append(start + number)
         start += rows
-    return np.concatenate(found)
+    return found
 
 
-def _may_hold(path: Path, doc_id: str) -> bool:
+def _may_hold(path: Path, doc_ids: Sequence[str]) -> bool:
     metadata = pq.read_metadata(path)
     column = metadata.schema.to_arrow_schema().get_field_index("doc_id")
     for group in range(metadata.num_row_groups):
         told = metadata.row_group(group).column(column).statistics
-        if told is None or not told.has_min_max or told.min <= doc_id <= told.max:
+        if told is None or not told.has_min_max or any(told.min <= doc_id <= told.max for doc_id in doc_ids):
             return True
     return False

@@ -30,6 +30,7 @@ from neo_assets.core.recipe.run import Run
 from neo_assets.core.recipe.scaling import Scaling
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
+from neo_assets.core.recipe.trace import Trace
 from neo_assets.core.trainings import STREAMS, Learning
 
 
@@ -72,6 +73,7 @@ class Recipe(Section):
     align: Align | None = Field(None, description="conversations and preferences, and how they are learnt")
     scaling: Scaling | None = Field(None, description="a series of small runs, laws of the loss, and a forecast")
     evaluation: Evaluation
+    trace: Trace | None = Field(None, description="an index in which outputs are looked for: `neo trace`")
     compute: Compute
 
     @model_validator(mode="before")

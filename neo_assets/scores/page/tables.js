@@ -164,6 +164,33 @@ const readable = (text) =>
     .split(/(\n{4,}|\t{4,}| {4,})/)
     .map((part) => (/^(\n{4,}|\t{4,}| {4,})$/.test(part) ? element("i", {}, `${BLANKS[part[0]]} × ${part.length}`) : part));
 
+const NOT_CAUSE = "Underlined is what stands verbatim in the training pool; a click tells where. It is no proof that it made the model write it.";
+
+/** What a checkpoint wrote. A click on a passage that stands in the training pool tells in ``place`` where. */
+function written(pieces, passages, place) {
+  return pieces.flatMap(([text, number]) => {
+    if (!number) return readable(text);
+    const quoted = element("button", { type: "button", class: "quoted" }, ...readable(text));
+    quoted.addEventListener("click", () => place.replaceChildren(passageTold(passages[number - 1]), element("p", { class: "note" }, NOT_CAUSE)));
+    return [quoted];
+  });
+}
+
+/** A passage, and the documents that it stands in, with the steps that read them; the first one is open. */
+function passageTold(passage) {
+  const documents = passage.documents.map((one, i) =>
+    element(
+      "details",
+      { lang: htmlLang(one.lang), open: i === 0 },
+      element("summary", {}, printable(one.title), element("span", { class: "soft" }, ` ${one.source}, ${one.licence}`)),
+      element("p", { class: "around" }, "…", printable(one.before), element("mark", {}, printable(passage.text)), printable(one.after), "…"),
+      element("p", { class: "where" }, /^https?:/.test(one.url) ? element("a", { href: one.url, rel: "noreferrer" }, one.url) : printable(one.url)),
+      ...one.steps.map((line) => element("p", { class: "read" }, line)),
+    ),
+  );
+  return element("div", { class: "passages" }, element("p", { class: "soft" }, passage.told), ...documents);
+}
+
 /** One of the two checkpoints beside each other, with a slider over all that wrote after this prompt. */
 function side(name, rows, first) {
   const asked = rows.findIndex((row) => placeOf(row) === state[name]);
@@ -172,6 +199,7 @@ function side(name, rows, first) {
   const [back, on] = [element("button", { type: "button", "aria-label": "earlier" }, "‹"), element("button", { type: "button", "aria-label": "later" }, "›")];
   const told = element("output");
   const quote = element("blockquote");
+  const place = element("div", { role: "status" });
   const show = () => {
     const row = rows[at];
     slider.value = at;
@@ -180,7 +208,9 @@ function side(name, rows, first) {
     told.textContent = `${row.run}@${row.step}`;
     told.title = row.checkpoint;
     quote.lang = htmlLang(row.lang);
-    quote.replaceChildren(element("b", {}, printable(row.prompt)), ...readable(row.continuation));
+    const { pieces, passages } = row.traced ? JSON.parse(row.traced) : { pieces: [[row.continuation, 0]], passages: [] };
+    place.replaceChildren(...(passages.length ? [element("p", { class: "note" }, NOT_CAUSE)] : []));
+    quote.replaceChildren(element("b", {}, printable(row.prompt)), ...written(pieces, passages, place));
   };
   const go = (to) => {
     at = Math.max(0, Math.min(rows.length - 1, to));
@@ -196,7 +226,7 @@ function side(name, rows, first) {
     });
   }
   show();
-  return element("div", { class: "side" }, element("div", { class: "steps" }, back, slider, on), told, quote);
+  return element("div", { class: "side" }, element("div", { class: "steps" }, back, slider, on), told, quote, place);
 }
 
 start();

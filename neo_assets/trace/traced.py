@@ -1,0 +1,227 @@
+"""What of a text stands verbatim in the training pool: which passages are told, in which documents, which steps read
+them.
+
+All passages that are part of no longer one are found; told are those that are long and rare enough, the rarest first,
+so many for the length of the text (``trace`` in the recipe, and what a person asks for). A passage is the rarer, the
+rarer its words: the sum over its units of the log of one in how many of the pool's they are, as in OLMoTrace (arXiv
+2504.07096), which takes tokens. Documents that share more with the text come first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from neo_assets.core.recipe.trace import Trace
+from neo_assets.trace.search import Passage, Place, TraceIndex, Units, units_of
+
+LOOKED_AT = 256
+"""Places of a passage that are looked at, whatever is told: of boilerplate, a sample."""
+AROUND = 120
+"""Bytes of a document that are told before and after a passage."""
+NOT_CAUSE = "Verbatim, not cause: these words stand in that document. It is no proof that it made the model write them."
+
+
+@dataclass(frozen=True)
+class Read:
+    """Steps of a run whose update read a passage, as often as they did. ``whole`` is false where the tokens of the
+    passage cannot be told from the document's, whose steps these are then. ``until``: the last step that counts.
+    ``held``: the document is in the run's text.
+    """
+
+    run: str
+    steps: list[int]
+    until: int
+    held: bool
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of the pool that holds a passage, at ``begin`` to ``end`` of the ``bytes`` of its text."""
+
+    doc_id: str
+    url: str
+    title: str
+    source: str
+    licence: str
+    lang: str
+    bytes: int
+    begin: int
+    end: int
+    before: str
+    after: str
+    shares: float
+    """Rarity of all passages told of it, nats."""
+    read: list[Read] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A passage of a turn: its characters there, how many units, how often it stands in the pool."""
+
+    turn: int
+    begin: int
+    end: int
+    text: str
+    units: int
+    count: int
+    rarity: float
+    documents: list[Document] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A part of what is traced. One that was not written by a model, the prompt, is shown and not looked for."""
+
+    text: str
+    role: str = ""
+    traced: bool = True
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Turns, the passages told of them in their order, and what was found and is not told."""
+
+    turns: list[Turn]
+    told: list[Told]
+    units: int
+    covered: int
+    """Units in passages that are told."""
+    short: int
+    common: int
+    more: int
+    """Found, and not told: shorter than `min_units`; in more than `max_occurrences` places; beyond `share`."""
+    note: str = NOT_CAUSE
+
+    def plain(self) -> dict[str, object]:
+        return asdict(self)
+
+
+Spans = Mapping[str, Sequence[tuple[int, int]]]
+"""Bytes, by document."""
+Reads = Callable[[Spans, Mapping[str, int]], Mapping[tuple[str, int, int], list[Read]]]
+"""Which steps read which bytes of which documents, by (doc_id, begin, end); given these, and the documents' sizes."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    turn: int
+    asked: Units
+    passage: Passage
+    rarity: float
+
+
+def trace(index: TraceIndex, turns: Sequence[Turn], settings: Trace, reads: Reads | None = None) -> Traced:
+    """Look for every turn that a model wrote. ``settings`` say what is told; :data:`EVERYTHING` tells all."""
+    asked = {number: units_of(turn.text) for number, turn in enumerate(turns) if turn.traced}
+    found = [(number, held, passage) for number, held in asked.items() for passage in index.passages(held)]
+    long = [f for f in found if f[2].last - f[2].first >= settings.min_units]
+    rare = [f for f in long if f[2].count <= settings.max_occurrences]
+    candidates: list[_Candidate] = []
+    for number, held in asked.items():
+        mine = [passage for at, _, passage in rare if at == number]
+        weights = index.rarity(held, sorted({n for p in mine for n in range(p.first, p.last)}))
+        candidates += [_Candidate(number, held, p, sum(weights[n] for n in range(p.first, p.last))) for p in mine]
+    units = sum(map(len, asked.values()))
+    candidates.sort(key=lambda c: (-c.rarity, c.turn, c.passage.begin))
+    chosen = candidates[: math.ceil(settings.share * units)]
+    told = _with_documents(index, chosen, settings.documents)
+    if reads is not None:
+        told = _with_reads(told, reads)
+    return Traced(
+        turns=list(turns),
+        told=sorted(told, key=lambda t: (t.turn, t.begin)),
+        units=units,
+        covered=len({(c.turn, n) for c in chosen for n in range(c.passage.first, c.passage.last)}),
+        short=len(found) - len(long),
+        common=len(long) - len(rare),
+        more=len(candidates) - len(chosen),
+    )
+
+
+EVERYTHING = {"min_units": 1, "max_occurrences": 1 << 40, "share": 1.0}
+
+
+# ------------------------------------------------------------------ documents
+
+
+def _with_documents(index: TraceIndex, chosen: Sequence[_Candidate], most: int) -> list[Told]:
+    """The passages with the documents that they stand in, those first that share most with the text."""
+    places = [index.places(c.asked, c.passage.first, c.passage.last, LOOKED_AT) for c in chosen]
+    shares: dict[tuple[int, int], float] = defaultdict(float)
+    for candidate, found in zip(chosen, places, strict=True):
+        for document in {(p.shard, p.document) for p in found}:
+            shares[document] += candidate.rarity
+    out = []
+    for candidate, found in zip(chosen, places, strict=True):
+        left, right = _with_punctuation(index, candidate, found)
+        begin, end = candidate.passage.begin - left, candidate.passage.end + right
+        first: dict[tuple[int, int], Place] = {}
+        for place in found:
+            first.setdefault((place.shard, place.document), place)
+        ranked = sorted(first.values(), key=lambda p: (-shares[p.shard, p.document], p.shard, p.document))
+        size = candidate.passage.end - candidate.passage.begin
+        text = candidate.asked.text
+        out.append(
+            Told(
+                turn=candidate.turn,
+                begin=len(text[:begin].decode("utf-8")),
+                end=len(text[:end].decode("utf-8")),
+                text=text[begin:end].decode("utf-8"),
+                units=candidate.passage.last - candidate.passage.first,
+                count=candidate.passage.count,
+                rarity=round(candidate.rarity, 2),
+                documents=[
+                    _document(index, place, size, shares[place.shard, place.document]) for place in ranked[:most]
+                ],
+            )
+        )
+    return out
+
+
+def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence[Place]) -> tuple[int, int]:
+    """Bytes before and after a passage that are no units, and stand beside it at one of its places as in the text."""
+    asked, passage = candidate.asked, candidate.passage
+    before = asked.text[int(asked.ends[passage.first - 1]) if passage.first else 0 : passage.begin]
+    upto = int(asked.begins[passage.last]) if passage.last < len(asked) else len(asked.text)
+    after = asked.text[passage.end : upto]
+    best = (0, 0)
+    for place in places if before.strip() or after.strip() else ():
+        text = index.shards[place.shard].text_of(place.document)
+        end = place.offset + passage.end - passage.begin
+        left = _alike(before[::-1], text[max(0, place.offset - len(before)) : place.offset][::-1])
+        right = _alike(after, text[end : end + len(after)])
+        best = max(best, (left, right), key=sum)
+    front, back = before[len(before) - best[0] :].decode("utf-8", "ignore"), after[: best[1]].decode("utf-8", "ignore")
+    return len(front.lstrip().encode()), len(back.rstrip().encode())
+
+
+def _alike(a: bytes, b: bytes) -> int:
+    """Bytes in common from the beginning on."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _document(index: TraceIndex, place: Place, size: int, shares: float) -> Document:
+    shard = index.shards[place.shard]
+    text, end = shard.text_of(place.document), place.offset + size
+    return Document(
+        **shard.told(place.document),  # type: ignore[arg-type]  # its strings
+        bytes=len(text),
+        begin=place.offset,
+        end=end,
+        before=text[max(0, place.offset - AROUND) : place.offset].decode("utf-8", "ignore"),
+        after=text[end : end + AROUND].decode("utf-8", "ignore"),
+        shares=round(shares, 2),
+    )
+
+
+def _with_reads(told: Sequence[Told], reads: Reads) -> list[Told]:
+    wanted: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    documents = [document for passage in told for document in passage.documents]
+    for document in documents:
+        wanted[document.doc_id].append((document.begin, document.end))
+    found = reads(wanted, {document.doc_id: document.bytes for document in documents})
+    return [replace(t, documents=[replace(d, read=found[d.doc_id, d.begin, d.end]) for d in t.documents]) for t in told]

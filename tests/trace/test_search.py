@@ -1,0 +1,130 @@
+"""What is found is what stands there: equal to brute force, in both languages, at any character border."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from neo_assets.core.store import MadeFrom, Store
+from neo_assets.text.characters import IDEOGRAPH, LIMIT, WORD, character_table
+from neo_assets.trace.index import TraceInput, index_pool
+from neo_assets.trace.search import TraceIndex, units_of
+from tests.corpora import document, left_by_a_step, text
+
+
+def indexed(folder: Path, texts: list[str], shard_mb: int = 1, shards: int = 3) -> TraceIndex:
+    pool = left_by_a_step(folder, [document(t, "en", f"d{i}") for i, t in enumerate(texts)], shards, key="train_pool")
+    store = Store(folder)
+    made, _ = store.build(
+        "trace_index",
+        MadeFrom(config={"shard_mb": shard_mb}, code={}, libraries={}, inputs={}),
+        lambda out: index_pool(TraceInput(shard_mb=shard_mb), {"train_pool": pool}, out),
+    )
+    return TraceIndex(made)
+
+
+def kind(character: str) -> int:
+    flags = int(character_table().flags[ord(character)]) if ord(character) < LIMIT else 0
+    return 2 if flags & IDEOGRAPH else 1 if flags & WORD else 0
+
+
+def is_border(text: str, at: int) -> bool:
+    """Whether no word goes over this place."""
+    return at in (0, len(text)) or not (kind(text[at - 1]) == 1 and kind(text[at]) == 1)
+
+
+def brute(asked: str, texts: list[str]) -> list[tuple[str, int]]:
+    """The longest passages by trying all, and how often each stands there."""
+    held = "\0".join(texts)
+
+    def count(passage: str) -> int:
+        at, found = held.find(passage), 0
+        while at >= 0:
+            found += is_border(held, at) and is_border(held, at + len(passage))
+            at = held.find(passage, at + 1)
+        return found
+
+    begins = [i for i, c in enumerate(asked) if kind(c) and (kind(c) == 2 or is_border(asked, i))]
+    ends = [i for i in range(1, len(asked) + 1) if kind(asked[i - 1]) and is_border(asked, i)]
+    found, furthest = [], 0
+    for begin in begins:
+        best = 0
+        for end in (e for e in ends if e > begin):
+            if not count(asked[begin:end]):
+                break
+            best = end
+        if best > furthest:
+            found.append((asked[begin:best], count(asked[begin:best])))
+            furthest = best
+    return found
+
+
+def found_in(index: TraceIndex, asked: str) -> list[tuple[str, int]]:
+    held = units_of(asked)
+    return [(held.text[p.begin : p.end].decode(), p.count) for p in index.passages(held)]
+
+
+TEXTS = [
+    "The doctor reads the documents, and (see below) the doc.",
+    "adding the doc; the docs can't be read. naïve café",
+    "我们的系统会读取每一个文档，并且写下它。使用apt安装",
+    "文档系统“引号”里的话，以及100个文档 123",
+    "한국어 문장은 여기 있다. ひらがなとカタカナ Ａｂｃ",
+    "e\u0301tude of a\u0308 mark 👍 and 👍🏽 more",
+    "end of it",
+]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "the doc", "the do", "xx the documents, and yy", "see below) the doc!", "系统会读取每", "用apt安", "apt",
+        "这是“引号”里的话，也是", "个文档 12", "Ａｂｃ", "e\u0301tude of a\u0308", "👍 and 👍🏽 more", "", "，。",
+        "of it", "end of its", "문장은 여기", "ひらがなと",
+    ],
+)  # fmt: skip
+def test_no_word_is_cut_on_either_side(tmp_path: Path, asked: str) -> None:
+    assert found_in(indexed(tmp_path, TEXTS), asked) == brute(asked, TEXTS)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_thousand_planted_fragments_are_all_found_and_none_in_part(tmp_path: Path, lang: str) -> None:
+    """Cut at any character: what is left of it without the words that the cut went through is found whole."""
+    generator = random.Random(5)
+    texts = [text(generator, lang) for _ in range(60)]
+    texts += [f"（{t[:40]}）《{t[50:90]}》" for t in texts[:10]]
+    index = indexed(tmp_path, texts)
+    for _ in range(500):
+        source = generator.choice(texts)
+        begin = generator.randrange(len(source) - 30)
+        fragment = source[begin : begin + generator.randrange(20, 200)]
+        before = sentence_of_nobody(generator)
+        asked = f"{before}{fragment}{sentence_of_nobody(generator)}"
+        found = found_in(index, asked)
+        assert found == brute(asked, texts)
+        whole = whole_part(source, begin, begin + len(fragment), asked, len(before))
+        assert any(whole in passage for passage, _ in found), (whole, found)
+        for passage, _ in found:
+            assert any(passage in t for t in texts)
+
+
+def whole_part(source: str, begin: int, end: int, asked: str, at: int) -> str:
+    """The fragment without what belongs to words that were cut, in the source or in the text it was planted into."""
+    length = end - begin
+    first = next(
+        i
+        for i in range(length)
+        if kind(source[begin + i]) and is_border(source, begin + i) and is_border(asked, at + i)
+    )
+    last = next(
+        i
+        for i in range(length, 0, -1)
+        if kind(source[begin + i - 1]) and is_border(source, begin + i) and is_border(asked, at + i)
+    )
+    return source[begin + first : begin + last]
+
+
+def sentence_of_nobody(generator: random.Random) -> str:
+    return "".join(generator.choice("abcdefgh 甲乙丙丁,") for _ in range(12)) + "x"
