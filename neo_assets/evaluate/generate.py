@@ -43,6 +43,7 @@ def generate(
         tokens=tokens,
         temperature=temperature,
         seed=seed,
+        called=model,
         as_it_writes=not as_json,
     )
     if as_json:
@@ -73,10 +74,11 @@ def write_on(
     tokens: int,
     temperature: float,
     seed: int,
+    called: str,
     as_it_writes: bool = False,
 ) -> Written:
     """What the model of a Hugging Face folder writes after a text, printed after it token by token if wanted. Raises
-    BadInput for a text that leaves no room.
+    BadInput, naming the model as it is ``called``, for a text that leaves no room.
     """
     import torch
     from transformers import TextStreamer
@@ -85,7 +87,7 @@ def write_on(
     room = network.config.max_position_embeddings - ids.shape[1]
     if room < 1:
         raise BadInput(
-            f"the text has {ids.shape[1]} tokens, and {folder} reads {network.config.max_position_embeddings} with what"
+            f"the text has {ids.shape[1]} tokens, and {called} reads {network.config.max_position_embeddings} with what"
             " it writes"
         )
     torch.manual_seed(seed)

@@ -70,7 +70,9 @@ def trace_text(
         settings = settings.model_copy(update=EVERYTHING)
     found = trace(index, turns, settings, lambda spans, sizes: steps_that_read(who, spans, sizes))
     if exact and not _is_one(found):
-        raise BadInput("the training pool has this text nowhere as a whole; without --exact its passages are told")
+        nowhere = "The training pool has this text nowhere as a whole; without --exact its passages are told."
+        print(json.dumps(found.plain() | {"told": []}, ensure_ascii=False, indent=1) if as_json else nowhere)
+        raise typer.Exit(1)
     notes = other_pools(index, who)
     if not who:
         notes.append("no run has been trained on the pool yet: there are no steps to be told")
@@ -157,8 +159,17 @@ def _written(
     run = find_run(store, recipe, name)
     step, _ = run.checkpoint(step)
     subject = subject_of(f"{name}@{step}", recipe, store, quiet=True)
-    text = write_on(subject.folder, prompt, recipe.evaluation, tokens=tokens, temperature=temperature, seed=seed).text
-    turns = [Turn(prompt, "prompt", traced=False), Turn(text, f"{name}@{step}")]
+    called = f"{name}@{step}"
+    said = write_on(
+        subject.folder,
+        prompt,
+        recipe.evaluation,
+        tokens=tokens,
+        temperature=temperature,
+        seed=seed,
+        called=called,
+    )
+    turns = [Turn(prompt, "prompt", traced=False), Turn(said.text, called)]
     return turns, readers_before(store, run, step)
 
 

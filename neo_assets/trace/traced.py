@@ -10,6 +10,7 @@ rarer its words: the sum over its units of the log of one in how many of the poo
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -183,7 +184,9 @@ def _with_documents(index: TraceIndex, chosen: Sequence[_Candidate], most: int) 
 
 
 def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence[Place]) -> tuple[int, int]:
-    """Bytes before and after a passage that are no units, and stand beside it at one of its places as in the text."""
+    """Bytes before and after a passage that are no units, and stand beside it at one of its places as in the text:
+    before it what opens, brackets and quotation marks; after it whatever there is.
+    """
     asked, passage = candidate.asked, candidate.passage
     before = asked.text[int(asked.ends[passage.first - 1]) if passage.first else 0 : passage.begin]
     upto = int(asked.begins[passage.last]) if passage.last < len(asked) else len(asked.text)
@@ -196,7 +199,12 @@ def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence
         right = _alike(after, text[end : end + len(after)])
         best = max(best, (left, right), key=sum)
     front, back = before[len(before) - best[0] :].decode("utf-8", "ignore"), after[: best[1]].decode("utf-8", "ignore")
-    return len(front.lstrip().encode()), len(back.rstrip().encode())
+    opening = next((n for n, c in enumerate(reversed(front)) if not _opens(c)), len(front))
+    return len(front[len(front) - opening :].encode()), len(back.rstrip().encode())
+
+
+def _opens(character: str) -> bool:
+    return character in "\"'" or unicodedata.category(character) in ("Ps", "Pi")
 
 
 def _alike(a: bytes, b: bytes) -> int:

@@ -13,7 +13,11 @@ import torch
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
+from neo_assets.trace.reads import readers, steps_that_read
+from neo_assets.trace.search import TraceIndex
+from neo_assets.trace.traced import Turn, trace
 from tests.factory.conftest import Factory
+from tests.trace.test_traced import ALL
 from training.weights import master_weights
 
 
@@ -450,6 +454,60 @@ def test_a_model_writes_on_from_a_text_as_the_report_shows_it(
     assert streamed.stdout.strip() == (shown["prompt"] + shown["continuation"]).strip()
     too_long = factory.neo("generate", "main@last", "one two three " * 200)
     assert too_long.returncode and "main@last reads 128 with what it writes" in too_long.stderr
+
+
+def test_a_passage_is_traced_to_the_steps_whose_text_holds_it(
+    first_run: subprocess.CompletedProcess[str], environment: Factory
+) -> None:
+    """Against what the steps read, decoded: another way than the one by which the trace computes it."""
+    recipe, made = load("ci"), store(environment)
+    pool = {row["doc_id"]: row["text"] for row in made.head("ci", "train_pool").documents(["text"]).to_pylist()}
+    read: dict[tuple[str, int], list[str]] = {}
+    for run, steps in (("main", 20), ("decay", 6)):
+        for line in map(
+            json.loads, environment.neo("saw", f"{run}@1..{steps}", "--text", "--json").stdout.splitlines()
+        ):
+            read.setdefault((run, line["step"]), []).append("".join(piece for piece, _ in line["pieces"]))
+    index, who = TraceIndex(made.head("ci", "trace_index")), readers(made, recipe)
+    asked = 0
+    for number, text in enumerate(pool.values()):
+        begin = len(text) * (number % 5) // 6
+        turns = [Turn(text[begin : begin + (24 if number % 2 else 60)])]
+        for told in trace(index, turns, ALL, lambda spans, sizes: steps_that_read(who, spans, sizes)).told:
+            for document in told.documents if told.units > 4 and told.count == 1 else ():
+                passage = pool[document.doc_id].encode()[document.begin : document.end].decode()
+                holding = {at for at, texts in read.items() if any(passage in t for t in texts)}
+                found = {(r.run, step) for r in document.read for step in r.steps}
+                assert holding <= found and all(r.exact for r in document.read)
+                for at in found - holding:  # a sequence ends or begins within the passage
+                    cuts = [(passage[:n], passage[n:]) for n in range(len(passage) + 1)]
+                    assert any(t.endswith(a or "-") or t.startswith(b or "-") for t in read[at] for a, b in cuts)
+                asked += 1
+    assert asked > 30
+    after = environment.neo("trace", "decay@3", "--prompt", "The", "--tokens", "8", "--all", "--json")
+    written = json.loads(after.stdout)
+    assert [turn["role"] for turn in written["turns"]] == ["prompt", "decay@3"]
+    limits = {(r["run"], r["until"]) for t in written["told"] for d in t["documents"] for r in d["read"]}
+    assert limits <= {("decay", 3), ("main", 20)}
+    whole = environment.neo("trace", next(iter(pool.values()))[:60].rsplit(" ", 1)[0], "--exact")
+    assert whole.returncode == 0 and "100%" in whole.stdout and "no proof" in whole.stdout
+    none = environment.neo("trace", "words that nobody ever wrote so", "--exact")
+    assert none.returncode == 1 and "nowhere as a whole" in none.stdout
+
+
+def test_what_checkpoints_wrote_is_traced_for_the_report(
+    first_run: subprocess.CompletedProcess[str], factory: Factory
+) -> None:
+    made = store(factory)
+    rows = json.loads(made.head("ci", "traced_samples").file("traced.json").read_text(encoding="utf-8"))
+    for run in ("main", "decay"):
+        samples = json.loads(made.head("ci", f"evaluation/{run}").file("samples.json").read_text(encoding="utf-8"))
+        told = [r for r in rows if r["run"] == run]
+        assert ["".join(text for text, _ in r["segments"]) for r in told] == [s["continuation"] for s in samples]
+    page = made.head("ci", "factory_report").file("report.html").read_text(encoding="utf-8")
+    assert "Verbatim, not cause" in page and page.count('class="quoted"') == sum(
+        passage > 0 for r in rows for _, passage in r["segments"]
+    )
 
 
 def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(

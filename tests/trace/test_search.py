@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
 import pytest
 
-from neo_assets.core.store import MadeFrom, Store
+from neo_assets.core.errors import BadInput
 from neo_assets.text.characters import IDEOGRAPH, LIMIT, WORD, character_table
-from neo_assets.trace.index import TraceInput, index_pool
 from neo_assets.trace.search import TraceIndex, units_of
-from tests.corpora import document, left_by_a_step, text
-
-
-def indexed(folder: Path, texts: list[str], shard_mb: int = 1, shards: int = 3) -> TraceIndex:
-    pool = left_by_a_step(folder, [document(t, "en", f"d{i}") for i, t in enumerate(texts)], shards, key="train_pool")
-    store = Store(folder)
-    made, _ = store.build(
-        "trace_index",
-        MadeFrom(config={"shard_mb": shard_mb}, code={}, libraries={}, inputs={}),
-        lambda out: index_pool(TraceInput(shard_mb=shard_mb), {"train_pool": pool}, out),
-    )
-    return TraceIndex(made)
+from tests.corpora import text
+from tests.trace.pools import indexed
 
 
 def kind(character: str) -> int:
@@ -39,9 +29,9 @@ def brute(asked: str, texts: list[str]) -> list[tuple[str, int]]:
     """The longest passages by trying all, and how often each stands there."""
     held = "\0".join(texts)
 
-    def count(passage: str) -> int:
+    def count(passage: str, most: float = math.inf) -> int:
         at, found = held.find(passage), 0
-        while at >= 0:
+        while at >= 0 and found < most:
             found += is_border(held, at) and is_border(held, at + len(passage))
             at = held.find(passage, at + 1)
         return found
@@ -52,7 +42,7 @@ def brute(asked: str, texts: list[str]) -> list[tuple[str, int]]:
     for begin in begins:
         best = 0
         for end in (e for e in ends if e > begin):
-            if not count(asked[begin:end]):
+            if not count(asked[begin:end], most=1):
                 break
             best = end
         if best > furthest:
@@ -128,3 +118,46 @@ def whole_part(source: str, begin: int, end: int, asked: str, at: int) -> str:
 
 def sentence_of_nobody(generator: random.Random) -> str:
     return "".join(generator.choice("abcdefgh 甲乙丙丁,") for _ in range(12)) + "x"
+
+
+def test_several_shards_find_what_one_does(tmp_path: Path) -> None:
+    generator = random.Random(2)
+    texts = [text(generator, lang) for _ in range(1100) for lang in ("en", "zh")]
+    texts += [f"{one} {other}" for one, other in zip(texts[:40], texts[-40:], strict=True)]  # across the shards
+    many, one = (indexed(tmp_path / str(mb), texts, shard_mb=mb, files=9) for mb in (1, 64))
+    assert len(many.shards) > 2 and len(one.shards) == 1
+    for _ in range(60):
+        a, b = generator.choice(texts), generator.choice(texts)
+        asked = f"{a[20 : generator.randrange(30, 300)]} {b[: generator.randrange(10, 200)]}"
+        assert found_in(many, asked) == found_in(one, asked)
+        held = units_of(asked)
+        for passage in one.passages(held)[:3]:
+            places = [
+                sorted(
+                    index.shards[p.shard].told(p.document)["doc_id"]
+                    for p in index.places(held, passage.first, passage.last, 1000)
+                )
+                for index in (one, many)
+            ]
+            assert places[0] == places[1] and len(places[0]) == passage.count
+
+
+def test_a_file_of_the_pool_that_is_too_large_to_be_sorted_is_named(tmp_path: Path) -> None:
+    generator = random.Random(2)
+    with pytest.raises(BadInput, match=r"part-00000.parquet of train_pool has 2 MiB of text, more than trace.shard_mb"):
+        indexed(tmp_path, [text(generator, "en", 300) for _ in range(100)], shard_mb=1, files=1)
+
+
+def test_an_empty_pool_holds_nothing(tmp_path: Path) -> None:
+    assert found_in(indexed(tmp_path, [""]), "anything at all") == []
+
+
+def test_the_same_pool_gives_the_same_digest_with_any_number_of_workers(tmp_path: Path) -> None:
+    generator = random.Random(2)
+    texts = [text(generator, lang) for _ in range(400) for lang in ("en", "zh")]
+    digests = {
+        indexed(tmp_path / str(workers), texts, files=5, workers=workers).artifact.manifest.digest for workers in (1, 2)
+    }
+    assert len(digests) == 1
+    other = indexed(tmp_path / "other", [*texts[1:], texts[0] + "!"], files=5)
+    assert other.artifact.manifest.digest not in digests
