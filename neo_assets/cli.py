@@ -61,6 +61,8 @@ GROUPS = {
     },
     "Transparency": {
         "trace": "trace.commands:trace_text",
+        "release": "release.commands:release",
+        "verify-release": "release.commands:verify",
     },
     "Store": {
         "why": "house.why:why",

@@ -94,15 +94,17 @@ class Manifest(_Model):
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a committed folder, as it was written. Raises DamagedArtifact, FileNotFoundError."""
     file = folder / MANIFEST
-    text = file.read_bytes()
+    return parsed_manifest(file.read_bytes(), str(file), f" Move {folder} away and build again.")
+
+
+def parsed_manifest(text: bytes, file: str, remedy: str = "") -> Manifest:
+    """The manifest that a file holds. Raises DamagedArtifact, naming the file, where it is not what was written."""
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise DamagedArtifact(f"{file} is not a readable manifest: {error.errors()[0]['msg']}") from error
     if manifest.seal and digest_bytes(text.replace(manifest.seal.encode(), b"", 1)) != manifest.seal:
-        raise DamagedArtifact(
-            f"{file} is not what was written: its own digest is another. Move {folder} away and build again."
-        )
+        raise DamagedArtifact(f"{file} is not what was written: its own digest is another.{remedy}")
     return manifest
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -13,10 +15,13 @@ import torch
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
+from neo_assets.release.claims import REFUTED
+from neo_assets.release.verify import verify_release
 from neo_assets.trace.reads import readers, steps_that_read
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.traced import Turn, trace
 from tests.factory.conftest import Factory
+from tests.release.tampers import SEEN_ANYWAY, TAMPERS, forge
 from tests.trace.test_traced import ALL
 from training.weights import master_weights
 
@@ -508,6 +513,71 @@ def test_what_checkpoints_wrote_is_traced_for_the_report(
     assert "Verbatim, not cause" in page and page.count('class="quoted"') == sum(
         passage > 0 for r in rows for _, passage in r["segments"]
     )
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Private keys of the owner and of a forger, as openssl makes them."""
+    folder = tmp_path_factory.mktemp("keys")
+    made = (folder / "owner.pem", folder / "forger.pem")
+    for made_key in made:
+        subprocess.run(
+            ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(made_key)], check=True
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def released(first_run: subprocess.CompletedProcess[str], factory: Factory, keys: tuple[Path, Path]) -> Path:
+    """The factory's release, signed by its owner."""
+    folder = factory.folder / "released"
+    done = factory.neo("release", str(folder), NEO_SIGNING_KEY=str(keys[0]))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_release_is_verified_without_our_code(released: Path) -> None:
+    for command in (
+        "sha256sum --check --strict --quiet SHA256SUMS",
+        "openssl dgst -sha256 -verify public.pem -signature SHA256SUMS.sig SHA256SUMS",
+        f"{Path(sys.executable).with_name('model_signing')} verify key . --signature model.sig --public_key public.pem"
+        " --no-ignore-git-paths",
+    ):
+        done = subprocess.run(command.split(), cwd=released, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_claim_of_a_release_is_proven_reproducible_or_only_claimed(
+    released: Path, factory: Factory, tmp_path: Path
+) -> None:
+    told = factory.neo("verify-release", str(released), "--json", NEO_STORE=str(tmp_path / "no store"), NEO_RECIPE="")
+    claims = json.loads(told.stdout)
+    assert told.returncode == 0 and {c["verdict"] for c in claims} == {"proven", "reproducible", "claimed"}
+    proven = " ".join(c["detail"] for c in claims if c["verdict"] == "proven")
+    assert "steps main 1 to 20 and decay 1 to 6" in proven
+    assert not (tmp_path / "no store").exists()
+    other = tmp_path / "other"
+    assert "is there already" in factory.neo("release", str(released), "--unsigned").stderr
+    assert "names no private key" in factory.neo("release", str(other)).stderr
+    assert factory.neo("release", str(other), "--unsigned").returncode == 0
+    assert "nobody signed it" in factory.neo("verify-release", str(other)).stdout
+
+
+@pytest.mark.parametrize("name", TAMPERS)
+def test_what_was_changed_behind_its_owners_back_is_named(
+    name: str, released: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(released, tmp_path / "given"))
+    named = TAMPERS[name](folder)
+    refuted = [c.detail for c in verify_release(folder) if c.verdict == REFUTED]
+    assert any(named in detail for detail in refuted), (named, refuted)
+    if name == "symlink":
+        return  # no tool signs one
+    forge(folder, keys[1])
+    public = released / "public.pem"
+    assert any("not this key's" in c.detail for c in verify_release(folder, public) if c.verdict == REFUTED)
+    seen = [c.detail for c in verify_release(folder) if c.verdict == REFUTED]
+    assert bool(seen) == (name in SEEN_ANYWAY), seen
 
 
 def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(

@@ -26,6 +26,7 @@ from neo_assets.core.recipe.data import (
 )
 from neo_assets.core.recipe.evaluation import BITS_PER_BYTE, CHAT, Evaluation, First, languages_of
 from neo_assets.core.recipe.model import Compute, Tokenizer
+from neo_assets.core.recipe.release import Release
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.recipe.scaling import Scaling
 from neo_assets.core.recipe.sources import Source
@@ -74,6 +75,7 @@ class Recipe(Section):
     scaling: Scaling | None = Field(None, description="a series of small runs, laws of the loss, and a forecast")
     evaluation: Evaluation
     trace: Trace | None = Field(None, description="an index in which outputs are looked for: `neo trace`")
+    release: Release | None = Field(None, description="a bundle that strangers can verify: `neo release`")
     compute: Compute
 
     @model_validator(mode="before")

@@ -1,0 +1,49 @@
+"""The release room: `release`, the bundle that is given away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.stage import Claim, Stage
+from neo_assets.core.store import Outcome, Workspace
+from neo_assets.declare import AttendedStage, Making
+from neo_assets.evaluate.assets import exporter
+from neo_assets.release.bundle import ReleaseInput, make_release
+from neo_assets.report.assets import recipe_text
+from neo_assets.runs.job import checkpoint_folders
+
+EVERYTHING_FOLLOWED = Claim(
+    "everything_followed", "Every artifact that the model was made from is there with its manifest.", blocking=False
+)
+
+
+@dataclass(frozen=True)
+class ReleaseStage(AttendedStage[ReleaseInput]):
+    """Takes the released run's last checkpoint, exported."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        name = self.config.release.run
+        trained = at.inputs[at.recipe.trained(name)].fingerprint
+        last = checkpoint_folders(at.store, name, at.recipe.runs[name], trained)[-1]
+        checkpoint = at.store.require(f"checkpoint/{name}", last.name)
+        model, _ = exporter(at, name).exported(checkpoint)
+        return make_release(self.config, at.inputs, out, store=at.store, model=model, checkpoint=checkpoint)
+
+
+def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
+    if recipe.release is None:
+        return
+    run = recipe.release.run
+    yield ReleaseStage(
+        "release",
+        make_release,
+        ReleaseInput(release=recipe.release, recipe_text=recipe_text(recipe)),
+        reads=["train_pool", "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
+        kinds=["bundle"],
+        claims=[EVERYTHING_FOLLOWED],
+        after=[f"checkpoint/{run}"],
+        resources=["compute"],
+    )

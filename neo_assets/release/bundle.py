@@ -1,0 +1,215 @@
+"""``release``: a model with everything that lets a stranger check what is said of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neo_assets.core import records
+from neo_assets.core.errors import MissingUpstream
+from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.manifest import MANIFEST
+from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.release import Release
+from neo_assets.core.same_file import take_over
+from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace, read_manifest
+from neo_assets.core.written import SCRATCH
+from neo_assets.release import layout
+from neo_assets.release.readme import by_licence, readme
+from neo_assets.runs.found_runs import FoundRun, lineage, run_of
+
+_DOCUMENTS = ("doc_id", "url", "title", "source", "licence", "lang")
+
+
+class ReleaseInput(Section):
+    release: Release
+    recipe_text: str
+
+
+@dataclass
+class _Gathered:
+    """Artifacts that a release was made from, by (key, fingerprint), and those that are gone."""
+
+    there: dict[tuple[str, str], Path] = field(default_factory=dict)
+    gone: set[tuple[str, str]] = field(default_factory=set)
+
+
+def make_release(
+    config: ReleaseInput,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    *,
+    store: Store,
+    model: Artifact,
+    checkpoint: Artifact,
+) -> Outcome:
+    """The released model as a bundle that strangers verify without this store: weights, settings, the manifest of every
+    artifact it was made from, certificates, which document each training step read, addresses and licences, scores.
+    """
+    step, _, fingerprint = checkpoint.folder.name.partition("-")
+    run = run_of(store, config.release.run, fingerprint)
+    for name in model.manifest.files:
+        if name != "verdict.json":
+            take_over(model.file(name), out.path / layout.WEIGHTS / name)
+    parts = checkpoints_behind(store, run, int(step))
+    certified, streams = _write_checkpoints(parts, out), _write_streams(store, parts, out)
+    roots = [*inputs.values(), model, checkpoint, *streams.values()]
+    gathered = _gathered(store, [*((made.key, made.folder.name) for made in roots), *certified])
+    for key, name in sorted(gathered.there):
+        records.write_text(
+            out.path / layout.manifest_file(key, name),
+            (gathered.there[key, name] / MANIFEST).read_text(encoding="utf-8"),
+        )
+    documents = _write_documents(config.release, inputs["train_pool"], out)
+    _write_scores(inputs, out)
+    out.write_text(layout.RECIPE, config.recipe_text)
+    told = {
+        "run": config.release.run,
+        "step": int(step),
+        "weights": [model.key, model.fingerprint],
+        "checkpoint": [checkpoint.key, checkpoint.folder.name],
+        "parts": [
+            {
+                "run": part.name,
+                "run_fingerprint": part.config.run_fingerprint,
+                "first": first,
+                "last": last,
+                "goes_on": bool(part.config.start and part.config.start.take == "everything"),
+                "certified": [
+                    int(name.partition("-")[0]) for key, name in certified if key == f"checkpoint/{part.name}"
+                ],
+            }
+            for part, first, last in parts
+        ],
+        "streams": {phase: [made.key, made.fingerprint] for phase, made in streams.items()},
+        "pool": ["train_pool", inputs["train_pool"].fingerprint],
+        "scores": {name: made.fingerprint for name, made in inputs.items() if name.startswith("evaluation/")},
+        "comparison": inputs["comparison"].fingerprint,
+        "funnel": inputs["funnel"].fingerprint,
+        "redistribute": sorted(config.release.redistribute),
+        "not_followed": sorted(map(list, gathered.gone)),
+    }
+    out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
+    out.write_text(layout.README, readme(told, documents))
+    sums = {
+        path.relative_to(out.path).as_posix(): layout.two_digests(path)[0]
+        for path in sorted(out.path.rglob("*"))
+        if path.is_file() and path.relative_to(out.path).parts[0] != SCRATCH
+    }
+    out.write_text(layout.SUMS, layout.sums_text(sums))
+    return Outcome(
+        digest=digest_json(sums),
+        numbers={
+            "run": config.release.run,
+            "step": int(step),
+            "files": len(sums),
+            "manifests": len(gathered.there),
+            "documents": sum(int(row["documents"]) for row in documents),
+        },
+        tables={"documents by licence": documents},  # type: ignore[dict-item]
+        checks=[
+            Check(
+                name="everything_followed",
+                passed=not gathered.gone,
+                detail=", ".join(f"{key} {name[:12]}" for key, name in sorted(gathered.gone)[:5])
+                or f"{len(gathered.there)} manifests",
+            )
+        ],
+    )
+
+
+def checkpoints_behind(store: Store, run: FoundRun, step: int) -> list[tuple[FoundRun, int, int]]:
+    """The parts of runs that led to a checkpoint, its own first: (part, step before its first, last step)."""
+    found: list[tuple[FoundRun, int, int]] = []
+    end = step
+    while True:
+        for part in lineage(store, run):
+            found.append((part, part.config.first_step, end))
+            end = part.config.first_step
+        start = found[-1][0].config.start
+        if start is None or start.foreign:
+            return found
+        folder = Path(start.folder)
+        run, end = run_of(store, folder.parent.name, folder.name.split("-")[1]), start.step
+
+
+def _write_checkpoints(parts: Sequence[tuple[FoundRun, int, int]], out: Workspace) -> list[tuple[str, str]]:
+    """Certificates and losses of all checkpoints that led to the released one; returns these, key and name."""
+    found = []
+    for part, first, last in parts:
+        for step, folder in sorted(part.checkpoints().items()):
+            if first < step <= last or step == last:
+                for name in layout.OF_A_CHECKPOINT:
+                    take_over(folder / name, out.path / layout.CERTIFICATES / part.name / str(step) / name)
+                found.append((f"checkpoint/{part.name}", folder.name))
+    return found
+
+
+def _write_streams(store: Store, parts: Sequence[tuple[FoundRun, int, int]], out: Workspace) -> dict[str, Artifact]:
+    """What says which document stood where in the streams that were read; returns these by phase."""
+    streams: dict[str, Artifact] = {}
+    for part, _, _ in parts:
+        made = read_manifest(part.shards)
+        phase = made.key.partition("/")[2]
+        streams[phase] = store.require(made.key, made.fingerprint)
+        for name in made.files:
+            if name.startswith(layout.OF_A_STREAM) or name == "index.parquet":
+                take_over(streams[phase].file(name), out.path / layout.LEDGER / phase / name)
+    return streams
+
+
+def _gathered(store: Store, roots: Iterable[tuple[str, str]]) -> _Gathered:
+    """Everything that artifacts were made from, down to the catalogues, and they themselves."""
+    found = _Gathered()
+    waiting = list(roots)
+    while waiting:
+        at = waiting.pop()
+        if at in found.there or at in found.gone:
+            continue
+        try:
+            store.learn(at[0])
+            manifest = read_manifest(store.folder(*at))
+        except (OSError, MissingUpstream):
+            found.gone.add(at)
+            continue
+        found.there[at] = store.folder(*at)
+        waiting += [(name, ref.fingerprint) for name, ref in manifest.made_from.inputs.items()]
+    return found
+
+
+def _write_documents(release: Release, pool: Artifact, out: Workspace) -> list[dict[str, int | str | bool]]:
+    """What is told of every document of the pool; returns a row a licence."""
+    schema = pa.schema([*(records.DOCUMENT.field(name) for name in _DOCUMENTS), ("may_be_passed_on", pa.bool_())])
+    counts: dict[tuple[str, str], int] = {}
+    target = out.path / layout.DOCUMENTS
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = records.aside_of(target)
+    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        for path in pool.files(records.PART):
+            table = records.read_table(path, records.DOCUMENT, list(_DOCUMENTS)).replace_schema_metadata(None)
+            licences = table.column("licence").to_pylist()
+            allowed = np.array([licence in release.redistribute for licence in licences], np.bool_)
+            writer.write_table(table.append_column("may_be_passed_on", pa.array(allowed)).cast(schema))
+            for place in zip(table.column("source").to_pylist(), licences, strict=True):
+                counts[place] = counts.get(place, 0) + 1
+    records.fsync_rename(aside, target)
+    return [
+        by_licence(source, licence, n, licence in release.redistribute)
+        for (source, licence), n in sorted(counts.items())
+    ]
+
+
+def _write_scores(inputs: Mapping[str, Artifact], out: Workspace) -> None:
+    for name, made in inputs.items():
+        if name.startswith("evaluation/"):
+            for file in ("scores.json", "samples.json"):
+                if file in made.manifest.files:
+                    take_over(made.file(file), out.path / layout.SCORES / name.partition("/")[2] / file)
+    take_over(inputs["comparison"].file("comparisons.json"), out.path / layout.COMPARISONS)
+    take_over(inputs["funnel"].file("funnel.json"), out.path / layout.FUNNEL)

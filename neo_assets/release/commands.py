@@ -1,0 +1,71 @@
+"""`neo release`: a release as a folder to give away, signed. `neo verify-release`: whether one is what it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neo_assets.core.errors import BadInput
+from neo_assets.core.place import store_root
+from neo_assets.core.recipe import load
+from neo_assets.core.store import Store
+from neo_assets.core.terminal import JSON, show
+
+KEY = "NEO_SIGNING_KEY"
+
+
+def release(
+    folder: Annotated[Path, typer.Argument(help="where the bundle is written; it must not be there yet")],
+    unsigned: Annotated[bool, typer.Option("--unsigned", help=f"without a signature, where {KEY} is not set")] = False,
+) -> None:
+    """Write the recipe's release into a folder, signed with the private key (PEM, P-256) that NEO_SIGNING_KEY names."""
+    recipe, store = load(), Store(store_root())
+    if recipe.release is None:
+        raise BadInput(f"recipe '{recipe.name}' has no `release`: with `release: {{run: …}}` the factory makes one")
+    made = store.head(recipe.name, "release")
+    key = os.environ.get(KEY, "")
+    if not key and not unsigned:
+        raise BadInput(
+            f"{KEY} names no private key. `openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one;"
+            " --unsigned does without"
+        )
+    if folder.exists():
+        raise BadInput(f"{folder} is there already")
+    shutil.copytree(made.path, folder, ignore=shutil.ignore_patterns("manifest.json", "verdict.json"))
+    for name in made.manifest.files:  # those that were left out by their names alone
+        if Path(name).name in ("manifest.json", "verdict.json") and name != "verdict.json":
+            shutil.copyfile(made.file(name), folder / name)
+    if key:
+        from neo_assets.release.signing import sign
+
+        sign(folder, Path(key))
+    print(f"{folder}: {len(made.manifest.files)} files, {'signed' if key else 'not signed'}. Check it:")
+    print(f"  neo verify-release {folder}")
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="a release", exists=True, file_okay=False)],
+    key: Annotated[
+        Path | None, typer.Option(help="its owner's public key (PEM), from elsewhere than the release", exists=True)
+    ] = None,
+    as_json: bool = JSON,
+) -> None:
+    """Every claim of a release: proven, reproducible (and how), or only claimed. Needs no store and no network. Exits
+    with 1 where something is not so.
+    """
+    from neo_assets.release.claims import REFUTED
+    from neo_assets.release.verify import verify_release
+
+    claims = verify_release(folder, key)
+    rows = [{"claim": c.claim, "verdict": c.verdict, "detail": c.detail, "command": c.command} for c in claims]
+    if as_json:
+        show(rows, as_json)
+    else:
+        for claim in claims:
+            print(f"{claim.verdict.upper():<13}{claim.claim}")
+            print(f"{'':<13}{claim.detail}" + (f": {claim.command}" if claim.command else ""))
+    raise typer.Exit(any(c.verdict == REFUTED for c in claims))
