@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +17,11 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Store, read_manifest
 from neo_assets.core.terminal import JSON
 from neo_assets.runs.found_runs import find_run, run_and_step
-from neo_assets.trace.index import KEY
-from neo_assets.trace.reads import Reader, readers, readers_before, steps_that_read
-from neo_assets.trace.search import TraceIndex
-from neo_assets.trace.told import in_text, write_page
-from neo_assets.trace.traced import EVERYTHING, Traced, Turn, trace
+
+if TYPE_CHECKING:
+    from neo_assets.trace.reads import Reader
+    from neo_assets.trace.search import TraceIndex
+    from neo_assets.trace.traced import Traced, Turn
 
 _A_FILE = re.compile(r"\S*(/\S+|\.(txt|md|json|jsonl))")
 _A_CHECKPOINT = re.compile(r"[a-z][a-z0-9_]*@(\d+|last)")
@@ -57,6 +57,12 @@ def trace_text(
     """Passages of a text that stand verbatim in the training pool: documents, and the steps that read them. Verbatim is
     not cause.
     """
+    from neo_assets.trace.index import KEY
+    from neo_assets.trace.reads import readers, steps_that_read
+    from neo_assets.trace.search import TraceIndex
+    from neo_assets.trace.told import in_text, write_page
+    from neo_assets.trace.traced import EVERYTHING, trace
+
     recipe, store = load(), Store(store_root())
     if recipe.trace is None:
         raise BadInput(f"recipe '{recipe.name}' has no `trace`: with `trace: {{}}` in it the factory makes {KEY}")
@@ -91,6 +97,8 @@ def trace_text(
 
 def turns_of(what: str) -> list[Turn]:
     """A text, the text of a file, or the turns of a conversation in one. Raises BadInput."""
+    from neo_assets.trace.traced import Turn
+
     if what == "-":
         return [Turn(sys.stdin.read())]
     try:
@@ -116,6 +124,8 @@ def conversation_of(name: str, text: str) -> list[Turn]:
     """Turns of a conversation as JSON: a list of them, one a line, or ``messages`` of an object. Those of the
     assistant are traced; all, if nobody is called so.
     """
+    from neo_assets.trace.traced import Turn
+
     try:
         told: Any = [json.loads(line) for line in text.splitlines() if line] if name.endswith("l") else json.loads(text)
     except ValueError as error:
@@ -154,6 +164,8 @@ def _written(
     """What a checkpoint writes after a text, and who had read the pool before it."""
     from neo_assets.evaluate.by_hand import subject_of
     from neo_assets.evaluate.generate import write_on
+    from neo_assets.trace.reads import readers_before
+    from neo_assets.trace.traced import Turn
 
     name, step = run_and_step(model)
     run = find_run(store, recipe, name)

@@ -141,6 +141,7 @@ def test_a_run_like_another_takes_its_values_over_but_not_where_it_starts_from(t
             r"mine\.yaml:5: runs that are like each other in a circle \(a -> b -> a\)",
         ),
         ("runs:\n  decay: {parent: {run: nobody}}\n", "names run 'nobody', which is not in runs"),
+        ("release: {run: nobody}\n", r"release\.run names run 'nobody', which is not in runs"),
         ("runs:\n  decay: {parent: {step: 33}}\n", "'main' has checkpoints at 0, 70, 140, 210, 280, 350"),
         ("runs:\n  decay: {parent: {take: everything}}\n", "needs its step"),
         (

@@ -87,6 +87,12 @@ class Recipe(Section):
         return {**content, "steps": names, **({"step_settings": given} if given else {})}
 
     @model_validator(mode="after")
+    def _release_is_of_a_run(self) -> Recipe:
+        if self.release is not None and (run := self.release.run) not in self.runs:
+            raise ValueError(f"release.run names run '{run}', which is not in runs ({', '.join(self.runs)})")
+        return self
+
+    @model_validator(mode="after")
     def _names_agree(self) -> Recipe:
         for lang in self.languages:
             if getattr(self.clean, lang, None) is None:
