@@ -41,7 +41,8 @@ def test_each_stage_comes_after_what_it_reads_and_stands_in_its_group(name: str)
     graph = build.build_definitions(recipe).resolve_asset_graph()
     groups = {n: graph.get(key(n)).group_name for n in (*order, "checkpoint/main", "hf_model/main")}
     numbered = sorted(set(groups.values()))
-    rooms = [r for r in build.ROOMS if (r != "scaling" or recipe.scaling) and (r != "align" or recipe.align)]
+    optional = {"scaling": recipe.scaling, "align": recipe.align, "trace": recipe.trace, "release": recipe.release}
+    rooms = [room for room in build.ROOMS if optional.get(room, True)]
     assert [group.partition("_")[2] for group in numbered] == rooms
     assert {groups[n] for n in ("pretraining/main", "checkpoint/main", "hf_model/main")} == {
         "10_pretrain" if recipe.scaling else "09_pretrain"

@@ -22,7 +22,7 @@ from neo_assets.evaluate.score import tasks_of, todays_identities
 from neo_assets.scores.comparison import ComparisonInput, compare_runs, files_digest
 from neo_assets.scores.gates import only_warn
 from neo_assets.scores.score_matrix import ScoreMatrixInput, gathered, make_score_matrix
-from neo_assets.trace.samples import SAMPLES as TRACED
+from neo_assets.trace.written import SAMPLES as TRACED
 
 SCORES_THERE = Claim("scores_there", "There are scores to be gathered (a warning).", blocking=False)
 GATES = (

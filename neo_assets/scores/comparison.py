@@ -23,8 +23,8 @@ from neo_assets.scores.gates import Finding, Items, Judged, Reference, judge
 from neo_assets.scores.published import read_published
 from neo_assets.scores.score_matrix import FILE
 from neo_assets.scores.score_page import SOURCES, ScorePage, write_page
-from neo_assets.trace.samples import SAMPLES as TRACED
-from neo_assets.trace.samples import read_traced
+from neo_assets.trace.written import SAMPLES as TRACED
+from neo_assets.trace.written import read_traced
 from training.tasks import read_absent
 
 PAGE = "scores.html"

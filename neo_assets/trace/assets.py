@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Claim, Stage
+from neo_assets.core.store import Outcome, Workspace
+from neo_assets.declare import AttendedStage, Making
 from neo_assets.trace.index import KEY, TraceInput, index_pool
-from neo_assets.trace.samples import SAMPLES, TracedSamples, TracedSamplesInput, trace_samples
+from neo_assets.trace.samples import TracedSamplesInput, trace_samples
+from neo_assets.trace.written import SAMPLES
 
 WHOLE_POOL = Claim("whole_pool", "Every document of the training pool can be found by any of its passages.")
+
+
+@dataclass(frozen=True)
+class TracedSamples(AttendedStage[TracedSamplesInput]):
+    """Looks for what checkpoints wrote."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        return trace_samples(self.config, at.inputs, out, store=at.store)
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:

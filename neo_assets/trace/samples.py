@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.trace import Trace
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
-from neo_assets.declare import AttendedStage, Making
 from neo_assets.runs.found_runs import run_of
 from neo_assets.trace.index import KEY
 from neo_assets.trace.reads import readers_before, steps_that_read
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.told import passages, segments
 from neo_assets.trace.traced import Spans, Traced, Turn, trace
-
-SAMPLES, FILE = "traced_samples", "traced.json"
+from neo_assets.trace.written import FILE
 
 
 class TracedSamplesInput(Section):
     settings: Trace
-
-
-@dataclass(frozen=True)
-class TracedSamples(AttendedStage[TracedSamplesInput]):
-    """Looks for what checkpoints wrote."""
-
-    def make(self, at: Making, out: Workspace) -> Outcome:
-        return trace_samples(self.config, at.inputs, out, store=at.store)
 
 
 def trace_samples(
@@ -86,11 +75,3 @@ def _row(run: str, row: Mapping[str, Any], found: Traced) -> dict[str, Any]:
         "segments": [[s.text, s.passage] for s in segments(found, 0)],
         "passages": passages(found),
     }
-
-
-def read_traced(artifact: Artifact | None) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """What was traced, by run, checkpoint and prompt; nothing where the recipe traces nothing."""
-    if artifact is None:
-        return {}
-    rows = json.loads(artifact.file(FILE).read_text(encoding="utf-8"))
-    return {(row["run"], str(row["checkpoint"]), row["prompt"]): row for row in rows}
