@@ -14,7 +14,7 @@ from markupsafe import Markup
 from neo_assets.core.scalars import is_number
 from neo_assets.core.store import Artifact, Row
 from neo_assets.pages import page
-from neo_assets.trace.told import Segment
+from neo_assets.trace.written import Segment
 
 TEMPLATE, STYLE = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.css")
 FILES = (TEMPLATE, STYLE, *page.FILES)

@@ -16,9 +16,7 @@ from neo_assets.pages.charts import Line, Point, curves, drawing
 from neo_assets.pages.page import LANGUAGES
 from neo_assets.report.page import LONG, Block, Continuation, Figure, Part, Samples, Text, refs, table
 from neo_assets.report.run_lines import SMALL, RunLine
-from neo_assets.trace.told import Segment
-from neo_assets.trace.traced import NOT_CAUSE
-from neo_assets.trace.written import SAMPLES, read_traced
+from neo_assets.trace.written import NOT_CAUSE, SAMPLES, Segment, read_traced
 
 MANY = 12
 """Checkpoints from which on the table of all of them is folded."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from neo_assets.core.words import counted
 from neo_assets.trace.traced import Document, Told, Traced
+from neo_assets.trace.written import Segment
 
 TEMPLATE = Path(__file__).with_name("page") / "trace.html.j2"
 STYLE = TEMPLATE.with_name("trace.css")
@@ -81,14 +81,6 @@ def _short(text: str) -> str:
 
 
 # ------------------------------------------------------------------ for a page
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A piece of a text; ``passage``: number of the one that it is part of, the rarest of several; 0 for none."""
-
-    text: str
-    passage: int = 0
 
 
 def segments(found: Traced, turn: int) -> list[Segment]:

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, field, replace
 
 from neo_assets.core.recipe.trace import Trace
 from neo_assets.trace.search import Passage, Place, TraceIndex, Units, units_of
+from neo_assets.trace.written import NOT_CAUSE
 
 LOOKED_AT = 256
 """Places of a passage that are looked at, whatever is told: of boilerplate, a sample."""
 AROUND = 120
 """Bytes of a document that are told before and after a passage."""
-NOT_CAUSE = "Verbatim, not cause: these words stand in that document. It is no proof that it made the model write them."
 
 
 @dataclass(frozen=True)

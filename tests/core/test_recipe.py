@@ -102,7 +102,8 @@ def test_a_mapping_is_taken_over_by_yamls_own_merge_key(tmp_path: Path) -> None:
 def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
     text = (
         "languages: [en]\nsources: {help_en: null, help_zh: null, guides: null}\nmixture: {fundamental: {rounds: {zh:"
-        " null}}, decay: null}\nruns: {decay: null}\nrelease: null\nevaluation: {benchmarks: {mmlu: null}, suites: {base-en: null}}\n"
+        " null}}, decay: null}\nruns: {decay: null}\nrelease: null\n"
+        "evaluation: {benchmarks: {mmlu: null}, suites: {base-en: null}}\n"
     )
     recipe = load(write(tmp_path, text))
     assert list(recipe.sources) == ["handbook"]

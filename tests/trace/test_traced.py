@@ -13,7 +13,8 @@ from neo_assets.pages.page import loads
 from neo_assets.trace.commands import conversation_of, turns_of
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.told import heading, in_text, segments, steps_in_words, write_page
-from neo_assets.trace.traced import EVERYTHING, NOT_CAUSE, Document, Read, Turn, trace
+from neo_assets.trace.traced import EVERYTHING, Document, Read, Turn, trace
+from neo_assets.trace.written import NOT_CAUSE, Segment
 from tests.trace.pools import indexed
 
 TEXTS = [
@@ -76,7 +77,7 @@ def test_only_what_a_model_wrote_is_looked_for(index: TraceIndex, tmp_path: Path
     lines = "\n".join(map(json.dumps, talk))
     assert [t.traced for t in conversation_of("talk.jsonl", lines)] == [False, True]
     found = trace(index, turns, ALL)
-    assert segments(found, 0) == [type(segments(found, 0)[0])(TEXTS[0])]
+    assert segments(found, 0) == [Segment(TEXTS[0])]
     assert "".join(s.text for s in segments(found, 1)) == TEXTS[1]
     (tmp_path / "said.txt").write_text(TEXTS[2], encoding="utf-8")
     assert turns_of(str(tmp_path / "said.txt")) == [Turn(TEXTS[2])]
