@@ -21,6 +21,7 @@ from neo_assets.core.same_file import take_over
 from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace, read_manifest
 from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
+from neo_assets.release.cards import cards
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.runs.found_runs import FoundRun, lineage, run_of
 
@@ -97,6 +98,8 @@ def make_release(
     }
     out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
     out.write_text(layout.README, readme(told, documents))
+    for card, text in cards(out.path).items():
+        out.write_text(card, text)
     sums = {
         path.relative_to(out.path).as_posix(): layout.two_digests(path)[0]
         for path in sorted(out.path.rglob("*"))

@@ -10,6 +10,7 @@ ledger/‹phase›/                   which document stands where in a token str
 ledger/documents.parquet          address, source and licence of every document of the training pool; not the text
 ledger/funnel.json                what every stage kept and dropped
 scores/‹run›/, scores/comparisons.json
+cards/, weights/README.md         data card, EU summary, openness; model card: compiled from all of the above
 SHA256SUMS                        of all of these
 SHA256SUMS.sig, public.pem        its signature, as `openssl dgst -sha256 -verify` takes it, and the key's other half
 model.sig                         the same key over all files, as OpenSSF's `model_signing verify` takes it

@@ -16,6 +16,7 @@ from neo_assets.core.errors import DamagedArtifact
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.release import layout
+from neo_assets.release.cards import DATA_CARD, MODEL_CARD, TEMPLATES, differing
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, REPRODUCIBLE, SHOWN, Bundle, Claim
 from neo_assets.release.readme import by_licence, readme
 
@@ -27,7 +28,7 @@ def recomputed(bundle: Bundle) -> Iterator[Claim]:
     """Every claim that the files themselves can show. Raises KeyError, ValueError and others for what is not there."""
     bundle.told.update(json.loads((bundle.folder / layout.RELEASE).read_text(encoding="utf-8")))
     yield from _lineage(bundle)
-    for check in (_weights, _certificates, _data_order, _documents, _scores):
+    for check in (_weights, _certificates, _data_order, _documents, _scores, _cards):
         yield from check(bundle)
 
 
@@ -88,7 +89,7 @@ def _below(bundle: Bundle, folder: str) -> list[str]:
 
 def _weights(bundle: Bundle) -> Iterator[Claim]:
     made, checkpoint = bundle.made(bundle.told["weights"]), bundle.told["checkpoint"]
-    names = _below(bundle, layout.WEIGHTS)
+    names = [n for n in _below(bundle, layout.WEIGHTS) if f"{layout.WEIGHTS}/{n}" != MODEL_CARD]  # compiled again below
     wrong = _held(bundle, made, layout.WEIGHTS, {name: name for name in names})
     wrong += [f"weights/{n}: missing" for n in made.files if n not in (*names, "verdict.json")]
     ref = made.made_from.inputs.get(checkpoint[0])
@@ -210,6 +211,11 @@ def _documents(bundle: Bundle) -> Iterator[Claim]:
         wrong.append(f"{layout.README} does not say what the files say")
     claim = "every document that was read is listed with its address and its source's licence"
     yield Claim(claim, *_verdict(wrong, f"{listed.num_rows:,} documents of {len(licences)} sources"))
+
+
+def _cards(bundle: Bundle) -> Iterator[Claim]:
+    claim = "every number of the cards is that of the file it links to"
+    yield Claim(claim, *_verdict(differing(bundle.folder), ", ".join([*TEMPLATES, DATA_CARD])))
 
 
 def _scores(bundle: Bundle) -> Iterator[Claim]:

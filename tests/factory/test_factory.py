@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import torch
+import yaml
 
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
@@ -561,6 +564,25 @@ def test_every_claim_of_a_release_is_proven_reproducible_or_only_claimed(
     assert "names no private key" in factory.neo("release", str(other)).stderr
     assert factory.neo("release", str(other), "--unsigned").returncode == 0
     assert "nobody signed it" in factory.neo("verify-release", str(other)).stdout
+
+
+def test_cards_are_read_by_the_libraries_that_read_such_cards(released: Path) -> None:
+    import mlcroissant
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(released / "weights/README.md")
+    assert card.data.language == ["en", "zh"] and card.data.license == "apache-2.0"
+    assert "documents of the pool" in card.text
+    listed = mlcroissant.Dataset(jsonld=str(released / "cards/croissant.json"))
+    assert not listed.metadata.ctx.issues.errors and not listed.metadata.ctx.issues.warnings
+    rows = list(itertools.islice(listed.records("documents"), 3))
+    assert all(row["documents/url"].startswith(b"http") and row["documents/licence"] for row in rows)
+    openness = yaml.safe_load((released / "cards/mof.yml").read_text(encoding="utf-8"))
+    for component in openness["release"]["components"]:
+        assert "location" not in component or (released / component["location"]).exists(), component
+    for page in ("weights/README.md", "cards/eu_summary.md"):
+        links = re.findall(r"\]\(([^)]+)\)", (released / page).read_text(encoding="utf-8"))
+        assert len(links) > 20 and all(((released / page).parent / link).exists() for link in links)
 
 
 @pytest.mark.parametrize("name", TAMPERS)

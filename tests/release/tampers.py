@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neo_assets.release import layout
+from neo_assets.release.cards import EU_SUMMARY, MODEL_CARD
 from neo_assets.release.signing import sign
 
 
@@ -91,6 +92,22 @@ def loss(folder: Path) -> str:
 
 
 def card_number(folder: Path) -> str:
+    file = folder / MODEL_CARD
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("parameters for", "000 parameters for", 1), encoding="utf-8")
+    return MODEL_CARD
+
+
+def eu_number(folder: Path) -> str:
+    file = folder / EU_SUMMARY
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace("](../ledger/documents.parquet) documents", "0](../ledger/documents.parquet) documents")
+    )
+    return EU_SUMMARY
+
+
+def readme_number(folder: Path) -> str:
     file = folder / layout.README
     file.write_text(
         file.read_text(encoding="utf-8").replace("documents, which", "000 documents, which"), encoding="utf-8"
@@ -118,6 +135,7 @@ TAMPERS: dict[str, Callable[[Path], str]] = {
     function.__name__: function
     for function in (
         byte, add, remove, rename, swap, git, symlink, manifest, ledger_row, score, loss, card_number,
+        eu_number, readme_number,
         licence, signature,
     )
 }  # fmt: skip
@@ -132,6 +150,8 @@ SEEN_ANYWAY = (
     "score",
     "loss",
     "card_number",
+    "eu_number",
+    "readme_number",
     "licence",
 )
 """Those that are found though the forger made new sums, and signed them with a key of his own."""
