@@ -133,6 +133,15 @@ class IndexShard:
     def text_of(self, document: int) -> bytes:
         return bytes(self.text[self.offsets[document] : self.offsets[document + 1] - 1])
 
+    def bytes_of(self, document: int) -> int:
+        return int(self.offsets[document + 1] - self.offsets[document]) - 1
+
+    def around(self, place: Place, size: int, before: int, after: int) -> tuple[bytes, bytes]:
+        """So many bytes of its document before a passage of ``size`` bytes, and after it."""
+        begin, end = int(self.offsets[place.document]), int(self.offsets[place.document + 1]) - 1
+        at = begin + place.offset
+        return bytes(self.text[max(begin, at - before) : at]), bytes(self.text[at + size : min(end, at + size + after)])
+
 
 class TraceIndex:
     """The index of one training pool, open for searches from any thread."""

@@ -193,11 +193,9 @@ def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence
     after = asked.text[passage.end : upto]
     best = (0, 0)
     for place in places if before.strip() or after.strip() else ():
-        text = index.shards[place.shard].text_of(place.document)
-        end = place.offset + passage.end - passage.begin
-        left = _alike(before[::-1], text[max(0, place.offset - len(before)) : place.offset][::-1])
-        right = _alike(after, text[end : end + len(after)])
-        best = max(best, (left, right), key=sum)
+        size = passage.end - passage.begin
+        left, right = index.shards[place.shard].around(place, size, len(before), len(after))
+        best = max(best, (_alike(before[::-1], left[::-1]), _alike(after, right)), key=sum)
     front, back = before[len(before) - best[0] :].decode("utf-8", "ignore"), after[: best[1]].decode("utf-8", "ignore")
     opening = next((n for n, c in enumerate(reversed(front)) if not _opens(c)), len(front))
     return len(front[len(front) - opening :].encode()), len(back.rstrip().encode())
@@ -214,14 +212,14 @@ def _alike(a: bytes, b: bytes) -> int:
 
 def _document(index: TraceIndex, place: Place, size: int, shares: float) -> Document:
     shard = index.shards[place.shard]
-    text, end = shard.text_of(place.document), place.offset + size
+    before, after = shard.around(place, size, AROUND, AROUND)
     return Document(
         **shard.told(place.document),  # type: ignore[arg-type]  # its strings
-        bytes=len(text),
+        bytes=shard.bytes_of(place.document),
         begin=place.offset,
-        end=end,
-        before=text[max(0, place.offset - AROUND) : place.offset].decode("utf-8", "ignore"),
-        after=text[end : end + AROUND].decode("utf-8", "ignore"),
+        end=place.offset + size,
+        before=before.decode("utf-8", "ignore"),
+        after=after.decode("utf-8", "ignore"),
         shares=round(shares, 2),
     )
 

@@ -163,6 +163,14 @@ def test_a_mistake_in_a_run_is_explained(tmp_path: Path, text: str, says: str) -
         load(write(tmp_path, text))
 
 
+def test_a_fine_tuned_run_is_no_release_yet(tmp_path: Path) -> None:
+    for base in ("chat", "laptop"):
+        (tmp_path / f"{base}.yaml").write_text((RECIPES / f"{base}.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text("extends: chat\nname: mine\nrelease: {run: chat}\n")
+    with pytest.raises(RecipeError, match=r"release\.run names run 'chat', which is fine-tuned"):
+        load(str(tmp_path / "mine.yaml"))
+
+
 def test_branches_lie_over_the_runs_and_hold_nothing_else(tmp_path: Path) -> None:
     recipe = write(tmp_path, "runs: {main: {seed: 9}}\n")
     branches = tmp_path / "mine.branches.yaml"

@@ -88,8 +88,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _release_is_of_a_run(self) -> Recipe:
-        if self.release is not None and (run := self.release.run) not in self.runs:
-            raise ValueError(f"release.run names run '{run}', which is not in runs ({', '.join(self.runs)})")
+        if self.release is not None:
+            if (run := self.release.run) not in self.runs:
+                raise ValueError(f"release.run names run '{run}', which is not in runs ({', '.join(self.runs)})")
+            if self.tuned(run):
+                raise ValueError(
+                    f"release.run names run '{run}', which is fine-tuned: releases are of pre-training yet"
+                )
         return self
 
     @model_validator(mode="after")
