@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from neo_assets.core import records
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.declare import key
@@ -23,6 +24,7 @@ from neo_assets.release.verify import verify_release
 from neo_assets.trace.reads import readers, steps_that_read
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.traced import Turn, trace
+from neo_assets.trace.withdrawal import Asked, reached
 from tests.factory.conftest import Factory
 from tests.release.tampers import SEEN_ANYWAY, TAMPERS, forge
 from tests.trace.test_traced import ALL
@@ -501,6 +503,55 @@ def test_a_passage_is_traced_to_the_steps_whose_text_holds_it(
     assert whole.returncode == 0 and "100%" in whole.stdout and "no proof" in whole.stdout
     none = environment.neo("trace", "words that nobody ever wrote so", "--exact")
     assert none.returncode == 1 and "nowhere as a whole" in none.stdout
+
+
+def test_a_withdrawal_is_told_with_all_that_it_reaches(
+    first_run: subprocess.CompletedProcess[str], environment: Factory
+) -> None:
+    recipe, made = load("ci"), store(environment)
+    pool = made.head("ci", "train_pool").documents(["url", "text", "source"]).to_pylist()
+    who = {reader.name: reader for reader in readers(made, recipe)}
+    for row in pool[::7]:
+        found = reached(made, recipe, Asked.of(row["url"]))
+        assert found.pool == [row["doc_id"]] and found.bytes == len(row["text"].encode())
+        assert [e.fingerprint for e in [made.head("ci", "release")]] == found.releases
+        (main, decay) = found.runs
+        spans = {row["doc_id"]: [(0, found.bytes)]}
+        for run in (main, decay):
+            (read,) = (
+                r
+                for r in steps_that_read([who[run.run]], spans, {row["doc_id"]: found.bytes})[
+                    row["doc_id"], 0, found.bytes
+                ]
+            )
+            assert run.steps == len(read.steps) and run.first == (read.steps[0] if read.steps else None)
+        if main.first is not None:
+            before = max(step for step in (0, 1, 2, 10, 20) if step < main.first)
+            assert (main.again_from, main.again_steps) == (before, 20 - before)
+            assert main.checkpoints == [step for step in (1, 2, 10, 20) if step >= main.first]
+            assert decay.through == "main" and decay.again_from is None and decay.checkpoints == [0, 3, 6]
+    source = reached(made, recipe, Asked.of(f"source:{pool[0]['source']}"))
+    assert source.pool == sorted(row["doc_id"] for row in pool if row["source"] == pool[0]["source"])
+    assert source.crawled >= len(source.pool)
+    ids = {row["doc_id"] for row in pool}
+    dropped = [r for r in environment_verdicts(made) if r["twin"] in ids]
+    assert dropped
+    for row in dropped[:5]:
+        copy = reached(made, recipe, Asked.of(row["doc_id"]))
+        assert row["twin"] in copy.copies and copy.releases, row
+    assert environment.neo("takedown", "domain:nowhere.example").returncode == 1
+    assert "names no domain" in environment.neo("takedown", "domain:").stderr
+    said = environment.neo("takedown", pool[0]["url"]).stdout
+    assert "1 of them is in the training pool" in said and "Nothing was changed." in said
+
+
+def environment_verdicts(made: Store) -> list[dict[str, str]]:
+    """What was dropped as a copy of something."""
+    rows = []
+    for name in ("exact_dedup/en", "near_dedup/en", "exact_dedup/zh", "near_dedup/zh"):
+        for path in made.head("ci", name).verdicts():
+            rows += [r for r in records.read_table(path).to_pylist() if r["twin"] and r["verdict"] == "dropped"]
+    return rows
 
 
 def test_what_checkpoints_wrote_is_traced_for_the_report(
