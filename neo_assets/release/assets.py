@@ -25,7 +25,7 @@ class ReleaseStage(AttendedStage[ReleaseInput]):
     """Takes the released run's last checkpoint, exported."""
 
     def make(self, at: Making, out: Workspace) -> Outcome:
-        name = self.config.release.run
+        name = self.config.run
         trained = at.inputs[at.recipe.trained(name)].fingerprint
         last = checkpoint_folders(at.store, name, at.recipe.runs[name], trained)[-1]
         checkpoint = at.store.require(f"checkpoint/{name}", last.name)
@@ -34,13 +34,13 @@ class ReleaseStage(AttendedStage[ReleaseInput]):
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
-    if recipe.release is None:
+    run = recipe.released
+    if recipe.release is None or run is None:
         return
-    run = recipe.release.run
     yield ReleaseStage(
         "release",
         make_release,
-        ReleaseInput(release=recipe.release, recipe_text=recipe_text(recipe)),
+        ReleaseInput(run=run, redistribute=recipe.release.redistribute, recipe_text=recipe_text(recipe)),
         reads=["train_pool", "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
         kinds=["bundle"],
         claims=[EVERYTHING_FOLLOWED],

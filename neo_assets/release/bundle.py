@@ -16,7 +16,6 @@ from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.manifest import MANIFEST
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.recipe.release import Release
 from neo_assets.core.same_file import take_over
 from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace, read_manifest
 from neo_assets.core.written import SCRATCH
@@ -29,7 +28,8 @@ _DOCUMENTS = ("doc_id", "url", "title", "source", "licence", "lang")
 
 
 class ReleaseInput(Section):
-    release: Release
+    run: str
+    redistribute: list[str]
     recipe_text: str
 
 
@@ -54,7 +54,7 @@ def make_release(
     artifact it was made from, certificates, which document each training step read, addresses and licences, scores.
     """
     step, _, fingerprint = checkpoint.folder.name.partition("-")
-    run = run_of(store, config.release.run, fingerprint)
+    run = run_of(store, config.run, fingerprint)
     for name in model.manifest.files:
         if name != "verdict.json":
             take_over(model.file(name), out.path / layout.WEIGHTS / name)
@@ -67,11 +67,11 @@ def make_release(
             out.path / layout.manifest_file(key, name),
             (gathered.there[key, name] / MANIFEST).read_text(encoding="utf-8"),
         )
-    documents = _write_documents(config.release, inputs["train_pool"], out)
+    documents = _write_documents(config.redistribute, inputs["train_pool"], out)
     _write_scores(inputs, out)
     out.write_text(layout.RECIPE, config.recipe_text)
     told = {
-        "run": config.release.run,
+        "run": config.run,
         "step": int(step),
         "weights": [model.key, model.fingerprint],
         "checkpoint": [checkpoint.key, checkpoint.folder.name],
@@ -93,7 +93,7 @@ def make_release(
         "scores": {name: made.fingerprint for name, made in inputs.items() if name.startswith("evaluation/")},
         "comparison": inputs["comparison"].fingerprint,
         "funnel": inputs["funnel"].fingerprint,
-        "redistribute": sorted(config.release.redistribute),
+        "redistribute": sorted(config.redistribute),
         "not_followed": sorted(map(list, gathered.gone)),
     }
     out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
@@ -109,7 +109,7 @@ def make_release(
     return Outcome(
         digest=digest_json(sums),
         numbers={
-            "run": config.release.run,
+            "run": config.run,
             "step": int(step),
             "files": len(sums),
             "manifests": len(gathered.there),
@@ -186,7 +186,7 @@ def _gathered(store: Store, roots: Iterable[tuple[str, str]]) -> _Gathered:
     return found
 
 
-def _write_documents(release: Release, pool: Artifact, out: Workspace) -> list[dict[str, int | str | bool]]:
+def _write_documents(redistribute: Sequence[str], pool: Artifact, out: Workspace) -> list[dict[str, int | str | bool]]:
     """What is told of every document of the pool; returns a row a licence."""
     schema = pa.schema([*(records.DOCUMENT.field(name) for name in _DOCUMENTS), ("may_be_passed_on", pa.bool_())])
     counts: dict[tuple[str, str], int] = {}
@@ -197,15 +197,12 @@ def _write_documents(release: Release, pool: Artifact, out: Workspace) -> list[d
         for path in pool.files(records.PART):
             table = records.read_table(path, records.DOCUMENT, list(_DOCUMENTS)).replace_schema_metadata(None)
             licences = table.column("licence").to_pylist()
-            allowed = np.array([licence in release.redistribute for licence in licences], np.bool_)
+            allowed = np.array([licence in redistribute for licence in licences], np.bool_)
             writer.write_table(table.append_column("may_be_passed_on", pa.array(allowed)).cast(schema))
             for place in zip(table.column("source").to_pylist(), licences, strict=True):
                 counts[place] = counts.get(place, 0) + 1
     records.fsync_rename(aside, target)
-    return [
-        by_licence(source, licence, n, licence in release.redistribute)
-        for (source, licence), n in sorted(counts.items())
-    ]
+    return [by_licence(source, licence, n, licence in redistribute) for (source, licence), n in sorted(counts.items())]
 
 
 def _write_scores(inputs: Mapping[str, Artifact], out: Workspace) -> None:

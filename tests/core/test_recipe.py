@@ -102,7 +102,7 @@ def test_a_mapping_is_taken_over_by_yamls_own_merge_key(tmp_path: Path) -> None:
 def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
     text = (
         "languages: [en]\nsources: {help_en: null, help_zh: null, guides: null}\nmixture: {fundamental: {rounds: {zh:"
-        " null}}, decay: null}\nruns: {decay: null}\nrelease: null\n"
+        " null}}, decay: null}\nruns: {decay: null}\n"
         "evaluation: {benchmarks: {mmlu: null}, suites: {base-en: null}}\n"
     )
     recipe = load(write(tmp_path, text))
@@ -114,7 +114,8 @@ def test_null_takes_out_what_is_inherited(tmp_path: Path) -> None:
         "next_sentence_en_100",
         "general_en",
     ]  # what is asked in other languages is left out
-    assert list(recipe.runs) == ["main"]
+    assert list(recipe.runs) == ["main"] and recipe.released == "main"
+    assert load("laptop").released == load("chat").released == "decay"
 
 
 def test_a_run_like_another_takes_its_values_over_but_not_where_it_starts_from(tmp_path: Path) -> None:

@@ -166,6 +166,7 @@ def test_an_english_threshold_touches_no_chinese_artifact(
     assert [name for name in before if before[name].version != after[name].version] == [
         "clean_docs/en",
         "factory_report",
+        "release",  # both print the recipe
     ]
 
 
@@ -183,6 +184,7 @@ def test_a_new_snapshot_touches_only_its_source(
         "raw_crawl/help_zh",
         "documents/help_zh",
         "factory_report",
+        "release",
     ]
 
 

@@ -10,7 +10,9 @@ from neo_assets.core.recipe.base import Name, Section
 class Release(Section):
     """A bundle that strangers can verify without this project's store."""
 
-    run: Name = Field(description="whose last checkpoint is released")
+    run: Name | None = Field(
+        None, description="whose last checkpoint is released; the last run that learns from text if left out"
+    )
     title: str = Field("A language model", description="what the model is called on its cards")
     licence: str = Field("other", description="of the weights, as model hubs name licences: apache-2.0")
     producer: str = Field("not said", description="who made it, on the cards")

@@ -88,8 +88,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _release_is_of_a_run(self) -> Recipe:
-        if self.release is not None:
-            if (run := self.release.run) not in self.runs:
+        if self.release is not None and (run := self.release.run) is not None:
+            if run not in self.runs:
                 raise ValueError(f"release.run names run '{run}', which is not in runs ({', '.join(self.runs)})")
             if self.tuned(run):
                 raise ValueError(
@@ -268,6 +268,14 @@ class Recipe(Section):
     def scored(self, run: str) -> bool:
         """Whether a run trains a reward model."""
         return self.learns(run) == "reward"
+
+    @property
+    def released(self) -> str | None:
+        """The run that a release is of; None where the recipe has none."""
+        if self.release is None:
+            return None
+        plain = [run for run in self.runs if not self.tuned(run)]
+        return self.release.run or (plain[-1] if plain else None)
 
     def tuned(self, run: str) -> bool:
         """Whether a run learns from conversations or preferences."""
