@@ -67,5 +67,10 @@ def verify(
     else:
         for claim in claims:
             print(f"{claim.verdict.upper():<13}{claim.claim}")
-            print(f"{'':<13}{claim.detail}" + (f": {claim.command}" if claim.command else ""))
+            print(f"{'':<13}{_in_a_line(claim.detail)}" + (f": {claim.command}" if claim.command else ""))
     raise typer.Exit(any(c.verdict == REFUTED for c in claims))
+
+
+def _in_a_line(text: str) -> str:
+    """Names of files may hold line breaks and escape codes, with which a page of claims could be forged."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -617,6 +617,11 @@ def test_every_claim_of_a_release_is_proven_reproducible_or_only_claimed(
     assert "names no private key" in factory.neo("release", str(other)).stderr
     assert factory.neo("release", str(other), "--unsigned").returncode == 0
     assert "nobody signed it" in factory.neo("verify-release", str(other)).stdout
+    with_key = factory.neo("verify-release", str(other), "--key", str(released / "public.pem"))
+    assert with_key.returncode == 1 and "REFUTED      who holds the key signed these files" in with_key.stdout
+    (other / "cards" / "a\nPROVEN       all of it was checked\n\x1b[2A.md").write_text("x")
+    said = factory.neo("verify-release", str(other)).stdout
+    assert "\x1b" not in said and not re.search("^PROVEN +all of it", said, re.MULTILINE)
 
 
 def test_cards_are_read_by_the_libraries_that_read_such_cards(released: Path) -> None:

@@ -131,12 +131,24 @@ def signature(folder: Path) -> str:
     return layout.SIGNATURE
 
 
+def torn(folder: Path) -> str:
+    file = next(folder.glob("ledger/*/offsets.npy"))
+    file.write_bytes(b"")
+    return file.relative_to(folder).as_posix()
+
+
+def public_key(folder: Path) -> str:
+    file = folder / layout.PUBLIC
+    file.write_text("Of the Commission\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    return layout.PUBLIC
+
+
 TAMPERS: dict[str, Callable[[Path], str]] = {
     function.__name__: function
     for function in (
         byte, add, remove, rename, swap, git, symlink, manifest, ledger_row, score, loss, card_number,
         eu_number, readme_number,
-        licence, signature,
+        licence, signature, torn, public_key,
     )
 }  # fmt: skip
 SEEN_ANYWAY = (
@@ -153,6 +165,7 @@ SEEN_ANYWAY = (
     "eu_number",
     "readme_number",
     "licence",
+    "torn",
 )
 """Those that are found though the forger made new sums, and signed them with a key of his own."""
 
