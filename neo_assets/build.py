@@ -128,7 +128,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
     external = checkpoints(recipe, exported_in)
     reevaluate = dg.define_asset_job(
         "reevaluate",
-        _those_in(told, "tasks", "evaluate", "scores"),
+        _those_in(told, "tasks", "evaluate", "trace", "scores"),
         description="Scores whatever has no score under today's tasks; scheduled.",
         config=CONSOLE,
     )
@@ -153,7 +153,7 @@ def build_definitions(recipe: Recipe) -> dg.Definitions:
         ),
         dg.define_asset_job(
             "evaluate",
-            _those_in(told, "tasks", "evaluate", "scores"),
+            _those_in(told, "tasks", "evaluate", "trace", "scores"),
             description=(
                 "Export and score every due checkpoint that has no score under today's tasks, gather all scores, and"
                 " judge the last checkpoints: fails if a blocking gate refuses."

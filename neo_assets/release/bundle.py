@@ -122,6 +122,7 @@ def make_release(
                 passed=not gathered.gone,
                 detail=", ".join(f"{key} {name[:12]}" for key, name in sorted(gathered.gone)[:5])
                 or f"{len(gathered.there)} manifests",
+                blocking=False,
             )
         ],
     )

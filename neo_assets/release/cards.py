@@ -136,13 +136,14 @@ def sources(release: Release) -> list[dict[str, object]]:
 
 
 def _by_domain(documents: pa.Table) -> Counter[str]:
-    return Counter(urlsplit(url).hostname or "" for url in documents.column("url").to_pylist())
+    hosts = (urlsplit(url).hostname for url in documents.column("url").to_pylist())
+    return Counter(host for host in hosts if host)
 
 
 def domains(documents: pa.Table) -> list[tuple[Sourced, Sourced]]:
     """The tenth of the domains with most documents, one at least."""
     counted = _by_domain(documents)
-    named = sorted(((n, host) for host, n in counted.items() if host), key=lambda pair: (-pair[0], pair[1]))
+    named = sorted(((n, host) for host, n in counted.items()), key=lambda pair: (-pair[0], pair[1]))
     most = max(1, round(len(named) * TOP_SHARE))
     return [(Sourced(host, layout.DOCUMENTS), Sourced(n, layout.DOCUMENTS)) for n, host in named[:most]]
 

@@ -35,13 +35,15 @@ def release(
         )
     if folder.exists():
         raise BadInput(f"{folder} is there already")
+    if key:
+        from neo_assets.release.signing import private_key, sign
+
+        private_key(Path(key))  # before anything is written
     shutil.copytree(made.path, folder, ignore=shutil.ignore_patterns("manifest.json", "verdict.json"))
     for name in made.manifest.files:  # those that were left out by their names alone
         if Path(name).name in ("manifest.json", "verdict.json") and name != "verdict.json":
             shutil.copyfile(made.file(name), folder / name)
     if key:
-        from neo_assets.release.signing import sign
-
         sign(folder, Path(key))
     print(f"{folder}: {len(made.manifest.files)} files, {'signed' if key else 'not signed'}. Check it:")
     print(f"  neo verify-release {folder}")

@@ -3,7 +3,7 @@
 README.md                         what this is, and how it is checked with nothing but sha256sum and openssl
 release.json                      run, step, artifacts by what they are here, what could not be followed
 weights/                          the model as Hugging Face has them, tokenizer included
-recipe/recipe.yaml                all settings, resolved
+recipe/recipe.yaml                every setting that changes a result, resolved
 manifests/‹key›/‹fingerprint›.json       of every artifact that it was made from: config, code, libraries, inputs
 certificates/‹run›/‹step›/        certificate and loss history of the checkpoints that led to it
 ledger/‹phase›/                   which document stands where in a token stream; offsets; not the tokens

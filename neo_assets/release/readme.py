@@ -8,8 +8,9 @@ from neo_assets.release.layout import MODEL_SIGNATURE, PUBLIC, SIGNATURE, SUMS
 
 _TEXT = """# {run}@{step}
 
-The model in `weights/` was trained by the recipe in `recipe/recipe.yaml` on {documents:,} documents, which
-`ledger/documents.parquet` lists with address and licence. `release.json` says which artifacts these are.
+The model in `weights/` was trained by the recipe in `recipe/recipe.yaml` on text drawn from {documents:,} documents,
+which `ledger/documents.parquet` lists with address (of a file, its name) and licence. `release.json` says which
+artifacts these are.
 
 ## Check it
 

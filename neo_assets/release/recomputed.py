@@ -241,12 +241,14 @@ def not_shown(bundle: Bundle) -> Iterator[Claim]:
         "in a store that has the tokens",
         f"neo prove {run}@{step}",
     )
-    yield Claim("the model has these scores", REPRODUCIBLE, "of any task whose data is at hand", "neo eval weights")
+    yield Claim(
+        "the model has these scores", REPRODUCIBLE, "of tasks whose data is at hand; none is here", "neo eval weights"
+    )
     yield Claim(
         "the whole of it, from the pages on",
         REPRODUCIBLE,
-        "the manifests name code, libraries and settings of every step",
-        "NEO_RECIPE=recipe/recipe.yaml dagster job execute -m definitions -j factory",
+        "with the sources at hand: the manifests name code, libraries and settings of every step; paths, and what"
+        " changes no result, are not in the recipe here and have to be added",
     )
     yield Claim(
         "who the owner of the key is, and when it was signed", CLAIMED, "a key proves neither a name nor a time"

@@ -38,8 +38,12 @@ def heading(found: Traced) -> str:
         return "There is no word in it."
     told = f"{counted(len(found.told), 'passage')}, {found.covered / found.units:.0%} of {found.units:,} words or"
     told += f" characters, stand{'s' if len(found.told) == 1 else ''} in the training pool"
+    if not found.told:
+        told = f"No passage of its {found.units:,} words or characters is told"
     left = ((found.short, "shorter"), (found.common, "in too many places"), (found.more, "less rare"))
     rest = ", ".join(f"{n:,} {why}" for n, why in left if n)
+    if not found.told and not rest:
+        return f"{told}: none stands in the training pool"
     return told + (f" (not told: {rest}; --all tells them)" if rest else "")
 
 

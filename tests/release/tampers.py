@@ -109,9 +109,7 @@ def eu_number(folder: Path) -> str:
 
 def readme_number(folder: Path) -> str:
     file = folder / layout.README
-    file.write_text(
-        file.read_text(encoding="utf-8").replace("documents, which", "000 documents, which"), encoding="utf-8"
-    )
+    file.write_text(file.read_text(encoding="utf-8").replace(" documents,", "000 documents,", 1), encoding="utf-8")
     return layout.README
 
 
