@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,12 +29,12 @@ from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.recipe.data import Mixture
 from neo_assets.core.shards import LocalEngine
 from neo_assets.core.steps import write_part
-from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace, input_refs
 from neo_assets.corpus.mixture import MixtureInput, mix
 from neo_assets.tokenizer.stream import StreamInput, write_stream
 from neo_assets.trace.index import TraceInput, index_pool
 from neo_assets.trace.reads import Reader, steps_that_read
-from neo_assets.trace.search import Passage, TraceIndex, units_of
+from neo_assets.trace.search import Passage, Place, TraceIndex, units_of
 from neo_assets.trace.traced import Turn, trace
 from training.ledger import RunLedger
 from training.spec import PretrainConfig
@@ -50,10 +51,13 @@ class Trained:
     name: str
     config: PretrainConfig
     shards: Path
-    store: Store
+    made_with: Artifact
 
     def ledger(self) -> RunLedger:
         return RunLedger.of(self.config, self.shards)
+
+    def tokenizer(self) -> Artifact:
+        return self.made_with
 
 
 def sentences(pool: Artifact, lang: str) -> list[str]:
@@ -83,9 +87,13 @@ def write_pool(out: Workspace, held: dict[str, list[str]], size: int) -> Outcome
     return Outcome(digest=str(size), rows_in=rows, rows_kept=rows, rows_dropped=0)
 
 
-def made(store: Store, key: str, work, inputs: dict[str, Artifact], config: dict[str, object]) -> Artifact:  # type: ignore[no-untyped-def]
-    from neo_assets.core.store import input_refs
-
+def made(
+    store: Store,
+    key: str,
+    work: Callable[[Workspace], Outcome],
+    inputs: dict[str, Artifact],
+    config: dict[str, object],
+) -> Artifact:
     began, spent = time.monotonic(), sum(os.times()[:4])
     made_from = MadeFrom(config=config, code={}, libraries={}, inputs=input_refs(inputs, {}))
     artifact, was_there = store.build(key, made_from, work, engine=LocalEngine(2))
@@ -110,7 +118,8 @@ def answers(held: dict[str, list[str]], index: TraceIndex, generator: random.Ran
         lang = "zh" if number % 2 else "en"
         while True:
             shard = generator.choice(index.shards)
-            text = shard.text_of(generator.randrange(len(shard.offsets) - 1)).decode()
+            document = generator.randrange(len(shard.offsets) - 1)
+            text = shard.around(Place(shard.number, document, 0), 0, 0, shard.bytes_of(document))[1].decode()
             if (lang == "zh") == (text.encode().isascii() is False) and len(text) > 400:
                 break
         begin = generator.randrange(len(text) - 200)
@@ -125,7 +134,7 @@ def covers(passage: Passage, begin: int, size: int) -> bool:
     return min(passage.end, begin + size) - max(passage.begin, begin) > 0.85 * size
 
 
-def milliseconds(work) -> float:  # type: ignore[no-untyped-def]
+def milliseconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return (time.perf_counter() - began) * 1000
@@ -163,7 +172,7 @@ def trained(store: Store, demo: Store, recipe: Recipe, pool: Artifact) -> Reader
     steps = int(str(stream.manifest.numbers["tokens"])) // run.tokens_per_step
     run = run.model_copy(update={"steps": steps})
     told = PretrainConfig(run_name="main", run_fingerprint="f" * 32, run=run, vocab_rows=6016)
-    part = Trained("main", told, stream.path, demo)
+    part = Trained("main", told, stream.path, tokenizer)
     return Reader("main", [(part, steps)])  # type: ignore[list-item]
 
 

@@ -61,7 +61,7 @@ GROUPS = {
     },
     "Transparency": {
         "trace": "trace.commands:trace_text",
-        "takedown": "trace.commands:takedown",
+        "takedown": "release.commands:takedown",
         "release": "release.commands:release",
         "verify-release": "release.commands:verify",
     },

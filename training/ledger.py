@@ -7,7 +7,7 @@ Works on whole arrays: at 100 million tokens both directions take a few millisec
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,11 @@ class RunLedger:
         """Every step up to ``steps`` (the run's last) whose update read a token of these documents, and which
         tokens.
         """
-        last = self.config.last_step if steps is None else steps
-        documents = np.array(sorted(itertools.chain(*numbers_of(self.shards, doc_ids).values())), np.int64)
+        return self.reads(numbers_of(self.shards, doc_ids), self.config.last_step if steps is None else steps)
+
+    def reads(self, numbers: Mapping[str, Sequence[int]], last: int) -> pa.Table:
+        """The same up to step ``last``, of documents whose numbers in the stream are known."""
+        documents = np.array(sorted(itertools.chain(*numbers.values())), np.int64)
         end = int(self.samples(last, last)[-1]) + 1
         spans = [self.stream.sequences_with(d) for d in documents]
         owner = np.repeat(documents, [len(s) for s in spans])

@@ -22,7 +22,7 @@ from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
 from neo_assets.release.cards import cards
 from neo_assets.release.readme import by_licence, readme
-from neo_assets.runs.found_runs import FoundRun, lineage, run_of
+from neo_assets.runs.found_runs import FoundRun, begun_from, lineage, run_of
 
 _DOCUMENTS = ("doc_id", "url", "title", "source", "licence", "lang")
 
@@ -71,29 +71,9 @@ def make_release(
     _write_scores(inputs, out)
     out.write_text(layout.RECIPE, config.recipe_text)
     told = {
-        "run": config.run,
-        "step": int(step),
-        "weights": [model.key, model.fingerprint],
-        "checkpoint": [checkpoint.key, checkpoint.folder.name],
-        "parts": [
-            {
-                "run": part.name,
-                "run_fingerprint": part.config.run_fingerprint,
-                "first": first,
-                "last": last,
-                "goes_on": bool(part.config.start and part.config.start.take == "everything"),
-                "certified": [
-                    int(name.partition("-")[0]) for key, name in certified if key == f"checkpoint/{part.name}"
-                ],
-            }
-            for part, first, last in parts
-        ],
+        **_told(config, inputs, model, checkpoint),
+        "parts": [_part(*part, certified) for part in parts],
         "streams": {phase: [made.key, made.fingerprint] for phase, made in streams.items()},
-        "pool": ["train_pool", inputs["train_pool"].fingerprint],
-        "scores": {name: made.fingerprint for name, made in inputs.items() if name.startswith("evaluation/")},
-        "comparison": inputs["comparison"].fingerprint,
-        "funnel": inputs["funnel"].fingerprint,
-        "redistribute": sorted(config.redistribute),
         "not_followed": sorted(map(list, gathered.gone)),
     }
     out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
@@ -101,7 +81,7 @@ def make_release(
     for card, text in cards(out.path).items():
         out.write_text(card, text)
     sums = {
-        path.relative_to(out.path).as_posix(): layout.two_digests(path)[0]
+        path.relative_to(out.path).as_posix(): layout.sha256(path)
         for path in sorted(out.path.rglob("*"))
         if path.is_file() and path.relative_to(out.path).parts[0] != SCRATCH
     }
@@ -128,19 +108,47 @@ def make_release(
     )
 
 
+def _told(
+    config: ReleaseInput, inputs: Mapping[str, Artifact], model: Artifact, checkpoint: Artifact
+) -> dict[str, object]:
+    """Which artifacts the release is of."""
+    return {
+        "run": config.run,
+        "step": int(checkpoint.folder.name.partition("-")[0]),
+        "weights": [model.key, model.fingerprint],
+        "checkpoint": [checkpoint.key, checkpoint.folder.name],
+        "pool": ["train_pool", inputs["train_pool"].fingerprint],
+        "scores": {name: made.fingerprint for name, made in inputs.items() if name.startswith("evaluation/")},
+        "comparison": inputs["comparison"].fingerprint,
+        "funnel": inputs["funnel"].fingerprint,
+        "redistribute": sorted(config.redistribute),
+    }
+
+
+def _part(part: FoundRun, first: int, last: int, certified: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """A part of the training, and the steps of it that have a certificate in the release."""
+    steps = [int(name.partition("-")[0]) for key, name in certified if key == f"checkpoint/{part.name}"]
+    return {
+        "run": part.name,
+        "run_fingerprint": part.config.run_fingerprint,
+        "first": first,
+        "last": last,
+        "goes_on": bool(part.config.start and part.config.start.take == "everything"),
+        "certified": steps,
+    }
+
+
 def checkpoints_behind(store: Store, run: FoundRun, step: int) -> list[tuple[FoundRun, int, int]]:
     """The parts of runs that led to a checkpoint, its own first: (part, step before its first, last step)."""
     found: list[tuple[FoundRun, int, int]] = []
-    end = step
-    while True:
+    at: tuple[FoundRun, int] | None = (run, step)
+    while at is not None:
+        run, end = at
         for part in lineage(store, run):
             found.append((part, part.config.first_step, end))
             end = part.config.first_step
-        start = found[-1][0].config.start
-        if start is None or start.foreign:
-            return found
-        folder = Path(start.folder)
-        run, end = run_of(store, folder.parent.name, folder.name.split("-")[1]), start.step
+        at = begun_from(store, run)
+    return found
 
 
 def _write_checkpoints(parts: Sequence[tuple[FoundRun, int, int]], out: Workspace) -> list[tuple[str, str]]:

@@ -268,7 +268,7 @@ def croissant(release: Release) -> str:
                 "name": "documents.parquet",
                 "contentUrl": "../ledger/documents.parquet",
                 "encodingFormat": "application/x-parquet",
-                "sha256": layout.two_digests(release.folder / layout.DOCUMENTS)[0],
+                "sha256": layout.sha256(release.folder / layout.DOCUMENTS),
             }
         ],
         "recordSet": [

@@ -53,6 +53,11 @@ def read_sums(text: str) -> dict[str, str]:
     return found
 
 
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def two_digests(path: Path) -> tuple[str, str]:
     """(SHA-256 of a file, and the 128-bit BLAKE2b that manifests have), read once."""
     sha, blake = hashlib.sha256(), hashlib.blake2b(digest_size=16)

@@ -129,7 +129,7 @@ def _signatures(bundle: Bundle, key: Path | None) -> Iterator[Claim]:
     except (InvalidSignature, KeyError, ValueError, IndexError) as error:
         yield Claim(claim, REFUTED, f"{layout.MODEL_SIGNATURE} is not this key's ({type(error).__name__})")
         return
-    beside = {name: layout.two_digests(bundle.folder / name)[0] for name in (layout.SIGNATURE, layout.PUBLIC)}
+    beside = {name: layout.sha256(bundle.folder / name) for name in (layout.SIGNATURE, layout.PUBLIC)}
     differ = sorted(name for name, digest in {**bundle.sums, **beside}.items() if listed.get(name) != digest)
     if differ:
         yield Claim(claim, REFUTED, f"{layout.MODEL_SIGNATURE} is of other files: {', '.join(differ[:SHOWN])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from neo_assets.core.errors import BadInput, MissingUpstream, did_you_mean
 from neo_assets.core.here import here
 from neo_assets.core.jobs import JobSpec, job_folders
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.store import MANIFEST, Store
+from neo_assets.core.store import MANIFEST, Artifact, Store, read_manifest
 from neo_assets.core.thinned import gone
 from neo_assets.core.trainings import names_of
 from neo_assets.runs.asked import asked_runs, not_anothers
@@ -66,6 +67,16 @@ class FoundRun:
 
     def ledger(self) -> RunLedger:
         return RunLedger.of(self.config, self.shards)
+
+    def tokenizer(self) -> Artifact:
+        """That its stream was made with. Raises MissingUpstream where it is not in the store any more."""
+        used = read_manifest(self.shards).made_from.inputs["tokenizer"]
+        made = self.store.find("tokenizer", used.fingerprint)
+        if made is None:
+            raise MissingUpstream(
+                f"the tokenizer of run '{self.name}', {used.fingerprint[:12]}, is not in the store any more"
+            )
+        return made
 
     def holds(self, doc_ids: Sequence[str]) -> bool:
         """Whether any of these documents is in the run's text, whether or not a step came to it."""
@@ -121,6 +132,26 @@ def lineage(store: Store, run: FoundRun) -> list[FoundRun]:
         folder = Path(start.folder)  # relative to the store, or not: its last two names say which checkpoint it is
         out.append(run_of(store, folder.parent.name, folder.name.split("-")[1]))
     return out
+
+
+def begun_from(store: Store, run: FoundRun) -> tuple[FoundRun, int] | None:
+    """The run, and the step of it, whose weights this one, or what it is a branch of, began with; None for one that
+    began with none of ours.
+    """
+    start = lineage(store, run)[-1].config.start
+    if start is None or start.foreign:
+        return None
+    folder = Path(start.folder)  # as in `lineage`
+    return run_of(store, folder.parent.name, folder.name.split("-")[1]), start.step
+
+
+def started(store: Store, recipe: Recipe) -> list[FoundRun]:
+    """The recipe's runs that were started, in its order."""
+    found = []
+    for name in recipe.runs:
+        with contextlib.suppress(MissingUpstream):
+            found.append(find_run(store, recipe, name))
+    return found
 
 
 def _specs(store: Store, title: str) -> list[Path]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neo_assets.core.errors import MissingUpstream
-from neo_assets.core.store import read_manifest
 from neo_assets.runs.found_runs import FoundRun
 from neo_assets.tokenizer.train import hf_folder
 from training.data.learnt_stream import LEARNT
@@ -75,11 +73,5 @@ def _decoder(run: FoundRun) -> Decode:
     """Of the tokenizer that the run's stream was made with."""
     from transformers import AutoTokenizer
 
-    used = read_manifest(run.shards).made_from.inputs["tokenizer"]
-    made = run.store.find("tokenizer", used.fingerprint)
-    if made is None:
-        raise MissingUpstream(
-            f"the tokenizer of run '{run.name}', {used.fingerprint[:12]}, is not in the store any more"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(hf_folder(made), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(hf_folder(run.tokenizer()), local_files_only=True)
     return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

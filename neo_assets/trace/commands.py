@@ -16,18 +16,16 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Store, read_manifest
 from neo_assets.core.terminal import JSON
-from neo_assets.core.words import counted
 from neo_assets.runs.found_runs import find_run, run_and_step
 
 if TYPE_CHECKING:
     from neo_assets.trace.reads import Reader
     from neo_assets.trace.search import TraceIndex
     from neo_assets.trace.traced import Traced, Turn
-    from neo_assets.trace.withdrawal import OfRun
 
-_A_FILE = re.compile(r"\S*(/\S+|\.(txt|md|json|jsonl))")
+_A_FILE = re.compile(r"[./~]*/[\w./-]+|[\w./~-]+\.(txt|md|json|jsonl)", re.ASCII)
 _A_CHECKPOINT = re.compile(r"[a-z][a-z0-9_]*@(\d+|last)")
-"""Words that nobody means as a text."""
+"""Words that nobody means as a text. A line of Chinese has no space either, and may hold a slash."""
 
 
 def trace_text(
@@ -68,11 +66,15 @@ def trace_text(
     recipe, store = load(), Store(store_root())
     if recipe.trace is None:
         raise BadInput(f"recipe '{recipe.name}' has no `trace`: with `trace: {{}}` in it the factory makes {KEY}")
+    if page is not None and not page.parent.is_dir():
+        raise BadInput(f"{page}: there is no folder {page.parent}")
     index = TraceIndex(store.head(recipe.name, KEY))
     if prompt is None:
         turns, who = [_sole(what)] if exact else turns_of(what), readers(store, recipe)
     else:
         turns, who = _written(what, prompt, recipe, store, tokens, temperature, seed)
+    if prompt is None and not any(turn.text.strip() for turn in turns if turn.traced):
+        raise BadInput("there is no text to trace")
     settings = recipe.trace if share is None else recipe.trace.model_copy(update={"share": share})
     if everything or exact:
         settings = settings.model_copy(update=EVERYTHING)
@@ -108,8 +110,6 @@ def turns_of(what: str) -> list[Turn]:
     except OSError:  # longer than a name of a file can be
         is_file = False
     if not is_file:
-        if not what.strip():
-            raise BadInput("there is no text to trace")
         if _A_FILE.fullmatch(what):
             raise BadInput(f"there is no file {what}")
         if _A_CHECKPOINT.fullmatch(what):
@@ -172,8 +172,8 @@ def _written(
     name, step = run_and_step(model)
     run = find_run(store, recipe, name)
     step, _ = run.checkpoint(step)
-    subject = subject_of(f"{name}@{step}", recipe, store, quiet=True)
     called = f"{name}@{step}"
+    subject = subject_of(called, recipe, store, quiet=True)
     said = write_on(
         subject.folder,
         prompt,
@@ -199,68 +199,3 @@ def other_pools(index: TraceIndex, who: Sequence[Reader]) -> list[str]:
                 " not found"
             )
     return lines
-
-
-def takedown(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="ADDRESS | ID | KIND:VALUE",
-            help="a page, a document's id, or domain:example.org, prefix:http://…, licence:…, source:…",
-        ),
-    ],
-    as_json: bool = JSON,
-) -> None:
-    """What a withdrawal reaches: the documents, their copies, and all that was made of them. It changes nothing."""
-    from dataclasses import asdict
-
-    from neo_assets.core.terminal import show
-    from neo_assets.trace.withdrawal import Asked, reached
-
-    recipe, store = load(), Store(store_root())
-    found = reached(store, recipe, Asked.of(what))
-    if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False, indent=1))
-        return
-    if not found.crawled:
-        print(f"No document of this build matches {what}; `neo fate` finds addresses that look alike.")
-        raise typer.Exit(1)
-    pool = len(found.pool)
-    print(
-        f"{counted(found.crawled, 'crawled document')} {'matches' if found.crawled == 1 else 'match'} {what};"
-        f" {pool:,} of them {'is' if pool == 1 else 'are'} in the training pool"
-    )
-    if found.copies:
-        more = counted(len(found.copies), "more document")
-        print(f"{more} there stayed in the place of copies among them: the same text")
-    if not found.pool and not found.copies:
-        print("Nothing was trained on them.")
-        return
-    tokens = ", ".join(f"{n:,} tokens of token_shards/{phase}" for phase, n in found.tokens.items())
-    print(f"{counted(len(found.files), 'file')} of train_pool, {found.bytes:,} bytes of text; {tokens}\n")
-    show([_of_run(run) for run in found.runs], False, empty="no run has been started")
-    print()
-    for fingerprint in found.releases:
-        print(f"release {fingerprint[:12]} lists them")
-    print(
-        "Training again begins at the checkpoint before the first step that read them, on text without them; a site"
-        " nearly always means all of it. Nothing was changed."
-    )
-
-
-def _of_run(run: OfRun) -> dict[str, object]:
-    def those(steps: list[int]) -> str:
-        return f"{len(steps)}: {steps[0]}..{steps[-1]}" if len(steps) > 1 else ", ".join(map(str, steps)) or "none"
-
-    has = f"through {run.through}" if run.through else "" if run.first is None else f"from step {run.first} on"
-    begins = "" if not has else f"step {run.again_from}" if run.again_from is not None else "the beginning"
-    return {
-        "run": run.run,
-        "has them": has or "no",
-        "steps that read": f"{run.steps:,} of {run.last:,}",
-        "checkpoints with them": those(run.checkpoints),
-        "scored": those(run.scored),
-        "again from": begins,
-        "steps again": run.again_steps or None,
-        "hours again": run.hours if run.again_steps else None,
-    }

@@ -8,9 +8,8 @@ A shard is a run of the pool's files, not larger than the recipe allows, as five
     offsets-00000.i64     where each document begins, and the end
     documents-00000.arrow id, address, title, source, licence, language of each, 256 to a compressed batch
 
-The whole suffix array of a shard is built (libdivsufsort) and one entry a unit is kept: a third of a text's size in
-English, seven tenths in Chinese. That finds what begins with a unit. Tokens would be half as large, and would lose two
-of three quotations in Chinese, whose borders are no tokens' (../docs/trace.md).
+The whole suffix array of a shard is built (libdivsufsort) and one entry of four bytes a unit is kept, which finds what
+begins with a unit. Tokens would take less, and would lose what does not begin with one (docs/decisions.md).
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from neo_assets.core.errors import MissingUpstream
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.store import Store, read_manifest
-from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_of
+from neo_assets.core.store import Store
+from neo_assets.runs.found_runs import FoundRun, begun_from, lineage, started
 from neo_assets.trace.traced import Read, Spans
 from training.data.learnt_stream import LEARNT
 from training.data.stream_index import numbers_of
+from training.ledger import RunLedger
 
 _MARK = "▁"
 _UNKNOWN = 1 << 40
@@ -55,31 +55,20 @@ def reader_of(store: Store, run: FoundRun, until: int | None = None) -> Reader |
 
 def readers(store: Store, recipe: Recipe) -> list[Reader]:
     """Every run of the recipe that learns from the pool and was started, each to its last step."""
-    found = []
-    for name in recipe.runs:
-        try:
-            run = find_run(store, recipe, name)
-        except MissingUpstream:
-            continue
-        if (reader := reader_of(store, run)) is not None:
-            found.append(reader)
-    return found
+    return [reader for run in started(store, recipe) if (reader := reader_of(store, run)) is not None]
 
 
 def readers_before(store: Store, run: FoundRun, step: int) -> list[Reader]:
     """What had read documents before a checkpoint was made: its run up to it, the run that it started from up to where
     it started, and so on. Another's model, of which nothing is known, ends the row.
     """
-    found = []
-    end: int | None = step
-    while True:
-        if (reader := reader_of(store, run, end)) is not None:
+    found: list[Reader] = []
+    at: tuple[FoundRun, int] | None = (run, step)
+    while at is not None:
+        if (reader := reader_of(store, *at)) is not None:
             found.append(reader)
-        start = lineage(store, run)[-1].config.start
-        if start is None or start.foreign:
-            return found
-        folder = Path(start.folder)
-        run, end = run_of(store, folder.parent.name, folder.name.split("-")[1]), start.step
+        at = begun_from(store, at[0])
+    return found
 
 
 def steps_that_read(
@@ -93,9 +82,9 @@ def steps_that_read(
         steps: dict[tuple[str, int, int], set[int]] = defaultdict(set)
         held: dict[str, npt.NDArray[np.int64] | None] = {}
         for part, last in reader.parts:
-            held |= _token_ends(part, sizes)
-            ledger = part.ledger()
-            for row in ledger.when(list(spans), last).to_pylist() if last > ledger.first_step else ():
+            ledger, numbers = part.ledger(), numbers_of(part.shards, list(spans))
+            held |= _token_ends(part, ledger, numbers, sizes)
+            for row in ledger.reads(numbers, last).to_pylist() if last > ledger.first_step else ():
                 for begin, end in spans[row["doc_id"]]:
                     if _overlap(held[row["doc_id"]], row["from_token"], row["to_token"], begin, end):
                         steps[row["doc_id"], begin, end].add(int(row["step"]))
@@ -117,12 +106,16 @@ def _overlap(ends: npt.NDArray[np.int64] | None, first: int, last: int, begin: i
     return bool((ends[first - 1] if first else 0) < end and ends[min(last, len(ends)) - 1] > begin)
 
 
-def _token_ends(run: FoundRun, sizes: Mapping[str, int]) -> dict[str, npt.NDArray[np.int64] | None]:
-    """Of the documents in a run's text: where the bytes of each token end, None where that cannot be told."""
-    stream = run.ledger().stream
-    lengths, prefix = _piece_bytes(_tokenizer_file(run))
+def _token_ends(
+    run: FoundRun, ledger: RunLedger, numbers: Mapping[str, Sequence[int]], sizes: Mapping[str, int]
+) -> dict[str, npt.NDArray[np.int64] | None]:
+    """Of the documents in a run's text, by their numbers there: where the bytes of each token end, None where that
+    cannot be told.
+    """
+    stream = ledger.stream
+    lengths, prefix = _piece_bytes(run.tokenizer().file("tokenizer.model"))
     out: dict[str, npt.NDArray[np.int64] | None] = {}
-    for doc_id, (number, *_) in numbers_of(run.shards, list(sizes)).items():
+    for doc_id, (number, *_) in numbers.items():
         begin, end = int(stream.offsets[number]), int(stream.offsets[number + 1])
         tokens = np.asarray(stream.tokens[begin : end - 1]).astype(np.int64)  # the last ends the document
         if not len(tokens) or tokens.max() >= len(lengths):
@@ -131,17 +124,6 @@ def _token_ends(run: FoundRun, sizes: Mapping[str, int]) -> dict[str, npt.NDArra
         ends = np.maximum(np.cumsum(lengths[tokens]) - prefix, 0)
         out[doc_id] = ends if ends[-1] == sizes[doc_id] else None
     return out
-
-
-def _tokenizer_file(run: FoundRun) -> Path:
-    """Raises MissingUpstream."""
-    used = read_manifest(run.shards).made_from.inputs["tokenizer"]
-    made = run.store.find("tokenizer", used.fingerprint)
-    if made is None:
-        raise MissingUpstream(
-            f"the tokenizer of run '{run.name}', {used.fingerprint[:12]}, is not in the store any more"
-        )
-    return made.file("tokenizer.model")
 
 
 @functools.lru_cache(8)

@@ -27,7 +27,7 @@ AROUND = 120
 
 @dataclass(frozen=True)
 class Read:
-    """Steps of a run whose update read a passage, as often as they did. ``whole`` is false where the tokens of the
+    """Steps of a run whose update read a passage, in order. ``exact`` is false where the tokens of the
     passage cannot be told from the document's, whose steps these are then. ``until``: the last step that counts.
     ``held``: the document is in the run's text.
     """

@@ -21,10 +21,10 @@ from neo_assets.core.store import Store
 from neo_assets.declare import key
 from neo_assets.release.claims import REFUTED
 from neo_assets.release.verify import verify_release
+from neo_assets.release.withdrawal import Asked, reached
 from neo_assets.trace.reads import readers, steps_that_read
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.traced import Turn, trace
-from neo_assets.trace.withdrawal import Asked, reached
 from tests.factory.conftest import Factory
 from tests.release.tampers import SEEN_ANYWAY, TAMPERS, forge
 from tests.trace.test_traced import ALL
@@ -503,6 +503,10 @@ def test_a_passage_is_traced_to_the_steps_whose_text_holds_it(
     assert limits <= {("decay", 3), ("main", 20)}
     whole = environment.neo("trace", next(iter(pool.values()))[:60].rsplit(" ", 1)[0], "--exact")
     assert whole.returncode == 0 and "100%" in whole.stdout and "no proof" in whole.stdout
+    for nothing in (" ", str(environment.folder / "empty.txt")):
+        (environment.folder / "empty.txt").touch()
+        assert "there is no text to trace" in environment.neo("trace", nothing).stderr
+    assert "there is no folder" in environment.neo("trace", "the page", "--page", "/nowhere/page.html").stderr
     none = environment.neo("trace", "words that nobody ever wrote so", "--exact")
     assert none.returncode == 1 and "nowhere as a whole" in none.stdout
 
@@ -540,7 +544,7 @@ def test_a_withdrawal_is_told_with_all_that_it_reaches(
     assert source.pool == sorted(row["doc_id"] for row in pool if row["source"] == pool[0]["source"])
     assert source.crawled >= len(source.pool)
     ids = {row["doc_id"] for row in pool}
-    dropped = [r for r in environment_verdicts(made) if r["twin"] in ids]
+    dropped = [r for r in dropped_copies(made) if r["twin"] in ids]
     assert dropped
     for row in dropped[:5]:
         copy = reached(made, recipe, Asked.of(row["doc_id"]))
@@ -551,7 +555,7 @@ def test_a_withdrawal_is_told_with_all_that_it_reaches(
     assert "1 of them is in the training pool" in said and "Nothing was changed." in said
 
 
-def environment_verdicts(made: Store) -> list[dict[str, str]]:
+def dropped_copies(made: Store) -> list[dict[str, str]]:
     """What was dropped as a copy of something."""
     rows = []
     for name in ("exact_dedup/en", "near_dedup/en", "exact_dedup/zh", "near_dedup/zh"):

@@ -174,7 +174,7 @@ def forge(folder: Path, key: Path) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in (*layout.SIGNING, layout.SUMS):
-            sums[name] = layout.two_digests(path)[0]
+            sums[name] = layout.sha256(path)
     (folder / layout.SUMS).write_text(layout.sums_text(sums), encoding="utf-8")
     (folder / layout.MODEL_SIGNATURE).unlink()
     sign(folder, key)

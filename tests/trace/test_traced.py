@@ -102,14 +102,15 @@ def test_a_conversation_that_is_none_is_named(name: str, text: str, says: str) -
     [
         ("said/nowhere.txt", "there is no file said/nowhere.txt"),
         ("nowhere.json", "there is no file"),
-        (" ", "no text to trace"),
+        ("/nowhere/at.all", "there is no file"),
         ("main@last", "say with --prompt what it goes on from"),
     ],
 )
 def test_what_nobody_means_as_a_text_is_asked_back(what: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         turns_of(what)
-    assert turns_of("and/or what.")[0].text == "and/or what."
+    for text in ("and/or what.", "TCP/IP", "输入/输出设备", "见readme.md"):
+        assert turns_of(text)[0].text == text
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:

@@ -14,18 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neo_assets.core import records
-from neo_assets.core.errors import BadInput, MissingUpstream
+from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.scalars import real
 from neo_assets.core.store import MANIFEST, Artifact, Store
 from neo_assets.evaluate.index import read_scores
-from neo_assets.runs.found_runs import FoundRun, find_run
+from neo_assets.release.layout import DOCUMENTS
+from neo_assets.runs.found_runs import FoundRun, started
 from neo_assets.trace.reads import Reader, reader_of
 
 KINDS = ("url", "domain", "prefix", "licence", "source", "doc_id")
-_COLUMNS = ("doc_id", "url", "source", "licence", "lang")
-RELEASED = "ledger/documents.parquet"
-"""Of a release: the list of its documents."""
+_COLUMNS = ("doc_id", "url", "source", "licence")
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,7 @@ def reached(store: Store, recipe: Recipe, asked: Asked) -> Reached:
     pool = store.head(recipe.name, "train_pool")
     matching = _crawled(store, recipe, asked)
     own, files, size = _of_pool(pool, matching)
-    copies = sorted(_stayed(store, recipe, set(matching) - set(own)) & set(_ids(pool)) - set(own)) if matching else []
-    _, more, also = _of_pool(pool, copies)
+    copies, more, also = _of_pool(pool, sorted(_stayed(store, recipe, set(matching) - set(own)) - set(own)))
     ids = [*own, *copies]
     runs, tokens = list(_runs(store, recipe, ids)), {}
     for name in recipe.mixture:
@@ -136,24 +134,17 @@ def _crawled(store: Store, recipe: Recipe, asked: Asked) -> list[str]:
     return sorted(set(found))
 
 
-def _ids(pool: Artifact) -> list[str]:
-    return [
-        i
-        for path in pool.files(records.PART)
-        for i in records.read_table(path, columns=["doc_id"])["doc_id"].to_pylist()
-    ]
-
-
 def _of_pool(pool: Artifact, ids: Sequence[str]) -> tuple[list[str], list[str], int]:
     """(those of these documents that are in the pool, files that hold them, bytes of their texts)."""
     found: list[str] = []
     files: list[str] = []
     size = 0
     wanted = pa.array(ids, pa.string())
-    for path in pool.files(records.PART):
-        held = pc.is_in(records.read_table(path, columns=["doc_id"])["doc_id"], value_set=wanted)
+    for path in pool.files(records.PART) if ids else ():
+        there = records.read_table(path, columns=["doc_id"])["doc_id"]
+        held = pc.is_in(there, value_set=wanted)
         if pc.any(held).as_py():
-            found += records.read_table(path, columns=["doc_id"])["doc_id"].filter(held).to_pylist()
+            found += there.filter(held).to_pylist()
             files.append(path.name)
             size += int(records.text_lengths(path)[held.to_numpy(zero_copy_only=False)].sum())
     return sorted(found), files, size
@@ -161,6 +152,8 @@ def _of_pool(pool: Artifact, ids: Sequence[str]) -> tuple[list[str], list[str], 
 
 def _stayed(store: Store, recipe: Recipe, ids: set[str]) -> set[str]:
     """Documents that stayed in the place of these, by whatever steps these were dropped as copies."""
+    if not ids:
+        return set()
     from resources.ledger import Ledger
 
     ledger, found, waiting = Ledger(store, recipe.name), set[str](), set(ids)
@@ -188,11 +181,8 @@ def _tokens(stream: Artifact, ids: Sequence[str]) -> int:
 
 def _runs(store: Store, recipe: Recipe, ids: Sequence[str]) -> Iterator[OfRun]:
     since: dict[str, int] = {}  # step from which on a run has them
-    for name in sorted(recipe.runs, key=lambda name: len(recipe.ancestors(name))):
-        try:
-            run = find_run(store, recipe, name)
-        except MissingUpstream:
-            continue
+    for run in sorted(started(store, recipe), key=lambda run: len(recipe.ancestors(run.name))):
+        name = run.name
         reader = reader_of(store, run)
         steps = _steps(reader, ids) if reader is not None and ids else []
         last = run.config.last_step
@@ -200,13 +190,11 @@ def _runs(store: Store, recipe: Recipe, ids: Sequence[str]) -> Iterator[OfRun]:
         if through or steps:
             since[name] = 0 if through else steps[0]
         begun = since.get(name)
-        whole = [step for step in run.whole_checkpoints() if begun is not None and step < begun]
-        again = max(whole, default=None)
+        again = max((s for s in run.whole_checkpoints() if begun is not None and s < begun), default=None)
         left = 0 if begun is None else last - (again or 0)
-        there = sorted(step for step in run.checkpoints() if begun is not None and step >= begun)
-        scored = (
-            {row["step"] for row in read_scores(store, {name: set(_names(run, there))}).to_pylist()} if there else {}
-        )
+        there = {s: folder.name for s, folder in run.checkpoints().items() if begun is not None and s >= begun}
+        scores = read_scores(store, {name: set(there.values())}).to_pylist() if there else []
+        scored = {row["step"] for row in scores}
         yield OfRun(
             run=name,
             steps=len(steps),
@@ -216,8 +204,8 @@ def _runs(store: Store, recipe: Recipe, ids: Sequence[str]) -> Iterator[OfRun]:
             again_from=again,
             again_steps=left,
             hours=_hours(store, recipe, run, left),
-            checkpoints=there,
-            scored=[step for step in there if step in scored],
+            checkpoints=sorted(there),
+            scored=sorted(set(there) & scored),
         )
 
 
@@ -229,11 +217,6 @@ def _steps(reader: Reader, ids: Sequence[str]) -> list[int]:
         if last > ledger.first_step:
             steps |= set(ledger.when(ids, last).column("step").to_pylist())
     return sorted(steps)
-
-
-def _names(run: FoundRun, steps: Sequence[int]) -> list[str]:
-    """Of checkpoints."""
-    return [folder.name for step, folder in run.checkpoints().items() if step in steps]
 
 
 def _through(run: FoundRun, since: Mapping[str, int]) -> str:
@@ -261,7 +244,7 @@ def _releases(store: Store, ids: Sequence[str]) -> list[str]:
     for manifest in sorted((store.root / "release").glob(f"[0-9a-f]*/{MANIFEST}")):
         made = store.find("release", manifest.parent.name)
         if made is not None:
-            listed = records.read_table(made.file(RELEASED), columns=["doc_id"])["doc_id"]
+            listed = records.read_table(made.file(DOCUMENTS), columns=["doc_id"])["doc_id"]
             if pc.any(pc.is_in(listed, value_set=wanted)).as_py():
                 found.append(made.fingerprint)
     return found
