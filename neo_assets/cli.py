@@ -61,7 +61,7 @@ GROUPS = {
     },
     "Transparency": {
         "trace": "trace.commands:trace_text",
-        "takedown": "release.commands:takedown",
+        "takedown": "takedown.commands:takedown",
         "release": "release.commands:release",
         "verify-release": "release.commands:verify",
     },

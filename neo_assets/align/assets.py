@@ -25,6 +25,8 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.align import Align, PageSet, Sft
 from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.core.withdrawn import KEY as WITHDRAWN
+from neo_assets.core.withdrawn import SIDES
 from neo_assets.runs.export import PROGRAM as EXPORT
 from neo_assets.runs.job_stage import JobStage
 from neo_assets.runs.plan import ids
@@ -93,7 +95,7 @@ def _sets(recipe: Recipe, align: Align) -> Iterator[Stage[Any]]:
                 f"{kind}/{name}",
                 make_conversations if pages else read,
                 told,
-                reads=[*(["train_pool", "heldout"] if pages else []), *([BENCHMARKS] if told.decontamination else [])],
+                reads=[*([*SIDES, WITHDRAWN] if pages else []), *([BENCHMARKS] if told.decontamination else [])],
                 claims=[ROWS_BALANCE, NOT_EMPTY, CAN_BE_USED],
             )
 

@@ -15,6 +15,7 @@ from neo_assets.align.sets import CONVERSATION, Found, SetInput, conversation_ro
 from neo_assets.core import records
 from neo_assets.core.recipe.align import PageSet
 from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.core.withdrawn import without_withdrawn
 from neo_assets.tasks.drawing import keyed
 from neo_assets.text.sentences import sentence_spans
 
@@ -42,15 +43,16 @@ def make_conversations(config: SetInput, inputs: Mapping[str, Artifact], out: Wo
     for side, held_out in (("train_pool", False), ("heldout", True)):
         assert isinstance(config.settings, PageSet)
         skipped = config.settings.skip_scripts
-        pages = [page for page in _pages(inputs[side]) if page.script not in skipped]
+        pages = [page for page in _pages(inputs, side) if page.script not in skipped]
         count = config.settings.held_out_items if held_out else config.settings.items
         found += [replace(one, held_out=held_out) for one in _made(config, pages, count)]
     return finished(config, inputs, found, [], CONVERSATION, f"instructions/{config.name}", out)
 
 
-def _pages(side: Artifact) -> Iterator[_Page]:
-    for path in side.files(records.PART):
+def _pages(inputs: Mapping[str, Artifact], side: str) -> Iterator[_Page]:
+    for path in inputs[side].files(records.PART):
         table = records.read_table(path, records.DOCUMENT, list(_COLUMNS))
+        table = without_withdrawn(table, inputs, side, path.name)
         for row in zip(*(table.column(name).to_pylist() for name in _COLUMNS), strict=True):
             yield _Page(*row)
 

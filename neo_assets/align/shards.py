@@ -26,9 +26,11 @@ from neo_assets.core.records import DROPPED, EDITED, Verdict, verdict_table
 from neo_assets.core.scalars import whole
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Workspace
 from neo_assets.tasks.drawing import keyed
+from training.data.masked_stream import MaskedStream
 from training.data.order import DataOrder, TokenStream
-from training.data.stream_files import stream_facts
+from training.data.stream_files import open_stream, order_key, stream_facts
 from training.data.stream_index import rows_of
+from training.ledger import FILLING
 from training.templates import ASSISTANT, Encoded, Turn
 
 NOT_ASCII = 0x80
@@ -164,9 +166,8 @@ def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int)
     if replay is None:
         return []
     shards = inputs[f"token_shards/{replay.phase}"]
-    facts = stream_facts(shards.path)
-    stream = TokenStream(shards.path, config.window, str(facts["dtype"]))
-    order = DataOrder(stream.sequences, config.settings.seed, f"{facts['digest']}/replay/{config.stage}")
+    stream, key = open_stream(shards.path, config.window), order_key(stream_facts(shards.path))
+    order = DataOrder(stream.sequences, config.settings.seed, f"{key}/replay/{config.stage}")
     count = round(windows * replay.share / (1 - replay.share))
     sequences = [int(sequence) for sequence in order.sequences_of(np.arange(count))]
     held = np.unique([number for sequence in sequences for number in stream.documents_in(sequence)]).astype(np.int64)
@@ -175,7 +176,9 @@ def _replayed(config: ShardsInput, inputs: Mapping[str, Artifact], windows: int)
 
 
 def _pieces_of(stream: TokenStream, sequence: int, index: Mapping[int, Mapping[str, object]]) -> list[Piece]:
-    """A window's pieces; ``index``: what is said of its documents, by their numbers."""
+    """A window's pieces; ``index``: what is said of its documents, by their numbers. Of one that was withdrawn only
+    the place is left, which fills the window up.
+    """
     begin, end = sequence * stream.length, (sequence + 1) * stream.length
     out = []
     for number in stream.documents_in(sequence):
@@ -183,9 +186,12 @@ def _pieces_of(stream: TokenStream, sequence: int, index: Mapping[int, Mapping[s
         first, last = max(begin, int(stream.offsets[number])), min(end, int(stream.offsets[number + 1]))
         learnt = np.ones(last - first, np.uint8)
         learnt[0] = 0  # nothing comes before it
+        doc_id = str(row["doc_id"])
+        if isinstance(stream, MaskedStream) and stream.is_masked(np.array([number]))[0]:
+            learnt[:], doc_id = 0, FILLING
         out.append(
             Piece(
-                stream.tokens[first:last].astype(np.int64), learnt, str(row["doc_id"]), str(row["source"]),
+                stream.tokens[first:last].astype(np.int64), learnt, doc_id, str(row["source"]),
                 str(row["lang"]), whole(row["round"]), first - int(stream.offsets[number]),
             )
         )  # fmt: skip

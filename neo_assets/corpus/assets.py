@@ -1,18 +1,33 @@
-"""The corpus room: `matrix`, `heldout`, `train_pool`, `mixture` by phase."""
+"""The corpus room: `matrix`, `heldout`, `train_pool`, `withdrawn`, `mixture` by phase."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.steps import module_of_step
 from neo_assets.core.stage import LANGUAGE_NOT_EMPTY, ROWS_BALANCE, Claim, Stage
+from neo_assets.core.tombstones import targets_in_force
+from neo_assets.core.withdrawn import KEY, SIDES
 from neo_assets.corpus.held_out import NO_SHARED_RUNS, SplitInput, hold_out, pool
 from neo_assets.corpus.matrix import MatrixInput, assemble_matrix
 from neo_assets.corpus.mixture import MixtureInput, mix
+from neo_assets.corpus.withdrawn import WithdrawnInput, find_withdrawn
+from neo_assets.declare import AttendedStage, Making
 
 EVERY_LANGUAGE_SERVED = Claim("every_language_served", "Every language the mixture asks for has documents.")
 WHOLE = (ROWS_BALANCE, LANGUAGE_NOT_EMPTY)
+
+
+@dataclass(frozen=True)
+class Withdrawn(AttendedStage[WithdrawnInput]):
+    """Takes the tombstones that are in force when it is made."""
+
+    def settled(self, at: Making) -> WithdrawnInput:
+        return WithdrawnInput.of(targets_in_force(at.store.root, "corpus"))
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
@@ -21,6 +36,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     yield Stage("matrix", assemble_matrix, MatrixInput(languages=recipe.languages), reads=cleaned, claims=WHOLE)
     yield Stage("heldout", hold_out, split, reads=["matrix"], claims=WHOLE, divides=True)
     yield Stage("train_pool", pool, split, reads=["matrix", "heldout"], claims=[*WHOLE, NO_SHARED_RUNS], divides=True)
+    yield _withdrawn(recipe)
     for phase, mixture in recipe.mixture.items():
         yield Stage(
             f"mixture/{phase}",
@@ -29,3 +45,21 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             reads=["train_pool", *(f"hq_recall/{lang}" for lang in mixture.recalled_rounds)],
             claims=[ROWS_BALANCE, EVERY_LANGUAGE_SERVED],
         )
+
+
+def _withdrawn(recipe: Recipe) -> Stage[Any]:
+    """What was known of tombstones when definitions loaded is known to ``neo plan``; object storage is not asked."""
+    known = WithdrawnInput.of(targets_in_force(store_root(), "corpus", ask=False))
+    return Withdrawn(KEY, find_withdrawn, known, reads=withdrawn_reads(recipe))
+
+
+def withdrawn_reads(recipe: Recipe) -> list[str]:
+    """Everything that was crawled, what was dropped for a copy that stayed, and both sides of the corpus."""
+    copies = [
+        f"{step}/{lang}"
+        for lang in recipe.languages
+        for step in recipe.steps[lang]
+        if str(module_of_step(step)).startswith("neo_assets.dedup.")
+    ]
+    crawled = [f"{kind}/{source}" for source in recipe.sources for kind in ("raw_crawl", "documents")]
+    return [*crawled, *copies, *SIDES]

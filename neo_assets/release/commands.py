@@ -1,15 +1,11 @@
-"""`neo release`: a release as a folder to give away, signed. `neo verify-release`: whether one is what it says.
-`neo takedown`: what a withdrawal reaches.
-"""
+"""`neo release`: a release as a folder to give away, signed. `neo verify-release`: whether one is what it says."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,10 +14,6 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.core.words import counted
-
-if TYPE_CHECKING:
-    from neo_assets.release.withdrawal import OfRun
 
 KEY = "NEO_SIGNING_KEY"
 
@@ -84,65 +76,3 @@ def verify(
 def _in_a_line(text: str) -> str:
     """Names of files may hold line breaks and escape codes, with which a page of claims could be forged."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
-def takedown(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="ADDRESS | ID | KIND:VALUE",
-            help="a page, a document's id, or domain:example.org, prefix:http://…, licence:…, source:…",
-        ),
-    ],
-    as_json: bool = JSON,
-) -> None:
-    """What a withdrawal reaches: the documents, their copies, and all that was made of them. It changes nothing."""
-    from neo_assets.release.withdrawal import Asked, reached
-
-    recipe, store = load(), Store(store_root())
-    found = reached(store, recipe, Asked.of(what))
-    if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False, indent=1))
-        return
-    if not found.crawled:
-        print(f"No document of this build matches {what}; `neo fate` finds addresses that look alike.")
-        raise typer.Exit(1)
-    pool = len(found.pool)
-    print(
-        f"{counted(found.crawled, 'crawled document')} {'matches' if found.crawled == 1 else 'match'} {what};"
-        f" {pool:,} of them {'is' if pool == 1 else 'are'} in the training pool"
-    )
-    if found.copies:
-        more = counted(len(found.copies), "more document")
-        print(f"{more} there stayed in the place of copies among them: the same text")
-    if not found.pool and not found.copies:
-        print("Nothing was trained on them.")
-        return
-    tokens = ", ".join(f"{n:,} tokens of token_shards/{phase}" for phase, n in found.tokens.items())
-    print(f"{counted(len(found.files), 'file')} of train_pool, {found.bytes:,} bytes of text; {tokens}\n")
-    show([_of_run(run) for run in found.runs], False, empty="no run has been started")
-    print()
-    for fingerprint in found.releases:
-        print(f"release {fingerprint[:12]} lists them")
-    print(
-        "Training again begins at the checkpoint before the first step that read them, on text without them; a site"
-        " nearly always means all of it. Nothing was changed."
-    )
-
-
-def _of_run(run: OfRun) -> dict[str, object]:
-    def those(steps: list[int]) -> str:
-        return f"{len(steps)}: {steps[0]}..{steps[-1]}" if len(steps) > 1 else ", ".join(map(str, steps)) or "none"
-
-    has = f"through {run.through}" if run.through else "" if run.first is None else f"from step {run.first} on"
-    begins = "" if not has else f"step {run.again_from}" if run.again_from is not None else "the beginning"
-    return {
-        "run": run.run,
-        "has them": has or "no",
-        "steps that read": f"{run.steps:,} of {run.last:,}",
-        "checkpoints with them": those(run.checkpoints),
-        "scored": those(run.scored),
-        "again from": begins,
-        "steps again": run.again_steps or None,
-        "hours again": run.hours if run.again_steps else None,
-    }

@@ -74,6 +74,27 @@ def record_branch(
     return file
 
 
+def forget_branch(recipe_file: Path, name: str, load: Callable[[], object]) -> bool:
+    """Take out of the recipe's file of branches that a run goes on from an earlier state of itself; whether it said
+    so. What else is recorded of the run stays.
+    """
+    file = recipe_file.with_name(recipe_file.stem + BRANCHES)
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    runs = dict((yaml.safe_load(before) or {}).get("runs", {})) if before else {}
+    parent = runs.get(name, {}).get("parent") or {}
+    if parent.get("run") != name or parent.get("take") != "everything":
+        return False
+    left = {field: value for field, value in runs[name].items() if field != "parent"}
+    runs = {run: entry for run, entry in (runs | {name: left}).items() if entry}
+    records.write_text(file, HEADER + yaml.safe_dump({"runs": runs}, sort_keys=False, allow_unicode=True))
+    try:
+        load()
+    except NeoError:
+        records.write_text(file, before)
+        raise
+    return True
+
+
 def changed_fields(settings: list[str]) -> dict[str, object]:
     """``field=value`` pairs as they would stand in the recipe. Raises BadInput."""
     out: dict[str, object] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.core.withdrawn import KEY as WITHDRAWN
 from neo_assets.tasks.benchmark_items import benchmark_items
 from neo_assets.tasks.heldout_tasks import HeldoutTasksInput, make_heldout_tasks
 
@@ -17,7 +18,8 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         "heldout_tasks",
         make_heldout_tasks,
         HeldoutTasksInput(tasks=recipe.evaluation.heldout, languages=recipe.languages, split=recipe.heldout),
-        reads=["heldout"],
+        reads=["heldout", WITHDRAWN],
+        parts={WITHDRAWN: "heldout"},
         kinds=["json"],
         claims=[
             ROWS_BALANCE,

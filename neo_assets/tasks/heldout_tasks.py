@@ -23,6 +23,7 @@ from neo_assets.core.recipe.data import Split
 from neo_assets.core.recipe.evaluation import HeldoutTasks
 from neo_assets.core.records import DROPPED, KEPT, Verdict, verdict_table
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.withdrawn import all_withdrawn
 from neo_assets.tasks.benchmarks.built import write_lines
 from neo_assets.tasks.benchmarks.translations import PROMPTS
 from neo_assets.tasks.drawing import keyed
@@ -77,10 +78,9 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
     order. A document that gives nothing to any task is in `verdicts.parquet` with the reason.
     """
     table = inputs["heldout"].documents()
-    documents = sorted(
-        (_Heldout(*row) for row in zip(*(table.column(n).to_pylist() for n in _Heldout._fields), strict=True)),
-        key=lambda d: d.doc_id,
-    )
+    everything = [_Heldout(*row) for row in zip(*(table.column(n).to_pylist() for n in _Heldout._fields), strict=True)]
+    withdrawn = all_withdrawn(inputs, "heldout")
+    documents = sorted((d for d in everything if d.doc_id not in withdrawn), key=lambda d: d.doc_id)
     made = [_make_language(lang, documents, config.tasks, out) for lang in config.languages]
     across = [
         _make_translation(a, b, documents, config, out)
@@ -92,20 +92,21 @@ def make_heldout_tasks(config: HeldoutTasksInput, inputs: Mapping[str, Artifact]
     checks = [check for language in made for check in language.checks]
     out.write_text(TASKS_FILE, write_tasks(tasks))
     verdicts = [_verdict(d.doc_id, d.lang, config.languages, used) for d in documents]
+    verdicts += [Verdict(d.doc_id, STAGE, DROPPED, "withdrawn") for d in everything if d.doc_id in withdrawn]
     out.write("verdicts.parquet", verdict_table(verdicts))
     kept, dropped = sum(v.verdict == KEPT for v in verdicts), sum(v.verdict == DROPPED for v in verdicts)
-    balanced = kept + dropped == len(documents) and kept == len(used)
+    balanced = kept + dropped == len(everything) and kept == len(used)
     checks.append(
         Check(
             name="rows_balance",
             passed=balanced,
-            detail=f"{len(documents)} documents in = {kept} used + {dropped} not used; {len(used)} different ids used",
+            detail=f"{len(everything)} documents in = {kept} used + {dropped} not used; {len(used)} different ids used",
         )
     )
     return Outcome(
         digest=digest_json([t.model_dump(mode="json") for t in sorted(tasks, key=lambda t: t.name)]),
         parts={t.name: t.data_digest for t in tasks},
-        rows_in=len(documents),
+        rows_in=len(everything),
         rows_kept=kept,
         rows_dropped=dropped,
         numbers={"tasks": len(tasks), "items": sum(t.items or 0 for t in tasks), "documents_used": len(used)},

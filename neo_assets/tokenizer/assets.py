@@ -8,6 +8,7 @@ from typing import Any
 from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import ROWS_BALANCE, Claim, Stage
+from neo_assets.core.withdrawn import KEY as WITHDRAWN
 from neo_assets.tokenizer.stream import FertilityInput, StreamInput, measure_fertility, write_stream
 from neo_assets.tokenizer.train import TokenizerInput, model_file, train_tokenizer
 
@@ -43,7 +44,8 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             f"token_shards/{phase}",
             write_stream,
             StreamInput(phase=phase, tokenizer=settings),
-            reads=[f"mixture/{phase}", "tokenizer", "train_pool"],
+            reads=[f"mixture/{phase}", "tokenizer", "train_pool", WITHDRAWN],
+            parts={WITHDRAWN: "train_pool"},
             kinds=["numpy"],
             claims=[ROWS_BALANCE, EVERY_DOCUMENT_ENDS],
         )

@@ -18,16 +18,17 @@ import sentencepiece
 
 from neo_assets.core import records
 from neo_assets.core.errors import BadInput
-from neo_assets.core.fingerprint import digest_file, digest_json
+from neo_assets.core.fingerprint import digest_bytes, digest_file, digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.scalars import whole
 from neo_assets.core.shards import run_shards
 from neo_assets.core.steps import amounts, read_footer, write_with_footer
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.core.withdrawn import withdrawn_of
 from neo_assets.core.written import Hashing
 from neo_assets.tokenizer.train import end_of_document_id, load_processor
-from training.data.tokens import SEGMENTS, Segment
+from training.data.tokens import MASKED, ORDER_KEY, SEGMENTS, Segment
 
 CHUNK_DOCUMENTS = 2000
 """Documents encoded at once."""
@@ -63,13 +64,19 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
     ``index/``: which document stands where); ``stream.json`` names these in their order, and ``offsets.npy`` holds
     where each document starts. Documents stand in (round, language, id) order; which sequence a training step reads is
     computed by a keyed permutation, not stored.
+
+    Of documents that are withdrawn there are places and no tokens: each is end-of-document tokens, and none of them is
+    learnt (``masked.npy``: numbers of these documents). The permutation's key is what it would be without tombstones,
+    so that every other document is read in the step that reads it anyway.
     """
     model = inputs["tokenizer"].file("tokenizer.model")
     pieces = _processor(model).vocab_size()
     end = end_of_document_id(config.tokenizer, pieces)
     dtype = token_dtype(pieces + len(config.tokenizer.special_tokens))
     mixture, pool = inputs[f"mixture/{config.phase}"], inputs["train_pool"].files(records.PART)
-    shards = [(path, mixture.file(f"{records.ROUNDS}/{path.name}")) for path in pool]
+    gone = [withdrawn_of(inputs, "train_pool", path.name)["doc_id"].to_pylist() for path in pool]
+    rounds = [mixture.file(f"{records.ROUNDS}/{path.name}") for path in pool]
+    shards = list(zip(pool, rounds, gone, strict=True))
     told = out.path / ".logs" / "told"
     size = sum(path.stat().st_size for path in pool)
     run_shards(
@@ -79,10 +86,12 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
         writes=lambda shard: told / f"{shard[0].stem}.json",
         input_bytes=size,
     )
-    written = [(number, *row) for path, _ in shards for number, row in enumerate(_read(told / f"{path.stem}.json"))]
+    written = [(number, *row) for path in pool for number, row in enumerate(_read(told / f"{path.stem}.json"))]
     written.sort(key=lambda row: row[0])  # stable: the files of each round in their order
-    segments = [Segment(str(name), whole(tokens), whole(documents)) for _, name, tokens, documents, _, _ in written]
-    digests = {segment.tokens_file: str(row[4]) for segment, row in zip(segments, written, strict=True)}
+    segments = [Segment(str(name), whole(tokens), whole(documents)) for _, name, tokens, documents, *_ in written]
+    digests, whole_digests = (
+        {segment.tokens_file: str(row[at]) for segment, row in zip(segments, written, strict=True)} for at in (4, 6)
+    )
     ended = sum(whole(row[5]) for row in written)
     starts = np.concatenate([[0], np.cumsum([segment.tokens for segment in segments])]).astype(np.int64)
     _write_offsets(out.path / OFFSETS, told, segments, starts)
@@ -94,12 +103,19 @@ def write_stream(config: StreamInput, inputs: Mapping[str, Artifact], out: Works
         writes=lambda shard: out.path / Segment(shard[0], 0, 0).index_file,
         input_bytes=0,
     )
-    digest = digest_json(digests | {OFFSETS: digest_file(out.path / OFFSETS)})
-    facts: dict[str, Any] = {"dtype": dtype, "digest": digest, "tokens": int(starts[-1]), "end_of_document": end}
+    offsets = {OFFSETS: digest_file(out.path / OFFSETS)}
+    masked = _write_masked(out.path / MASKED, told, segments) if any(gone) else {}
+    facts: dict[str, Any] = {"dtype": dtype, "digest": digest_json(digests | offsets | masked)}
+    facts |= {"tokens": int(starts[-1]), "end_of_document": end}
+    if masked:
+        facts[ORDER_KEY] = digest_json(whole_digests | offsets)
     documents = sum(segment.documents for segment in segments)
     facts |= {"documents": documents, SEGMENTS: [[s.name, s.tokens, s.documents] for s in segments]}
     out.write_text("stream.json", json.dumps(facts))
-    return _stream_outcome(out, segments, facts, asked=_asked(path for _, path in shards), ended=ended)
+    outcome = _stream_outcome(out, segments, facts, asked=_asked(rounds), ended=ended)
+    if masked:
+        outcome.numbers |= _masked_numbers(out.path)
+    return outcome
 
 
 @functools.cache
@@ -112,11 +128,11 @@ def _read(file: Path) -> list[list[Any]]:
     return json.loads(file.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
-def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard: tuple[Path, Path]) -> None:
+def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard: tuple[Path, Path, list[str]]) -> None:
     """One file of the pool to a file of tokens a round, with its index as far as it is known here; then, what each
-    holds: [name, tokens, documents, digest, end-of-document tokens].
+    holds: [name, tokens, documents, digest, end-of-document tokens, digest if nothing were withdrawn].
     """
-    path, mixture = shard
+    path, mixture, withdrawn = shard
     chosen = records.read_table(mixture, columns=["doc_id", "source", "lang", "rounds"])
     pool = records.read_table(path, records.DOCUMENT, ["doc_id", "text"])
     texts = pool.filter(pc.is_in(pool["doc_id"], value_set=chosen["doc_id"].combine_chunks()))
@@ -126,16 +142,24 @@ def _tokenise(model: Path, end: int, dtype: str, folder: Path, told: Path, shard
     for batch in texts.select(["text"]).to_batches(max_chunksize=CHUNK_DOCUMENTS):
         ids = _processor(model).encode(batch.column("text").to_pylist())
         encoded += [np.asarray([*one, end], dtype) for one in ids]
+    gone = pc.is_in(chosen["doc_id"], value_set=pa.array(withdrawn, pa.string())).to_numpy()
     rounds, rows = chosen["rounds"].to_numpy(), []
     for number in range(int(rounds.max(initial=0))):
         read = np.flatnonzero(rounds > number)
         name, lengths = f"{number:03d}-{path.stem}", np.array([len(encoded[i]) for i in read], np.int64)
-        digest = _write_tokens(folder / Segment(name, 0, 0).tokens_file, [encoded[i] for i in read])
+        plain = [encoded[i] for i in read]
+        digest = _write_tokens(
+            folder / Segment(name, 0, 0).tokens_file,
+            [np.full_like(one, end) if gone[i] else one for i, one in zip(read, plain, strict=True)],
+        )
         ended = sum(int((encoded[i] == end).sum()) for i in read)
         part = chosen.select(["doc_id", "source", "lang"]).take(pa.array(read))
         part = part.append_column("round", pa.array(np.full(len(read), number, np.int32)))
-        records.write_table(part.append_column("tokens", pa.array(lengths)), told / f"{name}.parquet")
-        rows.append([name, int(lengths.sum()), len(read), digest, ended])
+        part = part.append_column("tokens", pa.array(lengths)).append_column("masked", pa.array(gone[read]))
+        records.write_table(part, told / f"{name}.parquet")
+        rows.append(
+            [name, int(lengths.sum()), len(read), digest, ended, _digest_of(plain) if gone[read].any() else digest]
+        )
     records.write_text(told / f"{path.stem}.json", json.dumps(rows))
 
 
@@ -148,6 +172,32 @@ def _write_tokens(file: Path, documents: Sequence[npt.NDArray[np.unsignedinteger
             stream.write(document.tobytes())
     records.fsync_rename(aside, file, stream.digest())
     return stream.digest()
+
+
+def _digest_of(documents: Sequence[npt.NDArray[np.unsignedinteger]]) -> str:
+    """Digest of the file that they would be."""
+    return digest_bytes(b"".join(document.tobytes() for document in documents))
+
+
+def _write_masked(file: Path, told: Path, segments: Sequence[Segment]) -> dict[str, str]:
+    """Numbers of the documents of the stream that are withdrawn; returns the file's digest by its name, nothing where
+    there are none.
+    """
+    found, first = [np.zeros(0, np.int64)], 0
+    for segment in segments:
+        masked = records.read_table(told / f"{segment.name}.parquet", columns=["masked"])["masked"].to_numpy()
+        found.append(first + np.flatnonzero(masked))
+        first += segment.documents
+    numbers = np.concatenate(found)
+    if not len(numbers):
+        return {}
+    records.write_array(numbers, file)
+    return {MASKED: digest_file(file)}
+
+
+def _masked_numbers(folder: Path) -> dict[str, int]:
+    numbers, offsets = np.load(folder / MASKED), np.load(folder / OFFSETS, mmap_mode="r")
+    return {"masked_documents": len(numbers), "masked_tokens": int((offsets[numbers + 1] - offsets[numbers]).sum())}
 
 
 def _write_offsets(file: Path, told: Path, segments: Sequence[Segment], starts: npt.NDArray[np.int64]) -> None:

@@ -22,7 +22,6 @@ from neo_assets.core.store import Store
 from neo_assets.runs.found_runs import FoundRun, begun_from, lineage, started
 from neo_assets.trace.traced import Read, Spans
 from training.data.learnt_stream import LEARNT
-from training.data.stream_index import numbers_of
 from training.ledger import RunLedger
 
 _MARK = "▁"
@@ -82,7 +81,8 @@ def steps_that_read(
         steps: dict[tuple[str, int, int], set[int]] = defaultdict(set)
         held: dict[str, npt.NDArray[np.int64] | None] = {}
         for part, last in reader.parts:
-            ledger, numbers = part.ledger(), numbers_of(part.shards, list(spans))
+            ledger = part.ledger()
+            numbers = ledger.numbers(list(spans))
             held |= _token_ends(part, ledger, numbers, sizes)
             for row in ledger.reads(numbers, last).to_pylist() if last > ledger.first_step else ():
                 for begin, end in spans[row["doc_id"]]:

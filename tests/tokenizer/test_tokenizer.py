@@ -1,7 +1,8 @@
 """Identical ids in SentencePiece and Hugging Face, nothing lost, and a stream that says where every document is."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe import load
 from neo_assets.core.recipe.model import Tokenizer
 from neo_assets.core.store import Artifact, MadeFrom, Outcome, Store, Workspace
+from neo_assets.core.withdrawn import FOUND, KEY
 from neo_assets.corpus.mixture import SCHEMA
 from neo_assets.tokenizer import stream as tokenizer_stream
 from neo_assets.tokenizer.huggingface import export
@@ -23,9 +25,9 @@ from neo_assets.tokenizer.stream import FertilityInput, StreamInput, measure_fer
 from neo_assets.tokenizer.train import TokenizerInput, _train, load_processor, train_tokenizer
 from tests.corpora import left_by_a_step
 from tests.factory.site import _chinese, _english
-from training.data.stream_files import stream_digest, stream_facts
+from training.data.stream_files import order_key, stream_digest, stream_facts
 from training.data.stream_index import rows_of
-from training.data.tokens import Tokens, segments_of
+from training.data.tokens import MASKED, Tokens, segments_of
 
 SMALL = {"vocab_size": 900, "sample_bytes": 500_000}
 
@@ -116,7 +118,9 @@ def test_a_vocabulary_larger_than_the_text_is_explained(pool: tuple[Store, Artif
         train_tokenizer(config, {"train_pool": pool[1]}, Workspace(tmp_path))
 
 
-def stream(pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int]) -> tuple[Outcome, Tokenizer, Artifact]:
+def stream(
+    pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int], withdrawn: Sequence[str] = ()
+) -> tuple[Outcome, Tokenizer, Artifact]:
     settings = load("laptop").tokenizer.model_copy(update=SMALL)
     store, artifact = pool
     tokenizer = trained(pool)
@@ -129,7 +133,17 @@ def stream(pool: tuple[Store, Artifact], folder: Path, rounds: dict[str, int]) -
         return Outcome(digest="d")
 
     mixture = store.build("mixture/p", MadeFrom(config=dict(rounds), code={}, libraries={}, inputs={}), work)[0]
-    inputs = {"mixture/p": mixture, "tokenizer": tokenizer, "train_pool": artifact}
+
+    def withdraw(out: Workspace) -> Outcome:
+        for path in artifact.files(records.PART):
+            ids = set(records.read_table(path, columns=["doc_id"])["doc_id"].to_pylist()) & set(withdrawn)
+            if ids:
+                out.write(f"train_pool/{path.name}", pa.table([sorted(ids)] * 2, schema=FOUND))
+        return Outcome(digest="d")
+
+    made_from = MadeFrom(config={"ids": list(withdrawn)}, code={}, libraries={}, inputs={})
+    gone = {KEY: store.build(KEY, made_from, withdraw)[0]} if withdrawn else {}
+    inputs = {"mixture/p": mixture, "tokenizer": tokenizer, "train_pool": artifact, **gone}
     return write_stream(StreamInput(phase="p", tokenizer=settings), inputs, Workspace(folder)), settings, tokenizer
 
 
@@ -150,6 +164,35 @@ def test_the_stream_holds_every_document_as_often_as_asked(pool: tuple[Store, Ar
         piece = tokens[begin:after].tolist()
         assert piece[-1] == facts["end_of_document"] == 902
         assert processor.decode(piece[:-1]) == texts[row["doc_id"]]
+
+
+def test_of_withdrawn_documents_a_stream_has_nothing_but_their_places(
+    pool: tuple[Store, Artifact], tmp_path: Path
+) -> None:
+    rounds = {f"{3:032x}": 2, f"{101:032x}": 1, f"{5:032x}": 3, f"{9:032x}": 1}
+    for name in ("whole", "less", "none"):
+        (tmp_path / name).mkdir()
+    whole, *_ = stream(pool, tmp_path / "whole", rounds)
+    gone = [f"{5:032x}", f"{101:032x}"]
+    less, *_ = stream(pool, tmp_path / "less", rounds, gone)
+    facts, before = stream_facts(tmp_path / "less"), stream_facts(tmp_path / "whole")
+    assert order_key(facts) == before["digest"] == order_key(before)
+    assert facts["digest"] == less.digest == stream_digest(tmp_path / "less") != whole.digest
+    offsets = np.load(tmp_path / "less" / "offsets.npy")
+    assert offsets.tolist() == np.load(tmp_path / "whole" / "offsets.npy").tolist()
+    now, then = (Tokens(tmp_path / name, str(facts["dtype"])) for name in ("less", "whole"))
+    index = rows_of(tmp_path / "less", np.arange(len(offsets) - 1)).to_pylist()
+    masked = [number for number, row in enumerate(index) if row["doc_id"] in gone]
+    assert np.load(tmp_path / "less" / MASKED).tolist() == masked and len(masked) == 4
+    for number, (begin, after) in enumerate(pairwise(offsets.tolist())):
+        expected = [902] * (after - begin) if number in masked else then[begin:after].tolist()
+        assert now[begin:after].tolist() == expected
+    assert less.numbers["masked_documents"] == 4
+    assert less.numbers["masked_tokens"] == sum(index[number]["tokens"] for number in masked)
+    assert all(check.passed for check in less.checks)
+    # Of what the mixture does not draw nothing has to be masked: the stream is as it was.
+    same, *_ = stream(pool, tmp_path / "none", rounds, [f"{7:032x}"])
+    assert same.digest == whole.digest and stream_facts(tmp_path / "none") == before
 
 
 def test_a_stream_made_again_is_the_same(pool: tuple[Store, Artifact], tmp_path: Path) -> None:
@@ -224,7 +267,7 @@ def test_a_mixture_of_other_documents_than_the_pools_is_refused(pool: tuple[Stor
     records.write_table(pa.Table.from_pylist(told, schema=SCHEMA), mixture)
     model = trained(pool).file("tokenizer.model")
     with pytest.raises(BadInput, match="its documents are not all in"):
-        tokenizer_stream._tokenise(model, 1, "uint16", tmp_path, tmp_path / "told", (path, mixture))
+        tokenizer_stream._tokenise(model, 1, "uint16", tmp_path, tmp_path / "told", (path, mixture, []))
 
 
 def test_fertility_reads_no_more_files_than_it_needs(

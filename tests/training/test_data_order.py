@@ -36,16 +36,16 @@ def test_what_lies_outside_is_refused() -> None:
 
 
 def test_a_whole_epoch_sees_every_sequence_once_and_epochs_differ() -> None:
-    order = DataOrder(101, seed=1, stream_digest="d")
+    order = DataOrder(101, seed=1, stream_key="d")
     epochs = [order.sequences_of(np.arange(e * 101, (e + 1) * 101)).tolist() for e in range(3)]
     assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    assert epochs[0] != DataOrder(101, seed=2, stream_digest="d").sequences_of(np.arange(101)).tolist()
-    assert epochs[0] != DataOrder(101, seed=1, stream_digest="e").sequences_of(np.arange(101)).tolist()
+    assert epochs[0] != DataOrder(101, seed=2, stream_key="d").sequences_of(np.arange(101)).tolist()
+    assert epochs[0] != DataOrder(101, seed=1, stream_key="e").sequences_of(np.arange(101)).tolist()
 
 
 def test_samples_of_sequences_are_found_backwards() -> None:
-    order = DataOrder(37, seed=5, stream_digest="d")
+    order = DataOrder(37, seed=5, stream_key="d")
     total = 37 * 2 + 11
     seen: dict[int, list[int]] = {}
     for sample, sequence in enumerate(order.sequences_of(np.arange(total)).tolist()):
@@ -58,7 +58,7 @@ def test_samples_of_sequences_are_found_backwards() -> None:
 def test_places_and_samples_agree_past_what_is_skipped(start: int, bounds: list[int], count: int) -> None:
     bounds = sorted(bounds)[: len(bounds) // 2 * 2]
     skip = tuple((a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True))
-    order = DataOrder(1000, seed=0, stream_digest="d", start=start, skip=skip)
+    order = DataOrder(1000, seed=0, stream_key="d", start=start, skip=skip)
     by_hand = [s for s in range(start, 200) if not any(a <= s < b for a, b in skip)]
     assert order.samples_at(np.arange(count)).tolist() == by_hand[:count]
     expected = {s: place for place, s in enumerate(by_hand)}

@@ -91,12 +91,13 @@ class DataOrder:
 
     sequences: int
     seed: int
-    stream_digest: str
+    stream_key: str
+    """Of the stream that is put in order: its digest; of one that documents were withdrawn from, what it was before."""
     start: int = 0
     skip: tuple[tuple[int, int], ...] = ()
 
     def _permutation(self, epoch: int) -> KeyedPermutation:
-        return KeyedPermutation(self.sequences, f"{self.seed}/{self.stream_digest}/{epoch}")
+        return KeyedPermutation(self.sequences, f"{self.seed}/{self.stream_key}/{epoch}")
 
     def sequences_of(self, samples: npt.ArrayLike) -> Integers:
         given = np.asarray(samples, dtype=np.int64)

@@ -18,6 +18,12 @@ ONE_FILE = "tokens.bin"
 FACTS = "stream.json"
 SEGMENTS = "segments"
 """Entry of ``stream.json``: a list of :class:`Segment` as [name, tokens, documents]."""
+MASKED = "masked.npy"
+"""Of a stream's folder: int64, numbers of its documents that were withdrawn, ascending. Their tokens are
+end-of-document tokens, none of which is learnt. Where it is not there, none is.
+"""
+ORDER_KEY = "order_key"
+"""Entry of ``stream.json`` of such a stream: the key of its order, its digest if nothing had been withdrawn."""
 MAPPED_AT_ONCE = 4096
 """Files that are mapped together: a process may map 65,530."""
 

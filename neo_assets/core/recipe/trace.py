@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from neo_assets.core.recipe.base import Section, Share
+from neo_assets.core.recipe.base import NOT_IDENTITY, Section, Share
 
 
 class Trace(Section):
@@ -24,3 +24,11 @@ class Trace(Section):
         0.05, description="passages told for a word (or character) of the text that is traced; the rarest come first"
     )
     documents: int = Field(10, ge=1, description="told for a passage, those that share most with the text first")
+    alike_units: int = Field(
+        30,
+        ge=1,
+        description=(
+            "words, or characters of Chinese, of a passage that makes another document one that `neo takedown` tells of"
+        ),
+        json_schema_extra=NOT_IDENTITY,
+    )

@@ -1,0 +1,251 @@
+"""What a withdrawal reaches: documents of an address, a site, a licence, a text, and all that was made of them.
+
+Documents are looked for as a build looks for them (``corpus/withdrawn.py``): among all that were crawled; with those
+that stayed in the place of copies among them. Documents that share long passages with them are told besides, and are
+nobody's to withdraw but a person's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from neo_assets.core import records
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.scalars import real
+from neo_assets.core.store import MANIFEST, Artifact, Store
+from neo_assets.core.tombstones import Target, in_force, read_tombstones
+from neo_assets.corpus.assets import withdrawn_reads
+from neo_assets.corpus.withdrawn import Held, in_corpus, one_by_one
+from neo_assets.evaluate.index import read_scores
+from neo_assets.release.layout import DOCUMENTS
+from neo_assets.runs.found_runs import FoundRun, started
+from neo_assets.trace.index import KEY as INDEX
+from neo_assets.trace.reads import Reader, reader_of
+from neo_assets.trace.search import TraceIndex
+from neo_assets.trace.traced import EVERYTHING, Turn, trace
+from training.data.stream_index import index_files
+from training.data.tokens import MASKED
+
+COMPARED = 100
+"""Texts whose passages are looked for in other documents; of more, the first."""
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """What a run has of the documents. ``first``: its first step that read one, None where none did. ``through``: the
+    run that it started from, where that had read them. ``again_from``: the newest checkpoint from before, of the run
+    or of one that it is a branch of (``again_of``, its fingerprint); None for its beginning.
+    """
+
+    run: str
+    steps: int
+    last: int
+    first: int | None
+    through: str
+    again_from: int | None
+    again_of: str
+    again_steps: int
+    hours: float | None
+    checkpoints: list[int]
+    scored: list[int]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Another document of the pool, with the longest passage that stands in one of the withdrawn, too."""
+
+    doc_id: str
+    url: str
+    units: int
+    of: str
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Documents that were crawled and match, those of the corpus that say the same, and what was made of these."""
+
+    crawled: int
+    pool: list[str]
+    copies: list[str]
+    heldout: list[str]
+    files: list[str]
+    bytes: int
+    tokens: dict[str, int]
+    tombstones: list[int]
+    """In force, that name just these."""
+    alike: list[Alike] = field(default_factory=list)
+    runs: list[OfRun] = field(default_factory=list)
+    releases: list[str] = field(default_factory=list)
+
+
+def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
+    """Everything that the documents reached. Raises MissingUpstream where the corpus is not made."""
+    named, held = documents_of(store, recipe, [target])
+    inside = [one for one in held if one.side == "train_pool"]
+    ids = [one.doc_id for one in inside]
+    texts = _texts(store.head(recipe.name, "train_pool"), inside)
+    tokens = {}
+    for name in recipe.mixture:
+        if pointer := store.head_pointer(recipe.name, f"token_shards/{name}"):
+            tokens[name] = _tokens(store.require(*pointer), ids)
+    return Reached(
+        crawled=len(named),
+        pool=sorted(doc_id for doc_id in ids if doc_id in named),
+        copies=sorted(doc_id for doc_id in ids if doc_id not in named),
+        heldout=sorted(one.doc_id for one in held if one.side == "heldout"),
+        files=sorted({one.part for one in inside}),
+        bytes=sum(len(text.encode()) for text in texts.values()),
+        tokens=tokens,
+        tombstones=[t.number for t in in_force(read_tombstones(store.root), "corpus") if t.target == target],
+        alike=_alike(store, recipe, texts),
+        runs=runs_reached(store, recipe, ids),
+        releases=_releases(store, ids),
+    )
+
+
+def documents_of(store: Store, recipe: Recipe, targets: Sequence[Target]) -> tuple[set[str], list[Held]]:
+    """(ids of all that was crawled and is named; what of the corpus is that, or stands for it)."""
+    inputs = {name: store.head(recipe.name, name) for name in withdrawn_reads(recipe)}
+    with tempfile.TemporaryDirectory() as scratch:
+        return in_corpus(targets, inputs, one_by_one, Path(scratch))
+
+
+def _texts(pool: Artifact, held: Sequence[Held]) -> dict[str, str]:
+    """Their texts, by their ids."""
+    found: dict[str, str] = {}
+    for part in sorted({one.part for one in held}):
+        wanted = pa.array([one.doc_id for one in held if one.part == part], pa.string())
+        table = records.read_table(pool.file(part), columns=["doc_id", "text"])
+        table = table.filter(pc.is_in(table["doc_id"], value_set=wanted))
+        found |= dict(zip(table["doc_id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    return found
+
+
+def _tokens(stream: Artifact, ids: Sequence[str]) -> int:
+    """Tokens of a stream that are these documents', every round counted; none of those that are withdrawn from it."""
+    masked = np.load(stream.file(MASKED)) if MASKED in stream.manifest.files else np.zeros(0, np.int64)
+    wanted, total, first = pa.array(ids, pa.string()), 0, 0
+    stream.files("index")
+    for path, documents in index_files(stream.path):
+        table = records.read_table(path, columns=["doc_id", "tokens"])
+        mine = pc.is_in(table["doc_id"], value_set=wanted).to_numpy(zero_copy_only=False)
+        mine &= ~np.isin(first + np.arange(documents), masked)
+        total += int(table["tokens"].to_numpy()[mine].sum())
+        first += documents
+    return total
+
+
+def _alike(store: Store, recipe: Recipe, texts: Mapping[str, str]) -> list[Alike]:
+    """Other documents that hold a passage of the texts as long as the recipe's `trace.alike_units`; those first that
+    hold the longest.
+    """
+    pointer = store.head_pointer(recipe.name, INDEX)
+    made = store.find(*pointer) if pointer else None
+    if recipe.trace is None or made is None:
+        return []
+    index = TraceIndex(made)
+    settings = recipe.trace.model_copy(update=EVERYTHING | {"min_units": recipe.trace.alike_units})
+    best: dict[str, Alike] = {}
+    for doc_id, text in list(texts.items())[:COMPARED]:
+        for told in trace(index, [Turn(text)], settings).told:
+            for other in told.documents:
+                known = best.get(other.doc_id)
+                if other.doc_id not in texts and (known is None or known.units < told.units):
+                    best[other.doc_id] = Alike(other.doc_id, other.url, told.units, doc_id)
+    return sorted(best.values(), key=lambda other: (-other.units, other.doc_id))
+
+
+# ------------------------------------------------------------------ runs and releases
+
+
+def runs_reached(store: Store, recipe: Recipe, ids: Sequence[str]) -> list[OfRun]:
+    """What every run that was started has of these documents, each after those that it started from."""
+    return list(_runs(store, recipe, ids))
+
+
+def _runs(store: Store, recipe: Recipe, ids: Sequence[str]) -> Iterator[OfRun]:
+    since: dict[str, int] = {}  # step from which on a run has them
+    for run in sorted(started(store, recipe), key=lambda run: len(recipe.ancestors(run.name))):
+        name = run.name
+        reader = reader_of(store, run)
+        steps = _steps(reader, ids) if reader is not None and ids else []
+        last = run.config.last_step
+        through = _through(run, since)
+        if through or steps:
+            since[name] = 0 if through else steps[0]
+        begun = since.get(name)
+        parts = reader.parts if reader is not None else [(run, last)]
+        again, again_of = _newest(parts, begun)
+        left = 0 if begun is None else last - (again or 0)
+        there = {s: folder.name for s, folder in run.checkpoints().items() if begun is not None and s >= begun}
+        scores = read_scores(store, {name: set(there.values())}).to_pylist() if there else []
+        scored = {row["step"] for row in scores}
+        yield OfRun(
+            run=name,
+            steps=len(steps),
+            last=last,
+            first=steps[0] if steps else None,
+            through=through,
+            again_from=again,
+            again_of=again_of,
+            again_steps=left,
+            hours=_hours(store, recipe, run, left),
+            checkpoints=sorted(there),
+            scored=sorted(set(there) & scored),
+        )
+
+
+def _newest(parts: Sequence[tuple[FoundRun, int]], before: int | None) -> tuple[int | None, str]:
+    """The newest whole checkpoint from before a step, of a run or of those that it is a branch of, and whose it is."""
+    for part, last in parts:
+        if there := [s for s in part.whole_checkpoints() if before is not None and s < before and s <= last]:
+            return max(there), part.config.run_fingerprint
+    return None, ""
+
+
+def _steps(reader: Reader, ids: Sequence[str]) -> list[int]:
+    """Steps of a run, and of those that it is a branch of, that read any of these documents."""
+    steps: set[int] = set()
+    for part, last in reader.parts:
+        ledger = part.ledger()
+        if last > ledger.first_step:
+            steps |= set(ledger.when(ids, last).column("step").to_pylist())
+    return sorted(steps)
+
+
+def _through(run: FoundRun, since: Mapping[str, int]) -> str:
+    """The run that it started from, if that had them by then."""
+    start = run.config.start
+    if start is None or start.foreign or start.take == "everything":
+        return ""
+    parent = Path(start.folder).parent.name
+    return parent if since.get(parent, start.step + 1) <= start.step else ""
+
+
+def _hours(store: Store, recipe: Recipe, run: FoundRun, steps: int) -> float | None:
+    """Of the whole machine that the run had, at the speed that it had."""
+    pointer = store.head_pointer(recipe.name, recipe.trained(run.name))
+    made = store.find(*pointer) if pointer else None
+    speed = made.manifest.numbers.get("median_tokens_per_s") if made else None
+    speed = real(speed) if speed else None
+    return round(steps * run.config.run.tokens_per_step / speed / 3600, 2) if speed else None
+
+
+def _releases(store: Store, ids: Sequence[str]) -> list[str]:
+    """Fingerprints of releases that list one of these documents."""
+    store.learn("release")
+    wanted, found = pa.array(ids, pa.string()), []
+    for manifest in sorted((store.root / "release").glob(f"[0-9a-f]*/{MANIFEST}")):
+        made = store.find("release", manifest.parent.name)
+        if made is not None:
+            listed = records.read_table(made.file(DOCUMENTS), columns=["doc_id"])["doc_id"]
+            if pc.any(pc.is_in(listed, value_set=wanted)).as_py():
+                found.append(made.fingerprint)
+    return found
