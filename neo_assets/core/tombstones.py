@@ -168,6 +168,27 @@ def targets_in_force(root: Path, scope: Scope, ask: bool = True) -> list[Target]
     return sorted(found, key=lambda target: (target.kind, target.value))
 
 
+class Addresses:
+    """Whether an address is withdrawn, told by it alone; for a crawler, who asks for each."""
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        told = list(targets)
+        self._urls = {t.value: t for t in told if t.kind == "url"}
+        self._domains = {t.value: t for t in told if t.kind == "domain"}
+        self._prefixes = [t for t in told if t.kind == "prefix"]
+
+    def named_by(self, address: str) -> Target | None:
+        """What names it, if anything does."""
+        bare = _bare(address)
+        if (found := self._urls.get(bare.partition("#")[0]) or self._urls.get(bare)) is not None:
+            return found
+        labels = re.split(r"[/:?#]", bare, maxsplit=1)[0].lower().split(".")
+        hosts = (".".join(labels[i:]) for i in range(len(labels)))
+        return next((self._domains[host] for host in hosts if host in self._domains), None) or next(
+            (t for t in self._prefixes if bare.startswith(t.value)), None
+        )
+
+
 def targets_digest(targets: Sequence[Target]) -> str:
     return digest_json([[target.kind, target.value] for target in targets])
 

@@ -9,11 +9,27 @@ import pyarrow.compute as pc
 
 from neo_assets.core import records
 from neo_assets.core.artifact import Artifact
+from neo_assets.core.recipe import Recipe
+from neo_assets.core.recipe.steps import module_of_step
 
 KEY = "withdrawn"
 SIDES = ("train_pool", "heldout")
 FOUND = pa.schema([("doc_id", pa.string()), ("of", pa.string())])
 """A withdrawn document, and the one that is named: itself, or a copy that it stayed in the place of."""
+
+
+def reads_of(recipe: Recipe) -> list[str]:
+    """What is looked through for what tombstones name: everything that was crawled, what was dropped for a copy that
+    stayed, and both sides of the corpus.
+    """
+    copies = [
+        f"{step}/{lang}"
+        for lang in recipe.languages
+        for step in recipe.steps[lang]
+        if str(module_of_step(step)).startswith("neo_assets.dedup.")
+    ]
+    crawled = [f"{kind}/{source}" for source in recipe.sources for kind in ("raw_crawl", "documents")]
+    return [*crawled, *copies, *SIDES]
 
 
 def withdrawn_of(inputs: Mapping[str, Artifact], side: str, part: str) -> pa.Table:

@@ -8,10 +8,9 @@ from typing import Any
 
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe
-from neo_assets.core.recipe.steps import module_of_step
 from neo_assets.core.stage import LANGUAGE_NOT_EMPTY, ROWS_BALANCE, Claim, Stage
 from neo_assets.core.tombstones import targets_in_force
-from neo_assets.core.withdrawn import KEY, SIDES
+from neo_assets.core.withdrawn import KEY, reads_of
 from neo_assets.corpus.held_out import NO_SHARED_RUNS, SplitInput, hold_out, pool
 from neo_assets.corpus.matrix import MatrixInput, assemble_matrix
 from neo_assets.corpus.mixture import MixtureInput, mix
@@ -50,16 +49,4 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
 def _withdrawn(recipe: Recipe) -> Stage[Any]:
     """What was known of tombstones when definitions loaded is known to ``neo plan``; object storage is not asked."""
     known = WithdrawnInput.of(targets_in_force(store_root(), "corpus", ask=False))
-    return Withdrawn(KEY, find_withdrawn, known, reads=withdrawn_reads(recipe))
-
-
-def withdrawn_reads(recipe: Recipe) -> list[str]:
-    """Everything that was crawled, what was dropped for a copy that stayed, and both sides of the corpus."""
-    copies = [
-        f"{step}/{lang}"
-        for lang in recipe.languages
-        for step in recipe.steps[lang]
-        if str(module_of_step(step)).startswith("neo_assets.dedup.")
-    ]
-    crawled = [f"{kind}/{source}" for source in recipe.sources for kind in ("raw_crawl", "documents")]
-    return [*crawled, *copies, *SIDES]
+    return Withdrawn(KEY, find_withdrawn, known, reads=reads_of(recipe))

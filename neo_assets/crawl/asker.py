@@ -9,11 +9,12 @@ from functools import partial
 from neo_assets.core.fingerprint import digest_bytes
 from neo_assets.core.recipe.sources import DOCUMENT_TYPES, CrawlSource, HtmlFolderSource
 from neo_assets.core.records import document_id
+from neo_assets.core.tombstones import Addresses
 from neo_assets.crawl.earlier import EarlierPages
 from neo_assets.crawl.fetch import AGENT, Fetched, Fetcher
 from neo_assets.crawl.frontier import Wanted
 from neo_assets.crawl.robots import Robots
-from neo_assets.web.fetch_log import FETCHED, REDIRECT, REFUSED, LogRow, now, storable
+from neo_assets.web.fetch_log import FETCHED, REDIRECT, REFUSED, WITHDRAWN, LogRow, now, storable
 from neo_assets.web.links import BadUrl, canonical
 from neo_assets.web.media import HTML
 from neo_assets.web.page_view import PageView, refusal, view_page
@@ -35,7 +36,12 @@ class Asker:
     """Asks for one URL, and judges what the answer says of itself."""
 
     def __init__(
-        self, config: CrawlSource | HtmlFolderSource, fetcher: Fetcher, robots: Robots, earlier: EarlierPages
+        self,
+        config: CrawlSource | HtmlFolderSource,
+        fetcher: Fetcher,
+        robots: Robots,
+        earlier: EarlierPages,
+        withdrawn: Addresses,
     ) -> None:
         agents = [AGENT, *config.refusals.agents]
         self.view = partial(
@@ -51,6 +57,7 @@ class Asker:
         self._fetcher = fetcher
         self._robots = robots
         self._earlier = earlier
+        self._withdrawn = withdrawn
 
     async def ask(self, wanted: Wanted) -> tuple[Found, Response | None]:
         """What became of a URL, and its page where it is kept."""
@@ -62,6 +69,9 @@ class Asker:
                 canonical(place)
             except BadUrl as error:
                 answer = Fetched("malformed_url", str(error), fetched_at=now())
+                break
+            if (target := self._withdrawn.named_by(place)) is not None:
+                answer = Fetched(WITHDRAWN, f"a tombstone names {target.kind} {target.value}", fetched_at=now())
                 break
             if (forbidden := await self._robots.refusal(place)) is not None:
                 answer = forbidden

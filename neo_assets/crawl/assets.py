@@ -10,7 +10,8 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.kinds import told
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.stage import ROWS_BALANCE, Claim, SourceKind, Stage
-from neo_assets.core.store import Outcome
+from neo_assets.core.store import Outcome, Workspace
+from neo_assets.core.tombstones import targets_in_force
 from neo_assets.crawl.books_source import read_books_source
 from neo_assets.crawl.catalogue import SourceInput, describe_source, read_source_input, source_input
 from neo_assets.crawl.crawler import crawl_source
@@ -53,6 +54,16 @@ class Catalogue(AttendedStage[SourceInput]):
         return read_source_input(self.config.source)
 
 
+@dataclass(frozen=True)
+class Crawl(AttendedStage[Any]):
+    """Asks for nothing that is withdrawn when it is made."""
+
+    def make(self, at: Making, out: Workspace) -> Outcome:
+        if self.run is not crawl_source:
+            return self.run(self.config, at.inputs, out)
+        return crawl_source(self.config, at.inputs, out, targets_in_force(at.store.root, "crawl"))
+
+
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     for name, source in recipe.sources.items():
         yield Catalogue(f"sources/{name}", describe_source, source_input(source), kinds=["json"], claims=[TERMS_QUOTED])
@@ -60,7 +71,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
 
 
 def _raw_crawl(name: str, source: Source) -> Stage[Source]:
-    return Stage(
+    return Crawl(
         f"raw_crawl/{name}",
         reader(source),
         source,

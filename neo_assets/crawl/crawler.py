@@ -23,6 +23,7 @@ from neo_assets.core.errors import Unreachable
 from neo_assets.core.recipe.sources import CrawlSource, HtmlFolderSource, TrapBudget
 from neo_assets.core.records import read_table
 from neo_assets.core.store import Artifact, Outcome, Workspace
+from neo_assets.core.tombstones import Addresses, Target
 from neo_assets.crawl.asker import Asker, Found
 from neo_assets.crawl.catalogue import html_folder, refuse_changed_files
 from neo_assets.crawl.earlier import EarlierPages
@@ -72,11 +73,17 @@ OUTAGE = 20
 """Requests in a batch to a host that answered before, none of which was answered: the host is down."""
 
 
-def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
+def crawl_source(
+    config: CrawlSource | HtmlFolderSource,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    withdrawn: Sequence[Target] = (),
+) -> Outcome:
     """Every page of the source as it was sent, in WARC files, with a log of what became of each URL.
 
     Breadth first and deterministic; robots.txt, Crawl-delay and Retry-After are obeyed. A dead link, a refusal or a
-    broken page is a row of the log and never stops the crawl.
+    broken page is a row of the log and never stops the crawl. What is ``withdrawn`` when the crawl is made, is not
+    asked for; a snapshot that was there before stays as it is.
 
     Raises:
         BadInput: the folder of an ``html_folder`` source is not there.
@@ -85,7 +92,7 @@ def crawl_source(config: CrawlSource | HtmlFolderSource, inputs: Mapping[str, Ar
     stage = stage_key("raw_crawl", inputs)
     refuse_changed_files(config, next(iter(inputs.values())))
     started = time.monotonic()
-    requests, not_modified = asyncio.run(_crawl(config, out, stage))
+    requests, not_modified = asyncio.run(_crawl(config, out, stage, Addresses(withdrawn)))
     seconds = time.monotonic() - started
     outcome = log_outcome(
         stage,
@@ -117,7 +124,9 @@ async def _site(config: CrawlSource | HtmlFolderSource) -> AsyncIterator[_Site]:
         yield _Site(folder.seeds, [f"http://{config.host}"], [config.host], {config.host: port})
 
 
-async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: str) -> tuple[int, int]:
+async def _crawl(
+    config: CrawlSource | HtmlFolderSource, out: Workspace, stage: str, withdrawn: Addresses
+) -> tuple[int, int]:
     """Fetch everything that is not there yet; returns the number of requests, and of pages that had not changed."""
     async with (
         _site(config) as site,
@@ -134,7 +143,7 @@ async def _crawl(config: CrawlSource | HtmlFolderSource, out: Workspace, stage: 
             Traps(site.traps) if site.traps else None,
         )
         earlier = EarlierPages(out.earlier() if isinstance(config, CrawlSource) else None)
-        asker = Asker(config, fetcher, robots, earlier)
+        asker = Asker(config, fetcher, robots, earlier, withdrawn)
         kept = asked = segment = 0
         answered: set[str] = set()
         while kept < config.max_pages and (batch := frontier.next_batch(min(SEGMENT_URLS, config.max_pages - kept))):

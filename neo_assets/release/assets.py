@@ -9,6 +9,7 @@ from typing import Any
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
+from neo_assets.core.withdrawn import KEY as WITHDRAWN
 from neo_assets.declare import AttendedStage, Making
 from neo_assets.evaluate.assets import exporter
 from neo_assets.release.bundle import ReleaseInput, make_release
@@ -18,6 +19,7 @@ from neo_assets.runs.job import checkpoint_folders
 EVERYTHING_FOLLOWED = Claim(
     "everything_followed", "Every artifact that the model was made from is there with its manifest.", blocking=False
 )
+NOTHING_WITHDRAWN = Claim("nothing_withdrawn", "No step that led to the model read a document that was withdrawn.")
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         "release",
         make_release,
         ReleaseInput(run=run, redistribute=recipe.release.redistribute, recipe_text=recipe_text(recipe)),
-        reads=["train_pool", "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
+        reads=["train_pool", WITHDRAWN, "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
         kinds=["bundle"],
-        claims=[EVERYTHING_FOLLOWED],
+        parts={WITHDRAWN: "train_pool"},
+        claims=[EVERYTHING_FOLLOWED, NOTHING_WITHDRAWN],
         after=[f"checkpoint/{run}"],
         resources=["compute"],
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from neo_assets.core import records
@@ -18,6 +19,7 @@ from neo_assets.core.manifest import MANIFEST
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.same_file import take_over
 from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace, read_manifest
+from neo_assets.core.withdrawn import all_withdrawn, withdrawn_of
 from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
 from neo_assets.release.cards import cards
@@ -60,20 +62,20 @@ def make_release(
             take_over(model.file(name), out.path / layout.WEIGHTS / name)
     parts = checkpoints_behind(store, run, int(step))
     certified, streams = _write_checkpoints(parts, out), _write_streams(store, parts, out)
-    roots = [*inputs.values(), model, checkpoint, *streams.values()]
+    roots = [*inputs.values(), model, checkpoint, *(made for made, _ in streams.values())]
     gathered = _gathered(store, [*((made.key, made.folder.name) for made in roots), *certified])
     for key, name in sorted(gathered.there):
         records.write_text(
             out.path / layout.manifest_file(key, name),
             (gathered.there[key, name] / MANIFEST).read_text(encoding="utf-8"),
         )
-    documents = _write_documents(config.redistribute, inputs["train_pool"], out)
+    documents = _write_documents(config.redistribute, inputs, out)
     _write_scores(inputs, out)
     out.write_text(layout.RECIPE, config.recipe_text)
     told = {
         **_told(config, inputs, model, checkpoint),
-        "parts": [_part(*part, certified) for part in parts],
-        "streams": {phase: [made.key, made.fingerprint] for phase, made in streams.items()},
+        "parts": [_part(*part, certified, streams) for part in parts],
+        "streams": {name: [made.key, made.fingerprint] for made, name in streams.values()},
         "not_followed": sorted(map(list, gathered.gone)),
     }
     out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
@@ -103,7 +105,8 @@ def make_release(
                 detail=", ".join(f"{key} {name[:12]}" for key, name in sorted(gathered.gone)[:5])
                 or f"{len(gathered.there)} manifests",
                 blocking=False,
-            )
+            ),
+            _nothing_withdrawn(parts, all_withdrawn(inputs, "train_pool")),
         ],
     )
 
@@ -125,7 +128,25 @@ def _told(
     }
 
 
-def _part(part: FoundRun, first: int, last: int, certified: Sequence[tuple[str, str]]) -> dict[str, object]:
+def _nothing_withdrawn(parts: Sequence[tuple[FoundRun, int, int]], ids: Collection[str]) -> Check:
+    """Whether a step that led to the model read what was withdrawn."""
+    wrong = []
+    for part, first, last in parts if ids else ():
+        if first < last and len(steps := part.ledger().when(sorted(ids), last).column("step")):
+            wrong.append(f"{part.name} in step {min(steps.to_pylist()):,}")
+    told = f"{len(ids):,} documents are withdrawn, and no step read one" if ids else "nothing is withdrawn"
+    if wrong:
+        told = f"documents that were withdrawn were read by {', '.join(wrong)}: `neo takedown --plan`"
+    return Check(name="nothing_withdrawn", passed=not wrong, detail=told)
+
+
+_Streams = Mapping[str, tuple[Artifact, str]]
+"""Streams that were read, by their fingerprints, with their names in the release."""
+
+
+def _part(
+    part: FoundRun, first: int, last: int, certified: Sequence[tuple[str, str]], streams: _Streams
+) -> dict[str, object]:
     """A part of the training, and the steps of it that have a certificate in the release."""
     steps = [int(name.partition("-")[0]) for key, name in certified if key == f"checkpoint/{part.name}"]
     return {
@@ -135,6 +156,7 @@ def _part(part: FoundRun, first: int, last: int, certified: Sequence[tuple[str, 
         "last": last,
         "goes_on": bool(part.config.start and part.config.start.take == "everything"),
         "certified": steps,
+        "stream": streams[read_manifest(part.shards).fingerprint][1],
     }
 
 
@@ -163,16 +185,22 @@ def _write_checkpoints(parts: Sequence[tuple[FoundRun, int, int]], out: Workspac
     return found
 
 
-def _write_streams(store: Store, parts: Sequence[tuple[FoundRun, int, int]], out: Workspace) -> dict[str, Artifact]:
-    """What says which document stood where in the streams that were read; returns these by phase."""
-    streams: dict[str, Artifact] = {}
+def _write_streams(store: Store, parts: Sequence[tuple[FoundRun, int, int]], out: Workspace) -> _Streams:
+    """What says which document stood where in the streams that were read. The one that a phase was read from last is
+    called as the phase; one that an earlier part of the training read has its fingerprint in its name, too.
+    """
+    streams: dict[str, tuple[Artifact, str]] = {}
     for part, _, _ in parts:
         made = read_manifest(part.shards)
-        phase = made.key.partition("/")[2]
-        streams[phase] = store.require(made.key, made.fingerprint)
-        for name in made.files:
-            if name.startswith(layout.OF_A_STREAM) or name == "index.parquet":
-                take_over(streams[phase].file(name), out.path / layout.LEDGER / phase / name)
+        if made.fingerprint in streams:
+            continue
+        phase, known = made.key.partition("/")[2], {name for _, name in streams.values()}
+        name = phase if phase not in known else f"{phase}-{made.fingerprint[:8]}"
+        artifact = store.require(made.key, made.fingerprint)
+        streams[made.fingerprint] = artifact, name
+        for file in made.files:
+            if file.startswith(layout.OF_A_STREAM) or file == "index.parquet":
+                take_over(artifact.file(file), out.path / layout.LEDGER / name / file)
     return streams
 
 
@@ -195,19 +223,30 @@ def _gathered(store: Store, roots: Iterable[tuple[str, str]]) -> _Gathered:
     return found
 
 
-def _write_documents(redistribute: Sequence[str], pool: Artifact, out: Workspace) -> list[dict[str, int | str | bool]]:
-    """What is told of every document of the pool; returns a row a licence."""
-    schema = pa.schema([*(records.DOCUMENT.field(name) for name in _DOCUMENTS), ("may_be_passed_on", pa.bool_())])
+def _write_documents(
+    redistribute: Sequence[str], inputs: Mapping[str, Artifact], out: Workspace
+) -> list[dict[str, int | str | bool]]:
+    """What is told of every document of the pool, of one that was withdrawn no address and no title; returns a row a
+    licence.
+    """
+    told = [("may_be_passed_on", pa.bool_()), ("withdrawn", pa.bool_())]
+    schema = pa.schema([*(records.DOCUMENT.field(name) for name in _DOCUMENTS), *told])
     counts: dict[tuple[str, str], int] = {}
     target = out.path / layout.DOCUMENTS
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = records.aside_of(target)
     with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
-        for path in pool.files(records.PART):
+        for path in inputs["train_pool"].files(records.PART):
             table = records.read_table(path, records.DOCUMENT, list(_DOCUMENTS)).replace_schema_metadata(None)
+            gone = withdrawn_of(inputs, "train_pool", path.name)["doc_id"].combine_chunks()
+            withdrawn = pc.is_in(table["doc_id"], value_set=gone)
+            for name in ("url", "title"):
+                hidden = pc.if_else(withdrawn, pa.scalar(None, pa.string()), table[name])
+                table = table.set_column(table.schema.get_field_index(name), name, hidden)
             licences = table.column("licence").to_pylist()
-            allowed = np.array([licence in redistribute for licence in licences], np.bool_)
-            writer.write_table(table.append_column("may_be_passed_on", pa.array(allowed)).cast(schema))
+            allowed = pa.array(np.array([licence in redistribute for licence in licences], np.bool_))
+            table = table.append_column("may_be_passed_on", pc.and_not(allowed, withdrawn.combine_chunks()))
+            writer.write_table(table.append_column("withdrawn", withdrawn).cast(schema))
             for place in zip(table.column("source").to_pylist(), licences, strict=True):
                 counts[place] = counts.get(place, 0) + 1
     records.fsync_rename(aside, target)

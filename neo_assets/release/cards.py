@@ -136,7 +136,7 @@ def sources(release: Release) -> list[dict[str, object]]:
 
 
 def _by_domain(documents: pa.Table) -> Counter[str]:
-    hosts = (urlsplit(url).hostname for url in documents.column("url").to_pylist())
+    hosts = (urlsplit(url or "").hostname for url in documents.column("url").to_pylist())
     return Counter(host for host in hosts if host)
 
 
@@ -292,6 +292,7 @@ _COLUMNS = {
     "licence": "of the source, as the recipe has it",
     "lang": "ISO 639-1",
     "may_be_passed_on": "whether the recipe says that its licence lets the text be passed on",
+    "withdrawn": "whether it was taken out: of such a document nothing was learnt, and no address is told",
 }
 _CONTEXT: dict[str, object] = {
     "@language": "en",

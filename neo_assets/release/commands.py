@@ -27,6 +27,7 @@ def release(
     if recipe.release is None:
         raise BadInput(f"recipe '{recipe.name}' has no `release`: with `release: {{run: …}}` the factory makes one")
     made = store.head(recipe.name, "release")
+    _refuse_new_tombstones(store, recipe.name)
     key = os.environ.get(KEY, "")
     if not key and not unsigned:
         raise BadInput(
@@ -47,6 +48,19 @@ def release(
         sign(folder, Path(key))
     print(f"{folder}: {len(made.manifest.files)} files, {'signed' if key else 'not signed'}. Check it:")
     print(f"  neo verify-release {folder}")
+
+
+def _refuse_new_tombstones(store: Store, recipe: str) -> None:
+    """Raises BadInput where tombstones were recorded that the build has not looked for yet."""
+    from neo_assets.core.tombstones import targets_digest, targets_in_force
+    from neo_assets.core.withdrawn import KEY
+
+    looked_for = store.head(recipe, KEY).manifest.made_from.config.get("tombstones")
+    if looked_for != targets_digest(targets_in_force(store.root, "corpus")):
+        raise BadInput(
+            "tombstones were recorded since this release was made (`neo takedown --list`): run the factory job, which"
+            " makes `withdrawn`, and what it changes"
+        )
 
 
 def verify(

@@ -7,7 +7,9 @@ recipe/recipe.yaml                every setting that changes a result, resolved
 manifests/‹key›/‹fingerprint›.json       of every artifact that it was made from: config, code, libraries, inputs
 certificates/‹run›/‹step›/        certificate and loss history of the checkpoints that led to it
 ledger/‹phase›/                   which document stands where in a token stream; offsets; not the tokens
-ledger/documents.parquet          address, source and licence of every document of the training pool; not the text
+                                  (‹phase›-‹fingerprint› where an earlier part of the training read it as it was then)
+ledger/documents.parquet          address, source and licence of every document of the training pool; not the text; of
+                                  one that was withdrawn no address, and that it was
 ledger/funnel.json                what every stage kept and dropped
 scores/‹run›/, scores/comparisons.json
 cards/, weights/README.md         data card, EU summary, openness; model card: compiled from all of the above
@@ -28,7 +30,7 @@ SIGNING = (SIGNATURE, PUBLIC, MODEL_SIGNATURE)
 WEIGHTS, MANIFESTS, CERTIFICATES, LEDGER, SCORES = "weights", "manifests", "certificates", "ledger", "scores"
 RECIPE, DOCUMENTS, FUNNEL = "recipe/recipe.yaml", "ledger/documents.parquet", "ledger/funnel.json"
 COMPARISONS = "scores/comparisons.json"
-OF_A_STREAM = ("stream.json", "offsets.npy", "index/")
+OF_A_STREAM = ("stream.json", "offsets.npy", "masked.npy", "index/")
 """Files of a token stream that say which document stands where; the tokens are its text."""
 OF_A_CHECKPOINT = ("certificate.json", "metrics.parquet")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from neo_assets.release import layout
 from neo_assets.release.cards import DATA_CARD, MODEL_CARD, TEMPLATES, differing
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, REPRODUCIBLE, SHOWN, Bundle, Claim
 from neo_assets.release.readme import by_licence, readme
+from neo_assets.release.unread import unread
+from training.data.tokens import MASKED
 
 _OF_A_STEP = ("step", "loss", "lr", "grad_norm", "tokens")
 """What a loss history's digest is of: as ``training/certificate.py`` has it."""
@@ -28,7 +31,7 @@ def recomputed(bundle: Bundle) -> Iterator[Claim]:
     """Every claim that the files themselves can show. Raises KeyError, ValueError and others for what is not there."""
     bundle.told.update(json.loads((bundle.folder / layout.RELEASE).read_text(encoding="utf-8")))
     yield from _lineage(bundle)
-    for check in (_weights, _certificates, _data_order, _documents, _scores, _cards):
+    for check in (_weights, _certificates, _data_order, _documents, unread, _scores, _cards):
         yield from check(bundle)
 
 
@@ -145,23 +148,23 @@ def _data_order(bundle: Bundle) -> Iterator[Claim]:
     """
     wrong: list[str] = []
     told = []
-    digests = set()
+    of_streams = {}
     for phase, at in bundle.told["streams"].items():
         made, folder = bundle.made(at), f"{layout.LEDGER}/{phase}"
         names = _below(bundle, folder)
         wrong += _held(bundle, made, folder, {name: name for name in names})
-        hashed = [n for n in made.files if n.startswith("tokens") or n in ("offsets.npy", "learnt.bin")]
+        hashed = [n for n in made.files if n.startswith("tokens") or n in ("offsets.npy", "learnt.bin", MASKED)]
         if digest_json({n: made.files[n].digest for n in hashed}) != made.digest:
             wrong.append(f"{made.key}: its digest is not that of its tokens' files")
         offsets = np.load(bundle.folder / folder / "offsets.npy", allow_pickle=False)
         lengths = np.concatenate(list(_lengths(bundle.folder / folder, names)))
         if not np.array_equal(np.diff(offsets), lengths) or int(offsets[-1]) != made.numbers.get("tokens"):
             wrong.append(f"{folder}: index and offsets do not agree")
-        digests.add(made.digest)
+        of_streams[phase] = made.digest
         told.append(f"{phase}: {len(lengths):,} places of documents, {int(offsets[-1]):,} tokens")
     for part in bundle.told["parts"]:
         file = bundle.folder / layout.CERTIFICATES / part["run"] / str(part["last"]) / "certificate.json"
-        if json.loads(file.read_text(encoding="utf-8"))["stream"] not in digests:
+        if json.loads(file.read_text(encoding="utf-8"))["stream"] != of_streams.get(part["stream"]):
             wrong.append(f"{part['run']}@{part['last']} was trained on a stream that is not here")
     claim = "which document each step of the training read follows from the seed, by the files in ledger/"
     yield Claim(claim, *_verdict(wrong, "; ".join(told)))
@@ -198,15 +201,19 @@ def _documents(bundle: Bundle) -> Iterator[Claim]:
         for (key, _), made in bundle.manifests.items()
         if key.startswith("sources/")
     }
-    counted = listed.group_by(["source", "licence", "may_be_passed_on"]).aggregate([([], "count_all")]).to_pylist()
-    rows = []
-    for row in sorted(counted, key=lambda row: (row["source"], row["licence"])):
+    if named := pc.sum(pc.and_(listed["withdrawn"], pc.is_valid(listed["url"]))).as_py():
+        wrong.append(f"{layout.DOCUMENTS} tells addresses of {named:,} documents that were withdrawn")
+    groups = ["source", "licence", "may_be_passed_on", "withdrawn"]
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in listed.group_by(groups).aggregate([([], "count_all")]).to_pylist():
         source, licence, passed_on = row["source"], row["licence"], row["may_be_passed_on"]
-        rows.append(by_licence(source, licence, row["count_all"], passed_on))
+        counts[source, licence] += row["count_all"]
         if source in licences and licences[source] not in (None, licence):
             wrong.append(f"documents of {source} are listed under {licence}, not {licences[source]}")
-        if passed_on != (licence in bundle.told["redistribute"]):
+        if passed_on != (licence in bundle.told["redistribute"] and not row["withdrawn"]):
             wrong.append(f"{licence}: listed otherwise than the recipe says")
+    allowed = bundle.told["redistribute"]
+    rows = [by_licence(source, licence, n, licence in allowed) for (source, licence), n in sorted(counts.items())]
     if (bundle.folder / layout.README).read_text(encoding="utf-8") != readme(bundle.told, rows):
         wrong.append(f"{layout.README} does not say what the files say")
     claim = "every document that a step can have read is listed, under its source's licence"

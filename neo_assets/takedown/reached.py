@@ -21,7 +21,7 @@ from neo_assets.core.recipe import Recipe
 from neo_assets.core.scalars import real
 from neo_assets.core.store import MANIFEST, Artifact, Store
 from neo_assets.core.tombstones import Target, in_force, read_tombstones
-from neo_assets.corpus.assets import withdrawn_reads
+from neo_assets.core.withdrawn import reads_of
 from neo_assets.corpus.withdrawn import Held, in_corpus, one_by_one
 from neo_assets.evaluate.index import read_scores
 from neo_assets.release.layout import DOCUMENTS
@@ -112,7 +112,7 @@ def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
 
 def documents_of(store: Store, recipe: Recipe, targets: Sequence[Target]) -> tuple[set[str], list[Held]]:
     """(ids of all that was crawled and is named; what of the corpus is that, or stands for it)."""
-    inputs = {name: store.head(recipe.name, name) for name in withdrawn_reads(recipe)}
+    inputs = {name: store.head(recipe.name, name) for name in reads_of(recipe)}
     with tempfile.TemporaryDirectory() as scratch:
         return in_corpus(targets, inputs, one_by_one, Path(scratch))
 

@@ -9,6 +9,7 @@ from typing import Any
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
+from neo_assets.core.withdrawn import KEY as WITHDRAWN
 from neo_assets.declare import AttendedStage, Making
 from neo_assets.trace.index import KEY, TraceInput, index_pool
 from neo_assets.trace.samples import TracedSamplesInput, trace_samples
@@ -34,6 +35,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         SAMPLES,
         trace_samples,
         TracedSamplesInput(settings=recipe.trace),
-        reads=[KEY, *(f"evaluation/{run}" for run in recipe.writing)],
+        reads=[KEY, WITHDRAWN, *(f"evaluation/{run}" for run in recipe.writing)],
+        parts={WITHDRAWN: "train_pool"},
         kinds=["json"],
     )

@@ -57,6 +57,7 @@ def trace_text(
     """Passages of a text that stand verbatim in the training pool: documents, and the steps that read them. Verbatim is
     not cause.
     """
+    from neo_assets.trace.hidden import Hidden
     from neo_assets.trace.index import KEY
     from neo_assets.trace.reads import readers, steps_that_read
     from neo_assets.trace.search import TraceIndex
@@ -78,12 +79,13 @@ def trace_text(
     settings = recipe.trace if share is None else recipe.trace.model_copy(update={"share": share})
     if everything or exact:
         settings = settings.model_copy(update=EVERYTHING)
-    found = trace(index, turns, settings, lambda spans, sizes: steps_that_read(who, spans, sizes))
+    hidden = Hidden.now(store, recipe.name)
+    found = trace(index, turns, settings, lambda spans, sizes: steps_that_read(who, spans, sizes), hidden)
     if exact and not _is_one(found):
         nowhere = "The training pool has this text nowhere as a whole; without --exact its passages are told."
         print(json.dumps(found.plain() | {"told": []}, ensure_ascii=False, indent=1) if as_json else nowhere)
         raise typer.Exit(1)
-    notes = other_pools(index, who)
+    notes = other_pools(index, who) + ([hidden.note] if hidden.note else [])
     if not who:
         notes.append("no run has been trained on the pool yet: there are no steps to be told")
     if page is not None:

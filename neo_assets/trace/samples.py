@@ -10,7 +10,9 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.trace import Trace
 from neo_assets.core.store import Artifact, Outcome, Row, Store, Workspace
+from neo_assets.core.withdrawn import all_withdrawn
 from neo_assets.runs.found_runs import run_of
+from neo_assets.trace.hidden import Hidden
 from neo_assets.trace.index import KEY
 from neo_assets.trace.reads import readers_before, steps_that_read
 from neo_assets.trace.search import TraceIndex
@@ -29,7 +31,7 @@ def trace_samples(
     """What the evaluated checkpoints wrote, looked for in the training pool: passages that stand there verbatim, in
     which documents, and which of the steps before that checkpoint read them. Verbatim is not cause.
     """
-    index = TraceIndex(inputs[KEY])
+    index, hidden = TraceIndex(inputs[KEY]), Hidden(all_withdrawn(inputs, "train_pool"))
     rows: list[dict[str, Any]] = []
     shares: list[Row] = []
     for name, artifact in inputs.items():
@@ -45,7 +47,7 @@ def trace_samples(
             def reads(spans: Spans, sizes: Mapping[str, int], readers: Any = readers) -> Any:
                 return steps_that_read(readers, spans, sizes)
 
-            found = [trace(index, [Turn(str(row["continuation"]))], config.settings, reads) for row in mine]
+            found = [trace(index, [Turn(str(row["continuation"]))], config.settings, reads, hidden) for row in mine]
             rows += [_row(run, row, one) for row, one in zip(mine, found, strict=True)]
             units = sum(one.units for one in found)
             read = sum(any(r.steps for d in told.documents for r in d.read) for one in found for told in one.told)

@@ -132,6 +132,9 @@ class IndexShard:
     def bytes_of(self, document: int) -> int:
         return int(self.offsets[document + 1] - self.offsets[document]) - 1
 
+    def text_of(self, document: int) -> bytes:
+        return bytes(self.text[int(self.offsets[document]) : int(self.offsets[document + 1]) - 1])
+
     def around(self, place: Place, size: int, before: int, after: int) -> tuple[bytes, bytes]:
         """So many bytes of its document before a passage of ``size`` bytes, and after it."""
         begin, end = int(self.offsets[place.document]), int(self.offsets[place.document + 1]) - 1

@@ -42,9 +42,10 @@ def heading(found: Traced) -> str:
         told = f"No passage of its {found.units:,} words or characters is told"
     left = ((found.short, "shorter"), (found.common, "in too many places"), (found.more, "less rare"))
     rest = ", ".join(f"{n:,} {why}" for n, why in left if n)
-    if not found.told and not rest:
+    gone = f"; {found.withdrawn:,} more only in documents that were withdrawn" if found.withdrawn else ""
+    if not found.told and not rest and not gone:
         return f"{told}: none stands in the training pool"
-    return told + (f" (not told: {rest}; --all tells them)" if rest else "")
+    return told + gone + (f" (not told: {rest}; --all tells them)" if rest else "")
 
 
 def title_of(document: Document) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from neo_assets.core.recipe.trace import Trace
+from neo_assets.trace.hidden import NOTHING, Hidden
 from neo_assets.trace.search import Passage, Place, TraceIndex, Units, units_of
 from neo_assets.trace.written import NOT_CAUSE
 
@@ -95,6 +96,8 @@ class Traced:
     common: int
     more: int
     """Found, and not told: shorter than `min_units`; in more than `max_occurrences` places; beyond `share`."""
+    withdrawn: int = 0
+    """Found in withdrawn documents alone, and not told."""
     note: str = NOT_CAUSE
 
     def plain(self) -> dict[str, object]:
@@ -115,8 +118,12 @@ class _Candidate:
     rarity: float
 
 
-def trace(index: TraceIndex, turns: Sequence[Turn], settings: Trace, reads: Reads | None = None) -> Traced:
-    """Look for every turn that a model wrote. ``settings`` say what is told; :data:`EVERYTHING` tells all."""
+def trace(
+    index: TraceIndex, turns: Sequence[Turn], settings: Trace, reads: Reads | None = None, hidden: Hidden = NOTHING
+) -> Traced:
+    """Look for every turn that a model wrote. ``settings`` say what is told; :data:`EVERYTHING` tells all, but for what
+    is ``hidden``.
+    """
     asked = {number: units_of(turn.text) for number, turn in enumerate(turns) if turn.traced}
     found = [(number, held, passage) for number, held in asked.items() for passage in index.passages(held)]
     long = [f for f in found if f[2].last - f[2].first >= settings.min_units]
@@ -129,7 +136,10 @@ def trace(index: TraceIndex, turns: Sequence[Turn], settings: Trace, reads: Read
     units = sum(map(len, asked.values()))
     candidates.sort(key=lambda c: (-c.rarity, c.turn, c.passage.begin))
     chosen = candidates[: math.ceil(settings.share * units)]
-    told = _with_documents(index, chosen, settings.documents)
+    places = [_shown(index, c, hidden) for c in chosen]
+    withdrawn = sum(found is None for found in places)
+    chosen = [c for c, found in zip(chosen, places, strict=True) if found is not None]
+    told = _with_documents(index, chosen, [found for found in places if found is not None], settings.documents)
     if reads is not None:
         told = _with_reads(told, reads)
     return Traced(
@@ -139,7 +149,8 @@ def trace(index: TraceIndex, turns: Sequence[Turn], settings: Trace, reads: Read
         covered=len({(c.turn, n) for c in chosen for n in range(c.passage.first, c.passage.last)}),
         short=len(found) - len(long),
         common=len(long) - len(rare),
-        more=len(candidates) - len(chosen),
+        more=len(candidates) - len(chosen) - withdrawn,
+        withdrawn=withdrawn,
     )
 
 
@@ -149,9 +160,18 @@ EVERYTHING = {"min_units": 1, "max_occurrences": 1 << 40, "share": 1.0}
 # ------------------------------------------------------------------ documents
 
 
-def _with_documents(index: TraceIndex, chosen: Sequence[_Candidate], most: int) -> list[Told]:
+def _shown(index: TraceIndex, candidate: _Candidate, hidden: Hidden) -> list[Place] | None:
+    """Places of a passage that are shown; None where all that are looked at are hidden."""
+    passage = candidate.passage
+    found = index.places(candidate.asked, passage.first, passage.last, LOOKED_AT)
+    shown = [place for place, out in zip(found, hidden.of(index, found), strict=True) if not out]
+    return shown or None
+
+
+def _with_documents(
+    index: TraceIndex, chosen: Sequence[_Candidate], places: Sequence[Sequence[Place]], most: int
+) -> list[Told]:
     """The passages with the documents that they stand in, those first that share most with the text."""
-    places = [index.places(c.asked, c.passage.first, c.passage.last, LOOKED_AT) for c in chosen]
     shares: dict[tuple[int, int], float] = defaultdict(float)
     for candidate, found in zip(chosen, places, strict=True):
         for document in {(p.shard, p.document) for p in found}:
@@ -173,7 +193,7 @@ def _with_documents(index: TraceIndex, chosen: Sequence[_Candidate], most: int) 
                 end=len(text[:end].decode("utf-8")),
                 text=text[begin:end].decode("utf-8"),
                 units=candidate.passage.last - candidate.passage.first,
-                count=candidate.passage.count,
+                count=_count(candidate, found),
                 rarity=round(candidate.rarity, 2),
                 documents=[
                     _document(index, place, size, shares[place.shard, place.document]) for place in ranked[:most]
@@ -181,6 +201,11 @@ def _with_documents(index: TraceIndex, chosen: Sequence[_Candidate], most: int) 
             )
         )
     return out
+
+
+def _count(candidate: _Candidate, shown: Sequence[Place]) -> int:
+    """Places of a passage, without those of hidden documents among what is looked at."""
+    return candidate.passage.count - min(candidate.passage.count, LOOKED_AT) + len(shown)
 
 
 def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence[Place]) -> tuple[int, int]:

@@ -29,6 +29,8 @@ FETCHED = "fetched"
 REDIRECT = "redirect"
 REFUSED = "training_refused"
 """Outcome of a page whose site says that it is not for training, and is obeyed."""
+WITHDRAWN = "withdrawn"
+"""Outcome of an address that a tombstone names: nobody asked for it."""
 PAGE_ROBOTS = "page_robots"
 """Outcome of a page that asks, by itself, not to be kept."""
 

@@ -197,5 +197,10 @@ class TokenStream:
 
     def sequences_with(self, document: int) -> range:
         """Sequences that hold a token of this document; what stands after the last full sequence is in none."""
-        first, end = int(self.offsets[document]), int(self.offsets[document + 1])
-        return range(first // self.length, min(self.sequences, (end - 1) // self.length + 1))
+        return sequences_between(self.offsets, document, self.length, self.sequences)
+
+
+def sequences_between(offsets: Integers, document: int, length: int, sequences: int) -> range:
+    """Of ``sequences`` of a length, those that hold a token of a document, by where each document starts."""
+    first, end = int(offsets[document]), int(offsets[document + 1])
+    return range(first // length, min(sequences, (end - 1) // length + 1))
