@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from neo_assets.core.code import module_file
 from neo_assets.core.fingerprint import ROOT
@@ -13,7 +14,7 @@ from neo_assets.core.store import MadeFrom
 def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
     """One line for every config field, module, library or input that differs; empty when nothing does."""
     out = [
-        f"recipe: {name}: {old!r} -> {new!r}"
+        f"recipe: {name}: {_told(old, new)}"
         for name, (old, new) in _changed(_flat(before.config), _flat(after.config)).items()
     ]
     for module, (old, new) in _changed(before.code, after.code).items():
@@ -40,6 +41,25 @@ def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
             )
         )
     return out
+
+
+_LONG = 200
+"""Characters of a value that is told whole."""
+
+
+def _told(old: object, new: object) -> str:
+    """Of texts of many lines, the first that differs; of another long value, its beginning."""
+    lines, others = (value.splitlines() if isinstance(value, str) else [] for value in (old, new))
+    if max(len(lines), len(others)) > 1:
+        pairs = enumerate(zip_longest(lines, others, fillvalue=""), 1)
+        number, (before, after) = next(((n, p) for n, p in pairs if p[0] != p[1]), (len(lines), ("", "")))
+        return f"line {number}: {_short(before.strip())} -> {_short(after.strip())}"
+    return f"{_short(old)} -> {_short(new)}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def _today(counted: str) -> str:

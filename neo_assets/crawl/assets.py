@@ -8,7 +8,7 @@ from typing import Any
 
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.kinds import told
-from neo_assets.core.recipe.sources import Source
+from neo_assets.core.recipe.sources import CrawlSource, Source
 from neo_assets.core.stage import ROWS_BALANCE, Claim, SourceKind, Stage
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.core.tombstones import targets_in_force
@@ -56,10 +56,12 @@ class Catalogue(AttendedStage[SourceInput]):
 
 @dataclass(frozen=True)
 class Crawl(AttendedStage[Any]):
-    """Asks for nothing that is withdrawn when it is made."""
+    """Asks no site for what is withdrawn when it is made. Files that are at hand are read as they are: what of them is
+    withdrawn has a place in the corpus, and is not learnt.
+    """
 
     def make(self, at: Making, out: Workspace) -> Outcome:
-        if self.run is not crawl_source:
+        if not isinstance(self.config, CrawlSource):
             return self.run(self.config, at.inputs, out)
         return crawl_source(self.config, at.inputs, out, targets_in_force(at.store.root, "crawl"))
 

@@ -24,7 +24,7 @@ from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
 from neo_assets.release.cards import cards
 from neo_assets.release.readme import by_licence, readme
-from neo_assets.runs.found_runs import FoundRun, begun_from, lineage, run_of
+from neo_assets.runs.found_runs import FoundRun, parts_behind, run_of
 
 _DOCUMENTS = ("doc_id", "url", "title", "source", "licence", "lang")
 
@@ -60,7 +60,7 @@ def make_release(
     for name in model.manifest.files:
         if name != "verdict.json":
             take_over(model.file(name), out.path / layout.WEIGHTS / name)
-    parts = checkpoints_behind(store, run, int(step))
+    parts = parts_behind(store, run, int(step))
     certified, streams = _write_checkpoints(parts, out), _write_streams(store, parts, out)
     roots = [*inputs.values(), model, checkpoint, *(made for made, _ in streams.values())]
     gathered = _gathered(store, [*((made.key, made.folder.name) for made in roots), *certified])
@@ -158,19 +158,6 @@ def _part(
         "certified": steps,
         "stream": streams[read_manifest(part.shards).fingerprint][1],
     }
-
-
-def checkpoints_behind(store: Store, run: FoundRun, step: int) -> list[tuple[FoundRun, int, int]]:
-    """The parts of runs that led to a checkpoint, its own first: (part, step before its first, last step)."""
-    found: list[tuple[FoundRun, int, int]] = []
-    at: tuple[FoundRun, int] | None = (run, step)
-    while at is not None:
-        run, end = at
-        for part in lineage(store, run):
-            found.append((part, part.config.first_step, end))
-            end = part.config.first_step
-        at = begun_from(store, run)
-    return found
 
 
 def _write_checkpoints(parts: Sequence[tuple[FoundRun, int, int]], out: Workspace) -> list[tuple[str, str]]:

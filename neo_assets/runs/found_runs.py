@@ -144,6 +144,19 @@ def begun_from(store: Store, run: FoundRun) -> tuple[FoundRun, int] | None:
     return run_of(store, folder.parent.name, folder.name.split("-")[1]), start.step
 
 
+def parts_behind(store: Store, run: FoundRun, step: int) -> list[tuple[FoundRun, int, int]]:
+    """The parts of runs that led to a checkpoint, its own first: (part, step before its first, last step)."""
+    found: list[tuple[FoundRun, int, int]] = []
+    at: tuple[FoundRun, int] | None = (run, step)
+    while at is not None:
+        run, end = at
+        for part in lineage(store, run):
+            found.append((part, part.config.first_step, end))
+            end = part.config.first_step
+        at = begun_from(store, run)
+    return found
+
+
 def started(store: Store, recipe: Recipe) -> list[FoundRun]:
     """The recipe's runs that were started, in its order."""
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from neo_assets.core import records
-from neo_assets.core.errors import BadInput, NeoError
+from neo_assets.core.errors import BadInput, MissingUpstream, NeoError
 from neo_assets.core.frozen import claimed
 from neo_assets.core.here import here
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState, Message, job_folders
@@ -27,9 +28,11 @@ from neo_assets.core.usage import usage
 from neo_assets.core.words import spoken
 from neo_assets.pages.charts import Line, curves, thinned, write_picture
 from neo_assets.runs.asked import note_asked
+from neo_assets.runs.found_runs import run_of
 from neo_assets.runs.plan import estimate, ids
 from neo_assets.runs.sealed import SEALED, seal, sealed
 from resources.compute.base import Compute
+from training.data.stream_files import order_key, stream_facts
 from training.foreign import content_digest, shape_differences, weight_files
 from training.recorder import kept
 from training.reference import REFERENCE
@@ -112,7 +115,8 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
 
     Raises:
         NeoError: the checkpoint is not in the store; says which are.
-        BadInput: the folder holds another model than the recipe's.
+        BadInput: the folder holds another model than the recipe's; or the run goes on in the middle of a data order
+            that is not the one that was begun.
     """
     parent = config.run.parent
     if config.run.from_model is not None:
@@ -126,7 +130,37 @@ def find_start(config: PretrainInput, inputs: Mapping[str, Artifact], store: Sto
             take="weights",
             foreign=True,
         )
-    return start_from(parent, config.name, inputs, store) if parent else None
+    if parent is None:
+        return None
+    start = start_from(parent, config.name, inputs, store)
+    if parent.take == "everything":
+        refuse_another_order(config, start, inputs, store)
+    return start
+
+
+def refuse_another_order(config: PretrainInput, start: Start, inputs: Mapping[str, Artifact], store: Store) -> None:
+    """Raises BadInput where a branch would take a data position over into another order than the one it is of: it would
+    read some text twice and other text never, and nobody would see it. Documents that were withdrawn change no order.
+    """
+    folder = Path(start.folder)
+    certificate = json.loads(here(store.resolve(start.folder) / "certificate.json").read_text(encoding="utf-8"))
+    then, now = certificate["stream"], order_key(stream_facts(inputs[config.stream].path))
+    with contextlib.suppress(OSError, MissingUpstream):  # gone: it is in the certificate, if nothing was withdrawn then
+        begun = run_of(store, folder.parent.name, folder.name.split("-")[1])
+        then = order_key(stream_facts(begun.shards))
+        if begun.config.run.sequence_length != config.run.sequence_length:
+            now = ""
+    differs = [
+        *([f"the text of {config.stream}, or its sequences,"] if then != now else []),
+        *(["the seed"] if certificate["seed"] != config.run.seed else []),
+    ]
+    if differs:
+        raise BadInput(
+            f"runs.{config.name} goes on from {folder.name} in the middle of its data, and {' and '.join(differs)}"
+            f" {'is' if len(differs) == 1 else 'are'} not what it was then: in another order, what it has read says"
+            " nothing of what is left. Take its branch out of the recipe's file of branches (it begins anew), or give"
+            f" it back what {folder.parent.name} read"
+        )
 
 
 def start_from(parent: Parent, run: str, inputs: Mapping[str, Artifact], store: Store) -> Start:

@@ -20,9 +20,11 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import MANIFEST, Row, Store, read_manifest
 from neo_assets.core.thinned import gone
-from neo_assets.runs.found_runs import FoundRun
+from neo_assets.runs.found_runs import FoundRun, parts_behind
 from resources.compute.base import Compute
+from training.data.masked_stream import MaskedStream
 from training.data.stream_files import stream_digest, stream_facts
+from training.data.stream_index import rows_of
 from training.foreign import content_digest
 from training.schedule import learning_rate
 from training.spec import PretrainConfig, Start, checkpoint_name
@@ -64,6 +66,7 @@ def verify_checkpoint(run: FoundRun, step: int, folder: Path) -> list[Checked]:
         *_state_claims(run, folder, certificate),
         *history,
         *_data_claims(run, step, certificate, start_tokens),
+        *_withdrawal_claims(run, step),
     ]
     if certificate.origin:
         start = _digest_of_start(run)
@@ -157,6 +160,19 @@ def _data_claims(run: FoundRun, step: int, certificate: Certificate, start_token
         Checked("trained tokens, counted again from the stream", tokens == certificate.trained_tokens, f"{tokens:,}")
     )
     return claims
+
+
+def _withdrawal_claims(run: FoundRun, step: int) -> list[Checked]:
+    """Whether a step that led here read what was withdrawn from the run's stream since. Nothing, where nothing was."""
+    if not isinstance(stream := run.ledger().stream, MaskedStream):
+        return []
+    ids = sorted(set(rows_of(run.shards, stream.masked).column("doc_id").to_pylist()))
+    read = []
+    for part, first, last in parts_behind(run.store, run, step):
+        if first < last and len(steps := part.ledger().when(ids, last).column("step")):
+            read.append(f"{part.name} {part.config.run_fingerprint[:12]} in step {min(steps.to_pylist()):,}")
+    told = f"read by {', '.join(read)}" if read else f"{len(ids):,} documents, read by no step"
+    return [Checked("nothing was learnt of what is withdrawn from its stream", not read, told)]
 
 
 def _digest_of_start(run: FoundRun) -> str | None:
