@@ -40,6 +40,7 @@ from neo_assets.report.page import (
 from neo_assets.report.run_lines import RunLine, measured, run_lines
 from neo_assets.report.scaling import scaling_part
 from neo_assets.report.scores import generated_samples, scores
+from neo_assets.report.withdrawn import withdrawn_part
 from neo_assets.tokenizer.probes import PROBES
 from neo_assets.tokenizer.train import load_processor
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
@@ -87,6 +88,7 @@ def write_report(
         _crawled(inputs),
         kept_and_dropped(gathered),
         _corpus(inputs),
+        *withdrawn_part(inputs),
         _tokenizer(inputs),
         _training(inputs, lines),
         *scaling_part(inputs),

@@ -54,8 +54,15 @@ def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
 
     def chain(name: str) -> Iterator[str]:
         """The runs before it, nearest first; recipes let none go round in a circle."""
-        while (name := parents.get(name, "")) in names:
+        while (name := parents.get(name, ("", ""))[0]) in names:
             yield name
+
+    def before(name: str) -> float:
+        """Tokens that it did not train on itself; one that goes on with everything counts on from its parent's."""
+        parent, take = parents.get(name, ("", ""))
+        if parent not in names:
+            return 0.0
+        return before(parent) + (tokens(parent) if take == "weights" else 0.0)
 
     def tokens(name: str) -> float:
         if name in learnt and STREAMS[learnt[name]] == "pair_shards":
@@ -64,17 +71,22 @@ def run_lines(inputs: Mapping[str, Artifact]) -> list[RunLine]:
         return real(value) if is_number(value) else 0.0
 
     lines = [
-        RunLine(name, parents[name], sum(map(tokens, chain(name))), trained.get(name), learnt.get(name, "pretraining"))
+        RunLine(name, parents[name][0], before(name), trained.get(name), learnt.get(name, "pretraining"))
         for name in names
     ]
     return sorted(lines, key=lambda line: len(list(chain(line.name))))
 
 
-def _parent(plan: Artifact | None) -> str:
-    """The run that a plan starts from, of the same recipe."""
-    run = plan.manifest.made_from.config.get("run") if plan else None
+def _parent(plan: Artifact | None) -> tuple[str, str]:
+    """The run that a plan starts from, of the same recipe, and what it takes over; none for one that goes on from
+    itself as it once was.
+    """
+    config = plan.manifest.made_from.config if plan else {}
+    run = config.get("run")
     parent = run.get("parent") if isinstance(run, dict) else None
-    return str(parent.get("run") or "") if isinstance(parent, dict) else ""
+    if not isinstance(parent, dict) or parent.get("run") == config.get("name"):
+        return "", ""
+    return str(parent.get("run") or ""), str(parent.get("take") or "weights")
 
 
 def measured(lines: list[RunLine], size: tuple[int, int] = SMALL) -> tuple[list[Spec], int]:

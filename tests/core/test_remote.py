@@ -35,6 +35,7 @@ from neo_assets.core.shards import LocalEngine, run_shards
 from neo_assets.core.store import InputRef, MadeFrom, Outcome, Store, Workspace
 from neo_assets.core.sweeping import sweep
 from neo_assets.core.thinned import Thinned, thin
+from neo_assets.core.tombstones import Target, read_tombstones, record
 from tests.servers import S3
 
 URL = f"{S3.BUCKET}/a/store"
@@ -610,3 +611,13 @@ def test_a_file_of_no_store_is_left_to_who_opens_it(tmp_path: Path) -> None:
     assert here(tmp_path / "nothing") == tmp_path / "nothing"
     with pytest.raises(FileNotFoundError):
         size_of(tmp_path / "nothing")
+
+
+def test_tombstones_are_one_row_on_all_disks(disk: Callable[..., Store]) -> None:
+    here, there = disk("a"), disk("b")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: record([here, there][n % 2].root, Target.of(f"source:s{n}"), "opt-out"), range(8)))
+    told = read_tombstones(here.root)
+    assert told == read_tombstones(there.root) and sorted(t.value for t in told) == [f"s{n}" for n in range(8)]
+    assert read_tombstones(disk("c").root) == told
+    assert read_tombstones(disk("d").root, ask=False) == []  # what definitions load with asks nobody

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from neo_assets.core.recipe.sources import CrawlSource, Politeness, Source
 from neo_assets.core.records import VERDICT, read_table, remove_leftovers, rows
 from neo_assets.core.store import Artifact, MadeFrom, Manifest, Outcome, Store, Workspace, input_refs
+from neo_assets.core.tombstones import Target
 from neo_assets.crawl.catalogue import read_source_input
 from neo_assets.crawl.crawler import crawl_source
 from neo_assets.web.fetch_log import LogRow, read_log
@@ -151,11 +152,11 @@ def crawl_config(root: str, **fields: object) -> CrawlSource:
     )
 
 
-def crawl(folder: Path, config: BaseModel) -> tuple[Outcome, dict[str, LogRow]]:
+def crawl(folder: Path, config: BaseModel, withdrawn: Sequence[Target] = ()) -> tuple[Outcome, dict[str, LogRow]]:
     """Crawl into ``folder``; returns the outcome and the log by URL."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)  # as the store does before a stage goes on
-    outcome = crawl_source(config, upstream(config), Workspace(folder))  # type: ignore[arg-type]
+    outcome = crawl_source(config, upstream(config), Workspace(folder), withdrawn)  # type: ignore[arg-type]
     return outcome, {row.url: row for path in sorted((folder / "log").iterdir()) for row in read_log(path)}
 
 

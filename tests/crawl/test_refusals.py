@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sites import Answer, crawl, crawl_config, html, send, serving
+from sites import Answer, crawl, crawl_config, html, send, serving, verdict_rows
 
+from neo_assets.core.tombstones import Target
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
 from neo_assets.web.training_signals import page_says, site_says
 from neo_assets.web.warc_files import read_segment
@@ -167,3 +168,21 @@ def test_a_broken_tdmrep_says_nothing() -> None:
 def test_statements_that_allow_are_no_refusal() -> None:
     says = page_says([("tdm-reservation", "0"), ("Content-Signal", "ai-train=yes")], [], [], ["NeoFoundry"])
     assert [said.refuses for said in says.training] == [False, False]
+
+
+def test_what_is_withdrawn_is_not_asked_for(tmp_path: Path) -> None:
+    links = "".join(f'<a href="{path}">x</a>' for path in ("/gone.html", "/sub/a.html", "/stays.html", "/moved.html"))
+    pages = {
+        "/": send(html(links)),
+        "/gone.html": send(html("a page")),
+        "/sub/a.html": send(html("a page")),
+        "/stays.html": send(html("a page")),
+        "/moved.html": send(b"", status=301, Location="/gone.html"),
+    }
+    with serving(pages) as site:
+        targets = [Target.of(f"{site.root}/gone.html"), Target.of(f"prefix:{site.root}/sub/")]
+        _, log = crawl(tmp_path, crawl_config(site.root), targets)
+    outcomes = {url.removeprefix(site.root): row.outcome for url, row in log.items()}
+    assert [outcomes[path] for path in ("/gone.html", "/sub/a.html", "/stays.html")] == [*["withdrawn"] * 2, "fetched"]
+    assert site.hits["/stays.html"] and not (site.hits["/gone.html"] or site.hits["/sub/a.html"])
+    assert any("a tombstone names" in str(row["detail"]) for row in verdict_rows(tmp_path))

@@ -534,6 +534,28 @@ def test_a_phase_begins_where_its_parent_ended_and_is_held_against_it(tiny: Tiny
     assert "no difference found" in page and "never shown" not in page
 
 
+def test_a_run_that_goes_on_from_itself_as_it_was_has_no_run_before_it(tiny: Tiny) -> None:
+    parent = {"run": "main", "fingerprint": "ab" * 16, "step": 300, "take": "everything"}
+    config = {"name": "main", "run": {"parent": parent, "steps": 700, "model": {"layers": 2, "hidden": 64}}}
+    tiny.add("run_plan/main", Outcome(digest="p3", numbers={"parameters": 1}), config=config)
+    assert [(line.name, line.parent, line.before) for line in run_lines(tiny.inputs)] == [("main", "", 0.0)]
+    numbers: dict[str, int | float | str | bool | None] = {"tombstones": 2, "train_pool": 1, "heldout": 0}
+    tiny.add("withdrawn", Outcome(digest="w", numbers=numbers))
+    page, _ = tiny.page()
+    assert "What was withdrawn" in page and "main@300" in page and "<td>400</td>" in re.sub(r"<td[^>]*>", "<td>", page)
+    tiny.add(
+        "withdrawn", Outcome(digest="w0", numbers=numbers | {"tombstones": 0, "train_pool": 0}), config={"none": 1}
+    )
+    assert "What was withdrawn" not in tiny.page()[0]
+
+
+def test_a_branch_counts_on_from_what_its_parent_had_read(tiny: Tiny) -> None:
+    second_phase(tiny)
+    parent = {"run": "main", "fingerprint": "ab" * 16, "step": 300, "take": "everything"}
+    tiny.add("run_plan/decay", Outcome(digest="p3"), config={"name": "decay", "run": {"parent": parent}})
+    assert {line.name: line.before for line in run_lines(tiny.inputs)} == {"main": 0.0, "decay": 0.0}
+
+
 def test_a_run_whose_parent_is_not_here_stands_alone(tiny: Tiny) -> None:
     second_phase(tiny)
     for key in [k for k in tiny.inputs if k.endswith("/main")]:

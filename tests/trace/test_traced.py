@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.recipe.trace import Trace
+from neo_assets.core.tombstones import Target
 from neo_assets.pages.page import loads
 from neo_assets.trace.commands import conversation_of, turns_of
-from neo_assets.trace.search import TraceIndex
+from neo_assets.trace.hidden import Hidden
+from neo_assets.trace.search import TraceIndex, units_of
 from neo_assets.trace.told import heading, in_text, segments, steps_in_words, write_page
 from neo_assets.trace.traced import EVERYTHING, Document, Read, Turn, trace
 from neo_assets.trace.written import NOT_CAUSE, Segment
@@ -142,3 +145,29 @@ def test_steps_are_told_in_words() -> None:
     waiting, never = Read("main", [], 80, True), Read("decay", [], 6, False)
     assert said(waiting, never) == ["main: in its text, but no step up to 80 came to it"]
     assert said(never) == ["in the corpus, never trained on by decay"]
+
+
+def test_what_was_withdrawn_is_not_shown_and_counted_apart(index: TraceIndex) -> None:
+    asked = "Nobody runs a pipeline: people ask for an artifact. page is served by host number 7 of the farm"
+    for hidden in (
+        Hidden((), [Target.of("url:http://site.example/d1")]),
+        Hidden((), [Target("text_sha256", hashlib.sha256(TEXTS[1].encode()).hexdigest())]),
+        Hidden(ids_with(index, "people ask for an artifact")),
+    ):
+        found = trace(index, [Turn(asked)], ALL, hidden=hidden)
+        assert "people ask" not in " ".join(t.text for t in found.told) and found.withdrawn == 1
+        assert "1 more only in documents that were withdrawn" in heading(found)
+        (farm,) = (t for t in found.told if t.text.startswith("page is served"))
+        assert farm.count == 1
+    # Of a passage in several documents the others are shown, and counted.
+    common = "This page is served by host number"
+    hidden = Hidden((), [Target.of(f"url:http://site.example/d{n}") for n in (4, 5)])
+    (told,) = trace(index, [Turn(common)], ALL, hidden=hidden).told
+    assert told.count == 28 and not {"http://site.example/d4", "http://site.example/d5"} & {
+        d.url for d in told.documents
+    }
+
+
+def ids_with(index: TraceIndex, text: str) -> list[str]:
+    asked = units_of(text)
+    return [index.shards[p.shard].told(p.document)["doc_id"] for p in index.places(asked, 0, len(asked), 10)]
