@@ -60,6 +60,7 @@ GROUPS = {
         "duel": "scores.duel:duel",
     },
     "Transparency": {
+        "lineage": "house.lineage:lineage",
         "trace": "trace.commands:trace_text",
         "takedown": "takedown.commands:takedown",
         "release": "release.commands:release",

@@ -88,17 +88,10 @@ class RunLedger:
         """Every step up to ``steps`` (the run's last) whose update read a token of these documents, and which
         tokens.
         """
-        return self.reads(self.numbers(doc_ids), self.config.last_step if steps is None else steps)
-
-    def numbers(self, doc_ids: Sequence[str]) -> dict[str, list[int]]:
-        """Numbers in the stream of those documents that it has tokens of, ascending: one a round of the mixture."""
-        found = numbers_of(self.shards, doc_ids)
-        there = {doc_id: np.array(held, np.int64) for doc_id, held in found.items()}
-        kept = {doc_id: held[~self.withdrawn(held)].tolist() for doc_id, held in there.items()}
-        return {doc_id: held for doc_id, held in kept.items() if held}
+        return self.reads(numbers_of(self.shards, doc_ids), self.config.last_step if steps is None else steps)
 
     def reads(self, numbers: Mapping[str, Sequence[int]], last: int) -> pa.Table:
-        """The same up to step ``last``, of documents whose numbers in the stream are known (:meth:`numbers`)."""
+        """The same up to step ``last``, of documents whose numbers in the stream are known (``numbers_of``)."""
         documents = np.array(sorted(itertools.chain(*numbers.values())), np.int64)
         end = int(self.samples(last, last)[-1]) + 1
         spans = [self.stream.sequences_with(d) for d in documents]

@@ -15,6 +15,7 @@ from neo_assets.core.recipe import load
 from neo_assets.core.remote import Remote
 from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.tombstones import FOLDER as TOMBSTONES
 from neo_assets.core.words import counted
 from resources.compute import open_compute
 
@@ -41,6 +42,9 @@ def send(
         remote.publish(key, fingerprint)
         if not as_json:
             print(f"{number:,} of {len(everything):,}  {key} {fingerprint[:12]}", flush=True)
+    for stone in sorted((store.root / TOMBSTONES).glob("*.json")):
+        if remote.objects.put_once(f"{TOMBSTONES}/{stone.name}", stone.read_bytes()) is None:
+            raise NeoError(f"{url} has other tombstones than this store: {stone.name} differs")
     heads = [(recipe, name, pointer) for recipe in store.recipes() for name, pointer in store.heads(recipe).items()]
     for recipe, name, pointer in heads:
         remote.put_head(recipe, name, *pointer)

@@ -21,7 +21,7 @@ import yaml
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.release import layout
-from neo_assets.release.sourced import Sourced, compiled, typed
+from neo_assets.release.sourced import Sourced, compiled, name, typed
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
 
 PAGES = Path(__file__).with_name("pages")
@@ -66,7 +66,7 @@ def cards(folder: Path) -> dict[str, str]:
         "languages": languages,
         "language_names": [called(lang) for lang in languages],
         "step": Sourced(release.told["step"], layout.RELEASE),
-        "run": release.told["run"],
+        "run": name(release.told["run"]),
         "parameters": Sourced(parameters(folder / layout.WEIGHTS), f"{layout.WEIGHTS}/model.safetensors"),
         "sources": sources(release),
         "domains": domains(release.documents),
@@ -164,13 +164,14 @@ def streams(release: Release) -> list[dict[str, object]]:
             for key, value in made.numbers.items()
             if key.startswith("tokens_")
         ]
-        rows.append({"phase": phase, "tokens": Sourced(made.numbers["tokens"], file), "languages": by_language})
+        rows.append({"phase": name(phase), "tokens": Sourced(made.numbers["tokens"], file), "languages": by_language})
     return rows
 
 
 def parts(release: Release) -> list[dict[str, object]]:
     """A row a part of the training, the first first."""
     rows: list[dict[str, object]] = []
+    before = 0  # tokens that a part which goes on had been trained on
     for part in reversed(release.told["parts"]):
         folder = f"{layout.CERTIFICATES}/{part['run']}/{part['last']}"
         certificate = json.loads((release.folder / folder / "certificate.json").read_text(encoding="utf-8"))
@@ -178,15 +179,16 @@ def parts(release: Release) -> list[dict[str, object]]:
         file = f"{folder}/certificate.json"
         rows.append(
             {
-                "run": part["run"],
+                "run": name(part["run"]),
                 "steps": Sourced(part["last"] - part["first"], layout.RELEASE),
-                "tokens": Sourced(certificate["trained_tokens"], file),
+                "tokens": Sourced(certificate["trained_tokens"] - (before if part["goes_on"] else 0), file),
                 "loss": Sourced(losses[-1].as_py(), f"{folder}/metrics.parquet"),
                 "device": Sourced(certificate["machine"]["device"], file),
                 "ranks": Sourced(certificate["machine"]["world_size"], file),
                 "precision": Sourced(certificate["precision"], file),
             }
         )
+        before = certificate["trained_tokens"]
     return rows
 
 

@@ -17,6 +17,7 @@ from neo_assets.core.store import MANIFEST, Artifact, Store, read_manifest
 from neo_assets.core.thinned import gone
 from neo_assets.core.trainings import names_of
 from neo_assets.runs.asked import asked_runs, not_anothers
+from training.data.stream_index import numbers_of
 from training.ledger import RunLedger
 from training.spec import PretrainConfig
 
@@ -79,7 +80,7 @@ class FoundRun:
 
     def holds(self, doc_ids: Sequence[str]) -> bool:
         """Whether any of these documents is in the run's text, whether or not a step came to it."""
-        return bool(self.ledger().numbers(doc_ids))
+        return bool(numbers_of(self.shards, doc_ids))
 
 
 def find_run(store: Store, recipe: Recipe, name: str) -> FoundRun:

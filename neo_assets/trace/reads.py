@@ -22,6 +22,7 @@ from neo_assets.core.store import Store
 from neo_assets.runs.found_runs import FoundRun, begun_from, lineage, started
 from neo_assets.trace.traced import Read, Spans
 from training.data.learnt_stream import LEARNT
+from training.data.stream_index import numbers_of
 from training.ledger import RunLedger
 
 _MARK = "▁"
@@ -82,7 +83,7 @@ def steps_that_read(
         held: dict[str, npt.NDArray[np.int64] | None] = {}
         for part, last in reader.parts:
             ledger = part.ledger()
-            numbers = ledger.numbers(list(spans))
+            numbers = numbers_of(part.shards, list(spans))
             held |= _token_ends(part, ledger, numbers, sizes)
             for row in ledger.reads(numbers, last).to_pylist() if last > ledger.first_step else ():
                 for begin, end in spans[row["doc_id"]]:

@@ -18,10 +18,11 @@ import yaml
 from neo_assets.core import records
 from neo_assets.core.recipe import load
 from neo_assets.core.store import Store
+from neo_assets.core.tombstones import Target
 from neo_assets.declare import key
 from neo_assets.release.claims import REFUTED
 from neo_assets.release.verify import verify_release
-from neo_assets.release.withdrawal import Asked, reached
+from neo_assets.takedown.reached import reached
 from neo_assets.trace.reads import readers, steps_that_read
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.traced import Turn, trace
@@ -518,7 +519,7 @@ def test_a_withdrawal_is_told_with_all_that_it_reaches(
     pool = made.head("ci", "train_pool").documents(["url", "text", "source"]).to_pylist()
     who = {reader.name: reader for reader in readers(made, recipe)}
     for row in pool[::7]:
-        found = reached(made, recipe, Asked.of(row["url"]))
+        found = reached(made, recipe, Target.of(row["url"]))
         assert found.pool == [row["doc_id"]] and found.bytes == len(row["text"].encode())
         assert [e.fingerprint for e in [made.head("ci", "release")]] == found.releases
         (main, decay) = found.runs
@@ -540,14 +541,14 @@ def test_a_withdrawal_is_told_with_all_that_it_reaches(
                 and decay.again_from is None
                 and (decay.checkpoints[0], decay.checkpoints[-1]) == (0, 6)
             )
-    source = reached(made, recipe, Asked.of(f"source:{pool[0]['source']}"))
+    source = reached(made, recipe, Target.of(f"source:{pool[0]['source']}"))
     assert source.pool == sorted(row["doc_id"] for row in pool if row["source"] == pool[0]["source"])
     assert source.crawled >= len(source.pool)
     ids = {row["doc_id"] for row in pool}
     dropped = [r for r in dropped_copies(made) if r["twin"] in ids]
     assert dropped
     for row in dropped[:5]:
-        copy = reached(made, recipe, Asked.of(row["doc_id"]))
+        copy = reached(made, recipe, Target.of(row["doc_id"]))
         assert row["twin"] in copy.copies and copy.releases, row
     assert environment.neo("takedown", "domain:nowhere.example").returncode == 1
     assert "names no domain" in environment.neo("takedown", "domain:").stderr

@@ -51,7 +51,7 @@ def test_what_was_never_crawled_is_said_to_be_unknown(tmp_path: Path) -> None:
 
 def test_every_step_over_files_has_a_rate() -> None:
     recipe = load("laptop")
-    without = {"sources", "benchmark_items", "heldout_tasks", "tokenizer", "fertility", "pdf_text"}
+    without = {"sources", "benchmark_items", "heldout_tasks", "tokenizer", "fertility", "pdf_text", "withdrawn"}
     names = list(stages(recipe))
     kinds = {name.partition("/")[0] for name in names[: names.index("token_shards/decay") + 1]}
     assert kinds - without == set(RATES) & kinds

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.data.order import Integers
-from training.data.tokens import segments_of
+from training.data.tokens import MASKED, segments_of
 
 ONE_FILE = "index.parquet"
 
@@ -41,9 +41,10 @@ def rows_of(shards: Path, documents: Integers) -> pa.Table:
 
 
 def numbers_of(shards: Path, doc_ids: Sequence[str]) -> dict[str, list[int]]:
-    """Numbers in the stream of those documents that are there, ascending: one a round of the mixture. Files whose ids
-    begin after them or end before them are not read.
+    """Numbers in the stream of those documents that it has tokens of, ascending: one a round of the mixture; none of
+    those that were withdrawn from it. Files whose ids begin after them or end before them are not read.
     """
+    masked = np.load(shards / MASKED) if (shards / MASKED).is_file() else np.zeros(0, np.int64)
     wanted = pa.array(doc_ids, pa.string())
     found: dict[str, list[int]] = {}
     start = 0
@@ -51,6 +52,7 @@ def numbers_of(shards: Path, doc_ids: Sequence[str]) -> dict[str, list[int]]:
         if _may_hold(path, doc_ids):
             ids = pq.read_table(path, columns=["doc_id"]).column("doc_id")
             held = np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy())
+            held = held[~np.isin(start + held, masked)]
             for number, doc_id in zip(held.tolist(), ids.take(pa.array(held)).to_pylist(), strict=True):
                 found.setdefault(doc_id, []).append(start + number)
         start += rows
