@@ -148,7 +148,8 @@ def _part(
     part: FoundRun, first: int, last: int, certified: Sequence[tuple[str, str]], streams: _Streams
 ) -> dict[str, object]:
     """A part of the training, and the steps of it that have a certificate in the release."""
-    steps = [int(name.partition("-")[0]) for key, name in certified if key == f"checkpoint/{part.name}"]
+    its = f"-{part.config.run_fingerprint[:8]}"  # a run may go on from itself as it was
+    steps = [int(n.partition("-")[0]) for key, n in certified if key == f"checkpoint/{part.name}" and n.endswith(its)]
     return {
         "run": part.name,
         "run_fingerprint": part.config.run_fingerprint,
