@@ -72,6 +72,7 @@ def cards(folder: Path) -> dict[str, str]:
         "domains": domains(release.documents),
         "number_of_domains": Sourced(len(_by_domain(release.documents)), layout.DOCUMENTS),
         "documents": Sourced(release.documents.num_rows, layout.DOCUMENTS),
+        "withdrawn": Sourced(sum(release.documents.column("withdrawn").to_pylist()), layout.DOCUMENTS),
         "text": text_amounts(release),
         "streams": streams(release),
         "parts": parts(release),

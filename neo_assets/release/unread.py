@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from neo_assets.core.manifest import Manifest
+from neo_assets.core.words import counted
 from neo_assets.release import layout
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, SHOWN, Bundle, Claim
 from training.data.order import DataOrder, sequences_between
@@ -51,7 +52,11 @@ def unread(bundle: Bundle) -> Iterator[Claim]:
     elif unknown:
         yield Claim(CLAIM, CLAIMED, f"the settings of {', '.join(unknown)}, whose stream still had them, are not here")
     else:
-        yield Claim(CLAIM, PROVEN, f"{len(withdrawn):,} documents at {places:,} places, by the files in ledger/")
+        yield Claim(
+            CLAIM,
+            PROVEN,
+            f"{counted(len(withdrawn), 'document')} at {counted(places, 'place')}, by the files in ledger/",
+        )
 
 
 def _training(bundle: Bundle, fingerprint: str) -> Manifest | None:

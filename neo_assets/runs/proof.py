@@ -20,6 +20,7 @@ from neo_assets.core.frozen import claimed
 from neo_assets.core.jobs import JobFolder, JobSpec, JobState
 from neo_assets.core.store import MANIFEST, Row, Store, read_manifest
 from neo_assets.core.thinned import gone
+from neo_assets.core.words import counted
 from neo_assets.runs.found_runs import FoundRun, parts_behind
 from resources.compute.base import Compute
 from training.data.masked_stream import MaskedStream
@@ -171,7 +172,7 @@ def _withdrawal_claims(run: FoundRun, step: int) -> list[Checked]:
     for part, first, last in parts_behind(run.store, run, step):
         if first < last and len(steps := part.ledger().when(ids, last).column("step")):
             read.append(f"{part.name} {part.config.run_fingerprint[:12]} in step {min(steps.to_pylist()):,}")
-    told = f"read by {', '.join(read)}" if read else f"{len(ids):,} documents, read by no step"
+    told = f"read by {', '.join(read)}" if read else f"{counted(len(ids), 'document')}, read by no step"
     return [Checked("nothing was learnt of what is withdrawn from its stream", not read, told)]
 
 

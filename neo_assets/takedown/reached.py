@@ -239,13 +239,14 @@ def _hours(store: Store, recipe: Recipe, run: FoundRun, steps: int) -> float | N
 
 
 def _releases(store: Store, ids: Sequence[str]) -> list[str]:
-    """Fingerprints of releases that list one of these documents."""
+    """Fingerprints of releases that list one of these documents, and not as withdrawn."""
     store.learn("release")
     wanted, found = pa.array(ids, pa.string()), []
     for manifest in sorted((store.root / "release").glob(f"[0-9a-f]*/{MANIFEST}")):
         made = store.find("release", manifest.parent.name)
         if made is not None:
-            listed = records.read_table(made.file(DOCUMENTS), columns=["doc_id"])["doc_id"]
-            if pc.any(pc.is_in(listed, value_set=wanted)).as_py():
+            listed = records.read_table(made.file(DOCUMENTS))  # of an older form it does not say what is withdrawn
+            gone = listed["withdrawn"] if "withdrawn" in listed.column_names else pa.scalar(False)
+            if pc.any(pc.and_not(pc.is_in(listed["doc_id"], value_set=wanted), gone)).as_py():
                 found.append(made.fingerprint)
     return found

@@ -69,13 +69,19 @@ def test_a_client_of_openlineage_reads_every_event(
             eventType=client.RunState[line["eventType"]],
             inputs=[
                 client.InputDataset(
-                    read["namespace"], read["name"], facets(read["facets"]), facets(read.get("inputFacets", {}))
+                    namespace=read["namespace"],
+                    name=read["name"],
+                    facets=facets(read["facets"]),
+                    inputFacets=facets(read["inputFacets"]),
                 )
                 for read in line["inputs"]
             ],
             outputs=[
                 client.OutputDataset(
-                    made["namespace"], made["name"], facets(made["facets"]), facets(made.get("outputFacets", {}))
+                    namespace=made["namespace"],
+                    name=made["name"],
+                    facets=facets(made["facets"]),
+                    outputFacets=facets(made["outputFacets"]),
                 )
                 for made in line["outputs"]
             ],
