@@ -61,6 +61,7 @@ GROUPS = {
     },
     "Transparency": {
         "lineage": "house.lineage:lineage",
+        "diff": "difference.commands:diff",
         "trace": "trace.commands:trace_text",
         "takedown": "takedown.commands:takedown",
         "release": "release.commands:release",

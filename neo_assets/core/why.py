@@ -15,21 +15,21 @@ def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
     """One line for every config field, module, library or input that differs; empty when nothing does."""
     out = [
         f"recipe: {name}: {_told(old, new)}"
-        for name, (old, new) in _changed(_flat(before.config), _flat(after.config)).items()
+        for name, (old, new) in changed(flat(before.config), flat(after.config)).items()
     ]
-    for module, (old, new) in _changed(before.code, after.code).items():
+    for module, (old, new) in changed(before.code, after.code).items():
         out.append(
             f"code: {_today(module)} "
             + ("is new" if old is None else "is no longer used" if new is None else "changed")
         )
     out += [
-        f"library: {name}: {old} -> {new}" for name, (old, new) in _changed(before.libraries, after.libraries).items()
+        f"library: {name}: {old} -> {new}" for name, (old, new) in changed(before.libraries, after.libraries).items()
     ]
     if before.core_version != after.core_version:
         out.append(f"record formats: version {before.core_version} -> {after.core_version}")
     old_inputs = {name: ref.digest for name, ref in before.inputs.items()}
     new_inputs = {name: ref.digest for name, ref in after.inputs.items()}
-    for name, (old, new) in _changed(old_inputs, new_inputs).items():
+    for name, (old, new) in changed(old_inputs, new_inputs).items():
         out.append(
             f"input: {name} "
             + (
@@ -48,13 +48,19 @@ _LONG = 200
 
 
 def _told(old: object, new: object) -> str:
-    """Of texts of many lines, the first that differs; of another long value, its beginning."""
+    return " -> ".join(told_values(old, new))
+
+
+def told_values(old: object, new: object) -> tuple[str, str]:
+    """Two values as they are told beside each other: of texts of many lines, the first that differs; of another long
+    value, its beginning.
+    """
     lines, others = (value.splitlines() if isinstance(value, str) else [] for value in (old, new))
     if max(len(lines), len(others)) > 1:
         pairs = enumerate(zip_longest(lines, others, fillvalue=""), 1)
         number, (before, after) = next(((n, p) for n, p in pairs if p[0] != p[1]), (len(lines), ("", "")))
-        return f"line {number}: {_short(before.strip())} -> {_short(after.strip())}"
-    return f"{_short(old)} -> {_short(new)}"
+        return f"line {number}: {_short(before.strip())}", _short(after.strip())
+    return _short(old), _short(new)
 
 
 def _short(value: object) -> str:
@@ -67,7 +73,8 @@ def _today(counted: str) -> str:
     return next((name for name in names_today(counted) if module_file(name, ROOT)), counted)
 
 
-def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
+def changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
+    """What is not the same under a name, or is under it on one side alone."""
     return {
         name: (before.get(name), after.get(name))
         for name in sorted({*before, *after})
@@ -75,11 +82,12 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[
     }
 
 
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
+def flat(value: object, prefix: str = "") -> dict[str, object]:
+    """Nested settings by their places: ``run.schedule.peak_lr``."""
     if isinstance(value, Mapping) and value:
         return {
             path: leaf
             for name, inner in value.items()
-            for path, leaf in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+            for path, leaf in flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
         }
     return {prefix: value}

@@ -11,18 +11,19 @@ import datetime
 import importlib.metadata
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from neo_assets.core import records
-from neo_assets.core.errors import BadInput, DamagedArtifact, MissingUpstream
+from neo_assets.core.ancestry import Pair, behind
+from neo_assets.core.errors import BadInput, MissingUpstream
 from neo_assets.core.manifest import VERDICT_FILE, Manifest
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
-from neo_assets.core.store import Artifact, Row, Store, read_manifest
+from neo_assets.core.store import Artifact, Row, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted
 
@@ -38,7 +39,6 @@ FACETS = {
     "neofoundry_madeFrom": f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunFacet",
 }
 """Facets that are written, and the schemas that they follow; what an artifact was made from has none of its own."""
-Pair = tuple[str, str]
 
 
 def lineage(
@@ -90,47 +90,6 @@ def _roots(store: Store, recipe: Recipe, artifact: str) -> list[Pair]:
     if artifact and artifact not in heads:
         raise MissingUpstream(f"{artifact} is not made yet; `neo plan` lists what is")
     return [heads[artifact]] if artifact else list(heads.values())
-
-
-def behind(store: Store, roots: Iterable[Pair]) -> tuple[dict[Pair, Artifact], set[Pair]]:
-    """(artifacts and everything that they were made of, each after that; what of it is not in the store any more)."""
-    found: dict[Pair, Artifact] = {}
-    gone: set[Pair] = set()
-    inputs: dict[Pair, list[Pair]] = {}
-    waiting = list(roots)
-    while waiting:
-        at = waiting.pop()
-        if at in inputs or at in gone:
-            continue
-        store.learn(at[0])
-        try:
-            manifest = read_manifest(store.folder(*at))
-            made = store.find(*at)
-        except (OSError, DamagedArtifact):
-            made = None
-        if made is None:
-            gone.add(at)
-            continue
-        inputs[at] = [(name, ref.fingerprint) for name, ref in manifest.made_from.inputs.items()]
-        found[at] = made
-        waiting += inputs[at]
-    ordered: dict[Pair, Artifact] = {}
-
-    def after(at: Pair) -> None:
-        stack = [(at, iter(inputs.get(at, ())))]
-        while stack:
-            here, rest = stack[-1]
-            below = next((one for one in rest if one in found and one not in ordered and one != here), None)
-            if below is not None:
-                stack.append((below, iter(inputs[below])))
-                continue
-            ordered[here] = found[here]
-            stack.pop()
-
-    for at in sorted(found):
-        if at not in ordered:
-            after(at)
-    return ordered, gone
 
 
 # ------------------------------------------------------------------ OpenLineage

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 
@@ -12,14 +12,11 @@ from neo_assets.core.completion import CHECKPOINTS
 from neo_assets.core.errors import BadInput
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import load
-from neo_assets.core.store import Row, Store
+from neo_assets.core.store import Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.core.words import counted
 from neo_assets.evaluate.by_hand import MODEL, SHORT, SUITE, known_suites, scorer_of, subject_of
 from neo_assets.evaluate.rows import ScoreRow, columns
-
-if TYPE_CHECKING:
-    from neo_assets.scores.paired import Difference
 
 SHOWN = (
     "run", "step", "checkpoint", "task", "metric", "value", "stderr", "detectable", "n", "shots", "cut", "chance",
@@ -118,7 +115,7 @@ def compare(
     """Two models item by item: what differs by more than chance. Missing scores are made first."""
     from neo_assets.evaluate.index import read_items
     from neo_assets.evaluate.score import score_rows
-    from neo_assets.scores.paired import holm, paired
+    from neo_assets.scores.paired import holm, judged, paired
 
     recipe, store = load(), Store(store_root())
     known_suites(recipe, suite)
@@ -131,7 +128,7 @@ def compare(
     for task, scored in sides[0].items():
         folders = [f"eval_scores/{side[task]['run']}/{side[task]['fingerprint']}/{task}.items.jsonl" for side in sides]
         pairs.append((scored, paired(read_items(store, folders[0]), read_items(store, folders[1]))))
-    rows = _judged(pairs, holm([difference.p for _, difference in pairs]), alpha)
+    rows = judged(pairs, holm([difference.p for _, difference in pairs]), alpha)
     show(rows, as_json)
     if not as_json:
         told: dict[str, int] = defaultdict(int)
@@ -143,27 +140,3 @@ def compare(
         )
     if fail_if_worse and any(row["verdict"] == "B is worse" for row in rows):
         raise typer.Exit(1)
-
-
-def _judged(pairs: Sequence[tuple[ScoreRow, Difference]], corrected: Sequence[float], alpha: float) -> list[Row]:
-    """A row a task: both models, their difference, and what may be said of it at the corrected p."""
-    rows: list[Row] = []
-    for (scored, d), p in zip(pairs, corrected, strict=True):
-        side = "worse" if d.worse(scored["higher_is_better"]) > 0 else "better"
-        rows.append(
-            {
-                "task": scored["task"],
-                "metric": scored["metric"],
-                "A": d.a,
-                "B": d.b,
-                "B-A": d.difference,
-                "from": d.low,
-                "to": d.high,
-                "p": p,
-                "items": d.n,
-                "only A": d.only_a,
-                "only B": d.only_b,
-                "verdict": "no difference found" if p >= alpha else f"B is {side}",
-            }
-        )
-    return rows

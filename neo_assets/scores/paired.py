@@ -15,6 +15,8 @@ import numpy as np
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.intervals import CELLS, RESAMPLES, SEED, Values, mean_interval
+from neo_assets.core.store import Row
+from neo_assets.evaluate.rows import ScoreRow
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         out[i] = largest
     return out
+
+
+def judged(pairs: Sequence[tuple[ScoreRow, Difference]], corrected: Sequence[float], alpha: float) -> list[Row]:
+    """A row a task: both models, their difference, and what may be said of it at the corrected p."""
+    rows: list[Row] = []
+    for (scored, d), p in zip(pairs, corrected, strict=True):
+        side = "worse" if d.worse(scored["higher_is_better"]) > 0 else "better"
+        rows.append(
+            {
+                "task": scored["task"],
+                "metric": scored["metric"],
+                "A": d.a,
+                "B": d.b,
+                "B-A": d.difference,
+                "from": d.low,
+                "to": d.high,
+                "p": p,
+                "items": d.n,
+                "only A": d.only_a,
+                "only B": d.only_b,
+                "verdict": "no difference found" if p >= alpha else f"B is {side}",
+            }
+        )
+    return rows
