@@ -19,7 +19,7 @@ def differences(before: MadeFrom, after: MadeFrom) -> list[str]:
     ]
     for module, (old, new) in changed(before.code, after.code).items():
         out.append(
-            f"code: {_today(module)} "
+            f"code: {name_today(module)} "
             + ("is new" if old is None else "is no longer used" if new is None else "changed")
         )
     out += [
@@ -68,7 +68,7 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
-def _today(counted: str) -> str:
+def name_today(counted: str) -> str:
     """The name by which people find a module that is counted under another (``moved.py``)."""
     return next((name for name in names_today(counted) if module_file(name, ROOT)), counted)
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from neo_assets.core import records
 from neo_assets.core.store import Artifact, Row, Store
-from neo_assets.core.why import changed, flat, told_values
+from neo_assets.core.why import changed, flat, name_today, told_values
 from neo_assets.difference.sides import Side
 from neo_assets.evaluate.index import read_items, read_scores
 from neo_assets.evaluate.rows import ScoreRow
@@ -116,11 +116,14 @@ def _settings(pairs: _Pairs) -> list[Row]:
     rows: list[Row] = [
         {"setting": name, "A": one, "B": other, "of": _named(of)} for (name, one, other), of in found.items()
     ]
-    for name, (one, other) in pairs.items():
-        if one is None or other is None:
-            there = {"A": "not made" if one is None else "made", "B": "not made" if other is None else "made"}
-            rows.append({"setting": name, **there, "of": ""})
+    for name, pair in pairs.items():
+        if None in pair:
+            rows.append({"setting": name, "A": _there(pair[0]), "B": _there(pair[1]), "of": ""})
     return rows
+
+
+def _there(made: Artifact | None) -> str:
+    return "not made" if made is None else "made"
 
 
 def _named(names: Sequence[str], most: int = 3) -> str:
@@ -134,7 +137,8 @@ def _code(pairs: _Pairs) -> list[Row]:
         for module, (before, after) in changed(one.manifest.made_from.code, other.manifest.made_from.code).items():
             how = "only of B" if before is None else "only of A" if after is None else "differs"
             found[module, how].append(name)
-    return [{"module": module, "how": how, "of": _named(names)} for (module, how), names in sorted(found.items())]
+    rows = [(name_today(module), how, names) for (module, how), names in found.items()]
+    return [{"module": module, "how": how, "of": _named(names)} for module, how, names in sorted(rows)]
 
 
 def _libraries(pairs: _Pairs) -> list[Row]:
@@ -147,16 +151,19 @@ def _libraries(pairs: _Pairs) -> list[Row]:
 
 
 def _data(pairs: _Pairs) -> tuple[list[Row], list[str]]:
-    """(artifacts of other content, in the order in which they are made; those whose inputs have the same)."""
+    """(artifacts of other content, in the order in which they are made; those whose inputs, as far as both sides have
+    them, have the same).
+    """
     rows: list[Row] = []
     began = []
     for name, one, other in _both(pairs):
         if one.manifest.digest == other.manifest.digest:
             continue
         inputs = [{n: ref.digest for n, ref in made.manifest.made_from.inputs.items()} for made in (one, other)]
-        if inputs[0] == inputs[1]:
+        begins = all(inputs[0][n] == inputs[1][n] for n in inputs[0].keys() & inputs[1].keys())
+        if begins:
             began.append(name)
-        rows.append({"artifact": name, "A": _amount(one), "B": _amount(other), "begins here": inputs[0] == inputs[1]})
+        rows.append({"artifact": name, "A": _amount(one), "B": _amount(other), "begins here": begins})
     return rows, began
 
 
