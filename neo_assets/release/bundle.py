@@ -22,7 +22,7 @@ from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace, re
 from neo_assets.core.withdrawn import all_withdrawn, withdrawn_of
 from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
-from neo_assets.release.cards import cards
+from neo_assets.release.cards import cards, worded
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.runs.found_runs import FoundRun, parts_behind, run_of
 
@@ -77,6 +77,7 @@ def make_release(
         "parts": [_part(*part, certified, streams) for part in parts],
         "streams": {name: [made.key, made.fingerprint] for made, name in streams.values()},
         "not_followed": sorted(map(list, gathered.gone)),
+        "worded": worded(),
     }
     out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
     out.write_text(layout.README, readme(told, documents))

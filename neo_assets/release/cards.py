@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from neo_assets.core.fingerprint import digest_json
+from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.release import layout
 from neo_assets.release.sourced import Sourced, compiled, name, typed
@@ -335,6 +335,13 @@ _CONTEXT: dict[str, object] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
+
+
+def worded() -> str:
+    """Digest of everything that words the cards and the first page, in this version of the software."""
+    here = Path(__file__)
+    files = [*(PAGES / name for name in TEMPLATES.values()), here, *map(here.with_name, ("readme.py", "sourced.py"))]
+    return digest_json({file.name: digest_file(file) for file in files})
 
 
 def differing(folder: Path) -> list[str]:

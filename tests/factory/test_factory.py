@@ -553,7 +553,7 @@ def test_a_withdrawal_is_told_with_all_that_it_reaches(
     assert environment.neo("takedown", "domain:nowhere.example").returncode == 1
     assert "names no domain" in environment.neo("takedown", "domain:").stderr
     said = environment.neo("takedown", pool[0]["url"]).stdout
-    assert "1 of them is in the training pool" in said and "Nothing was changed." in said
+    assert "1 of them is in the training pool" in said and "Nothing was changed: " in said
 
 
 def dropped_copies(made: Store) -> list[dict[str, str]]:
@@ -667,6 +667,19 @@ def test_what_was_changed_behind_its_owners_back_is_named(
     assert any("not this key's" in c.detail for c in verify_release(folder, public) if c.verdict == REFUTED)
     seen = [c.detail for c in verify_release(folder) if c.verdict == REFUTED]
     assert bool(seen) == (name in SEEN_ANYWAY), seen
+
+
+def test_cards_of_another_version_are_claimed_and_not_called_wrong(
+    released: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(released, tmp_path / "given"))
+    file = folder / "release.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"worded": "0" * 32}, indent=1, ensure_ascii=False))
+    forge(folder, keys[1])
+    claims = {c.claim: c.verdict for c in verify_release(folder)}
+    assert claims["every number of the cards is that of the file it links to"] == "claimed"
+    assert claims["recipe/recipe.yaml has the settings that every step was made with"] == "proven"
+    assert REFUTED not in claims.values()
 
 
 def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(

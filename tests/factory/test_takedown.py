@@ -122,6 +122,12 @@ def test_from_the_request_to_a_model_that_never_read_it(own: tuple[Factory, dict
     assert again.tokens == dict.fromkeys(again.tokens, 0) and again.runs[0].first is None and again.tombstones == [3]
     assert "no run has read" in factory.neo("takedown", "--plan", **environment).stdout
 
+    old = before.config.run_fingerprint
+    differs = json.loads(factory.neo("diff", f"main@{old[:12]}", "main", "--json", **environment).stdout)
+    assert differs["began"] == ["token_shards/fundamental"] and differs["documents"]["examples_a"] == [pool[doc_id]]
+    assert [row["rule"] for row in differs["documents"]["why_not_b"]] == ["withdrawn"]
+    assert "Nothing is different" in factory.neo("diff", "main", "main", **environment).stdout
+
     # Every step that did not read it reads what it read, token by token.
     read = set(before.ledger().when([doc_id])["step"].to_pylist())
     for step in range(1, 21):

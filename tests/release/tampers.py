@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from neo_assets.release import layout
 from neo_assets.release.cards import EU_SUMMARY, MODEL_CARD
@@ -135,6 +136,38 @@ def torn(folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
+def threshold(folder: Path) -> str:
+    file = folder / layout.RECIPE
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    recipe["clean"]["en"]["min_words"] += 1
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return layout.RECIPE
+
+
+def rate(folder: Path) -> str:
+    file = folder / layout.RECIPE
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    recipe["runs"]["main"]["schedule"]["peak_lr"] *= 2
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return layout.RECIPE
+
+
+def step_left_out(folder: Path) -> str:
+    file = folder / layout.RECIPE
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    recipe["steps"]["en"].remove("near_dedup")
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return layout.RECIPE
+
+
+def source_left_out(folder: Path) -> str:
+    file = folder / layout.RECIPE
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    del recipe["sources"][sorted(recipe["sources"])[0]]
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return layout.RECIPE
+
+
 def public_key(folder: Path) -> str:
     file = folder / layout.PUBLIC
     file.write_text("Of the Commission\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
@@ -146,7 +179,7 @@ TAMPERS: dict[str, Callable[[Path], str]] = {
     for function in (
         byte, add, remove, rename, swap, git, symlink, manifest, ledger_row, score, loss, card_number,
         eu_number, readme_number,
-        licence, signature, torn, public_key,
+        licence, signature, torn, public_key, threshold, rate, step_left_out, source_left_out,
     )
 }  # fmt: skip
 SEEN_ANYWAY = (
@@ -164,6 +197,10 @@ SEEN_ANYWAY = (
     "readme_number",
     "licence",
     "torn",
+    "threshold",
+    "rate",
+    "step_left_out",
+    "source_left_out",
 )
 """Those that are found though the forger made new sums, and signed them with a key of his own."""
 
