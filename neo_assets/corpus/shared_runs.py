@@ -4,16 +4,18 @@ A run is looked for in documents of every language: pages quote, and are transla
 by the language of the candidate (``heldout.max_run``: words, Chinese characters each by itself). What went back is
 trained on, so others that share a run with that go back as well, until nothing shares one any more.
 
-One pass over the files gathers the candidates' runs, another looks for them in all documents; nothing but hashes of
-what candidates hold is in memory at once.
+One pass over the files gathers the candidates' runs, another looks for them in all documents. Hashes of what candidates
+hold lie on disk, sorted, and are put together a share of all hashes at a time; in memory are those that somebody else
+holds as well, which are few, and a byte for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ from neo_assets.core.recipe.data import Split
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Workspace
 from neo_assets.corpus.candidates import are_candidates, groups
-from neo_assets.text.runs import longest_runs, run_hashes
+from neo_assets.text.runs import longest_streaks, run_hashes
 
 Hashes = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
@@ -32,6 +34,8 @@ Back = dict[str, tuple[str, int, str]]
 """Candidates that are trained on after all, by id: language, longest shared run (0: a translation of theirs shares
 one), and who has it.
 """
+AT_ONCE = 1 << 24
+"""Hashes that are put together at once: some hundred megabytes."""
 _COLUMNS = ["doc_id", "url", "cluster_id", "text"]
 
 
@@ -41,27 +45,26 @@ def went_back(split: Split, parts: list[Path], out: Workspace) -> Back:
         return {}
     scratch = out.path / ".logs" / "runs"
     scratch.mkdir(parents=True, exist_ok=True)
-    names: dict[str, int] = {}
     size = total_bytes(parts)
     run_shards(partial(_gather, split, scratch), parts, out, writes=lambda path: scratch / path.name, input_bytes=size)
-    found = {
-        lang: _read(lang, scratch, [p for p in parts if _language(p) == lang], names)
-        for lang in sorted({_language(path) for path in parts})
-    }
-    wanted = [lang for lang in found if lang in split.max_run]
-    for lang in wanted:
-        records.write_array(np.unique(found[lang].runs), scratch / f"{lang}.npy")
+    by_language = {lang: [p for p in parts if _language(p) == lang] for lang in sorted({_language(p) for p in parts})}
+    wanted = [lang for lang in by_language if lang in split.max_run]
+    often = {lang: _put_together(scratch, lang, by_language[lang]) for lang in wanted}
     run_shards(partial(_meet, split, scratch, wanted), parts, out, writes=partial(_met, scratch), input_bytes=size)
-    sought = [_look(scratch, parts, found[lang], found.values()) for lang in wanted]
+    names: dict[str, int] = {}
+    found = {lang: _read(scratch, by_language[lang], names) for lang in by_language}
+    group = dict(pair for of in found.values() for pair in zip(of.ids, of.group.tolist(), strict=True))
+    sought = {lang: _look(scratch, lang, parts, by_language[lang], found[lang], often[lang], group) for lang in wanted}
+    del group, often
 
     gone = np.zeros(len(names), np.bool_)
     while True:  # what went back is trained on, and others may share a run with that
         now = gone.copy()
-        for one in sought:
+        for one in sought.values():
             now[one.candidates.group[one.touched()]] = True
         if (now == gone).all():
             break
-        for one in sought:
+        for one in sought.values():
             one.spread(now)
         gone = now
     back = {
@@ -70,8 +73,8 @@ def went_back(split: Split, parts: list[Path], out: Workspace) -> Back:
         for doc_id, group in zip(of.ids, of.group.tolist(), strict=True)
         if gone[group]
     }
-    for one in sought:
-        back |= one.shared(split.max_run[one.candidates.lang])
+    for lang, one in sought.items():
+        back |= one.shared(lang, split.max_run[lang])
     return back
 
 
@@ -97,25 +100,16 @@ def common_runs(held: list[Path], trained: Iterable[Path], limit: int) -> tuple[
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Candidates of one language. ``runs``: hashes of the runs one token longer than may be shared, of one document
-    after another, ``starts`` (n + 1) where each begins; ``group`` numbers what is held out together.
-    """
+    """Candidates of one language; ``group`` numbers what is held out together."""
 
-    lang: str
     ids: list[str]
     group: Integers
-    runs: Hashes
-    starts: Integers
-
-    @property
-    def document(self) -> Integers:
-        """The document of each run."""
-        return np.repeat(np.arange(len(self.ids)), np.diff(self.starts))
 
 
 @dataclass
 class _Sought:
-    """The runs of one language's candidates, looked for everywhere.
+    """Those runs of one language's candidates that stand anywhere else, in the order in which they stand: hashes
+    (``runs``), ``document`` and ``position`` in it.
 
     ``met``: of each run the number, in ``who``, of a document that is trained on and has it, -1 where none does.
     ``elsewhere``: runs of theirs that candidates of other languages hold; ``holder`` is the id of each such candidate,
@@ -123,6 +117,9 @@ class _Sought:
     """
 
     candidates: _Candidates
+    runs: Hashes
+    document: Integers
+    position: Integers
     met: Integers
     who: list[str]
     elsewhere: Hashes
@@ -131,32 +128,30 @@ class _Sought:
 
     def touched(self) -> Integers:
         """The documents that share a run with what is trained on."""
-        return np.unique(self.candidates.document[self.met >= 0])
+        return np.unique(self.document[self.met >= 0])
 
     def spread(self, gone: npt.NDArray[np.bool_]) -> None:
         """Runs of candidates whose groups went back are met by the others that have them."""
         c = self.candidates
-        document = c.document
-        mine = gone[c.group[document]]
+        mine = gone[c.group[self.document]]
         theirs = np.flatnonzero(gone[self.holder_group])
-        runs, at = np.unique(np.concatenate([c.runs[mine], self.elsewhere[theirs]]), return_index=True)
+        runs, at = np.unique(np.concatenate([self.runs[mine], self.elsewhere[theirs]]), return_index=True)
         if not len(runs):
             return
-        place = np.minimum(np.searchsorted(runs, c.runs), len(runs) - 1)
-        hit = (runs[place] == c.runs) & ~mine & (self.met < 0)
-        owners = [c.ids[row] for row in document[mine].tolist()] + [self.holder[row] for row in theirs.tolist()]
+        place = np.minimum(np.searchsorted(runs, self.runs), len(runs) - 1)
+        hit = (runs[place] == self.runs) & ~mine & (self.met < 0)
+        owners = [c.ids[row] for row in self.document[mine].tolist()] + [self.holder[row] for row in theirs.tolist()]
         self.met[hit] = len(self.who) + place[hit]
         self.who += [owners[i] for i in at.tolist()]
 
-    def shared(self, limit: int) -> Back:
+    def shared(self, lang: str, limit: int) -> Back:
         """The documents that share a run, the longest of each, and who has the first."""
-        c = self.candidates
-        longest = longest_runs(self.met >= 0, c.starts)
         hits = np.flatnonzero(self.met >= 0)
-        rows, at = np.unique(c.document[hits], return_index=True)
+        rows, at = np.unique(self.document[hits], return_index=True)
+        longest = longest_streaks(self.document[hits], self.position[hits])
         return {
-            c.ids[row]: (c.lang, int(longest[row]) + limit, self.who[self.met[hit]])
-            for row, hit in zip(rows.tolist(), hits[at].tolist(), strict=True)
+            self.candidates.ids[row]: (lang, int(streak) + limit, self.who[self.met[hit]])
+            for row, streak, hit in zip(rows.tolist(), longest.tolist(), hits[at].tolist(), strict=True)
         }
 
 
@@ -169,7 +164,7 @@ def _language(path: Path) -> str:
 
 
 def _gather(split: Split, scratch: Path, path: Path) -> None:
-    """The candidates of a file, and hashes of their runs."""
+    """The candidates of a file, and hashes of their runs: as they stand, and sorted."""
     documents = records.read_table(path, records.DOCUMENT, _COLUMNS)
     documents = documents.filter(pa.array(are_candidates(split, documents)))
     limit = split.max_run.get(_language(path))
@@ -180,24 +175,56 @@ def _gather(split: Split, scratch: Path, path: Path) -> None:
     kept = {
         "doc_id": documents.column("doc_id"),
         "group": groups(split, documents),
-        "runs": pa.LargeListArray.from_arrays(starts, pa.array(runs, pa.uint64())),
+        "lengths": pa.array(np.diff(starts)),
     }
+    records.write_array(runs, _as_they_stand(scratch, path))
+    records.write_array(np.sort(runs), _sorted(scratch, path))
     records.write_table(pa.table(kept), scratch / path.name)
 
 
-def _read(lang: str, scratch: Path, parts: list[Path], names: dict[str, int]) -> _Candidates:
+def _as_they_stand(scratch: Path, path: Path) -> Path:
+    return scratch / f"{path.stem}.runs.npy"
+
+
+def _sorted(scratch: Path, path: Path) -> Path:
+    return scratch / f"{path.stem}.sorted.npy"
+
+
+def _put_together(scratch: Path, lang: str, parts: list[Path]) -> npt.NDArray[np.bool_]:
+    """Write every hash that candidates of a language hold, sorted, each once; whether they hold it more than once."""
+    files = [np.load(_sorted(scratch, path), mmap_mode="r") for path in parts]
+    shares = max(1, -(-sum(map(len, files)) // AT_ONCE))
+    borders = [int(n * (1 << 64) // shares) for n in range(1, shares)]
+    cuts = [[0, *(int(np.searchsorted(f, np.uint64(b))) for b in borders), len(f)] for f in files]
+    aside, often = scratch / f"{lang}.bin.tmp", [np.zeros(0, np.bool_)]
+    with aside.open("wb") as stream:
+        for n in range(shares):
+            pieces = [np.asarray(f[cut[n] : cut[n + 1]]) for f, cut in zip(files, cuts, strict=True)]
+            runs, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *pieces]), return_counts=True)
+            stream.write(runs.astype("<u8").tobytes())
+            often.append(counts > 1)
+    records.fsync_rename(aside, _table(scratch, lang))
+    return np.concatenate(often)
+
+
+def _table(scratch: Path, lang: str) -> Path:
+    return scratch / f"{lang}.bin"
+
+
+def _open_table(scratch: Path, lang: str) -> Hashes:
+    """Hashes of all runs of a language's candidates, sorted, mapped."""
+    file = _table(scratch, lang)
+    return np.memmap(file, "<u8", "r") if file.stat().st_size else np.zeros(0, np.uint64)
+
+
+def _read(scratch: Path, parts: list[Path], names: dict[str, int]) -> _Candidates:
     ids: list[str] = []
     group: list[int] = []
-    runs, lengths = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for path in parts:
-        table = records.read_table(scratch / path.name).combine_chunks()
+        table = records.read_table(scratch / path.name, columns=["doc_id", "group"])
         ids += table["doc_id"].to_pylist()
         group += [names.setdefault(name, len(names)) for name in table["group"].to_pylist()]
-        for chunk in table["runs"].chunks:
-            runs.append(chunk.flatten().to_numpy())
-            lengths.append(np.diff(chunk.offsets.to_numpy()))
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    return _Candidates(lang, ids, np.array(group, np.int64), np.concatenate(runs), starts)
+    return _Candidates(ids, np.array(group, np.int64))
 
 
 def _meet(split: Split, scratch: Path, wanted: list[str], path: Path) -> None:
@@ -208,7 +235,7 @@ def _meet(split: Split, scratch: Path, wanted: list[str], path: Path) -> None:
     mask = are_candidates(split, documents)
     trained, others = documents.filter(pa.array(~mask)), documents.filter(pa.array(mask))
     for lang in wanted:
-        looked_for, limit = np.load(scratch / f"{lang}.npy", allow_pickle=False), split.max_run[lang]
+        looked_for, limit = _open_table(scratch, lang), split.max_run[lang]
         where, first = _standing(trained.column("text"), limit, looked_for)
         _write_found(
             where, [trained.column("doc_id")[row].as_py() for row in first.tolist()], scratch, "met", lang, path
@@ -248,22 +275,59 @@ def _standing(texts: pa.ChunkedArray, limit: int, looked_for: Hashes) -> tuple[I
     return where, rows[at]
 
 
-def _look(scratch: Path, parts: list[Path], c: _Candidates, everyone: Iterable[_Candidates]) -> _Sought:
-    """What was found of one language's runs."""
-    runs, places = np.unique(c.runs, return_inverse=True)
-    by_run = np.full(len(runs), -1, np.int64)
+def _look(
+    scratch: Path,
+    lang: str,
+    parts: list[Path],
+    own: list[Path],
+    c: _Candidates,
+    often: npt.NDArray[np.bool_],
+    group: Mapping[str, int],
+) -> _Sought:
+    """What was found of one language's runs. ``often``: of each in the table, whether candidates hold it twice."""
+    table = _open_table(scratch, lang)
+    told = often.copy()
+    for path in parts:
+        for kind in ("met", "held") if _language(path) != lang else ("met",):
+            told[records.read_table(scratch / f"{kind}-{lang}-{path.name}", columns=["run"])["run"].to_numpy()] = True
+    kept = np.flatnonzero(told)  # of the table: what stands anywhere else
+    by_run = np.full(len(kept), -1, np.int64)
     who: list[str] = []
     elsewhere, holder = [np.zeros(0, np.uint64)], []
     for path in parts:
-        table = records.read_table(scratch / f"met-{c.lang}-{path.name}")
-        where = table["run"].to_numpy()
+        found = records.read_table(scratch / f"met-{lang}-{path.name}")
+        where = np.searchsorted(kept, found["run"].to_numpy())
         new = by_run[where] < 0
         by_run[where[new]] = len(who) + np.flatnonzero(new)
-        who += table["doc_id"].to_pylist()
-        if _language(path) != c.lang:
-            table = records.read_table(scratch / f"held-{c.lang}-{path.name}")
-            elsewhere.append(runs[table["run"].to_numpy()])
-            holder += table["doc_id"].to_pylist()
-    group = {doc_id: number for of in everyone for doc_id, number in zip(of.ids, of.group.tolist(), strict=True)}
-    met = by_run[places] if len(runs) else np.zeros(0, np.int64)
-    return _Sought(c, met, who, np.concatenate(elsewhere), holder, np.array([group[h] for h in holder], np.int64))
+        who += found["doc_id"].to_pylist()
+        if _language(path) != lang:
+            found = records.read_table(scratch / f"held-{lang}-{path.name}")
+            elsewhere.append(table[found["run"].to_numpy()])
+            holder += found["doc_id"].to_pylist()
+    hashes = np.asarray(table[kept])
+    runs, documents, positions, places = (list[npt.NDArray[Any]]() for _ in range(4))
+    first = 0
+    for path in own:
+        standing = np.load(_as_they_stand(scratch, path), mmap_mode="r")
+        lengths = records.read_table(scratch / path.name, columns=["lengths"])["lengths"].to_numpy()
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        place = np.minimum(np.searchsorted(hashes, standing), max(len(hashes) - 1, 0))
+        mine = np.flatnonzero(hashes[place] == standing) if len(hashes) else np.zeros(0, np.int64)
+        document = np.searchsorted(starts, mine, "right") - 1
+        runs.append(np.asarray(standing[mine]))
+        documents.append(first + document)
+        positions.append(mine - starts[document])
+        places.append(place[mine])
+        first += len(lengths)
+    none = np.zeros(0, np.int64)
+    return _Sought(
+        candidates=c,
+        runs=np.concatenate([np.zeros(0, np.uint64), *runs]),
+        document=np.concatenate([none, *documents]),
+        position=np.concatenate([none, *positions]),
+        met=by_run[np.concatenate([none, *places])],
+        who=who,
+        elsewhere=np.concatenate(elsewhere),
+        holder=holder,
+        holder_group=np.array([group[h] for h in holder], np.int64),
+    )

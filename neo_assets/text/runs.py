@@ -30,12 +30,19 @@ def run_hashes(texts: pa.Array | pa.ChunkedArray, length: int) -> tuple[npt.NDAr
     return runs, begins
 
 
-def longest_runs(hit: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The most hits without a gap in each text (``starts``, one more than texts). So many runs of ``length`` tokens
-    that follow each other are one of ``length`` - 1 tokens more than they are many.
+def longest_streaks(document: npt.NDArray[np.int64], position: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The most hits without a gap in each document that has one, in the order of the documents; hits are given by
+    ``document`` and ``position``, in order. So many runs of ``length`` tokens that follow each other are one of
+    ``length`` - 1 tokens more than they are many.
     """
-    out = np.zeros(len(starts) - 1, np.int64)
-    _longest(hit, starts, out)
+    if not len(document):
+        return np.zeros(0, np.int64)
+    breaks = np.flatnonzero((np.diff(document) != 0) | (np.diff(position) != 1)) + 1
+    begins = np.concatenate([[0], breaks])
+    streaks = np.diff(np.concatenate([begins, [len(document)]]))
+    owners, which = np.unique(document[begins], return_inverse=True)
+    out = np.zeros(len(owners), np.int64)
+    np.maximum.at(out, which, streaks)
     return out
 
 
@@ -47,12 +54,3 @@ def _hash_runs(tokens, starts, begins, length, runs):  # type: ignore[no-untyped
             for j in range(starts[k] + i, starts[k] + i + length):
                 h = (h ^ tokens[j]) * _PRIME
             runs[begins[k] + i] = mix(h)
-
-
-@kernel
-def _longest(hit, starts, out):  # type: ignore[no-untyped-def]
-    for k in range(len(starts) - 1):
-        run = 0
-        for i in range(starts[k], starts[k + 1]):
-            run = run + 1 if hit[i] else 0
-            out[k] = max(out[k], run)
