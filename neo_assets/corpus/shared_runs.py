@@ -29,7 +29,7 @@ from neo_assets.corpus.candidates import are_candidates, groups
 from neo_assets.text.runs import longest_streaks, run_hashes
 
 Hashes = npt.NDArray[np.uint64]
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.signedinteger]
 Back = dict[str, tuple[str, int, str]]
 """Candidates that are trained on after all, by id: language, longest shared run (0: a translation of theirs shares
 one), and who has it.
@@ -291,7 +291,7 @@ def _look(
         for kind in ("met", "held") if _language(path) != lang else ("met",):
             told[records.read_table(scratch / f"{kind}-{lang}-{path.name}", columns=["run"])["run"].to_numpy()] = True
     kept = np.flatnonzero(told)  # of the table: what stands anywhere else
-    by_run = np.full(len(kept), -1, np.int64)
+    by_run = np.full(len(kept), -1, np.int32)
     who: list[str] = []
     elsewhere, holder = [np.zeros(0, np.uint64)], []
     for path in parts:
@@ -315,17 +315,17 @@ def _look(
         mine = np.flatnonzero(hashes[place] == standing) if len(hashes) else np.zeros(0, np.int64)
         document = np.searchsorted(starts, mine, "right") - 1
         runs.append(np.asarray(standing[mine]))
-        documents.append(first + document)
-        positions.append(mine - starts[document])
+        documents.append((first + document).astype(np.int32))
+        positions.append((mine - starts[document]).astype(np.int32))
         places.append(place[mine])
         first += len(lengths)
-    none = np.zeros(0, np.int64)
+    none = np.zeros(0, np.int32)
     return _Sought(
         candidates=c,
         runs=np.concatenate([np.zeros(0, np.uint64), *runs]),
         document=np.concatenate([none, *documents]),
         position=np.concatenate([none, *positions]),
-        met=by_run[np.concatenate([none, *places])],
+        met=by_run[np.concatenate([np.zeros(0, np.int64), *places])],
         who=who,
         elsewhere=np.concatenate(elsewhere),
         holder=holder,
