@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,8 @@ SCOPES: tuple[Scope, ...] = ("crawl", "corpus", "trace", "release")
 """Who honours it: crawls ask for none of it; token streams of every build have none of it; traces do not show it;
 nothing is released that learnt from it, or lists it.
 """
+OF_THE_CORPUS: tuple[Scope, ...] = ("corpus", "trace", "release")
+"""Those that honour it in what was crawled already."""
 _ID = re.compile(r"[0-9a-f]{8,32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"\d{6}\.json")
@@ -164,8 +166,11 @@ def in_force(tombstones: Iterable[Tombstone], scope: Scope) -> list[Tombstone]:
 
 def targets_in_force(root: Path, scope: Scope, ask: bool = True) -> list[Target]:
     """What has to be honoured, each once, in an order of its own: when it was recorded changes nothing."""
-    found = {stone.target for stone in in_force(read_tombstones(root, ask), scope)}
-    return sorted(found, key=lambda target: (target.kind, target.value))
+    return _targets(in_force(read_tombstones(root, ask), scope))
+
+
+def _targets(stones: Iterable[Tombstone]) -> list[Target]:
+    return sorted({stone.target for stone in stones}, key=lambda target: (target.kind, target.value))
 
 
 class Addresses:
@@ -189,8 +194,14 @@ class Addresses:
         )
 
 
-def targets_digest(targets: Sequence[Target]) -> str:
-    return digest_json([[target.kind, target.value] for target in targets])
+def in_the_corpus(root: Path, ask: bool = True) -> dict[Scope, list[Target]]:
+    """What has to be honoured of documents that are in the corpus, by who honours it."""
+    told = read_tombstones(root, ask)
+    return {scope: _targets(in_force(told, scope)) for scope in OF_THE_CORPUS}
+
+
+def targets_digest(targets: Mapping[Scope, Sequence[Target]]) -> str:
+    return digest_json({scope: [[t.kind, t.value] for t in told] for scope, told in targets.items()})
 
 
 def record(

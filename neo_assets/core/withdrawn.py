@@ -11,6 +11,7 @@ from neo_assets.core import records
 from neo_assets.core.artifact import Artifact
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.steps import module_of_step
+from neo_assets.core.tombstones import Scope
 
 KEY = "withdrawn"
 SIDES = ("train_pool", "heldout")
@@ -32,11 +33,11 @@ def reads_of(recipe: Recipe) -> list[str]:
     return [*crawled, *copies, *SIDES]
 
 
-def withdrawn_of(inputs: Mapping[str, Artifact], side: str, part: str) -> pa.Table:
+def withdrawn_of(inputs: Mapping[str, Artifact], side: str, part: str, scope: Scope = "corpus") -> pa.Table:
     """Withdrawn documents of one file (its name) of the training pool, or of what is held out; none for a stage that
-    does not read :data:`KEY`.
+    does not read :data:`KEY`. ``scope``: for whom they are withdrawn.
     """
-    made, named = inputs.get(KEY), f"{side}/{part}"
+    made, named = inputs.get(KEY), f"{scope}/{side}/{part}"
     if made is None or named not in made.manifest.files:
         return FOUND.empty_table()
     return records.read_table(made.file(named), FOUND)
@@ -48,7 +49,7 @@ def without_withdrawn(table: pa.Table, inputs: Mapping[str, Artifact], side: str
     return table.filter(pc.invert(pc.is_in(table["doc_id"], value_set=gone))) if len(gone) else table
 
 
-def all_withdrawn(inputs: Mapping[str, Artifact], side: str) -> set[str]:
+def all_withdrawn(inputs: Mapping[str, Artifact], side: str, scope: Scope = "corpus") -> set[str]:
     """Ids of all withdrawn documents of a side."""
-    files = inputs[KEY].files(f"{side}/") if KEY in inputs else []
+    files = inputs[KEY].files(f"{scope}/{side}/") if KEY in inputs else []
     return {doc_id for file in files for doc_id in records.read_table(file, FOUND)["doc_id"].to_pylist()}

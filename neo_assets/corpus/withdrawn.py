@@ -26,7 +26,7 @@ from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import NOT_IDENTITY, Section
 from neo_assets.core.shards import run_shards, total_bytes
 from neo_assets.core.store import Artifact, Outcome, Scalar, Workspace
-from neo_assets.core.tombstones import OF_ADDRESSES, Target, targets_digest
+from neo_assets.core.tombstones import OF_ADDRESSES, Scope, Target, targets_digest
 from neo_assets.core.withdrawn import FOUND, KEY, SIDES
 from neo_assets.core.written import SCRATCH
 
@@ -39,29 +39,43 @@ class WithdrawnInput(Section):
     """``tombstones``: digest of what is in force; the addresses themselves are part of no manifest."""
 
     tombstones: str
-    targets: list[tuple[str, str]] = Field(default_factory=list, json_schema_extra=NOT_IDENTITY)
+    targets: dict[str, list[tuple[str, str]]] = Field(default_factory=dict, json_schema_extra=NOT_IDENTITY)
 
     @classmethod
-    def of(cls, targets: Sequence[Target]) -> WithdrawnInput:
-        return cls(tombstones=targets_digest(targets), targets=[(t.kind, t.value) for t in targets])
+    def of(cls, targets: Mapping[Scope, Sequence[Target]]) -> WithdrawnInput:
+        told: dict[str, list[tuple[str, str]]] = {s: [(t.kind, t.value) for t in named] for s, named in targets.items()}
+        return cls(tombstones=targets_digest(targets), targets=told)
 
 
 def find_withdrawn(config: WithdrawnInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
     """Which documents of the corpus tombstones name (`neo takedown`), and copies that stayed in the place of those:
     no token stream has a token of them, no task or conversation is made of them. None, where there are no tombstones.
     """
-    targets = [Target(*pair) for pair in config.targets]  # type: ignore[arg-type]
-    scratch = out.path / SCRATCH / KEY
-    _, found = in_corpus(targets, inputs, _by_the_engine(out, scratch), scratch) if targets else (set(), [])
-    for (side, part), held in groupby(found, key=lambda held: (held.side, held.part)):
-        rows = [(one.doc_id, one.of) for one in held]
-        table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=FOUND)
-        records.write_table(table, out.path / side / part)
-    ids = {side: [held.doc_id for held in found if held.side == side] for side in SIDES}
-    counts: dict[str, Scalar] = {"tombstones": len(targets), **{side: len(held) for side, held in ids.items()}}
+    found: dict[str, list[Held]] = {}
+    for scope, pairs in config.targets.items():
+        same = next((other for other in found if config.targets[other] == pairs), None)
+        found[scope] = found[same] if same is not None else _found(pairs, scope, inputs, out)
+        for (side, part), held in groupby(found[scope], key=lambda held: (held.side, held.part)):
+            rows = [(one.doc_id, one.of) for one in held]
+            table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=FOUND)
+            records.write_table(table, out.path / scope / side / part)
+    named = {tuple(pair) for pairs in config.targets.values() for pair in pairs}
+    ids = {s: {side: [h.doc_id for h in held if h.side == side] for side in SIDES} for s, held in found.items()}
+    corpus = ids.get("corpus", {})
+    counts: dict[str, Scalar] = {"tombstones": len(named), **{side: len(corpus.get(side, ())) for side in SIDES}}
+    for scope, of_side in ids.items():
+        if of_side != corpus:
+            counts[f"for_{scope}"] = sum(map(len, of_side.values()))
     out.write_text(f"{KEY}.json", json.dumps(counts))
-    parts = {side: digest_json(held) for side, held in ids.items() if held}  # of no side where none is: no input
+    read = {side: corpus.get(side, []) for side in SIDES} | {s: of_side["train_pool"] for s, of_side in ids.items()}
+    parts = {name: digest_json(held) for name, held in read.items() if held}  # of nothing: no input of whoever reads it
     return Outcome(digest=digest_json(ids), parts=parts, numbers=counts)
+
+
+def _found(pairs: Sequence[tuple[str, str]], scope: str, inputs: Mapping[str, Artifact], out: Workspace) -> list[Held]:
+    targets = [Target(*pair) for pair in pairs]  # type: ignore[arg-type]
+    scratch = out.path / SCRATCH / KEY / scope
+    return in_corpus(targets, inputs, _by_the_engine(out, scratch), scratch)[1] if targets else []
 
 
 # ------------------------------------------------------------------ looking for them

@@ -45,7 +45,7 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         ReleaseInput(run=run, redistribute=recipe.release.redistribute, recipe_text=recipe_text(recipe)),
         reads=["train_pool", WITHDRAWN, "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
         kinds=["bundle"],
-        parts={WITHDRAWN: "train_pool"},
+        parts={WITHDRAWN: "release"},
         claims=[EVERYTHING_FOLLOWED, NOTHING_WITHDRAWN],
         after=[f"checkpoint/{run}"],
         resources=["compute"],

@@ -107,7 +107,7 @@ def make_release(
                 or f"{len(gathered.there)} manifests",
                 blocking=False,
             ),
-            _nothing_withdrawn(parts, all_withdrawn(inputs, "train_pool")),
+            _nothing_withdrawn(parts, all_withdrawn(inputs, "train_pool", "release")),
         ],
     )
 
@@ -227,7 +227,7 @@ def _write_documents(
     with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
         for path in inputs["train_pool"].files(records.PART):
             table = records.read_table(path, records.DOCUMENT, list(_DOCUMENTS)).replace_schema_metadata(None)
-            gone = withdrawn_of(inputs, "train_pool", path.name)["doc_id"].combine_chunks()
+            gone = withdrawn_of(inputs, "train_pool", path.name, "release")["doc_id"].combine_chunks()
             withdrawn = pc.is_in(table["doc_id"], value_set=gone)
             for name in ("url", "title"):
                 hidden = pc.if_else(withdrawn, pa.scalar(None, pa.string()), table[name])

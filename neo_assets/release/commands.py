@@ -52,11 +52,11 @@ def release(
 
 def _refuse_new_tombstones(store: Store, recipe: str) -> None:
     """Raises BadInput where tombstones were recorded that the build has not looked for yet."""
-    from neo_assets.core.tombstones import targets_digest, targets_in_force
+    from neo_assets.core.tombstones import in_the_corpus, targets_digest
     from neo_assets.core.withdrawn import KEY
 
     looked_for = store.head(recipe, KEY).manifest.made_from.config.get("tombstones")
-    if looked_for != targets_digest(targets_in_force(store.root, "corpus")):
+    if looked_for != targets_digest(in_the_corpus(store.root)):
         raise BadInput(
             "tombstones were recorded since this release was made (`neo takedown --list`): run the factory job, which"
             " makes `withdrawn`, and what it changes"

@@ -20,7 +20,7 @@ from neo_assets.core import records
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.scalars import real
 from neo_assets.core.store import MANIFEST, Artifact, Store
-from neo_assets.core.tombstones import Target, in_force, read_tombstones
+from neo_assets.core.tombstones import SCOPES, Target, in_force, read_tombstones
 from neo_assets.core.withdrawn import reads_of
 from neo_assets.corpus.withdrawn import Held, in_corpus, one_by_one
 from neo_assets.evaluate.index import read_scores
@@ -87,6 +87,7 @@ class Reached:
 
 def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
     """Everything that the documents reached. Raises MissingUpstream where the corpus is not made."""
+    stones = read_tombstones(store.root)
     named, held = documents_of(store, recipe, [target])
     inside = [one for one in held if one.side == "train_pool"]
     ids = [one.doc_id for one in inside]
@@ -103,7 +104,7 @@ def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
         files=sorted({one.part for one in inside}),
         bytes=sum(len(text.encode()) for text in texts.values()),
         tokens=tokens,
-        tombstones=[t.number for t in in_force(read_tombstones(store.root), "corpus") if t.target == target],
+        tombstones=sorted({t.number for s in SCOPES for t in in_force(stones, s) if t.target == target}),
         alike=_alike(store, recipe, texts),
         runs=runs_reached(store, recipe, ids),
         releases=_releases(store, ids),

@@ -36,6 +36,6 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
         trace_samples,
         TracedSamplesInput(settings=recipe.trace),
         reads=[KEY, WITHDRAWN, *(f"evaluation/{run}" for run in recipe.writing)],
-        parts={WITHDRAWN: "train_pool"},
+        parts={WITHDRAWN: "trace"},
         kinds=["json"],
     )

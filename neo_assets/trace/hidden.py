@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neo_assets.core.store import Store
-from neo_assets.core.tombstones import Target, targets_digest, targets_in_force
+from neo_assets.core.tombstones import Target, in_the_corpus, targets_digest, targets_in_force
 from neo_assets.core.withdrawn import KEY, all_withdrawn
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class Hidden:
         targets = targets_in_force(store.root, "trace")
         pointer = store.head_pointer(recipe, KEY) if targets else None
         made = store.find(*pointer) if pointer else None
-        found = all_withdrawn({KEY: made}, "train_pool") if made else set()
-        corpus = targets_digest(targets_in_force(store.root, "corpus")) if targets else ""
-        known = made is not None and made.manifest.made_from.config.get("tombstones") == corpus
+        found = all_withdrawn({KEY: made}, "train_pool", "trace") if made else set()
+        now = targets_digest(in_the_corpus(store.root, ask=False)) if targets else ""
+        known = made is not None and made.manifest.made_from.config.get("tombstones") == now
         note = f"copies of what was withdrawn last are hidden once `{KEY}` is made" if targets and not known else ""
         return cls(found, targets, note)
 

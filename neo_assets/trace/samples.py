@@ -31,7 +31,7 @@ def trace_samples(
     """What the evaluated checkpoints wrote, looked for in the training pool: passages that stand there verbatim, in
     which documents, and which of the steps before that checkpoint read them. Verbatim is not cause.
     """
-    index, hidden = TraceIndex(inputs[KEY]), Hidden(all_withdrawn(inputs, "train_pool"))
+    index, hidden = TraceIndex(inputs[KEY]), Hidden(all_withdrawn(inputs, "train_pool", "trace"))
     rows: list[dict[str, Any]] = []
     shares: list[Row] = []
     for name, artifact in inputs.items():

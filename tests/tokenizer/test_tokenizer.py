@@ -138,7 +138,7 @@ def stream(
         for path in artifact.files(records.PART):
             ids = set(records.read_table(path, columns=["doc_id"])["doc_id"].to_pylist()) & set(withdrawn)
             if ids:
-                out.write(f"train_pool/{path.name}", pa.table([sorted(ids)] * 2, schema=FOUND))
+                out.write(f"corpus/train_pool/{path.name}", pa.table([sorted(ids)] * 2, schema=FOUND))
         return Outcome(digest="d")
 
     made_from = MadeFrom(config={"ids": list(withdrawn)}, code={}, libraries={}, inputs={})
