@@ -56,7 +56,7 @@ class Target:
     def of(cls, text: str) -> Target:
         """``domain:example.org``; without a kind an address, or a document's id. Raises BadInput."""
         head, colon, value = text.strip().partition(":")
-        kind = next((k for k in KINDS if k == head and colon), None)
+        kind = next((k for k in KINDS if k == head.lower() and colon), None)
         if kind is None:
             kind, value = ("doc_id" if _ID.fullmatch(text.strip()) else "url"), text.strip()
         value = value.strip()
@@ -162,6 +162,27 @@ def in_force(tombstones: Iterable[Tombstone], scope: Scope) -> list[Tombstone]:
     told = list(tombstones)
     superseded = {stone.supersedes for stone in told}
     return [t for t in told if t.status == "in force" and t.number not in superseded and scope in t.scope]
+
+
+def still_in_force(root: Path) -> list[Tombstone]:
+    """Those that anybody has to honour."""
+    told = read_tombstones(root)
+    return [stone for stone in told if any(stone in in_force(told, scope) for scope in SCOPES)]
+
+
+def chain_of(root: Path, ask: bool = True) -> str:
+    """How many there are, and the digest of the last: what later ones begin with."""
+    there = read_tombstones(root, ask)
+    return f"{len(there)}:{digest_bytes((root / FOLDER / _name(len(there))).read_bytes()) if there else ''}"
+
+
+def begins_with(root: Path, chain: str) -> bool:
+    """Whether the tombstones that were there when ``chain`` was taken are there, as they were."""
+    count, _, digest = chain.partition(":")
+    there = read_tombstones(root)
+    if not int(count):
+        return True
+    return len(there) >= int(count) and digest_bytes((root / FOLDER / _name(int(count))).read_bytes()) == digest
 
 
 def targets_in_force(root: Path, scope: Scope, ask: bool = True) -> list[Target]:

@@ -9,7 +9,7 @@ from typing import Any
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe
 from neo_assets.core.stage import LANGUAGE_NOT_EMPTY, ROWS_BALANCE, Claim, Stage
-from neo_assets.core.tombstones import in_the_corpus
+from neo_assets.core.tombstones import chain_of, in_the_corpus
 from neo_assets.core.withdrawn import KEY, reads_of
 from neo_assets.corpus.held_out import NO_SHARED_RUNS, SplitInput, hold_out, pool
 from neo_assets.corpus.matrix import MatrixInput, assemble_matrix
@@ -26,7 +26,7 @@ class Withdrawn(AttendedStage[WithdrawnInput]):
     """Takes the tombstones that are in force when it is made."""
 
     def settled(self, at: Making) -> WithdrawnInput:
-        return WithdrawnInput.of(in_the_corpus(at.store.root))
+        return WithdrawnInput.of(in_the_corpus(at.store.root), chain_of(at.store.root))
 
 
 def stages(recipe: Recipe) -> Iterator[Stage[Any]]:

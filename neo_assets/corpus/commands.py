@@ -14,6 +14,9 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.core.withdrawn import KEY as WITHDRAWN
+from neo_assets.core.withdrawn import SIDES as SIDES_OF_THE_CORPUS
+from neo_assets.core.withdrawn import all_withdrawn
 from neo_assets.corpus.sides import SIDES, ending, in_words, told
 from neo_assets.web.links import BadUrl, canonical
 
@@ -74,7 +77,16 @@ def fate(
         mine = [row for row in rows if row["doc_id"] == doc_id]
         shown = [{name: value for name, value in told(row).items() if name != "doc_id"} for row in mine]
         show(shown, as_json=False, title=title)
-        print(ending(mine))
+        print(_withdrawn(store, recipe.name, doc_id) or ending(mine))
+
+
+def _withdrawn(store: Store, recipe: str, doc_id: str) -> str:
+    """A line on a document that is withdrawn from the build."""
+    pointer = store.head_pointer(recipe, WITHDRAWN)
+    made = store.find(*pointer) if pointer else None
+    if made is None or not any(doc_id in all_withdrawn({WITHDRAWN: made}, side) for side in SIDES_OF_THE_CORPUS):
+        return ""
+    return "Withdrawn: it keeps its place, and no token of it is in a token stream made since (`neo takedown`)."
 
 
 def _show_changes(store: Store, recipe: Recipe, ledger: Ledger, url: str, doc_id: str) -> None:

@@ -39,12 +39,15 @@ class WithdrawnInput(Section):
     """``tombstones``: digest of what is in force; the addresses themselves are part of no manifest."""
 
     tombstones: str
+    chain: str = Field(
+        "", description="tombstones that there are, and the last's digest", json_schema_extra=NOT_IDENTITY
+    )
     targets: dict[str, list[tuple[str, str]]] = Field(default_factory=dict, json_schema_extra=NOT_IDENTITY)
 
     @classmethod
-    def of(cls, targets: Mapping[Scope, Sequence[Target]]) -> WithdrawnInput:
+    def of(cls, targets: Mapping[Scope, Sequence[Target]], chain: str = "") -> WithdrawnInput:
         told: dict[str, list[tuple[str, str]]] = {s: [(t.kind, t.value) for t in named] for s, named in targets.items()}
-        return cls(tombstones=targets_digest(targets), targets=told)
+        return cls(tombstones=targets_digest(targets), targets=told, chain=chain)
 
 
 def find_withdrawn(config: WithdrawnInput, inputs: Mapping[str, Artifact], out: Workspace) -> Outcome:
@@ -63,6 +66,7 @@ def find_withdrawn(config: WithdrawnInput, inputs: Mapping[str, Artifact], out: 
     ids = {s: {side: [h.doc_id for h in held if h.side == side] for side in SIDES} for s, held in found.items()}
     corpus = ids.get("corpus", {})
     counts: dict[str, Scalar] = {"tombstones": len(named), **{side: len(corpus.get(side, ())) for side in SIDES}}
+    counts["chain"] = config.chain or None
     for scope, of_side in ids.items():
         if of_side != corpus:
             counts[f"for_{scope}"] = sum(map(len, of_side.values()))

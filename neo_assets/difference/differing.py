@@ -80,6 +80,8 @@ class Difference:
 def difference(store: Store, a: Side, b: Side, alpha: float) -> Difference:
     """Everything in which two sides differ."""
     pairs = {name: (a.of.get(name), b.of.get(name)) for name in dict.fromkeys([*a.of, *b.of])}
+    if a.trained is not None and b.trained is not None and a.run != b.run:  # two runs of other names are compared, too
+        pairs[f"{a.trained.key} and {b.trained.key}"] = (a.trained, b.trained)
     scores, otherwise = _scores(store, a, b, alpha)
     data, began = _data(pairs)
     return Difference(
@@ -236,8 +238,8 @@ def _why(ids: pa.Array, side: Side) -> list[Row]:
         for path in made.verdicts():
             table = records.read_table(path, columns=["doc_id", "verdict", "rule"])
             for row in table.filter(pc.is_in(table["doc_id"], value_set=ids)).to_pylist():
-                if row["verdict"] == records.DROPPED:
-                    last.setdefault(row["doc_id"], (name, row["rule"]))
+                if row["verdict"] == records.DROPPED and name != "heldout":  # what that drops is trained on
+                    last[row["doc_id"]] = (name, row["rule"])
     for stream in side.streams:
         if MASKED in stream.manifest.files:
             masked = rows_of(stream.path, np.load(stream.file(MASKED)))["doc_id"]

@@ -18,7 +18,7 @@ NOTHING = "Nothing is different in what they were made of."
 def parts(found: Difference) -> list[tuple[str, str, Sequence[Row]]]:
     """(heading, a sentence, rows) of everything that differs, in the order in which a person asks."""
     documents = found.documents
-    began = f"It begins in {', '.join(found.began)}: its inputs were the same." if found.began else ""
+    began = f"It begins in {', '.join(found.began)}: what both sides made it of was the same." if found.began else ""
     read = (
         f"{counted(documents.both, 'document')} in the text of both, {documents.only_a:,} of A alone,"
         f" {documents.only_b:,} of B alone."

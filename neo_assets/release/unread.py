@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -21,18 +22,24 @@ from neo_assets.core.words import counted
 from neo_assets.release import layout
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, SHOWN, Bundle, Claim
 from training.data.order import DataOrder, sequences_between
+from training.data.stream_index import rows_of
 from training.data.tokens import MASKED, ORDER_KEY
 
 CLAIM = "no step of the training read a document that was withdrawn"
 
 
 def unread(bundle: Bundle) -> Iterator[Claim]:
-    """Nothing, where no listed document was withdrawn."""
+    """Nothing, where no listed document was withdrawn, and none is masked in a stream."""
     listed = pq.read_table(bundle.folder / layout.DOCUMENTS, columns=["doc_id", "withdrawn"])
     withdrawn = listed["doc_id"].filter(listed["withdrawn"]).combine_chunks()
-    if not len(withdrawn):
+    masked = [_masked_ids(bundle, f"{layout.LEDGER}/{stream}") for stream in bundle.told["streams"]]
+    if not len(withdrawn) and not any(map(len, masked)):
         return
     wrong: list[str] = []
+    for stream, ids in zip(bundle.told["streams"], masked, strict=True):
+        if hidden := pc.sum(pc.invert(pc.is_in(ids, value_set=withdrawn))).as_py():
+            told = counted(hidden, "document")
+            wrong.append(f"{layout.DOCUMENTS} does not say of {told} that {stream} has only the places of them")
     unknown: list[str] = []
     places = 0
     for part in bundle.told["parts"]:
@@ -75,6 +82,14 @@ def _numbers(bundle: Bundle, folder: str, wanted: Any) -> npt.NDArray[np.int64]:
         found.append(first + np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy()))
         first += len(ids)
     return np.concatenate(found)
+
+
+def _masked_ids(bundle: Bundle, folder: str) -> pa.Array:
+    """Ids of the documents that a stream has only the places of."""
+    masked = _masked(bundle, folder)
+    if not len(masked):
+        return pa.array([], pa.string())
+    return rows_of(bundle.folder / folder, masked)["doc_id"].combine_chunks()
 
 
 def _masked(bundle: Bundle, folder: str) -> npt.NDArray[np.int64]:

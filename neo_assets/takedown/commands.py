@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from neo_assets.core.errors import BadInput
+from neo_assets.core.errors import BadInput, MissingUpstream
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import Store
@@ -32,13 +32,13 @@ def takedown(
         ),
     ] = "",
     because: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--because",
             help="record it, for this reason: opt-out, copyright, privacy, licence or illegal. From then on nothing is"
             " made of it",
         ),
-    ] = "",
+    ] = None,
     reference: Annotated[str, typer.Option(help="of the request, say its ticket; who asked is not kept here")] = "",
     proof: Annotated[str, typer.Option(help="what shows that it may be asked for")] = "",
     received: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="day of the request; today if left out")] = "",
@@ -48,6 +48,10 @@ def takedown(
     plan: Annotated[
         bool, typer.Option("--plan", help="record which runs go on from which checkpoint, without it")
     ] = False,
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="record what no document matches yet, or what is recorded already"),
+    ] = False,
     everything: Annotated[bool, typer.Option("--list", help="tombstones of this store")] = False,
     revoke: Annotated[int | None, typer.Option(metavar="NUMBER", help="a tombstone that was a mistake")] = None,
     as_json: bool = JSON,
@@ -56,29 +60,34 @@ def takedown(
     --because records it, or --plan what is trained again.
     """
     from neo_assets.core.tombstones import Target
+    from neo_assets.takedown.kept import refuse_lost
 
     recipe, store = load(), Store(store_root())
+    refuse_lost(store)
+    given = [reference, proof, received, scope, anyway]
     if everything or revoke is not None:
-        if what or because or plan:
+        if what or because is not None or plan or any(given):
             raise BadInput("--list and --revoke go with nothing else")
         _list(store, as_json) if revoke is None else _revoke(store, revoke)
         return
     if not what and not plan:
         raise BadInput("say what must go: an address, a document's id, or KIND:VALUE (--help)")
-    if what and not because:
-        _tell(store, recipe, Target.of(what), what, as_json, also=not plan)
+    if because is None and any(given):
+        raise BadInput("--reference, --proof, --received, --scope and --anyway are of what is recorded: say --because")
+    if what and plan and because is None:
+        raise BadInput(f"--plan is for what is recorded: say --because, or leave {what[:80]} out")
+    if what and because is None:
+        _tell(store, recipe, Target.of(what), what, as_json)
     elif what:
-        _record(store, Target.of(what), because, received, reference, proof, scope)
+        _record(store, recipe, Target.of(what), str(because), received, reference, proof, scope, anyway)
     if plan:
-        if what and not because:
-            raise BadInput(f"--plan is for what is recorded: say --because, or leave {what} out")
         _plan(store, recipe, as_json)
 
 
 # ------------------------------------------------------------------ the answer
 
 
-def _tell(store: Store, recipe: Recipe, target: Target, what: str, as_json: bool, also: bool) -> None:
+def _tell(store: Store, recipe: Recipe, target: Target, what: str, as_json: bool) -> None:
     from neo_assets.takedown.reached import reached
 
     found = reached(store, recipe, target)
@@ -104,11 +113,11 @@ def _tell(store: Store, recipe: Recipe, target: Target, what: str, as_json: bool
         print("Nothing was trained on them.")
         return
     _tell_what_was_made(found)
-    if also:
-        print(
-            "Training again begins at the checkpoint before the first step that read them, on text without them; a site"
-            " nearly always means all of it. Nothing was changed: --because REASON records the withdrawal."
-        )
+    print(
+        "Training again begins at the checkpoint before the first step that read them, on text without them; a site"
+        " nearly always means all of it. Nothing was changed: "
+        + ("--plan says what is to be made again." if found.tombstones else "--because REASON records the withdrawal.")
+    )
 
 
 def _tell_what_was_made(found: Reached) -> None:
@@ -147,15 +156,41 @@ def _of_run(run: OfRun) -> dict[str, object]:
 # ------------------------------------------------------------------ recording
 
 
-def _record(store: Store, target: Target, because: str, received: str, reference: str, proof: str, scope: str) -> None:
-    from neo_assets.core.tombstones import REASONS, SCOPES, record
+def _record(
+    store: Store,
+    recipe: Recipe,
+    target: Target,
+    because: str,
+    received: str,
+    reference: str,
+    proof: str,
+    scope: str,
+    anyway: bool,
+) -> None:
+    from neo_assets.core.tombstones import REASONS, SCOPES, in_force, read_tombstones, record
+    from neo_assets.takedown.reached import documents_of
 
     if because not in REASONS:
         raise BadInput(f"'{because}' is no reason: {', '.join(REASONS)}")
-    scopes = [word.strip() for word in scope.split(",") if word.strip()] or list(SCOPES)
+    scopes = [word.strip() for word in scope.split(",")] if scope else list(SCOPES)
     if unknown := [word for word in scopes if word not in SCOPES]:
         raise BadInput(f"'{unknown[0]}' honours nothing: {', '.join(SCOPES)}")
     _refuse_no_day(received)
+    there = read_tombstones(store.root)
+    chosen = cast("list[Scope]", scopes)
+    known = [t.number for t in there if t.target == target and all(t in in_force(there, one) for one in chosen)]
+    if known and not anyway:
+        raise BadInput(f"tombstone {known[0]} says so already; --anyway records it once more")
+    try:
+        named, held = documents_of(store, recipe, [target])
+        told = f"{counted(len(named), 'crawled document')}, {counted(len(held), 'document')} of the corpus"
+    except MissingUpstream:
+        named, told = {""}, "what it reaches is known when the corpus is made"
+    if not named and not anyway:
+        raise BadInput(
+            f"no document of this build matches {target}: nothing was recorded. `neo fate` finds addresses that look"
+            " alike; --anyway records it, for what is yet to be crawled"
+        )
     stone = record(
         store.root,
         target,
@@ -163,9 +198,9 @@ def _record(store: Store, target: Target, because: str, received: str, reference
         received=received,
         reference=reference,
         proof=proof,
-        scope=cast("list[Scope]", scopes),
+        scope=chosen,
     )
-    print(f"tombstone {stone.number}: {target}, {because}; honoured by {', '.join(stone.scope)} from now on")
+    print(f"tombstone {stone.number}: {target}, {because}; honoured by {', '.join(stone.scope)} from now on; {told}")
     print("Builds honour it when they are next made; what was trained on it stays until then: --plan")
 
 
@@ -173,20 +208,24 @@ def _refuse_no_day(text: str) -> None:
     import datetime
 
     try:
-        if text:
-            datetime.date.fromisoformat(text)
+        day = datetime.date.fromisoformat(text) if text else datetime.date.min
     except ValueError as error:
         raise BadInput(f"'{text}' is no day: YYYY-MM-DD") from error
+    if day > datetime.datetime.now(datetime.UTC).date():
+        raise BadInput(f"{text} is yet to come")
 
 
 def _revoke(store: Store, number: int) -> None:
-    from neo_assets.core.tombstones import read_tombstones, record
+    from neo_assets.core.tombstones import read_tombstones, record, still_in_force
 
     there = {stone.number: stone for stone in read_tombstones(store.root)}
     if number not in there:
         raise BadInput(f"there is no tombstone {number}; `neo takedown --list` has all {len(there)}")
     stone = record(store.root, there[number].target, there[number].reason, revokes=number)
-    print(f"tombstone {stone.number} supersedes {number}: {there[number].target} may be used again")
+    left = [t.number for t in still_in_force(store.root) if t.target == there[number].target]
+    told = f"still withdrawn by {', '.join(map(str, left))}" if left else "may be used again, when builds are next made"
+    print(f"tombstone {stone.number} supersedes {number}: {there[number].target} {told}")
+    print("What --plan recorded for it stays in the recipe's file of branches until it is taken out there.")
 
 
 def _list(store: Store, as_json: bool) -> None:

@@ -28,8 +28,7 @@ from neo_assets.release.layout import DOCUMENTS
 from neo_assets.runs.found_runs import FoundRun, started
 from neo_assets.trace.index import KEY as INDEX
 from neo_assets.trace.reads import Reader, reader_of
-from neo_assets.trace.search import TraceIndex
-from neo_assets.trace.traced import EVERYTHING, Turn, trace
+from neo_assets.trace.search import TraceIndex, units_of
 from training.data.stream_index import index_files
 from training.data.tokens import MASKED
 
@@ -151,15 +150,13 @@ def _alike(store: Store, recipe: Recipe, texts: Mapping[str, str]) -> list[Alike
     made = store.find(*pointer) if pointer else None
     if recipe.trace is None or made is None:
         return []
-    index = TraceIndex(made)
-    settings = recipe.trace.model_copy(update=EVERYTHING | {"min_units": recipe.trace.alike_units})
-    best: dict[str, Alike] = {}
+    index, best = TraceIndex(made), dict[str, Alike]()
     for doc_id, text in list(texts.items())[:COMPARED]:
-        for told in trace(index, [Turn(text)], settings).told:
-            for other in told.documents:
-                known = best.get(other.doc_id)
-                if other.doc_id not in texts and (known is None or known.units < told.units):
-                    best[other.doc_id] = Alike(other.doc_id, other.url, told.units, doc_id)
+        for other, units in index.sharing(units_of(text), recipe.trace.alike_units):
+            told = index.shards[other[0]].told(other[1])
+            known = best.get(told["doc_id"])
+            if told["doc_id"] not in texts and (known is None or known.units < units):
+                best[told["doc_id"]] = Alike(told["doc_id"], told["url"], units, doc_id)
     return sorted(best.values(), key=lambda other: (-other.units, other.doc_id))
 
 

@@ -83,6 +83,8 @@ def trace_text(
     found = trace(index, turns, settings, lambda spans, sizes: steps_that_read(who, spans, sizes), hidden)
     if exact and not _is_one(found):
         nowhere = "The training pool has this text nowhere as a whole; without --exact its passages are told."
+        if found.withdrawn and not found.told:
+            nowhere = "This text stands only in documents that were withdrawn."
         print(json.dumps(found.plain() | {"told": []}, ensure_ascii=False, indent=1) if as_json else nowhere)
         raise typer.Exit(1)
     notes = other_pools(index, who) + ([hidden.note] if hidden.note else [])

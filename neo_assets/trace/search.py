@@ -27,6 +27,8 @@ from neo_assets.text.characters import character_table
 from neo_assets.trace import trace_kernels as kernels
 from neo_assets.trace.index import BATCH, file_of
 
+MANY = 256
+"""Places of a piece of a text that are looked at, for documents that share much with it."""
 THREADS = 16
 """Searches that wait for a disk at once."""
 
@@ -187,6 +189,35 @@ class TraceIndex:
             out += [shard.place(int(position)) for position in found]
         return out
 
+    def sharing(self, asked: Units, least: int) -> list[tuple[tuple[int, int], int]]:
+        """Documents, by shard and number, that hold a passage of at least so many units of a text, and how many the
+        longest is that was seen of each. The text's own document is one of them.
+
+        Every passage of ``least`` units holds a whole piece of half as many, of those that begin ``least`` / 2 units
+        after each other. What stands in more than :data:`MANY` places is boilerplate, of which a sample is looked at.
+        """
+        size = max(1, least // 2)
+        begins = range(0, max(len(asked) - size + 1, 0), max(1, least - size + 1))
+        found: dict[tuple[int, int], int] = {}
+        for first in begins:
+            for place in self.places(asked, first, first + size, MANY):
+                units = self._around(asked, first, first + size, place)
+                at = (place.shard, place.document)
+                if units >= least and units > found.get(at, 0):
+                    found[at] = units
+        return sorted(found.items())
+
+    def _around(self, asked: Units, first: int, last: int, place: Place) -> int:
+        """Units of a text that stand around a passage of it as they do at one of its places, the passage included."""
+        held, begin, end = (
+            self.shards[place.shard].text_of(place.document),
+            int(asked.begins[first]),
+            int(asked.ends[last - 1]),
+        )
+        left = _alike(asked.text[:begin][::-1], held[: place.offset][::-1])
+        right = _alike(asked.text[end:], held[place.offset + end - begin :])
+        return int(((asked.begins >= begin - left) & (asked.ends <= end + right)).sum())
+
     def rarity(self, asked: Units, numbers: Sequence[int]) -> dict[int, float]:
         """By unit: log of one in how many of the pool's it is, in nats."""
         texts = {n: asked.text[asked.begins[n] : asked.ends[n]] for n in numbers}
@@ -194,6 +225,13 @@ class TraceIndex:
         counts = _at_once(lambda n: self.count(asked, n, n + 1), list(counted.values()))
         by_text = dict(zip(counted, counts, strict=True))
         return {n: math.log(self.units / max(by_text[text], 1)) for n, text in texts.items()}
+
+
+def _alike(a: bytes, b: bytes) -> int:
+    """Bytes in common from the beginning on."""
+    size = min(len(a), len(b))
+    differ = np.flatnonzero(np.frombuffer(a, np.uint8, size) != np.frombuffer(b, np.uint8, size))
+    return int(differ[0]) if len(differ) else size
 
 
 @functools.cache

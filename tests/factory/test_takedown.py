@@ -80,11 +80,20 @@ def test_from_the_request_to_a_model_that_never_read_it(own: tuple[Factory, dict
         "is no day" in factory.neo("takedown", "a.org", "--because", "opt-out", "--received", "x", **environment).stderr
     )
     wrong = factory.neo("takedown", "domain:wrong.example", "--because", "opt-out", **environment)
-    assert "tombstone 1" in wrong.stdout
+    assert wrong.returncode and "nothing was recorded" in wrong.stderr
+    for say in (("--scope", "crawl"), ("--reference", "T")):
+        assert "say --because" in factory.neo("takedown", pool[doc_id], *say, **environment).stderr
+    late_day = factory.neo("takedown", "a.org", "--because", "opt-out", "--received", "2999-01-01", **environment)
+    assert "yet to come" in late_day.stderr
+    anyway = factory.neo("takedown", "domain:wrong.example", "--because", "opt-out", "--anyway", **environment)
+    assert "tombstone 1" in anyway.stdout and "0 crawled documents" in anyway.stdout
     assert "supersedes 1" in factory.neo("takedown", "--revoke", "1", **environment).stdout
     assert "not in force" in factory.neo("takedown", "--revoke", "1", **environment).stderr
     recorded = factory.neo("takedown", pool[doc_id], "--because", "opt-out", "--reference", "T-7", **environment)
     assert "tombstone 3" in recorded.stdout, recorded.stderr
+    assert "1 crawled document, 1 document of the corpus" in recorded.stdout
+    twice = factory.neo("takedown", pool[doc_id], "--because", "opt-out", **environment)
+    assert "tombstone 3 says so already" in twice.stderr
     rows = [json.loads(line) for line in factory.neo("takedown", "--list", "--json", **environment).stdout.splitlines()]
     assert [row["status"] for row in rows] == ["in force", "revoked", "in force"] and rows[2]["reference"] == "T-7"
 
@@ -127,6 +136,14 @@ def test_from_the_request_to_a_model_that_never_read_it(own: tuple[Factory, dict
     assert differs["began"] == ["token_shards/fundamental"] and differs["documents"]["examples_a"] == [pool[doc_id]]
     assert [row["rule"] for row in differs["documents"]["why_not_b"]] == ["withdrawn"]
     assert "Nothing is different" in factory.neo("diff", "main", "main", **environment).stdout
+
+    assert "Withdrawn: it keeps its place" in factory.neo("fate", pool[doc_id], **environment).stdout
+    last = factory.folder / "store" / "tombstones" / "000003.json"
+    kept = last.read_bytes()
+    for change in (last.unlink, lambda: last.write_bytes(kept.replace(b"T-7", b"T-8"))):
+        change()
+        assert "were changed or taken away since" in factory.neo("takedown", "--list", **environment).stderr
+        last.write_bytes(kept)
 
     # Every step that did not read it reads what it read, token by token.
     read = set(before.ledger().when([doc_id])["step"].to_pylist())

@@ -161,3 +161,46 @@ def test_the_same_pool_gives_the_same_digest_with_any_number_of_workers(tmp_path
     assert len(digests) == 1
     other = indexed(tmp_path / "other", [*texts[1:], texts[0] + "!"], files=5)
     assert other.artifact.manifest.digest not in digests
+
+
+def test_documents_that_share_much_with_a_text_are_those_that_brute_force_finds(tmp_path: Path) -> None:
+    generator = random.Random(5)
+    words = [f"w{n}" for n in range(400)]
+    texts = [" ".join(generator.choices(words, k=120)) for _ in range(12)]
+    texts += ["".join(generator.choices("天地玄黄宇宙洪荒日月盈昃辰宿列张", k=90)) for _ in range(6)]
+    for _ in range(25):  # passages of some in others, at any place
+        a, b = generator.sample(range(18), 2)
+        gap = " " if a < 12 else ""
+        units = texts[a].split(" ") if a < 12 else list(texts[a])
+        first, size = generator.randrange(len(units) - 45), generator.randrange(10, 45)
+        half = len(texts[b]) // 2
+        at = texts[b].index(" ", half) if b < 12 else half
+        texts[b] = f"{texts[b][:at]} {gap.join(units[first : first + size])} {texts[b][at:].lstrip()}"
+    index = indexed(tmp_path, texts)
+    shards = {(s, d): index.shards[s].told(d)["url"] for s in range(len(index.shards)) for d in range(18)}
+    number = {url.rpartition("/d")[2]: at for at, url in shards.items()}
+    checked = 0
+    for i, one in enumerate(texts):
+        found = dict(index.sharing(units_of(one), 20))
+        for j, other in enumerate(texts):
+            if i == j:
+                continue
+            longest = in_common(one, other)
+            assert found.get(number[str(j)], 0) == (longest if longest >= 20 else 0), (i, j)
+            checked += longest >= 20
+    assert checked > 10
+
+
+def in_common(a: str, b: str) -> int:
+    """Words or characters of the longest passage that stands in both as it is."""
+    asked, held = units_of(a), units_of(b)
+    ends = set(held.ends.tolist())
+    best = 0
+    for first in range(len(asked)):
+        while first + best < len(asked):
+            piece = asked.text[asked.begins[first] : asked.ends[first + best]]
+            places = [at for at in held.begins.tolist() if held.text.startswith(piece, at) and at + len(piece) in ends]
+            if not places:
+                break
+            best += 1
+    return best
