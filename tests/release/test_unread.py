@@ -49,7 +49,7 @@ def bundle(tmp_path: Path, ledger: RunLedger, withdrawn: list[str], settings: bo
         certificate = folder / layout.CERTIFICATES / "main" / str(last) / "certificate.json"
         certificate.parent.mkdir(parents=True)
         certificate.write_text(json.dumps({"seed": ledger.config.run.seed, "start_sample": first * batch}))
-    told = {"parts": parts, "streams": {}}
+    told = {"parts": parts, "streams": {"new": [], "old": []}}
     made_from = MadeFrom(config={"run": identity(ledger.config.run)}, code={}, libraries={}, inputs={})
     made = Manifest(
         key="pretraining/main", fingerprint=OLD, digest="d", made_from=made_from, files={}, created_at="", seconds=0.0
@@ -86,3 +86,14 @@ def test_without_the_settings_of_a_part_it_is_only_claimed(tmp_path: Path, ledge
     early = next(iter(first_read(ledger)))
     (claim,) = unread(bundle(tmp_path, ledger, [early], settings=False))
     assert claim.verdict == CLAIMED and OLD[:12] in claim.detail
+
+
+def test_a_withdrawal_that_the_list_no_longer_tells_is_seen_in_the_stream(tmp_path: Path, ledger: RunLedger) -> None:
+    late = [doc_id for doc_id, step in first_read(ledger).items() if step > BRANCH][:3]
+    given = bundle(tmp_path, ledger, late)
+    listed = pq.read_table(given.folder / layout.DOCUMENTS)
+    for told in (late[1:], []):  # one of three is told no more, then none is
+        flags = pa.array([doc_id in told for doc_id in listed["doc_id"].to_pylist()])
+        pq.write_table(listed.set_column(1, "withdrawn", flags), given.folder / layout.DOCUMENTS)
+        (claim,) = unread(given)
+        assert claim.verdict == REFUTED and f"does not say of {3 - len(told)} document" in claim.detail
