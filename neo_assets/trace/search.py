@@ -214,8 +214,8 @@ class TraceIndex:
             int(asked.begins[first]),
             int(asked.ends[last - 1]),
         )
-        left = _alike(asked.text[:begin][::-1], held[: place.offset][::-1])
-        right = _alike(asked.text[end:], held[place.offset + end - begin :])
+        left = alike(asked.text[:begin][::-1], held[: place.offset][::-1])
+        right = alike(asked.text[end:], held[place.offset + end - begin :])
         return int(((asked.begins >= begin - left) & (asked.ends <= end + right)).sum())
 
     def rarity(self, asked: Units, numbers: Sequence[int]) -> dict[int, float]:
@@ -227,7 +227,7 @@ class TraceIndex:
         return {n: math.log(self.units / max(by_text[text], 1)) for n, text in texts.items()}
 
 
-def _alike(a: bytes, b: bytes) -> int:
+def alike(a: bytes, b: bytes) -> int:
     """Bytes in common from the beginning on."""
     size = min(len(a), len(b))
     differ = np.flatnonzero(np.frombuffer(a, np.uint8, size) != np.frombuffer(b, np.uint8, size))

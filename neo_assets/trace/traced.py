@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from neo_assets.core.recipe.trace import Trace
 from neo_assets.trace.hidden import NOTHING, Hidden
-from neo_assets.trace.search import Passage, Place, TraceIndex, Units, units_of
+from neo_assets.trace.search import Passage, Place, TraceIndex, Units, alike, units_of
 from neo_assets.trace.written import NOT_CAUSE
 
 LOOKED_AT = 256
@@ -220,7 +220,7 @@ def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence
     for place in places if before.strip() or after.strip() else ():
         size = passage.end - passage.begin
         left, right = index.shards[place.shard].around(place, size, len(before), len(after))
-        best = max(best, (_alike(before[::-1], left[::-1]), _alike(after, right)), key=sum)
+        best = max(best, (alike(before[::-1], left[::-1]), alike(after, right)), key=sum)
     front, back = before[len(before) - best[0] :].decode("utf-8", "ignore"), after[: best[1]].decode("utf-8", "ignore")
     opening = next((n for n, c in enumerate(reversed(front)) if not _opens(c)), len(front))
     return len(front[len(front) - opening :].encode()), len(back.rstrip().encode())
@@ -228,11 +228,6 @@ def _with_punctuation(index: TraceIndex, candidate: _Candidate, places: Sequence
 
 def _opens(character: str) -> bool:
     return character in "\"'" or unicodedata.category(character) in ("Ps", "Pi")
-
-
-def _alike(a: bytes, b: bytes) -> int:
-    """Bytes in common from the beginning on."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _document(index: TraceIndex, place: Place, size: int, shares: float) -> Document:
