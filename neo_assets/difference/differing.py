@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,9 +22,8 @@ from neo_assets.core.why import changed, flat, name_today, told_values
 from neo_assets.difference.sides import Side
 from neo_assets.evaluate.index import read_items, read_scores
 from neo_assets.evaluate.rows import ScoreRow
+from neo_assets.runs.stream_parts import stream_parts
 from neo_assets.scores.paired import holm, judged, paired
-from training.data.stream_index import index_files, rows_of
-from training.data.tokens import MASKED
 from training.spec import checkpoint_name
 
 EXAMPLES = 5
@@ -218,14 +216,9 @@ def _read(side: Side) -> pa.Array:
     """Ids of the documents of a side's streams, each once; none of those that were withdrawn from them."""
     found = [pa.array([], pa.string())]
     for stream in side.streams:
-        masked = np.load(stream.file(MASKED)) if MASKED in stream.manifest.files else np.zeros(0, np.int64)
-        first = 0
-        stream.files("index")
-        for path, documents in index_files(stream.path):
+        for path, there in stream_parts(stream):
             ids = records.read_table(path, columns=["doc_id"])["doc_id"]
-            there = ~np.isin(first + np.arange(documents), masked)
             found.append(pc.unique(ids.filter(pa.array(there)).combine_chunks()))
-            first += documents
     return pc.unique(pa.concat_arrays(found))
 
 
@@ -241,10 +234,11 @@ def _why(ids: pa.Array, side: Side) -> list[Row]:
                 if row["verdict"] == records.DROPPED and name != "heldout":  # what that drops is trained on
                     last[row["doc_id"]] = (name, row["rule"])
     for stream in side.streams:
-        if MASKED in stream.manifest.files:
-            masked = rows_of(stream.path, np.load(stream.file(MASKED)))["doc_id"]
-            gone = masked.filter(pc.is_in(masked, value_set=ids)).to_pylist()
-            last |= dict.fromkeys(gone, (stream.key, WITHDRAWN))
+        for path, has in stream_parts(stream):
+            if not has.all():
+                masked = records.read_table(path, columns=["doc_id"])["doc_id"].filter(pa.array(~has))
+                gone = masked.filter(pc.is_in(masked, value_set=ids)).to_pylist()
+                last |= dict.fromkeys(gone, (stream.key, WITHDRAWN))
     pool = side.of.get("train_pool")
     there = set(_all_ids(pool, ids)) if pool is not None else set()
     counts: Counter[tuple[str, str]] = Counter()

@@ -228,7 +228,7 @@ def _documents(bundle: Bundle) -> Iterator[Claim]:
 def _cards(bundle: Bundle) -> Iterator[Claim]:
     claim = "every number of the cards is that of the file it links to"
     if bundle.told.get("worded") != worded():
-        told = "another version of NeoFoundry worded them: the one that made this release compiles them again"
+        told = "another version of NeoFoundry worded them, and README.md: the one that made it compiles them again"
         yield Claim(claim, CLAIMED, told, "neo verify-release .")
         return
     yield Claim(claim, *_verdict(differing(bundle.folder), ", ".join([*TEMPLATES, DATA_CARD])))

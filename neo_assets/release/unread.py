@@ -22,8 +22,8 @@ from neo_assets.core.words import counted
 from neo_assets.release import layout
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, SHOWN, Bundle, Claim
 from training.data.order import DataOrder, sequences_between
-from training.data.stream_index import rows_of
-from training.data.tokens import MASKED, ORDER_KEY
+from training.data.stream_index import index_files, masked_numbers, rows_of
+from training.data.tokens import ORDER_KEY
 
 CLAIM = "no step of the training read a document that was withdrawn"
 
@@ -46,7 +46,7 @@ def unread(bundle: Bundle) -> Iterator[Claim]:
         folder = f"{layout.LEDGER}/{part['stream']}"
         there = _numbers(bundle, folder, withdrawn)
         places += len(there)
-        left = np.setdiff1d(there, _masked(bundle, folder))
+        left = np.setdiff1d(there, masked_numbers(bundle.folder / folder))
         if not len(left):
             continue
         trained = _training(bundle, part["run_fingerprint"])
@@ -73,28 +73,21 @@ def _training(bundle: Bundle, fingerprint: str) -> Manifest | None:
 
 
 def _numbers(bundle: Bundle, folder: str, wanted: Any) -> npt.NDArray[np.int64]:
-    """Numbers of these documents in a stream."""
-    facts = json.loads((bundle.folder / folder / "stream.json").read_text(encoding="utf-8"))
-    files = [f"index/{name}.parquet" for name, _, _ in facts.get("segments", [])] or ["index.parquet"]
+    """Numbers of these documents in a stream, withdrawn or not."""
     found, first = [np.zeros(0, np.int64)], 0
-    for name in files:
-        ids = pq.read_table(bundle.folder / folder / name, columns=["doc_id"])["doc_id"]
+    for path, documents in index_files(bundle.folder / folder):
+        ids = pq.read_table(path, columns=["doc_id"])["doc_id"]
         found.append(first + np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy()))
-        first += len(ids)
+        first += documents
     return np.concatenate(found)
 
 
 def _masked_ids(bundle: Bundle, folder: str) -> pa.Array:
     """Ids of the documents that a stream has only the places of."""
-    masked = _masked(bundle, folder)
+    masked = masked_numbers(bundle.folder / folder)
     if not len(masked):
         return pa.array([], pa.string())
     return rows_of(bundle.folder / folder, masked)["doc_id"].combine_chunks()
-
-
-def _masked(bundle: Bundle, folder: str) -> npt.NDArray[np.int64]:
-    file = bundle.folder / folder / MASKED
-    return np.load(file, allow_pickle=False) if file.is_file() else np.zeros(0, np.int64)
 
 
 def _steps(bundle: Bundle, part: dict[str, Any], folder: str, numbers: npt.NDArray[np.int64], run: Any) -> list[int]:

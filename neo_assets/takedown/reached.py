@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,11 +25,10 @@ from neo_assets.corpus.withdrawn import Held, in_corpus, one_by_one
 from neo_assets.evaluate.index import read_scores
 from neo_assets.release.layout import DOCUMENTS
 from neo_assets.runs.found_runs import FoundRun, started
+from neo_assets.runs.stream_parts import stream_parts
 from neo_assets.trace.index import KEY as INDEX
 from neo_assets.trace.reads import Reader, reader_of
 from neo_assets.trace.search import TraceIndex, units_of
-from training.data.stream_index import index_files
-from training.data.tokens import MASKED
 
 COMPARED = 100
 """Texts whose passages are looked for in other documents; of more, the first."""
@@ -130,15 +128,11 @@ def _texts(pool: Artifact, held: Sequence[Held]) -> dict[str, str]:
 
 def _tokens(stream: Artifact, ids: Sequence[str]) -> int:
     """Tokens of a stream that are these documents', every round counted; none of those that are withdrawn from it."""
-    masked = np.load(stream.file(MASKED)) if MASKED in stream.manifest.files else np.zeros(0, np.int64)
-    wanted, total, first = pa.array(ids, pa.string()), 0, 0
-    stream.files("index")
-    for path, documents in index_files(stream.path):
+    wanted, total = pa.array(ids, pa.string()), 0
+    for path, there in stream_parts(stream):
         table = records.read_table(path, columns=["doc_id", "tokens"])
-        mine = pc.is_in(table["doc_id"], value_set=wanted).to_numpy(zero_copy_only=False)
-        mine &= ~np.isin(first + np.arange(documents), masked)
+        mine = pc.is_in(table["doc_id"], value_set=wanted).to_numpy(zero_copy_only=False) & there
         total += int(table["tokens"].to_numpy()[mine].sum())
-        first += documents
     return total
 
 

@@ -37,7 +37,7 @@ def test_what_an_artifact_is_made_of_is_told_down_to_its_sources(
 def test_a_client_of_openlineage_reads_every_event(
     first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
 ) -> None:
-    client = pytest.importorskip("openlineage.client.event_v2")
+    client = pytest.importorskip("openlineage.client.event_v2", reason="openlineage-python is not installed")
     generated = importlib.import_module("openlineage.client.generated")
     kinds = {}
     for module in pkgutil.iter_modules(generated.__path__):

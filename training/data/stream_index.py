@@ -40,11 +40,16 @@ def rows_of(shards: Path, documents: Integers) -> pa.Table:
     return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
 
 
+def masked_numbers(shards: Path) -> Integers:
+    """Numbers of the documents that were withdrawn from a stream, ascending."""
+    return np.load(shards / MASKED, allow_pickle=False) if (shards / MASKED).is_file() else np.zeros(0, np.int64)
+
+
 def numbers_of(shards: Path, doc_ids: Sequence[str]) -> dict[str, list[int]]:
     """Numbers in the stream of those documents that it has tokens of, ascending: one a round of the mixture; none of
     those that were withdrawn from it. Files whose ids begin after them or end before them are not read.
     """
-    masked = np.load(shards / MASKED) if (shards / MASKED).is_file() else np.zeros(0, np.int64)
+    masked = masked_numbers(shards)
     wanted = pa.array(doc_ids, pa.string())
     found: dict[str, list[int]] = {}
     start = 0
