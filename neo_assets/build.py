@@ -22,6 +22,7 @@ from neo_assets.declare import asset_of, key, label
 from neo_assets.evaluate import assets as evaluate
 from neo_assets.evaluate.automation import evaluation_schedule, evaluation_sensors
 from neo_assets.extract import assets as extract
+from neo_assets.paper import assets as paper
 from neo_assets.pretrain import assets as pretrain
 from neo_assets.quality import assets as quality
 from neo_assets.release import assets as release
@@ -54,10 +55,10 @@ TELLING = {
     "trace": trace.stages,
     "scores": scores.stages,
 }
-"""Rooms in the order of the story, and what tells their stages; then the report, which reads all of them, and the
-release.
+"""Rooms in the order of the story, and what tells their stages; then the report, which reads all of them, the paper and
+the release.
 """
-ROOMS = (*TELLING, "report", "release")
+ROOMS = (*TELLING, "report", "paper", "release")
 """The groups of the asset graph, numbered so that lists follow the story."""
 BY_STEP = ("checkpoint", "hf_model", "eval_scores")
 DATA_ROOMS = ("crawl", "extract", "clean", "dedup", "quality", "corpus")
@@ -68,6 +69,7 @@ def stages(recipe: Recipe) -> dict[str, Stage[Any]]:
     told = [replace(stage, room=room) for room, tell in TELLING.items() if tell for stage in tell(recipe)]
     told = _each_after_what_it_reads([*told, *steps(recipe)], recipe)
     told += [replace(stage, room="report") for stage in report.stages(recipe, told)]
+    told += [replace(stage, room="paper") for stage in paper.stages(recipe, told)]
     told += [replace(stage, room="release") for stage in release.stages(recipe)]
     known: dict[str, str] = {}
     for stage in told:

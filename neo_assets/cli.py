@@ -60,6 +60,7 @@ GROUPS = {
         "duel": "scores.duel:duel",
     },
     "Transparency": {
+        "paper": "paper.commands:paper",
         "lineage": "house.lineage:lineage",
         "diff": "difference.commands:diff",
         "trace": "trace.commands:trace_text",

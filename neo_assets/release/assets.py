@@ -12,6 +12,7 @@ from neo_assets.core.store import Outcome, Workspace
 from neo_assets.core.withdrawn import KEY as WITHDRAWN
 from neo_assets.declare import AttendedStage, Making
 from neo_assets.evaluate.assets import exporter
+from neo_assets.paper.assets import written_places
 from neo_assets.release.bundle import ReleaseInput, make_release
 from neo_assets.report.assets import recipe_text
 from neo_assets.runs.job import checkpoint_folders
@@ -42,7 +43,12 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
     yield ReleaseStage(
         "release",
         make_release,
-        ReleaseInput(run=run, redistribute=recipe.release.redistribute, recipe_text=recipe_text(recipe)),
+        ReleaseInput(
+            run=run,
+            redistribute=recipe.release.redistribute,
+            recipe_text=recipe_text(recipe),
+            written=written_places(recipe),
+        ),
         reads=["train_pool", WITHDRAWN, "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
         kinds=["bundle"],
         parts={WITHDRAWN: "release"},

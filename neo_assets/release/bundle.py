@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from neo_assets.core import records
 from neo_assets.core.errors import MissingUpstream
@@ -23,6 +24,7 @@ from neo_assets.core.withdrawn import all_withdrawn, withdrawn_of
 from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
 from neo_assets.release.cards import cards, worded
+from neo_assets.release.paper_card import WRITTEN, written_text
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.runs.found_runs import FoundRun, parts_behind, run_of
 
@@ -33,6 +35,9 @@ class ReleaseInput(Section):
     run: str
     redistribute: list[str]
     recipe_text: str
+    written: dict[str, tuple[str, str]] = Field(
+        description="what the paper is held against: place of the recipe to file and line, and the reason given there"
+    )
 
 
 @dataclass
@@ -72,6 +77,7 @@ def make_release(
     documents = _write_documents(config.redistribute, inputs, out)
     _write_scores(inputs, out)
     out.write_text(layout.RECIPE, config.recipe_text)
+    out.write_text(WRITTEN, written_text(config.written))
     told = {
         **_told(config, inputs, model, checkpoint),
         "parts": [_part(*part, certified, streams) for part in parts],

@@ -20,8 +20,10 @@ import yaml
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.manifest import Manifest, parsed_manifest
+from neo_assets.pages.sourced import FILE as SOURCED
+from neo_assets.pages.sourced import Sourced, compiled, name
 from neo_assets.release import layout
-from neo_assets.release.sourced import Sourced, compiled, name, typed
+from neo_assets.release.paper_card import paper_card, worded_by
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
 
 PAGES = Path(__file__).with_name("pages")
@@ -82,7 +84,12 @@ def cards(folder: Path) -> dict[str, str]:
         "pool_file": layout.DOCUMENTS,
     }
     made = {card: compiled(PAGES / page, values, card) for card, page in TEMPLATES.items()}
-    return made | {DATA_CARD: croissant(release)}
+    return made | paper_card(release) | {DATA_CARD: croissant(release)}
+
+
+def typed(text: object) -> Sourced:
+    """What somebody typed into the recipe."""
+    return Sourced(text, layout.RECIPE)
 
 
 def called(lang: str) -> str:
@@ -340,7 +347,7 @@ _CONTEXT: dict[str, object] = {
 def worded() -> str:
     """Digest of everything that words the cards and the first page, in this version of the software."""
     here = Path(__file__)
-    files = [*(PAGES / name for name in TEMPLATES.values()), here, *map(here.with_name, ("readme.py", "sourced.py"))]
+    files = [*(PAGES / name for name in TEMPLATES.values()), here, here.with_name("readme.py"), SOURCED, *worded_by()]
     return digest_json({file.name: digest_file(file) for file in files})
 
 

@@ -12,6 +12,8 @@ ledger/documents.parquet          address, source and licence of every document 
                                   one that was withdrawn no address, and that it was
 ledger/funnel.json                what every stage kept and dropped
 scores/‹run›/, scores/comparisons.json
+paper/paper.md                    MAP-Neo's statements beside this recipe's and what was measured, compiled; CC-BY-4.0
+paper/statements.yaml, written.json      those statements with their sources; reasons that the recipe's own file gives
 cards/, weights/README.md         data card, EU summary, openness; model card: compiled from all of the above
 SHA256SUMS                        of all of these
 SHA256SUMS.sig, public.pem        its signature, as `openssl dgst -sha256 -verify` takes it, and the key's other half

@@ -19,6 +19,7 @@ from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.release import layout
 from neo_assets.release.cards import DATA_CARD, MODEL_CARD, TEMPLATES, differing, worded
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, REPRODUCIBLE, SHOWN, Bundle, Claim
+from neo_assets.release.paper_card import PAPER
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.release.settings import settings
 from neo_assets.release.unread import unread
@@ -226,12 +227,12 @@ def _documents(bundle: Bundle) -> Iterator[Claim]:
 
 
 def _cards(bundle: Bundle) -> Iterator[Claim]:
-    claim = "every number of the cards is that of the file it links to"
+    claim = "every number of the cards and of the paper is that of the file it links to"
     if bundle.told.get("worded") != worded():
         told = "another version of NeoFoundry worded them, and README.md: the one that made it compiles them again"
         yield Claim(claim, CLAIMED, told, "neo verify-release .")
         return
-    yield Claim(claim, *_verdict(differing(bundle.folder), ", ".join([*TEMPLATES, DATA_CARD])))
+    yield Claim(claim, *_verdict(differing(bundle.folder), ", ".join([*TEMPLATES, DATA_CARD, PAPER])))
 
 
 def _scores(bundle: Bundle) -> Iterator[Claim]:

@@ -677,7 +677,7 @@ def test_cards_of_another_version_are_claimed_and_not_called_wrong(
     file.write_text(json.dumps(json.loads(file.read_text()) | {"worded": "0" * 32}, indent=1, ensure_ascii=False))
     forge(folder, keys[1])
     claims = {c.claim: c.verdict for c in verify_release(folder)}
-    assert claims["every number of the cards is that of the file it links to"] == "claimed"
+    assert claims["every number of the cards and of the paper is that of the file it links to"] == "claimed"
     assert claims["recipe/recipe.yaml has the settings that every step was made with"] == "proven"
     assert REFUTED not in claims.values()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from neo_assets.release.sourced import NotTraced, Sourced, compiled, typed
+from neo_assets.pages.sourced import NotTraced, Sourced, compiled
+from neo_assets.release.cards import typed
 
 COUNT = Sourced(1234567, "manifests/a/b.json")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import identity
 from neo_assets.core.recipe.whole import Recipe
+from neo_assets.core.recipe.written import written_in
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
 
@@ -44,6 +45,7 @@ def load(name: str | None = None) -> Recipe:
             its line.
     """
     path, content, lines = _read(name)
+    files = _files_of(path, lines)
     # Builds and Dagster instances are kept by name: two recipes of one name would overwrite each other's records.
     own = path.stem.replace("-", "_")
     if content.setdefault("name", own) != own:
@@ -52,9 +54,16 @@ def load(name: str | None = None) -> Recipe:
             " the name out"
         )
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(_explain(error, content, lines, path)) from None
+    return recipe.read_from(written_in(lines, files))
+
+
+def _files_of(path: Path, lines: Mapping[Location, str]) -> dict[str, Path]:
+    """The files that lines are of, by name."""
+    names = {line.rpartition(":")[0] for line in lines.values()}
+    return {n: next((p for p in (path.parent / n, RECIPES / n) if p.is_file()), path) for n in names}
 
 
 def written_at(name: str | None = None) -> Callable[[str], str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from neo_assets.core.errors import did_you_mean
 from neo_assets.core.recipe.align import Align, Dpo, Generated, Guards, PairStage, Sft
@@ -32,6 +32,7 @@ from neo_assets.core.recipe.scaling import Scaling
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
 from neo_assets.core.recipe.trace import Trace
+from neo_assets.core.recipe.written import Written
 from neo_assets.core.trainings import STREAMS, Learning
 
 
@@ -77,6 +78,16 @@ class Recipe(Section):
     trace: Trace | None = Field(None, description="an index in which outputs are looked for: `neo trace`")
     release: Release | None = Field(None, description="a bundle that strangers can verify: `neo release`")
     compute: Compute
+    _written: dict[str, Written] = PrivateAttr(default_factory=dict)
+
+    def read_from(self, written: Mapping[str, Written]) -> Recipe:
+        """This recipe, knowing where its file says what."""
+        self._written = dict(written)
+        return self
+
+    def written(self, place: str) -> Written:
+        """Where a field is written, named like ``runs.main.steps``, and why; nothing where no file says it."""
+        return self._written.get(place, Written())
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """Cards in which every number has a source: a template that writes one without it does not compile.
 
-A template is Jinja. What it prints has to be :class:`Sourced`, a value with the file of the release that has it, or a
+A template is Jinja. What it prints has to be :class:`Sourced`, a value with the file that has it, or a
 text without any digit; a digit in the template's own words is refused, too. Names that hold digits (licences, formats)
 are told as names, and what somebody typed into the recipe as typed, with the recipe as its source.
 """
@@ -17,8 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.words import number
-from neo_assets.release.layout import RECIPE
 
+FILE = Path(__file__)
 _OPEN, _CLOSE = "\x02", "\x03"
 _SOURCED = re.compile(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}")
 
@@ -29,7 +29,7 @@ class NotTraced(NeoError):
 
 @dataclass(frozen=True)
 class Sourced:
-    """A value, and the file of the release that it stands in; empty for a name that is no claim."""
+    """A value, and the file that it stands in; empty for a name that is no claim."""
 
     value: object
     file: str
@@ -54,13 +54,8 @@ def name(text: str) -> Sourced:
     return Sourced(_Bare(text), "")
 
 
-def typed(text: object) -> Sourced:
-    """What somebody typed into the recipe."""
-    return Sourced(text, RECIPE)
-
-
 def compiled(template: Path, values: Mapping[str, object], card: str) -> str:
-    """A card, to lie at ``card`` in the release; its links lead to files of the release from there.
+    """A card, to lie at ``card``; its links lead to files from there.
 
     Raises:
         NotTraced: for what it prints without a source, or says in its own words with a digit in it.

@@ -1,0 +1,115 @@
+"""What MAP-Neo says, as ``statements.yaml`` has it: each with its source, and where a recipe and its artifacts say the
+same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from neo_assets.core.errors import RecipeError
+from neo_assets.core.recipe.base import Section
+
+FILE = Path(__file__).with_name("statements.yaml")
+Value = bool | int | float | str | list[str] | None
+Source = Literal["paper", "summary", "code", "file", "card", "table", "figure", "derived", "unknown"]
+SOURCES: dict[Source, str] = {
+    "paper": "paper",
+    "summary": "summary of the paper",
+    "code": "released code",
+    "file": "released file",
+    "card": "card",
+    "table": "repository's table",
+    "figure": "repository's figure",
+    "derived": "derived",
+    "unknown": "unknown",
+}
+
+
+class Also(Section):
+    """What another source says."""
+
+    value: Value
+    source: Source = Field(alias="from")
+    note: str = ""
+
+
+class Statement(Section):
+    """One statement. ``line``: of the file."""
+
+    id: str
+    what: str
+    unit: str = ""
+    value: Value = None
+    said: str = ""
+    source: Source = Field(alias="from")
+    note: str = ""
+    also: list[Also] = Field(default_factory=list)
+    recipe: str = ""
+    begins: bool = Field(False, description="the recipe's list need only begin so")
+    here: str = Field("", description="what is done instead, where no recipe can say it")
+    measured: str = ""
+    line: int = 0
+
+    @model_validator(mode="after")
+    def _unknown_has_no_value(self) -> Statement:
+        if self.source == "unknown" and (self.value is not None or self.said):
+            raise ValueError(f"{self.id}: unknown, and a value")
+        return self
+
+
+class Chapter(Section):
+    of: str
+    statements: list[Statement]
+
+
+def read_statements(file: Path = FILE) -> dict[str, Chapter]:
+    """The statements by chapter, in the paper's order.
+
+    Raises:
+        RecipeError: for a file that does not say statements, with what is wrong.
+    """
+    text = file.read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    lines = {
+        key.split("id: ", 1)[1].split(",", 1)[0].strip(): n
+        for n, key in enumerate(text.splitlines(), 1)
+        if "{id: " in key
+    }
+    try:
+        for chapter in content.values():
+            for statement in chapter["statements"]:
+                statement["line"] = lines[statement["id"]]
+        told = TypeAdapter(dict[str, Chapter]).validate_python(content)
+    except (AttributeError, KeyError, TypeError, ValidationError) as error:
+        raise RecipeError(f"{file.name}: {error}") from None
+    ids = [statement.id for chapter in told.values() for statement in chapter.statements]
+    if twice := {name for name in ids if ids.count(name) > 1}:
+        raise RecipeError(f"{file.name}: told twice: {', '.join(sorted(twice))}")
+    return told
+
+
+def roles(recipe: Mapping[str, object]) -> dict[str, tuple[str, str]]:
+    """The paper's runs in a recipe: ``$fundamental`` and the like to its run and that run's phase."""
+    runs = recipe.get("runs")
+    mixtures, align = recipe.get("mixture") or {}, recipe.get("align") or {}
+    assert isinstance(runs, dict) and isinstance(mixtures, dict) and isinstance(align, dict)
+    found: dict[str, tuple[str, str]] = {}
+    counted = {"sft": 0, "dpo": 0}
+    for name, run in runs.items():
+        phase, parent = run["phase"], run.get("parent")
+        if phase in mixtures:
+            role = "fundamental" if parent is None else "decay" if parent.get("take") != "everything" else ""
+        else:
+            kind = next((k for k in counted if phase in (align.get(k) or {})), "")
+            if not kind:
+                continue
+            counted[kind] += 1
+            role = f"{kind}_{counted[kind]}"
+        if role:
+            found.setdefault(f"${role}", (name, phase))
+    return found
