@@ -25,7 +25,7 @@ def paper(
     verdict: Annotated[
         str | None, typer.Option("--verdict", help="same, changed, unknown, not-run, measured, or unexplained")
     ] = None,
-    as_json: Annotated[bool, JSON] = False,
+    as_json: bool = JSON,
 ) -> None:
     """MAP-Neo's tables, thresholds and numbers beside what the recipe says and what was measured, one by one: same,
     changed (with the reason that the recipe's file gives), unknown in the paper, not run here, measured.

@@ -59,7 +59,7 @@ def paper_text(
         "unexplained": [{"what": name(markdown(row.statement.what))} for row in rows if row.unexplained],
         "chapters": [
             {
-                "name": chapter,
+                "name": name(markdown(chapter)),
                 "of": name(markdown(_capital(chapters[chapter].of))),
                 "rows": [_shown(row, lines, at) for row in told],
             }
