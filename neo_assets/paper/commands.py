@@ -12,11 +12,12 @@ from neo_assets.core.recipe import identity, load
 from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, show
 from neo_assets.paper.assets import scored_run
-from neo_assets.paper.compared import VERDICTS, all_rows, artifacts, compared
+from neo_assets.paper.compared import VERDICTS, Row, all_rows, artifacts, compared
 from neo_assets.paper.paper import PAGE, Read
 from neo_assets.paper.statements import read_statements
 from neo_assets.paper.text import in_short, verdict_in_words
 
+_UNEXPLAINED = "unexplained"
 _SHORT = {"unknown": VERDICTS[2], "not-run": VERDICTS[3]}
 
 
@@ -40,32 +41,59 @@ def paper(
         raise BadInput(
             f"no chapter is called so.{did_you_mean(chapter or '', by_chapter)} There are: {', '.join(by_chapter)}"
         )
-    if verdict is not None and verdict != "unexplained" and _SHORT.get(verdict, verdict) not in VERDICTS:
-        raise BadInput(f"--verdict: {verdict} is none of {', '.join([*_SHORT, *VERDICTS, 'unexplained'])}")
-    shown: list[dict[str, object]] = [
-        {
-            "chapter": name,
-            "statement": row.statement.what,
-            "MAP-Neo": row.published,
-            "here": row.ours,
-            "verdict": verdict_in_words(row),
-            "measured": row.measured.text if row.measured else "",
-        }
-        | ({"written at": row.written.at, "file": row.measured.file if row.measured else None} if as_json else {})
+    if verdict is not None and verdict != _UNEXPLAINED and _SHORT.get(verdict, verdict) not in VERDICTS:
+        raise BadInput(f"--verdict: {verdict} is none of {', '.join([*_SHORT, *VERDICTS, _UNEXPLAINED])}")
+    shown = {
+        name: [
+            row
+            for row in rows
+            if verdict is None or verdict == _UNEXPLAINED or row.verdict == _SHORT.get(verdict, verdict)
+        ]
         for name, rows in wanted.items()
-        for row in rows
-        if verdict is None
-        or (row.unexplained if verdict == "unexplained" else row.verdict == _SHORT.get(verdict, verdict))
-    ]
-    show(shown, as_json, empty="none")
-    if not as_json:
-        print(f"\n{in_short(wanted)}")
+    }
+    if verdict == _UNEXPLAINED:
+        shown = {name: [row for row in rows if row.unexplained] for name, rows in shown.items()}
+    if as_json:
+        show([{"chapter": name, **_whole(row)} for name, rows in shown.items() for row in rows], as_json=True)
+    else:
+        for name, rows in shown.items():
+            if rows:
+                show([_line(row) for row in rows], as_json=False, title=f"{name}\n")
+                print()
+        print(in_short(wanted))
         without = [row.statement.id for row in all_rows(wanted) if row.unexplained]
         if without:
             print(f"{len(without)} differ, and no comment ('ours: …') says why: {', '.join(without)}")
         page = store.head_pointer(recipe.name, "paper")
         if page:
             print(f"the page of the last build: {store.folder(*page) / PAGE}")
+
+
+def _line(row: Row) -> dict[str, object]:
+    """A row of the terminal: what other sources say is told on the page."""
+    return {
+        "statement": row.statement.what,
+        "MAP-Neo": row.published.partition("; ")[0] if row.statement.also else row.published,
+        "here": row.ours if row.place else "",
+        "measured": row.measured.text if row.measured else "",
+        "verdict": verdict_in_words(row),
+    }
+
+
+def _whole(row: Row) -> dict[str, object]:
+    return {
+        "id": row.statement.id,
+        "statement": row.statement.what,
+        "MAP-Neo": row.published,
+        "from": row.statement.source,
+        "recipe": row.place or None,
+        "here": row.ours or None,
+        "verdict": row.verdict,
+        "why": row.written.why or None,
+        "written_at": row.written.at or None,
+        "measured": row.measured.text if row.measured else None,
+        "measured_in": row.measured.file if row.measured else None,
+    }
 
 
 def _head(store: Store, recipe: str, key: str) -> Artifact | None:
