@@ -94,22 +94,24 @@ def read_statements(file: Path = FILE) -> dict[str, Chapter]:
 
 
 def roles(recipe: Mapping[str, object]) -> dict[str, tuple[str, str]]:
-    """The paper's runs in a recipe: ``$fundamental`` and the like to its run and that run's phase."""
+    """The paper's runs in a recipe: ``$fundamental`` and the like to its run and that run's phase. The first run that
+    learns from text is the fundamental one, the first of another phase the decay.
+    """
     runs = recipe.get("runs")
     mixtures, align = recipe.get("mixture") or {}, recipe.get("align") or {}
     assert isinstance(runs, dict) and isinstance(mixtures, dict) and isinstance(align, dict)
     found: dict[str, tuple[str, str]] = {}
     counted = {"sft": 0, "dpo": 0}
     for name, run in runs.items():
-        phase, parent = run["phase"], run.get("parent")
+        phase = run["phase"]
         if phase in mixtures:
-            role = "fundamental" if parent is None else "decay" if parent.get("take") != "everything" else ""
+            first = found.get("$fundamental", (name, phase))
+            role = "fundamental" if first[1] == phase else "decay"
         else:
             kind = next((k for k in counted if phase in (align.get(k) or {})), "")
             if not kind:
                 continue
             counted[kind] += 1
             role = f"{kind}_{counted[kind]}"
-        if role:
-            found.setdefault(f"${role}", (name, phase))
+        found.setdefault(f"${role}", (name, phase))
     return found

@@ -55,7 +55,7 @@ def paper_text(
         "recipe": name(markdown(recipe)),
         "recipe_says": Sourced(markdown(says), f"{at.recipe}#L{lines.get('description', 1)}"),
         "producer": name(markdown(producer)),
-        "counts": [{"verdict": v, "n": Sourced(n[v], at.statements), "means": _MEANS[v]} for v in VERDICTS],
+        "counts": [{"verdict": v, "n": Sourced(n[v], at.paper), "means": _MEANS[v]} for v in VERDICTS],
         "unexplained": [{"what": name(markdown(row.statement.what))} for row in rows if row.unexplained],
         "chapters": [
             {

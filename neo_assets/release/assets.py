@@ -49,7 +49,13 @@ def stages(recipe: Recipe) -> Iterator[Stage[Any]]:
             recipe_text=recipe_text(recipe),
             written=written_places(recipe),
         ),
-        reads=["train_pool", WITHDRAWN, "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"],
+        reads=[
+            *("train_pool", WITHDRAWN, "funnel", "tokenizer", recipe.trained(run), f"evaluation/{run}", "comparison"),
+            *(
+                "fertility",
+                *(f"run_plan/{name}" for name in (run, *recipe.ancestors(run))),
+            ),  # the paper has their numbers
+        ],
         kinds=["bundle"],
         parts={WITHDRAWN: "release"},
         claims=[EVERYTHING_FOLLOWED, NOTHING_WITHDRAWN],

@@ -72,7 +72,7 @@ class _Read:
 
 def _nearest(release: Release) -> dict[str, str]:
     """By artifact: which of its manifests is meant, where there are several: the one that fewest steps lead to from
-    what the release is of.
+    what the release is of; nothing leads to plans and the like, of which there is one each.
     """
     told = release.told
     waiting = [tuple(told["checkpoint"]), *map(tuple, told["streams"].values()), ("funnel", told["funnel"])]
@@ -89,7 +89,11 @@ def _nearest(release: Release) -> dict[str, str]:
             made, _ = release.manifest(*at)
             following += [(name, ref.fingerprint) for name, ref in made.made_from.inputs.items()]
         waiting = following
-    return found
+    beside: dict[str, list[str]] = {}
+    for path in (release.folder / layout.MANIFESTS).rglob("*.json"):
+        key = path.parent.relative_to(release.folder / layout.MANIFESTS).as_posix()
+        beside.setdefault(key, []).append(path.stem)
+    return {key: names[0] for key, names in beside.items() if len(names) == 1} | found
 
 
 def worded_by() -> list[Path]:
