@@ -25,7 +25,7 @@ PAPER, PAGE, RECIPE = "paper.md", "paper.html", "recipe.yaml"
 PAGE_TEMPLATE, STYLE = (TEMPLATE.with_name(n) for n in ("paper.html.j2", "paper.css"))
 FILES = (TEMPLATE, PAGE_TEMPLATE, STYLE, STATEMENTS, *page.FILES)
 """What the paper is made of besides modules, artifacts and the recipe."""
-_ON_THE_PAGE = re.compile(rf'href="({re.escape(RECIPE)}|{re.escape(STATEMENTS.name)})(?:#L(\d+))?"')
+_ON_THE_PAGE = re.compile(rf'href="({"|".join(map(re.escape, (PAPER, RECIPE, STATEMENTS.name)))})(?:#L(\d+))?"')
 
 
 class PaperInput(Section):
@@ -143,7 +143,7 @@ def _page(recipe: str, text: str, recipe_text: str) -> str:
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    letter = {RECIPE: "r", STATEMENTS.name: "s"}
+    letter = {PAPER: "", RECIPE: "r", STATEMENTS.name: "s"}
     body = _ON_THE_PAGE.sub(lambda m: f'href="#{letter[m[1]]}{m[2] or ""}"', body)
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     shown = [("r", "The recipe, resolved", recipe_text), ("s", "The statements", _read(STATEMENTS))]
