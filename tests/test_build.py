@@ -65,9 +65,13 @@ def test_the_job_from_crawl_to_mixture_makes_no_task() -> None:
 
 
 def test_where_work_is_done_is_part_of_no_identity() -> None:
-    """But of the two that print the recipe."""
+    """But of the three that print the recipe."""
     recipe = load("laptop")
     data = recipe.compute.data.model_copy(update={"engine": "ray", "tasks": 999, "cpus": 7, "memory": "1T"})
     moved = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"data": data, "workers": 31})})
     versions, there = ({n: s.version for n, s in build.stages(r).items()} for r in (recipe, moved))
-    assert len(versions) > 40 and {n for n in versions if versions[n] != there[n]} == {"factory_report", "release"}
+    assert len(versions) > 40 and {n for n in versions if versions[n] != there[n]} == {
+        "factory_report",
+        "paper",
+        "release",
+    }

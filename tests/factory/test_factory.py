@@ -650,6 +650,13 @@ def test_cards_are_read_by_the_libraries_that_read_such_cards(released: Path) ->
     for page in ("weights/README.md", "cards/eu_summary.md"):
         links = re.findall(r"\]\(([^)]+)\)", (released / page).read_text(encoding="utf-8"))
         assert len(links) > 20 and all(((released / page).parent / link).exists() for link in links)
+    paper = (released / "paper/paper.md").read_text(encoding="utf-8")
+    recipe = (released / "recipe/recipe.yaml").read_text(encoding="utf-8").splitlines()
+    assert "| learned vocabulary | [64,000 pieces](statements.yaml#L" in paper
+    value, line = re.findall(r"\| \[([\d,]+)\]\(\.\./recipe/recipe\.yaml#L(\d+)\)", paper)[0]
+    assert recipe[int(line) - 1].strip() == f"vocab_size: {value.replace(',', '')}"
+    for link in re.findall(r"\]\(((?:\.\./|statements)[^)]+)\)", paper):
+        assert (released / "paper" / link.partition("#")[0]).exists(), link
 
 
 @pytest.mark.parametrize("name", TAMPERS)

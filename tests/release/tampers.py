@@ -12,6 +12,7 @@ import yaml
 
 from neo_assets.release import layout
 from neo_assets.release.cards import EU_SUMMARY, MODEL_CARD
+from neo_assets.release.paper_card import PAPER, STATEMENTS
 from neo_assets.release.signing import sign
 
 
@@ -108,6 +109,19 @@ def eu_number(folder: Path) -> str:
     return EU_SUMMARY
 
 
+def paper_number(folder: Path) -> str:
+    file = folder / PAPER
+    file.write_text(file.read_text(encoding="utf-8").replace("| same | [", "| same | [9", 1), encoding="utf-8")
+    return PAPER
+
+
+def statement(folder: Path) -> str:
+    """What the paper is said to say."""
+    file = folder / STATEMENTS
+    file.write_text(file.read_text(encoding="utf-8").replace("value: 64000,", "value: 900,", 1), encoding="utf-8")
+    return STATEMENTS
+
+
 def readme_number(folder: Path) -> str:
     file = folder / layout.README
     file.write_text(file.read_text(encoding="utf-8").replace(" documents,", "000 documents,", 1), encoding="utf-8")
@@ -178,7 +192,7 @@ TAMPERS: dict[str, Callable[[Path], str]] = {
     function.__name__: function
     for function in (
         byte, add, remove, rename, swap, git, symlink, manifest, ledger_row, score, loss, card_number,
-        eu_number, readme_number,
+        eu_number, readme_number, paper_number, statement,
         licence, signature, torn, public_key, threshold, rate, step_left_out, source_left_out,
     )
 }  # fmt: skip
@@ -195,6 +209,8 @@ SEEN_ANYWAY = (
     "card_number",
     "eu_number",
     "readme_number",
+    "paper_number",
+    "statement",
     "licence",
     "torn",
     "threshold",
