@@ -32,6 +32,7 @@ from neo_assets.runs.partitions import checkpoints
 from neo_assets.runs.sensors import watcher
 from neo_assets.scaling import assets as scaling
 from neo_assets.scores import assets as scores
+from neo_assets.site import assets as site
 from neo_assets.tasks import assets as tasks
 from neo_assets.tasks.benchmark_items import KEY as BENCHMARKS
 from neo_assets.tokenizer import assets as tokenizer
@@ -55,10 +56,10 @@ TELLING = {
     "trace": trace.stages,
     "scores": scores.stages,
 }
-"""Rooms in the order of the story, and what tells their stages; then the report, which reads all of them, the paper and
-the release.
+"""Rooms in the order of the story, and what tells their stages; then the report, which reads all of them, the paper,
+the release and the site.
 """
-ROOMS = (*TELLING, "report", "paper", "release")
+ROOMS = (*TELLING, "report", "paper", "release", "site")
 """The groups of the asset graph, numbered so that lists follow the story."""
 BY_STEP = ("checkpoint", "hf_model", "eval_scores")
 DATA_ROOMS = ("crawl", "extract", "clean", "dedup", "quality", "corpus")
@@ -71,6 +72,7 @@ def stages(recipe: Recipe) -> dict[str, Stage[Any]]:
     told += [replace(stage, room="report") for stage in report.stages(recipe, told)]
     told += [replace(stage, room="paper") for stage in paper.stages(recipe, told)]
     told += [replace(stage, room="release") for stage in release.stages(recipe)]
+    told += [replace(stage, room="site") for stage in site.stages(recipe, told)]
     known: dict[str, str] = {}
     for stage in told:
         if (other := known.setdefault(label(stage.name), stage.name)) != stage.name:

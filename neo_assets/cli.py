@@ -61,6 +61,7 @@ GROUPS = {
     },
     "Transparency": {
         "paper": "paper.commands:paper",
+        "site": "site.commands:site",
         "lineage": "house.lineage:lineage",
         "diff": "difference.commands:diff",
         "trace": "trace.commands:trace_text",

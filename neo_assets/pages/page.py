@@ -40,13 +40,15 @@ def render(
     scripts: Sequence[str] = (),
     connects: bool = False,
     styles: Sequence[Path] = (),
+    folders: Sequence[Path] = (),
+    beside: bool = False,
 ) -> str:
-    """The page of a template that extends the frame, with ``styles`` of parts that it includes; only one that
-    ``connects`` may send requests, to where it came from. Raises ``UndefinedError`` for a name that it uses and
-    ``values`` lacks.
+    """The page of a template that extends the frame, with ``styles`` of parts that it includes, which lie in
+    ``folders``. One with scripts ``beside`` it may run those; only one that ``connects`` may send requests, to where it
+    came from. Raises ``UndefinedError`` for a name that it uses and ``values`` lacks.
     """
     environment = Environment(
-        loader=FileSystemLoader([template.parent, FOLDER]),
+        loader=FileSystemLoader([template.parent, FOLDER, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -55,7 +57,12 @@ def render(
     environment.filters |= {"cell": cell, "clean": clean, "html_lang": lambda lang: _HTML_LANG.get(lang, lang)}
     environment.tests |= {"web_address": is_web_address}
     css = "\n".join(file.read_text(encoding="utf-8") for file in (STYLE, *styles, style))
-    frame = {"style": Markup(css), "script_hashes": [_hash(text) for text in scripts], "connects": connects}
+    frame = {
+        "style": Markup(css),
+        "script_hashes": [_hash(text) for text in scripts],
+        "connects": connects,
+        "beside": beside,
+    }
     return environment.get_template(template.name).render({**frame, **values})
 
 

@@ -46,7 +46,7 @@ def recipe_text(recipe: Recipe) -> str:
     return yaml.safe_dump(identity(recipe), allow_unicode=True, sort_keys=False, width=120)
 
 
-def _is_read(stage: Stage[Any]) -> bool:
+def is_read(stage: Stage[Any]) -> bool:
     """The report tells what came of a scaling series, not each of its runs."""
     return stage.room in MODEL_ROOMS and not (stage.room == "scaling" and "/" in stage.name)
 
@@ -70,7 +70,7 @@ def stages(recipe: Recipe, before: Sequence[Stage[Any]]) -> Iterator[Stage[Any]]
         "factory_report",
         write_report,
         ReportInput(name=recipe.name, description=recipe.description, recipe_digest=digest_json(identity(recipe))),
-        reads=["funnel", *(stage.name for stage in before if _is_read(stage))],
+        reads=["funnel", *(stage.name for stage in before if is_read(stage))],
         kinds=["html"],
         claims=[SELF_CONTAINED],
     )

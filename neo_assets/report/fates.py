@@ -15,19 +15,19 @@ from neo_assets.report.funnel import Dropped, Gathered, kinds_by_source
 from neo_assets.report.page import Bar, Block, Examples, FunnelBars, Funnels, Part, RulesExamples, of_kind, refs, table
 
 
-def kept_and_dropped(gathered: Gathered) -> Part:
-    """Funnels, the table stage x source x rule, and examples of every rule that dropped something."""
+def kept_and_dropped(gathered: Gathered, examples: bool = True) -> Part:
+    """Funnels, the table stage x source x rule, and examples of every rule that dropped something, if wanted."""
     inputs = gathered.artifacts
     blocks: list[Block] = [
         *_funnels(inputs, gathered.labels),
         *_rules(inputs, gathered.verdicts, gathered.divides),
-        *_examples(inputs, gathered.examples),
+        *(_examples(inputs, gathered.examples) if examples else ()),
     ]
     return Part(
         "fates",
         "What was kept, what was dropped, and why",
-        "Every stage writes one verdict for every document it saw; the numbers here are counts of those verdicts. Each"
-        " example is one of the first by identifier, not one that was picked.",
+        "Every stage writes one verdict for every document it saw; the numbers here are counts of those verdicts."
+        + (" Each example is one of the first by identifier, not one that was picked." if examples else ""),
         blocks,
     )
 

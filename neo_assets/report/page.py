@@ -17,7 +17,8 @@ from neo_assets.pages import page
 from neo_assets.trace.written import Segment
 
 TEMPLATE, STYLE = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.css")
-FILES = (TEMPLATE, STYLE, *page.FILES)
+BLOCKS = Path(__file__).with_name("blocks.html.j2")
+FILES = (TEMPLATE, BLOCKS, STYLE, *page.FILES)
 
 
 @dataclass(frozen=True)

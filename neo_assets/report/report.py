@@ -8,7 +8,7 @@ with an equal content therefore shows under its older fingerprint.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -22,7 +22,7 @@ from neo_assets.pages.charts import drawing
 from neo_assets.pages.page import LANGUAGES, TRACED_STYLE, loads, render
 from neo_assets.report.conversations import conversations_part
 from neo_assets.report.fates import kept_and_dropped, whole_funnel
-from neo_assets.report.funnel import read_funnel
+from neo_assets.report.funnel import Gathered, read_funnel
 from neo_assets.report.opening import opening
 from neo_assets.report.page import (
     FILES,
@@ -59,7 +59,9 @@ class ReportInput(Section):
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
+    """An artifact in the table of all."""
+
     ref: Ref
     rows: int | None
     seconds: float
@@ -84,18 +86,7 @@ def write_report(
     gathered = read_funnel(inputs["funnel"], store)
     inputs = {**gathered.artifacts, **inputs}
     lines = run_lines(inputs)
-    parts = [
-        _crawled(inputs),
-        kept_and_dropped(gathered),
-        _corpus(inputs),
-        *withdrawn_part(inputs),
-        _tokenizer(inputs),
-        _training(inputs, lines),
-        *scaling_part(inputs),
-        *conversations_part(inputs),
-        scores(inputs, lines),
-        generated_samples(inputs, lines),
-    ]
+    parts = [*parts_of(inputs, gathered, lines), generated_samples(inputs, lines)]
     fingerprints = {name: a.fingerprint for name, a in inputs.items()}
     digest = digest_json({"inputs": fingerprints, "recipe": recipe_text, "template": config.template_digest})
     values = {
@@ -104,12 +95,8 @@ def write_report(
         "newest": max((a.manifest.created_at for a in inputs.values()), default="none"),
         "opening": opening(inputs, lines, whole_funnel(gathered)),
         "parts": parts,
-        "artifacts": [
-            _Entry(
-                Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, a.manifest.cpu_seconds, _checks(a)
-            )
-            for a in inputs.values()
-        ],
+        "artifacts_page": "",
+        "artifacts": entries(inputs.values()),
         "recipe_text": recipe_text,
         "digest": digest,
     }
@@ -132,6 +119,31 @@ def write_report(
             )
         ],
     )
+
+
+def parts_of(
+    inputs: Mapping[str, Artifact], gathered: Gathered, lines: Sequence[RunLine], examples: bool = True
+) -> list[Part]:
+    """All that is told of a build but what its models write. ``examples``: with texts of what was dropped."""
+    return [
+        _crawled(inputs),
+        kept_and_dropped(gathered, examples),
+        _corpus(inputs),
+        *withdrawn_part(inputs),
+        _tokenizer(inputs),
+        _training(inputs, lines),
+        *scaling_part(inputs),
+        *conversations_part(inputs),
+        scores(inputs, lines),
+    ]
+
+
+def entries(artifacts: Iterable[Artifact]) -> list[Entry]:
+    """Rows of the table of artifacts."""
+    return [
+        Entry(Ref(a.key, a.fingerprint), a.manifest.rows_kept, a.manifest.seconds, a.manifest.cpu_seconds, _checks(a))
+        for a in artifacts
+    ]
 
 
 def _checks(artifact: Artifact) -> str:

@@ -29,6 +29,7 @@ from neo_assets.core.recipe.model import Compute, Tokenizer
 from neo_assets.core.recipe.release import Release
 from neo_assets.core.recipe.run import Run
 from neo_assets.core.recipe.scaling import Scaling
+from neo_assets.core.recipe.site import Site
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
 from neo_assets.core.recipe.trace import Trace
@@ -77,6 +78,7 @@ class Recipe(Section):
     evaluation: Evaluation
     trace: Trace | None = Field(None, description="an index in which outputs are looked for: `neo trace`")
     release: Release | None = Field(None, description="a bundle that strangers can verify: `neo release`")
+    site: Site | None = Field(None, description="pages for readers, in a folder that needs no server: `neo site`")
     compute: Compute
     _written: dict[str, Written] = PrivateAttr(default_factory=dict)
 
