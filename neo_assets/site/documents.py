@@ -122,7 +122,8 @@ def _known(
                 named |= target.of_table(table).combine_chunks().to_numpy(zero_copy_only=False)
             gone |= set(table["doc_id"].filter(pa.array(named)).to_pylist())
             for row in table.to_pylist():
-                known[row["doc_id"]] = Shown(*(row[key] or "" for key in _TOLD))
+                doc_id, url, title, lang, source, licence = (str(row[key] or "") for key in _TOLD)
+                known[doc_id] = Shown(doc_id, url, title, lang, source, licence)
     return {doc_id: one for doc_id, one in known.items() if doc_id not in gone}, gone
 
 

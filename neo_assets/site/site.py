@@ -16,7 +16,6 @@ from markupsafe import Markup
 from pydantic import Field
 
 from neo_assets.core.fingerprint import digest_file, digest_json
-from neo_assets.core.manifest import MANIFEST
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
 from neo_assets.core.tombstones import Scope, Target
@@ -107,8 +106,7 @@ def make_site(config: SiteInput, inputs: Mapping[str, Artifact], out: Workspace,
         size += len(text.encode())
     out.write_text("search.js", (PAGES / "search.js").read_text(encoding="utf-8"))
     for artifact in made.values():
-        text = artifact.file(MANIFEST).read_text(encoding="utf-8")
-        out.write_text(f"manifests/{artifact.key}/{artifact.fingerprint}.json", text)
+        out.write_text(f"manifests/{artifact.key}/{artifact.fingerprint}.json", artifact.manifest.sealed())
     pages = dict(_pages(config, made, gathered, told, around, out))
     for name, text in pages.items():
         out.write_text(name, text)
