@@ -96,6 +96,7 @@ def write_report(
         "opening": opening(inputs, lines, whole_funnel(gathered)),
         "parts": parts,
         "artifacts_page": "",
+        "open_samples": False,
         "artifacts": entries(inputs.values()),
         "recipe_text": recipe_text,
         "digest": digest,

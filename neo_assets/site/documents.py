@@ -59,12 +59,13 @@ class Shown:
 @dataclass(frozen=True)
 class Asked:
     """What of a build's documents is shown. ``steps``: artifacts that have texts, in order, the extracted ones first;
-    ``placeholders``: what personal data is masked with.
+    ``stages``: artifacts that decide what is kept; ``placeholders``: what personal data is masked with.
     """
 
     licences: frozenset[str]
     most: int
     steps: Sequence[str]
+    stages: Sequence[str]
     placeholders: Mapping[str, str]
 
 
@@ -88,7 +89,7 @@ def documents(
     known, gone = _known(made, tombstones)
     drawn = sorted(known)[: asked.most]
     found = {doc_id: known[doc_id] for doc_id in drawn}
-    for row in ledger.rows(_VERDICTS, [[*asked.steps, *SIDES], drawn]):
+    for row in ledger.rows(_VERDICTS, [list(asked.stages), drawn]):
         row["detail"] = masked(str(row["detail"] or ""), asked.placeholders)[0][:SHOWN_DETAIL]
         found[str(row["doc_id"])].decided.append(row)
     copies = {doc_id for doc_id, one in found.items() if any(row["twin"] in gone for row in one.decided)}

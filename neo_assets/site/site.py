@@ -98,7 +98,8 @@ def make_site(config: SiteInput, inputs: Mapping[str, Artifact], out: Workspace,
     """
     gathered = read_funnel(inputs["funnel"], around.store)
     made = {**gathered.artifacts, **inputs}
-    asked = Asked(frozenset(config.licences), config.documents, config.steps, config.placeholders)
+    deciding = [name for name in gathered.labels if name not in gathered.divides]
+    asked = Asked(frozenset(config.licences), config.documents, config.steps, deciding, config.placeholders)
     told = documents(asked, made, around.ledger, around.tombstones, around.runs)
     size = 0
     for name, text in scripts(told.shown, gathered.labels):
@@ -164,6 +165,7 @@ def _pages(
 
     def written(template: str, file: str, styles: Sequence[str] = (), **values: object) -> tuple[str, str]:
         common = {"name": config.name, "menu": menu, "here": file, "artifacts_page": "artifacts.html"}
+        common |= {"open_samples": True}
         html = page.render(
             PAGES / template,
             PAGES / "site.css",
@@ -292,7 +294,8 @@ def _cards(made: Mapping[str, Artifact], out: Workspace) -> _Texts:
     listed = Markup("<p>{}</p>").format(
         Markup(", ").join(Markup('<a href="cards/{}">{}</a>').format(name, name) for name in links)
     )
-    return [("files", "Cards", Markup("<p>As files:</p>") + listed), *texts]
+    said = Markup("<p>As the release has them, where every number links to the file that it stands in.</p>")
+    return [("files", "Cards", said + listed), *texts]
 
 
 def _name_of(file: str) -> str:
