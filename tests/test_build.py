@@ -65,7 +65,7 @@ def test_the_job_from_crawl_to_mixture_makes_no_task() -> None:
 
 
 def test_where_work_is_done_is_part_of_no_identity() -> None:
-    """But of the three that print the recipe."""
+    """But of the four that print the recipe."""
     recipe = load("laptop")
     data = recipe.compute.data.model_copy(update={"engine": "ray", "tasks": 999, "cpus": 7, "memory": "1T"})
     moved = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"data": data, "workers": 31})})
@@ -74,4 +74,5 @@ def test_where_work_is_done_is_part_of_no_identity() -> None:
         "factory_report",
         "paper",
         "release",
+        "site",
     }
