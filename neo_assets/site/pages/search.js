@@ -120,12 +120,27 @@ const neo = (() => {
     if (fate === 1) return node("span", "held out", { class: "fate" });
     return node("span", stage ? `dropped by ${stage[0]}` : "not kept", { class: "fate out" });
   }
+  function spelled(text) {  // as it is compared, and the place in the text of each of its places; none where signs join
+    const low = normal(text);
+    if (low.length === text.length) return [low, null];
+    let signs = "";
+    const places = [];
+    let at = 0;
+    for (const sign of text) {
+      const told = normal(sign);
+      for (let k = 0; k < told.length; k++) places.push(at);
+      signs += told;
+      at += sign.length;
+    }
+    places.push(at);
+    return [low, signs === low ? places : undefined];
+  }
   function marked(text, query, whole) {
-    const out = node("span"), low = normal(text);
-    const same = low.length === text.length;  // normalising moved no place
+    const out = node("span"), [low, moved] = spelled(text);
+    const same = moved !== undefined, place = (i) => moved ? moved[i] : i;
     const terms = [...query.phrases, ...query.runs].filter(Boolean).sort((a, b) => b.length - a.length);
     const places = [];
-    if (same) for (const term of terms) for (let at = low.indexOf(term); at >= 0 && places.length < 400; at = low.indexOf(term, at + term.length)) places.push([at, at + term.length]);
+    if (same) for (const term of terms) for (let at = low.indexOf(term); at >= 0 && places.length < 400; at = low.indexOf(term, at + term.length)) places.push([place(at), place(at + term.length)]);
     places.sort((a, b) => a[0] - b[0]);
     let from = 0, to = text.length;
     if (!whole) {
@@ -260,6 +275,7 @@ const neo = (() => {
 
   return {
     find,
+    piece,
     candidates: (text) => candidates(understood(text)),
     ids: (numbers) => numbers.map((n) => listed.rows[n][0]),
     index: (n, terms) => came(`i${n}`, terms),
