@@ -26,6 +26,7 @@ from neo_assets.release import layout
 from neo_assets.release.cards import cards, worded
 from neo_assets.release.paper_card import WRITTEN, written_text
 from neo_assets.release.readme import by_licence, readme
+from neo_assets.runs.checkpoint_card import CARD
 from neo_assets.runs.found_runs import FoundRun, parts_behind, run_of
 
 _DOCUMENTS = ("doc_id", "url", "title", "source", "licence", "lang")
@@ -63,7 +64,7 @@ def make_release(
     step, _, fingerprint = checkpoint.folder.name.partition("-")
     run = run_of(store, config.run, fingerprint)
     for name in model.manifest.files:
-        if name != "verdict.json":
+        if name not in ("verdict.json", CARD):  # the release's own card takes its place
             take_over(model.file(name), out.path / layout.WEIGHTS / name)
     parts = parts_behind(store, run, int(step))
     certified, streams = _write_checkpoints(parts, out), _write_streams(store, parts, out)

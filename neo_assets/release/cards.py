@@ -7,7 +7,6 @@ They are a function of the files beside them, so who verifies a release compiles
 from __future__ import annotations
 
 import json
-import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from neo_assets.pages.sourced import FILE as SOURCED
 from neo_assets.pages.sourced import Sourced, compiled, name
 from neo_assets.release import layout
 from neo_assets.release.paper_card import paper_card, worded_by
+from neo_assets.runs.checkpoint_card import parameters
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
 
 PAGES = Path(__file__).with_name("pages")
@@ -100,22 +100,6 @@ def called(lang: str) -> str:
 def typed_fields(section: Mapping[str, object]) -> dict[str, Sourced]:
     """What the recipe says of a release."""
     return {key: typed(value) for key, value in section.items() if isinstance(value, str)}
-
-
-def parameters(folder: Path) -> int:
-    """Numbers in the weights, counted in the files' headers."""
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        for key, tensor in header.items():
-            if key != "__metadata__":
-                count = 1
-                for size in tensor["shape"]:
-                    count *= size
-                total += count
-    return total
 
 
 def sources(release: Release) -> list[dict[str, object]]:

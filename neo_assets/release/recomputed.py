@@ -23,6 +23,7 @@ from neo_assets.release.paper_card import PAPER
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.release.settings import settings
 from neo_assets.release.unread import unread
+from neo_assets.runs.checkpoint_card import CARD
 from training.data.tokens import MASKED
 
 _OF_A_STEP = ("step", "loss", "lr", "grad_norm", "tokens")
@@ -96,7 +97,7 @@ def _weights(bundle: Bundle) -> Iterator[Claim]:
     made, checkpoint = bundle.made(bundle.told["weights"]), bundle.told["checkpoint"]
     names = [n for n in _below(bundle, layout.WEIGHTS) if f"{layout.WEIGHTS}/{n}" != MODEL_CARD]  # compiled again below
     wrong = _held(bundle, made, layout.WEIGHTS, {name: name for name in names})
-    wrong += [f"weights/{n}: missing" for n in made.files if n not in (*names, "verdict.json")]
+    wrong += [f"weights/{n}: missing" for n in made.files if n not in (*names, "verdict.json", CARD)]
     ref = made.made_from.inputs.get(checkpoint[0])
     if ref is None or ref.digest != bundle.made(checkpoint).digest:
         wrong.append(f"{made.key} was not exported from {' '.join(checkpoint)}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.run import Model
+from neo_assets.core.same_file import take_over
 from neo_assets.core.store import Artifact, Check, Outcome, Workspace
+from neo_assets.runs.checkpoint_card import CARD, CERTIFICATE, LOSSES, PARITY, card_digest, checkpoint_card
 from neo_assets.runs.job_stage import THREADS, Aside
 from neo_assets.tokenizer.train import hf_folder
 
@@ -25,6 +29,7 @@ class ExportInput(Section):
     template: str | None = None
     repetition_penalty: float = 1.0
     scored: bool = False  # a reward model
+    card_digest: str = Field(default_factory=card_digest, description="of what words the card that lies in the folder")
 
 
 def export_model(
@@ -33,7 +38,8 @@ def export_model(
     out: Workspace,
     aside: Aside,
 ) -> Outcome:
-    """A checkpoint as a Hugging Face folder: safetensors, configuration, tokenizer; loads with transformers alone.
+    """A checkpoint as a Hugging Face folder: safetensors, configuration, tokenizer, a card and the certificate that
+    this is compiled from; loads with transformers alone.
 
     The exported model's logits are compared with those of the checkpoint's own weights before the folder is committed.
     """
@@ -49,7 +55,10 @@ def export_model(
     }
     given = {"checkpoint": checkpoint.path, "tokenizer": hf_folder(tokenizer)}
     aside.run(PROGRAM, told, given, out, about=checkpoint.folder.name)
-    parity = json.loads((out.path / "parity.json").read_text(encoding="utf-8"))
+    for file, place in (("certificate.json", CERTIFICATE), ("metrics.parquet", LOSSES)):
+        take_over(checkpoint.file(file), out.path / place)
+    out.write_text(CARD, checkpoint_card(out.path, config.scored))
+    parity = json.loads((out.path / PARITY).read_text(encoding="utf-8"))
     return Outcome(
         digest=digest_json([checkpoint.manifest.digest, tokenizer.manifest.digest]),
         numbers={"checkpoint": checkpoint.folder.name, "max_logit_difference": parity["max_abs_logit_difference"]},

@@ -65,7 +65,7 @@ const neo = (() => {
     const text = normal(query.trim());
     const phrases = [...text.matchAll(/["“”]([^"“”]+)["“”]/g)].map((m) => m[1].trim()).filter(Boolean);
     const runs = text.match(RUNS) || [];
-    const open = runs.length && text.endsWith(runs[runs.length - 1]);  // a last word is still being typed
+    const open = runs.length && normal(query).endsWith(runs[runs.length - 1]);  // a last word is still being typed
     return { text, phrases, runs, open };
   }
   async function candidates(query) {
