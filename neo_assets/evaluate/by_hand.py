@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from neo_assets.core.recipe.evaluation import CHAT_TASKS
 from neo_assets.core.store import Artifact, Store
 
 if TYPE_CHECKING:
+    from neo_assets.evaluate.models import Exporter
     from neo_assets.evaluate.score import Scorer, Subject
 
 MODEL = "RUN@STEP (main@70, main@last) or a Hugging Face folder"
@@ -64,12 +66,20 @@ def todays_tasks(recipe: Recipe, store: Store) -> list[Artifact]:
     return [current_benchmarks(recipe, store, lambda _: None), *(store.require(*pointer) for pointer in made)]
 
 
+def exporter_of(recipe: Recipe, store: Store, run: str, log: Callable[[str], None]) -> Exporter:
+    """What exports a run's checkpoints outside of Dagster."""
+    from neo_assets.evaluate.models import Exporter, export_input
+    from resources.compute import open_compute
+
+    jobs, tokenizer = open_compute(recipe.compute, store.root), store.head(recipe.name, "tokenizer")
+    return Exporter(store, jobs, recipe.name, export_input(recipe, run), tokenizer, log)
+
+
 def subject_of(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject:
     """The model a person names. A checkpoint is exported if it has not been."""
-    from neo_assets.evaluate.models import Exporter, export_input, from_elsewhere
+    from neo_assets.evaluate.models import from_elsewhere
     from neo_assets.evaluate.score import Subject
     from neo_assets.runs.found_runs import find_run, run_and_step
-    from resources.compute import open_compute
 
     if Path(model).expanduser().is_dir():
         return from_elsewhere(Path(model))
@@ -81,14 +91,6 @@ def subject_of(model: str, recipe: Recipe, store: Store, quiet: bool) -> Subject
         )
     run, step = run_and_step(model)
     _, folder = find_run(store, recipe, run).checkpoint(step)
-    exporter = Exporter(
-        store,
-        open_compute(recipe.compute, store.root),
-        recipe.name,
-        export_input(recipe, run),
-        store.head(recipe.name, "tokenizer"),
-        (lambda _: None) if quiet else print,
-    )
     made = store.require(f"checkpoint/{run}", folder.name)
-    exported = exporter.exported(made)[0]
+    exported = exporter_of(recipe, store, run, (lambda _: None) if quiet else print).exported(made)[0]
     return replace(Subject.of(run, made, exported), folder=exported.path)  # read in this process, all of it

@@ -22,6 +22,8 @@ from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.pages.sourced import FILE as SOURCED
 from neo_assets.pages.sourced import Sourced, compiled, name
 from neo_assets.release import layout
+from neo_assets.release.eval_results import FOLDER as EVAL_RESULTS
+from neo_assets.release.eval_results import eval_results
 from neo_assets.release.paper_card import paper_card, worded_by
 from neo_assets.runs.checkpoint_card import parameters
 from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
@@ -84,7 +86,8 @@ def cards(folder: Path) -> dict[str, str]:
         "pool_file": layout.DOCUMENTS,
     }
     made = {card: compiled(PAGES / page, values, card) for card, page in TEMPLATES.items()}
-    return made | paper_card(release) | {DATA_CARD: croissant(release)}
+    hub = eval_results(headline_scores(release)[0], release.recipe["evaluation"]["benchmarks"])
+    return made | hub | paper_card(release) | {DATA_CARD: croissant(release)}
 
 
 def typed(text: object) -> Sourced:
@@ -184,10 +187,17 @@ def parts(release: Release) -> list[dict[str, object]]:
     return rows
 
 
-def scores(release: Release) -> list[dict[str, object]]:
-    """Headline scores of the released step."""
+def headline_scores(release: Release) -> tuple[list[dict[str, Any]], str]:
+    """Headline scores of the released step, as the evaluation wrote them, and their file."""
     file = f"{layout.SCORES}/{release.told['run']}/scores.json"
     rows = json.loads((release.folder / file).read_text(encoding="utf-8"))
+    step = release.told["step"]
+    return [r for r in rows if r["step"] == step and r["headline"] and r["main"] and r["attempt"] == 1], file
+
+
+def scores(release: Release) -> list[dict[str, object]]:
+    """The table of scores."""
+    rows, file = headline_scores(release)
     return [
         {
             "task": Sourced(row["task"], file),
@@ -198,7 +208,6 @@ def scores(release: Release) -> list[dict[str, object]]:
             "chance": Sourced(row["chance"], file) if row["chance"] is not None else "–",
         }
         for row in rows
-        if row["step"] == release.told["step"] and row["headline"] and row["main"] and row["attempt"] == 1
     ]
 
 
@@ -331,14 +340,23 @@ _CONTEXT: dict[str, object] = {
 def worded() -> str:
     """Digest of everything that words the cards and the first page, in this version of the software."""
     here = Path(__file__)
-    files = [*(PAGES / name for name in TEMPLATES.values()), here, here.with_name("readme.py"), SOURCED, *worded_by()]
+    files = [
+        *(PAGES / name for name in TEMPLATES.values()),
+        here,
+        here.with_name("readme.py"),
+        here.with_name("eval_results.py"),
+        SOURCED,
+        *worded_by(),
+    ]
     return digest_json({file.name: digest_file(file) for file in files})
 
 
 def differing(folder: Path) -> list[str]:
     """Cards that are not what the files beside them say, each with its first line that is another."""
-    out = []
-    for card, text in cards(folder).items():
+    told = cards(folder)
+    more = sorted(path.relative_to(folder).as_posix() for path in (folder / EVAL_RESULTS).glob("*"))
+    out = [f"{name}: no score of this release" for name in more if name not in told]
+    for card, text in told.items():
         path = folder / card
         there: Sequence[str] = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         wanted = text.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,9 +12,10 @@ import typer
 
 from neo_assets.core.errors import BadInput
 from neo_assets.core.place import store_root
-from neo_assets.core.recipe import load
-from neo_assets.core.store import Store
+from neo_assets.core.recipe import Recipe, load
+from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, show
+from neo_assets.release import layout
 
 KEY = "NEO_SIGNING_KEY"
 
@@ -21,8 +23,16 @@ KEY = "NEO_SIGNING_KEY"
 def release(
     folder: Annotated[Path, typer.Argument(help="where the bundle is written; it must not be there yet")],
     unsigned: Annotated[bool, typer.Option("--unsigned", help=f"without a signature, where {KEY} is not set")] = False,
+    to: Annotated[
+        str | None, typer.Option("--push", help="OWNER/NAME of a repository on the Hugging Face hub to send it to")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="a new repository is one that everybody sees")] = False,
 ) -> None:
-    """Write the recipe's release into a folder, signed with the private key (PEM, P-256) that NEO_SIGNING_KEY names."""
+    """Write the recipe's release into a folder, signed with the private key (PEM, P-256) that NEO_SIGNING_KEY names.
+
+    With --push it is sent to the hub as well (HF_TOKEN, HF_ENDPOINT): the model at the root, the bundle in `release/`,
+    and a revision for each checkpoint that led to it and is whole, which is exported if it has not been.
+    """
     recipe, store = load(), Store(store_root())
     if recipe.release is None:
         raise BadInput(f"recipe '{recipe.name}' has no `release`: with `release: {{run: …}}` the factory makes one")
@@ -48,6 +58,28 @@ def release(
         sign(folder, Path(key))
     print(f"{folder}: {len(made.manifest.files)} files, {'signed' if key else 'not signed'}. Check it:")
     print(f"  neo verify-release {folder}")
+    if to is not None:
+        from neo_assets.release.push import push
+
+        address = push(folder, to, _revisions(recipe, store, made), public, print)
+        print(f"sent to {address}, and read back: every file is the one that was sent")
+
+
+def _revisions(recipe: Recipe, store: Store, release: Artifact) -> dict[str, Path]:
+    """Exports of the whole checkpoints that led to a release, by what their revisions are called."""
+    from neo_assets.evaluate.by_hand import exporter_of
+    from neo_assets.runs.found_runs import run_of
+
+    found: dict[str, Path] = {}
+    for part in json.loads(release.file(layout.RELEASE).read_text(encoding="utf-8"))["parts"]:
+        run = run_of(store, part["run"], part["run_fingerprint"])
+        exporter = exporter_of(recipe, store, run.name, print)
+        for step, folder in run.whole_checkpoints().items():
+            if step in part["certified"]:
+                made = store.require(f"checkpoint/{run.name}", folder.name)
+                tokens = json.loads(made.file("certificate.json").read_text(encoding="utf-8"))["trained_tokens"]
+                found[f"{run.name}-step{step:07d}-tokens{tokens}"] = exporter.exported(made)[0].path
+    return found
 
 
 def _refuse_new_tombstones(store: Store, recipe: str) -> None:

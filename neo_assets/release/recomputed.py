@@ -19,6 +19,7 @@ from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.release import layout
 from neo_assets.release.cards import DATA_CARD, MODEL_CARD, TEMPLATES, differing, worded
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, REPRODUCIBLE, SHOWN, Bundle, Claim
+from neo_assets.release.eval_results import FOLDER as EVAL_RESULTS
 from neo_assets.release.paper_card import PAPER
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.release.settings import settings
@@ -95,7 +96,8 @@ def _below(bundle: Bundle, folder: str) -> list[str]:
 
 def _weights(bundle: Bundle) -> Iterator[Claim]:
     made, checkpoint = bundle.made(bundle.told["weights"]), bundle.told["checkpoint"]
-    names = [n for n in _below(bundle, layout.WEIGHTS) if f"{layout.WEIGHTS}/{n}" != MODEL_CARD]  # compiled again below
+    compiled = (MODEL_CARD, f"{EVAL_RESULTS}/")  # again, below
+    names = [n for n in _below(bundle, layout.WEIGHTS) if not f"{layout.WEIGHTS}/{n}".startswith(compiled)]
     wrong = _held(bundle, made, layout.WEIGHTS, {name: name for name in names})
     wrong += [f"weights/{n}: missing" for n in made.files if n not in (*names, "verdict.json", CARD)]
     ref = made.made_from.inputs.get(checkpoint[0])

@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForCausalLM
 
 from neo_assets.core import records
 from neo_assets.core.recipe import load
@@ -27,6 +28,7 @@ from neo_assets.trace.reads import readers, steps_that_read
 from neo_assets.trace.search import TraceIndex
 from neo_assets.trace.traced import Turn, trace
 from tests.factory.conftest import Factory
+from tests.release.hub import Hub
 from tests.release.tampers import SEEN_ANYWAY, TAMPERS, forge
 from tests.trace.test_traced import ALL
 from training.weights import master_weights
@@ -661,6 +663,34 @@ def test_cards_are_read_by_the_libraries_that_read_such_cards(released: Path) ->
     assert recipe[int(line) - 1].strip() == f"vocab_size: {value.replace(',', '')}"
     for link in re.findall(r"\]\(((?:\.\./|statements)[^)]+)\)", paper):
         assert (released / "paper" / link.partition("#")[0]).exists(), link
+
+
+def test_what_a_hub_was_sent_is_verified_and_its_revisions_load(
+    first_run: subprocess.CompletedProcess[str], factory: Factory, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    hub = Hub()
+    try:
+        told = {"HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_XET": "1"}
+        command = ["release", str(tmp_path / "bundle"), "--push", "somebody/ci"]
+        done = factory.run("neo_assets.cli", *command, NEO_SIGNING_KEY=str(keys[0]), **told)
+    finally:
+        hub.close()
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "read back: every file is the one that was sent" in done.stdout
+    for revision, files in hub.repositories["somebody/ci"].items():
+        for name, data in files.items():
+            place = tmp_path / revision / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+    assert REFUTED not in {c.verdict for c in verify_release(tmp_path / "main/release")}
+    revisions = sorted(hub.repositories["somebody/ci"].keys() - {"main"})
+    assert len(revisions) >= 3 and revisions[-1].startswith("main-step0000020-tokens")
+    for name in ("main", revisions[-1]):
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / name)
+        assert sum(parameter.numel() for parameter in model.parameters()) > 0
+        card = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+        links = [link.partition("#")[0] for link in re.findall(r"\]\((?!http)([^)]+)\)", card)]
+        assert len(links) > 8 and all((tmp_path / name / link).exists() for link in links), name
 
 
 @pytest.mark.parametrize("name", TAMPERS)
