@@ -30,8 +30,13 @@ from neo_assets.web.fetch_log import SAID_ABOUT_TRAINING
 
 PAGES = Path(__file__).with_name("pages")
 MODEL_CARD, EU_SUMMARY, OPENNESS = f"{layout.WEIGHTS}/README.md", "cards/eu_summary.md", "cards/mof.yml"
-DATA_CARD = "cards/croissant.json"
-TEMPLATES = {MODEL_CARD: "model_card.md.j2", EU_SUMMARY: "eu_summary.md.j2", OPENNESS: "mof.yml.j2"}
+DATA_CARD, DATASHEET = "cards/croissant.json", "cards/datasheet.md"
+TEMPLATES = {
+    MODEL_CARD: "model_card.md.j2",
+    EU_SUMMARY: "eu_summary.md.j2",
+    DATASHEET: "datasheet.md.j2",
+    OPENNESS: "mof.yml.j2",
+}
 TOP_SHARE = 0.1
 """Of the domains, by documents, that the EU's summary asks for."""
 CLEANING = (
@@ -65,6 +70,7 @@ def cards(folder: Path) -> dict[str, str]:
     """Every card by its name in the release. Raises NotTraced for a number without a source."""
     release = Release(folder)
     languages = sorted(set(release.documents.column("lang").to_pylist()))
+    taken = steps(release)
     values = {
         "release": typed_fields(release.recipe["release"]),
         "languages": languages,
@@ -81,7 +87,8 @@ def cards(folder: Path) -> dict[str, str]:
         "streams": streams(release),
         "parts": parts(release),
         "scores": scores(release),
-        "steps": steps(release),
+        "steps": taken,
+        "masked": [row for row in taken if row["step"] == "pii_masked"],
         "certified": certified(release),
         "pool_file": layout.DOCUMENTS,
     }

@@ -22,7 +22,7 @@ from neo_assets.core.tombstones import Scope, Target
 from neo_assets.core.words import at
 from neo_assets.pages import page
 from neo_assets.paper.paper import PAPER
-from neo_assets.release.cards import DATA_CARD, EU_SUMMARY, MODEL_CARD, OPENNESS
+from neo_assets.release.cards import DATA_CARD, DATASHEET, EU_SUMMARY, MODEL_CARD, OPENNESS
 from neo_assets.report.fates import whole_funnel
 from neo_assets.report.funnel import Fates, Gathered, read_funnel
 from neo_assets.report.opening import opening
@@ -164,7 +164,7 @@ def _pages(
     menu = [(file, name) for file, name in MENU if texts.get(file, True)]
 
     def written(template: str, file: str, styles: Sequence[str] = (), **values: object) -> tuple[str, str]:
-        common = {"name": config.name, "menu": menu, "here": file, "artifacts_page": "artifacts.html"}
+        common: dict[str, object] = {"name": config.name, "menu": menu, "here": file, "artifacts_page": "artifacts.html"}
         common |= {"open_samples": True}
         html = page.render(
             PAGES / template,
@@ -269,6 +269,12 @@ def _without_withheld(part: Part, told: Documents, licences: Iterable[str]) -> P
     return Part(part.name, part.title, part.intro, blocks)
 
 
+_CARDS = (
+    ("model", "", MODEL_CARD),
+    ("datasheet", "", DATASHEET),
+    ("eu", "", EU_SUMMARY),
+    ("mof", "Openness", OPENNESS),
+)
 _Texts = list[tuple[str, str, Markup]]
 
 
@@ -284,13 +290,13 @@ def _cards(made: Mapping[str, Artifact], out: Workspace) -> _Texts:
     if release is None:
         return []
     texts: _Texts = []
-    for name, title, file in (("model", "", MODEL_CARD), ("eu", "", EU_SUMMARY), ("mof", "Openness", OPENNESS)):
+    for name, title, file in _CARDS:
         text = release.file(file).read_text(encoding="utf-8")
         out.write_text(f"cards/{_name_of(file)}", text)
         body = _html(_FRONT_MATTER.sub("", text)) if file.endswith(".md") else Markup("<pre>{}</pre>").format(text)
         texts.append((name, title, body))
     out.write_text(f"cards/{_name_of(DATA_CARD)}", release.file(DATA_CARD).read_text(encoding="utf-8"))
-    links = [_name_of(file) for file in (MODEL_CARD, EU_SUMMARY, DATA_CARD, OPENNESS)]
+    links = [_name_of(file) for file in (*(file for _, _, file in _CARDS), DATA_CARD)]
     listed = Markup("<p>{}</p>").format(
         Markup(", ").join(Markup('<a href="cards/{}">{}</a>').format(name, name) for name in links)
     )

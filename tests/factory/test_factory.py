@@ -653,7 +653,7 @@ def test_cards_are_read_by_the_libraries_that_read_such_cards(released: Path) ->
     openness = yaml.safe_load((released / "cards/mof.yml").read_text(encoding="utf-8"))
     for component in openness["release"]["components"]:
         assert "location" not in component or (released / component["location"]).exists(), component
-    for page in ("weights/README.md", "cards/eu_summary.md"):
+    for page in ("weights/README.md", "cards/eu_summary.md", "cards/datasheet.md"):
         links = re.findall(r"\]\(([^)]+)\)", (released / page).read_text(encoding="utf-8"))
         assert len(links) > 20 and all(((released / page).parent / link).exists() for link in links)
     paper = (released / "paper/paper.md").read_text(encoding="utf-8")
