@@ -6,62 +6,21 @@ scripts, since a page that is opened from a disk may load a script and nothing e
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
 from pydantic import Field
 
 from neo_assets.core.fingerprint import digest_file, digest_json
 from neo_assets.core.recipe.base import Section
-from neo_assets.core.store import Artifact, Check, Outcome, Row, Store, Workspace
+from neo_assets.core.store import Artifact, Check, Outcome, Store, Workspace
 from neo_assets.core.tombstones import Scope, Target
-from neo_assets.core.words import at
-from neo_assets.pages import page
-from neo_assets.paper.paper import PAPER
-from neo_assets.release.cards import DATA_CARD, DATASHEET, EU_SUMMARY, MODEL_CARD, OPENNESS
-from neo_assets.report.fates import whole_funnel
-from neo_assets.report.funnel import Fates, Gathered, read_funnel
-from neo_assets.report.opening import opening
-from neo_assets.report.page import BLOCKS, Block, Part, Samples, table
-from neo_assets.report.page import STYLE as REPORT_STYLE
-from neo_assets.report.report import entries, parts_of
-from neo_assets.report.run_lines import run_lines
-from neo_assets.report.scores import generated_samples
+from neo_assets.report.funnel import Fates, read_funnel
 from neo_assets.runs.found_runs import FoundRun
-from neo_assets.site.documents import Asked, Documents, documents
+from neo_assets.site.documents import Asked, documents
 from neo_assets.site.scripts import scripts
-
-PAGES = Path(__file__).with_name("pages")
-FILES = tuple(sorted(PAGES.iterdir()))
-MENU = (
-    ("index.html", "Overview"),
-    ("documents.html", "Documents"),
-    ("data.html", "Data"),
-    ("training.html", "Training"),
-    ("scores.html", "Scores"),
-    ("generations.html", "Generations"),
-    ("paper.html", "Paper"),
-    ("cards.html", "Cards"),
-    ("artifacts.html", "Artifacts"),
-)
-ABOUT = {
-    "documents.html": "search everything that was read, kept or dropped, and see what each step did to it",
-    "data.html": "what was crawled, kept, dropped and why; the corpus and its mixtures",
-    "training.html": "the tokenizer, the plans, the curves and every checkpoint",
-    "scores.html": "what every checkpoint scored, against chance",
-    "generations.html": "what every checkpoint writes, and where it stands in the training text",
-    "paper.html": "every number of MAP-Neo beside ours",
-    "cards.html": "model card, public summary of training content, data card, openness",
-    "artifacts.html": "the recipe, and all that was made with it, by fingerprint",
-}
-DATA = ("crawled", "fates", "corpus", "withdrawn")
-_STORE_LINK = re.compile(r'href="\.\./\.\./([\w./-]+)/([0-9a-f]+)/[\w.-]+"')
-_OWN_LINK = re.compile(r'href="([^"#:]+)(#[^"]*)?"')
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+from neo_assets.site.site_pages import FILES, PAGES, Told, lost_links, pages
 
 
 class SiteInput(Section):
@@ -74,9 +33,7 @@ class SiteInput(Section):
     recipe_digest: str
     tombstones: str = Field(default="", description="digest of those in force; of what is only known when it is made")
     files_digest: str = Field(
-        default_factory=lambda: digest_json(
-            [digest_file(file) for file in (*FILES, BLOCKS, REPORT_STYLE, *page.FILES)]
-        ),
+        default_factory=lambda: digest_json([digest_file(file) for file in FILES]),
         description="templates, styles and scripts are no Python modules, so they count here",
     )
 
@@ -108,15 +65,18 @@ def make_site(config: SiteInput, inputs: Mapping[str, Artifact], out: Workspace,
     out.write_text("search.js", (PAGES / "search.js").read_text(encoding="utf-8"))
     for artifact in made.values():
         out.write_text(f"manifests/{artifact.key}/{artifact.fingerprint}.json", artifact.manifest.sealed())
-    pages = dict(_pages(config, made, gathered, told, around, out))
-    for name, text in pages.items():
+    story = Told(
+        config.name, config.description, config.licences, made, gathered, told, around.runs, around.recipe_text
+    )
+    written = dict(pages(story, out))
+    for name, text in written.items():
         out.write_text(name, text)
-    lost = sorted({f"{name}: {link}" for name, text in pages.items() for link in _lost(text, out.path)})
+    lost = sorted({f"{name}: {link}" for name, text in written.items() for link in lost_links(text, out.path)})
     shown = [one for one in told.shown if one.text is not None]
     return Outcome(
         digest=folder_digest(out.path),
         numbers={
-            "pages": len(pages),
+            "pages": len(written),
             "documents": len(told.shown),
             "with their text": len(shown),
             "withdrawn, not shown": told.withdrawn,
@@ -126,7 +86,7 @@ def make_site(config: SiteInput, inputs: Mapping[str, Artifact], out: Workspace,
             Check(
                 name="links_lead_somewhere",
                 passed=not lost,
-                detail=", ".join(lost[:5]) or f"every link of {len(pages)} pages has its file",
+                detail=", ".join(lost[:5]) or f"every link of {len(written)} pages has its file",
             ),
             Check(
                 name="licences_obeyed",
@@ -141,192 +101,3 @@ def folder_digest(folder: Path) -> str:
     """Digest of all files of a site."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
-
-
-def _lost(text: str, folder: Path) -> list[str]:
-    return [m[1] for m in _OWN_LINK.finditer(text) if not (folder / m[1]).is_file() and m[1] not in dict(MENU)]
-
-
-# ------------------------------------------------------------------ pages
-
-
-def _pages(
-    config: SiteInput,
-    made: Mapping[str, Artifact],
-    gathered: Gathered,
-    told: Documents,
-    around: Around,
-    out: Workspace,
-) -> Iterable[tuple[str, str]]:
-    lines = run_lines(made)
-    parts = {part.name: part for part in parts_of(made, gathered, lines, examples=False)}
-    texts = {"paper.html": _paper(made), "cards.html": _cards(made, out)}
-    menu = [(file, name) for file, name in MENU if texts.get(file, True)]
-
-    def written(template: str, file: str, styles: Sequence[str] = (), **values: object) -> tuple[str, str]:
-        common: dict[str, object] = {"name": config.name, "menu": menu, "here": file, "artifacts_page": "artifacts.html"}
-        common |= {"open_samples": True}
-        html = page.render(
-            PAGES / template,
-            PAGES / "site.css",
-            {"title": dict(MENU)[file], **common, **values},
-            styles=[page.TRACED_STYLE, REPORT_STYLE, *(PAGES / style for style in styles)],
-            folders=[BLOCKS.parent],
-            beside=file == "documents.html",
-        )
-        return file, _with_own_links(html, out.path)
-
-    yield written(
-        "index.html.j2",
-        "index.html",
-        description=config.description,
-        opening=opening(made, lines, whole_funnel(gathered)),
-        doors=[(file, name, ABOUT[file]) for file, name in menu if file in ABOUT],
-        newest=max((a.manifest.created_at for a in made.values()), default=""),
-    )
-    yield written(
-        "documents.html.j2",
-        "documents.html",
-        ["documents.css"],
-        count=len(told.shown),
-        not_drawn=told.not_drawn,
-        withdrawn=told.withdrawn,
-        without_text=sum(one.text is None for one in told.shown),
-    )
-    yield written("parts.html.j2", "data.html", parts=[parts[name] for name in DATA if name in parts])
-    training = [part for name, part in parts.items() if name not in (*DATA, "scores")]
-    yield written("parts.html.j2", "training.html", parts=[*training, _checkpoints(around.runs)])
-    yield written("parts.html.j2", "scores.html", parts=[parts["scores"]])
-    samples = _without_withheld(generated_samples(made, lines), told, config.licences)
-    yield written("parts.html.j2", "generations.html", parts=[samples])
-    for file, shown in texts.items():
-        if shown:
-            yield written("text.html.j2", file, texts=shown)
-    yield written(
-        "artifacts.html.j2", "artifacts.html", artifacts=entries(made.values()), recipe_text=around.recipe_text
-    )
-
-
-def _checkpoints(runs: Sequence[FoundRun]) -> Part:
-    """A row a checkpoint of every run, with what its certificate says."""
-    rows: list[Row] = []
-    for run in runs:
-        whole = run.whole_checkpoints()
-        for step, folder in run.checkpoints().items():
-            certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-            rows.append(
-                {
-                    "checkpoint": at(run.name, folder.name),
-                    "trained tokens": certificate["trained_tokens"],
-                    "losses so far": str(certificate["history_digest"])[:12],
-                    "stream": str(certificate["stream"])[:12],
-                    "device": certificate["machine"]["device"],
-                    "ranks": certificate["machine"]["world_size"],
-                    "kept whole": step in whole,
-                }
-            )
-    blocks: list[Block] = table(
-        "Checkpoints as their certificates have them: digests of all losses before, and of the stream that was read.",
-        rows,
-        [],
-        folded=False,
-    )
-    return Part(
-        "checkpoints",
-        "Checkpoints",
-        "Each has a certificate from which its training can be checked again, step by step (`neo prove`).",
-        blocks,
-    )
-
-
-def _without_withheld(part: Part, told: Documents, licences: Iterable[str]) -> Part:
-    """Samples whose passages lead to the documents of this site, and show none of a text that may not be shown."""
-    known = {one.doc_id for one in told.shown}
-    allowed = set(licences)
-
-    def of(document: Mapping[str, object]) -> dict[str, object]:
-        out = dict(document)
-        if str(document["doc_id"]) in known:
-            out["page"] = f"documents.html#d={str(document['doc_id'])[:12]}"
-        if document["licence"] not in allowed:
-            out |= {"before": "", "after": ""}
-        return out
-
-    blocks: list[Block] = []
-    for block in part.blocks:
-        if isinstance(block, Samples):
-            continuations = [
-                type(said)(
-                    said.checkpoint,
-                    said.id,
-                    said.segments,
-                    [{**p, "documents": [of(d) for d in p["documents"]]} for p in said.passages],  # type: ignore[attr-defined]
-                )
-                for said in block.continuations
-            ]
-            block = Samples(block.caption, block.lang, block.prompt, continuations, block.refs)
-        blocks.append(block)
-    return Part(part.name, part.title, part.intro, blocks)
-
-
-_CARDS = (
-    ("model", "", MODEL_CARD),
-    ("datasheet", "", DATASHEET),
-    ("eu", "", EU_SUMMARY),
-    ("mof", "Openness", OPENNESS),
-)
-_Texts = list[tuple[str, str, Markup]]
-
-
-def _paper(made: Mapping[str, Artifact]) -> _Texts:
-    if "paper" not in made:
-        return []
-    return [("paper", "", _html(made["paper"].file(PAPER).read_text(encoding="utf-8")))]
-
-
-def _cards(made: Mapping[str, Artifact], out: Workspace) -> _Texts:
-    """The cards of the release, which lie beside the pages as well; nothing where the recipe releases nothing."""
-    release = made.get("release")
-    if release is None:
-        return []
-    texts: _Texts = []
-    for name, title, file in _CARDS:
-        text = release.file(file).read_text(encoding="utf-8")
-        out.write_text(f"cards/{_name_of(file)}", text)
-        body = _html(_FRONT_MATTER.sub("", text)) if file.endswith(".md") else Markup("<pre>{}</pre>").format(text)
-        texts.append((name, title, body))
-    out.write_text(f"cards/{_name_of(DATA_CARD)}", release.file(DATA_CARD).read_text(encoding="utf-8"))
-    links = [_name_of(file) for file in (*(file for _, _, file in _CARDS), DATA_CARD)]
-    listed = Markup("<p>{}</p>").format(
-        Markup(", ").join(Markup('<a href="cards/{}">{}</a>').format(name, name) for name in links)
-    )
-    said = Markup("<p>As the release has them, where every number links to the file that it stands in.</p>")
-    return [("files", "Cards", said + listed), *texts]
-
-
-def _name_of(file: str) -> str:
-    return "model_card.md" if file == MODEL_CARD else Path(file).name
-
-
-def _html(text: str) -> Markup:
-    from markdown_it import MarkdownIt
-
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    return Markup(html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>"))
-
-
-def _with_own_links(html: str, folder: Path) -> str:
-    """A page whose links to files of the store, or of a release, lead to this folder's, or nowhere."""
-    html = _STORE_LINK.sub(lambda m: f'href="manifests/{m[1]}/{m[2]}.json"', html)
-
-    def own(match: re.Match[str]) -> str:
-        name, fragment = match[1].removeprefix("../"), match[2] or ""
-        if name in dict(MENU) or (folder / name).is_file():
-            return f'href="{name}{fragment}"'
-        if name in ("recipe.yaml", "recipe/recipe.yaml"):
-            return 'href="artifacts.html#recipe"'
-        if name == PAPER:
-            return 'href="paper.html"'
-        return 'class="unlinked"'
-
-    return _OWN_LINK.sub(own, html)
