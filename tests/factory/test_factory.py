@@ -723,6 +723,21 @@ def test_cards_of_another_version_are_claimed_and_not_called_wrong(
     assert REFUTED not in claims.values()
 
 
+def test_a_release_of_an_earlier_version_is_claimed_and_not_called_wrong(
+    released: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(released, tmp_path / "given"))
+    file = folder / "release.json"
+    told = json.loads(file.read_text())
+    del told["worded"]
+    for part in told["parts"]:
+        del part["stream"]
+    file.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+    forge(folder, keys[1])
+    verdicts = {c.claim: c.verdict for c in verify_release(folder)}
+    assert verdicts["what else the files say"] == "claimed" and REFUTED not in verdicts.values()
+
+
 def test_a_branch_is_recorded_beside_the_recipe_and_shown_in_lineage(
     first_run: subprocess.CompletedProcess[str], factory: Factory, tmp_path: Path
 ) -> None:
