@@ -24,6 +24,7 @@ from neo_assets.core.withdrawn import all_withdrawn, withdrawn_of
 from neo_assets.core.written import SCRATCH
 from neo_assets.release import layout
 from neo_assets.release.cards import cards, worded
+from neo_assets.release.code import OTHER, compared, write_code
 from neo_assets.release.paper_card import WRITTEN, written_text
 from neo_assets.release.readme import by_licence, readme
 from neo_assets.runs.checkpoint_card import CARD
@@ -79,12 +80,14 @@ def make_release(
     _write_scores(inputs, out)
     out.write_text(layout.RECIPE, config.recipe_text)
     out.write_text(WRITTEN, written_text(config.written))
+    write_code(out)
     told = {
         **_told(config, inputs, model, checkpoint),
         "parts": [_part(*part, certified, streams) for part in parts],
         "streams": {name: [made.key, made.fingerprint] for made, name in streams.values()},
         "not_followed": sorted(map(list, gathered.gone)),
         "worded": worded(),
+        OTHER: compared(out.path, [read_manifest(folder) for folder in gathered.there.values()]).other,
     }
     out.write_text(layout.RELEASE, json.dumps(told, indent=1, ensure_ascii=False))
     out.write_text(layout.README, readme(told, documents))

@@ -12,6 +12,7 @@ ledger/documents.parquet          address, source and licence of every document 
                                   one that was withdrawn no address, and that it was
 ledger/funnel.json                what every stage kept and dropped
 scores/‹run›/, scores/comparisons.json
+code/                             our modules, as they were run
 paper/paper.md                    MAP-Neo's statements beside this recipe's and what was measured, compiled; CC-BY-4.0
 paper/statements.yaml, written.json      those statements with their sources; reasons that the recipe's own file gives
 cards/, weights/README.md         data card, EU summary, openness; model card: compiled from all of the above
@@ -30,6 +31,7 @@ README, RELEASE, SUMS = "README.md", "release.json", "SHA256SUMS"
 SIGNATURE, PUBLIC, MODEL_SIGNATURE = "SHA256SUMS.sig", "public.pem", "model.sig"
 SIGNING = (SIGNATURE, PUBLIC, MODEL_SIGNATURE)
 WEIGHTS, MANIFESTS, CERTIFICATES, LEDGER, SCORES = "weights", "manifests", "certificates", "ledger", "scores"
+CODE = "code"
 RECIPE, DOCUMENTS, FUNNEL = "recipe/recipe.yaml", "ledger/documents.parquet", "ledger/funnel.json"
 COMPARISONS = "scores/comparisons.json"
 OF_A_STREAM = ("stream.json", "offsets.npy", "masked.npy", "index/")

@@ -19,6 +19,7 @@ from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.release import layout
 from neo_assets.release.cards import DATA_CARD, MODEL_CARD, TEMPLATES, differing, worded
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, REPRODUCIBLE, SHOWN, Bundle, Claim
+from neo_assets.release.code import code
 from neo_assets.release.eval_results import FOLDER as EVAL_RESULTS
 from neo_assets.release.paper_card import PAPER
 from neo_assets.release.readme import by_licence, readme
@@ -35,7 +36,7 @@ def recomputed(bundle: Bundle) -> Iterator[Claim]:
     """Every claim that the files themselves can show. Raises KeyError, ValueError and others for what is not there."""
     bundle.told.update(json.loads((bundle.folder / layout.RELEASE).read_text(encoding="utf-8")))
     yield from _lineage(bundle)
-    for check in (_weights, _certificates, _data_order, _documents, unread, settings, _scores, _cards):
+    for check in (_weights, _certificates, _data_order, _documents, unread, settings, code, _scores, _cards):
         yield from check(bundle)
 
 

@@ -182,6 +182,13 @@ def source_left_out(folder: Path) -> str:
     return layout.RECIPE
 
 
+def module(folder: Path) -> str:
+    """One line of a rule, as if another had been run."""
+    file = folder / "code/neo_assets/dedup/exact_dedup.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\nEXTRA = 1\n", encoding="utf-8")
+    return "code/neo_assets/dedup/exact_dedup.py"
+
+
 def public_key(folder: Path) -> str:
     file = folder / layout.PUBLIC
     file.write_text("Of the Commission\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
@@ -193,7 +200,7 @@ TAMPERS: dict[str, Callable[[Path], str]] = {
     for function in (
         byte, add, remove, rename, swap, git, symlink, manifest, ledger_row, score, loss, card_number,
         eu_number, readme_number, paper_number, statement,
-        licence, signature, torn, public_key, threshold, rate, step_left_out, source_left_out,
+        licence, signature, torn, public_key, threshold, rate, step_left_out, source_left_out, module,
     )
 }  # fmt: skip
 SEEN_ANYWAY = (
@@ -217,6 +224,7 @@ SEEN_ANYWAY = (
     "rate",
     "step_left_out",
     "source_left_out",
+    "module",
 )
 """Those that are found though the forger made new sums, and signed them with a key of his own."""
 
