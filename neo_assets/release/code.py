@@ -7,6 +7,7 @@ is named when the release is made, and no other difference is allowed afterwards
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,14 +58,13 @@ def _copy(path: Path, out: Workspace) -> None:
 
 def compared(folder: Path, manifests: Iterable[Manifest]) -> Compared:
     """The code in a release beside what its manifests and certificates say was run."""
-    root = folder / layout.CODE
-    known: dict[str, tuple[str, str] | None] = {}
+    digests = functools.cache(functools.partial(_digests, root=folder / layout.CODE))
     same, other, elsewhere = 0, set(), set()
     for who, python, name, digest, of_a_job in _told(folder, manifests):
         if python != python_version():
             elsewhere.add(f"{who} (Python {python})")
             continue
-        there = [known.setdefault(today, _digests(today, root)) for today in names_today(name)]
+        there = [digests(today) for today in names_today(name)]
         if any(found is not None and digest in (found[:1] if of_a_job else found) for found in there):
             same += 1
         else:
