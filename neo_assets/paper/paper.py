@@ -19,7 +19,7 @@ from neo_assets.pages import page
 from neo_assets.paper.compared import VERDICTS, Row, all_rows, compared
 from neo_assets.paper.statements import FILE as STATEMENTS
 from neo_assets.paper.statements import read_statements
-from neo_assets.paper.text import TEMPLATE, Places, paper_text
+from neo_assets.paper.text import TEMPLATE, About, Places, paper_text
 
 PAPER, PAGE, RECIPE = "paper.md", "paper.html", "recipe.yaml"
 PAGE_TEMPLATE, STYLE = (TEMPLATE.with_name(n) for n in ("paper.html.j2", "paper.css"))
@@ -85,15 +85,8 @@ def make_paper(
     evidence = Read(inputs, config.scored_run, lambda made, name: f"../../{made.key}/{made.fingerprint}/{name}")
     chapters = read_statements()
     by_chapter = compared(chapters, recipe, lambda place: _written(config.written, place), evidence)
-    text = paper_text(
-        config.name,
-        config.description,
-        config.producer,
-        recipe_text,
-        by_chapter,
-        chapters,
-        Places(PAPER, RECIPE, STATEMENTS.name),
-    )
+    about = About(config.name, config.description, config.producer, recipe_text)
+    text = paper_text(about, by_chapter, chapters, Places(PAPER, RECIPE, STATEMENTS.name))
     out.write_text(PAPER, text)
     out.write_text(RECIPE, recipe_text)
     out.write_text(STATEMENTS.name, STATEMENTS.read_text(encoding="utf-8"))

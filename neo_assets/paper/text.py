@@ -36,25 +36,27 @@ class Places:
     statements: str
 
 
+@dataclass(frozen=True)
+class About:
+    """The recipe that a paper is of: its name, what it says of itself, who answers for it, and its resolved text."""
+
+    recipe: str
+    says: str
+    producer: str
+    text: str
+
+
 def paper_text(
-    recipe: str,
-    says: str,
-    producer: str,
-    recipe_text: str,
-    by_chapter: Mapping[str, Sequence[Row]],
-    chapters: Mapping[str, Chapter],
-    at: Places,
+    about: About, by_chapter: Mapping[str, Sequence[Row]], chapters: Mapping[str, Chapter], at: Places
 ) -> str:
-    """The paper. ``says``: what the recipe says of itself; ``recipe_text``: the resolved recipe as it is written at
-    ``at.recipe``. Raises NotTraced for a number without a source.
-    """
-    lines = lines_of(recipe_text)
+    """The paper, whose recipe is written at ``at.recipe``. Raises NotTraced for a number without a source."""
+    lines = lines_of(about.text)
     rows = list(all_rows(by_chapter))
     n = Counter(row.verdict for row in rows)
     values = {
-        "recipe": name(markdown(recipe)),
-        "recipe_says": Sourced(markdown(says), f"{at.recipe}#L{lines.get('description', 1)}"),
-        "producer": name(markdown(producer)),
+        "recipe": name(markdown(about.recipe)),
+        "recipe_says": Sourced(markdown(about.says), f"{at.recipe}#L{lines.get('description', 1)}"),
+        "producer": name(markdown(about.producer)),
         "counts": [{"verdict": v, "n": Sourced(n[v], at.paper), "means": _MEANS[v]} for v in VERDICTS],
         "unexplained": [{"what": name(markdown(row.statement.what))} for row in rows if row.unexplained],
         "chapters": [

@@ -16,7 +16,7 @@ from neo_assets.core.recipe.written import Written
 from neo_assets.paper.compared import compared
 from neo_assets.paper.paper import last_score
 from neo_assets.paper.statements import FILE, read_statements
-from neo_assets.paper.text import Places, paper_text
+from neo_assets.paper.text import About, Places, paper_text
 from neo_assets.release import layout
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ def paper_card(release: Release) -> dict[str, str]:
         at, why = written.get(place, ("", ""))
         return Written(at, why=why)
 
-    text = paper_text(
-        release.recipe["name"],
-        release.recipe["description"],
-        release.recipe["release"]["producer"],
+    recipe = release.recipe
+    about = About(
+        recipe["name"],
+        recipe["description"],
+        recipe["release"]["producer"],
         (release.folder / layout.RECIPE).read_text(encoding="utf-8"),
-        compared(chapters, release.recipe, said, _Read(release)),
-        chapters,
-        Places(PAPER, layout.RECIPE, STATEMENTS),
     )
+    by_chapter = compared(chapters, recipe, said, _Read(release))
+    text = paper_text(about, by_chapter, chapters, Places(PAPER, layout.RECIPE, STATEMENTS))
     return {PAPER: text, STATEMENTS: FILE.read_text(encoding="utf-8")}
 
 

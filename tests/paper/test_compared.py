@@ -26,7 +26,7 @@ from neo_assets.paper.compared import (
 )
 from neo_assets.paper.paper import last_score
 from neo_assets.paper.statements import read_statements, roles
-from neo_assets.paper.text import Places, lines_of, paper_text, verdict_in_words
+from neo_assets.paper.text import About, Places, lines_of, paper_text, verdict_in_words
 from neo_assets.report.assets import recipe_text
 
 CHAPTERS = read_statements()
@@ -153,7 +153,7 @@ def test_each_value_leads_to_its_line_of_the_recipe() -> None:
     text = recipe_text(recipe)
     lines, written = lines_of(text), text.splitlines()
     by_chapter = compared(CHAPTERS, identity(recipe), recipe.written, Made())
-    paper = paper_text("laptop", "says", "us", text, by_chapter, CHAPTERS, Places("p.md", "r.yaml", "s.yaml"))
+    paper = paper_text(About("laptop", "says", "us", text), by_chapter, CHAPTERS, Places("p.md", "r.yaml", "s.yaml"))
     statements = Path("neo_assets/paper/statements.yaml").read_text(encoding="utf-8").splitlines()
     for row in all_rows(by_chapter):
         assert f"id: {row.statement.id}," in statements[row.statement.line - 1]
