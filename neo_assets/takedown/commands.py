@@ -17,6 +17,7 @@ from neo_assets.core.words import counted
 
 if TYPE_CHECKING:
     from neo_assets.core.tombstones import Scope, Target
+    from neo_assets.takedown.earlier import Earlier
     from neo_assets.takedown.reached import OfRun, Reached
 
 SHOWN = 10
@@ -133,6 +134,17 @@ def _tell_what_was_made(found: Reached) -> None:
     print()
     for fingerprint in found.releases:
         print(f"release {fingerprint[:12]} lists them")
+    for run, names in found.exports.items():
+        print(f"{counted(len(names), 'export')} of {run} with them: {', '.join(name[:12] for name in names[:SHOWN])}")
+    for one in found.earlier:
+        print(_of_earlier(one))
+
+
+def _of_earlier(one: Earlier) -> str:
+    steps = f"{counted(len(one.checkpoints), 'checkpoint')}, {one.checkpoints[0]} to {one.checkpoints[-1]}"
+    if one.unknown:
+        return f"run {one.run} {one.fingerprint} as it was before ({steps}): what it read cannot be told any more"
+    return f"run {one.run} {one.fingerprint} as it was before has them from step {one.first} on: {steps}"
 
 
 def _of_run(run: OfRun) -> dict[str, object]:

@@ -26,6 +26,7 @@ from neo_assets.evaluate.index import read_scores
 from neo_assets.release.layout import DOCUMENTS
 from neo_assets.runs.found_runs import FoundRun, started
 from neo_assets.runs.stream_parts import stream_parts
+from neo_assets.takedown.earlier import Earlier, earlier_runs, exports_of
 from neo_assets.trace.index import KEY as INDEX
 from neo_assets.trace.reads import Reader, reader_of
 from neo_assets.trace.search import TraceIndex, units_of
@@ -80,6 +81,10 @@ class Reached:
     alike: list[Alike] = field(default_factory=list)
     runs: list[OfRun] = field(default_factory=list)
     releases: list[str] = field(default_factory=list)
+    earlier: list[Earlier] = field(default_factory=list)
+    """Runs as they were before, whose checkpoints are still in the store."""
+    exports: dict[str, list[str]] = field(default_factory=dict)
+    """By run: folders of exported checkpoints that have them."""
 
 
 def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
@@ -93,6 +98,8 @@ def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
     for name in recipe.mixture:
         if pointer := store.head_pointer(recipe.name, f"token_shards/{name}"):
             tokens[name] = _tokens(store.require(*pointer), ids)
+    runs = runs_reached(store, recipe, ids)
+    earlier = earlier_runs(store, ids, _held(store, recipe))
     return Reached(
         crawled=len(named),
         pool=sorted(doc_id for doc_id in ids if doc_id in named),
@@ -103,9 +110,29 @@ def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
         tokens=tokens,
         tombstones=sorted({t.number for s in SCOPES for t in in_force(stones, s) if t.target == target}),
         alike=_alike(store, recipe, texts),
-        runs=runs_reached(store, recipe, ids),
+        runs=runs,
         releases=_releases(store, ids),
+        earlier=earlier,
+        exports=exports_of(store, _checkpoints_with(store, recipe, runs, earlier)),
     )
+
+
+def _held(store: Store, recipe: Recipe) -> set[str]:
+    """Beginnings of the fingerprints of the recipe's runs, as checkpoints are called by them."""
+    return {run.config.run_fingerprint[:8] for run in started(store, recipe)}
+
+
+def _checkpoints_with(
+    store: Store, recipe: Recipe, runs: Sequence[OfRun], earlier: Sequence[Earlier]
+) -> dict[str, set[str]]:
+    """Names of the checkpoints that have them, by run."""
+    found: dict[str, set[str]] = {}
+    now = {run.name: run.config.run_fingerprint for run in started(store, recipe)}
+    told = [(run.run, now[run.run][:8], run.checkpoints) for run in runs]
+    told += [(one.run, one.fingerprint, one.checkpoints) for one in earlier if not one.unknown]
+    for name, fingerprint, steps in told:
+        found.setdefault(name, set()).update(f"{step:07d}-{fingerprint}" for step in steps)
+    return found
 
 
 def documents_of(store: Store, recipe: Recipe, targets: Sequence[Target]) -> tuple[set[str], list[Held]]:
