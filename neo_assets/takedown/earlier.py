@@ -25,8 +25,8 @@ class Earlier:
 
 
 def earlier_runs(store: Store, ids: Sequence[str], held: Collection[str]) -> list[Earlier]:
-    """Runs with checkpoints in the store, other than those ``held`` (beginnings of their fingerprints), that read one of
-    these documents, or began with what had.
+    """Runs with checkpoints in the store, other than those ``held`` (beginnings of their fingerprints), that read one
+    of these documents, or began with what had.
     """
     steps: dict[tuple[str, str], list[int]] = defaultdict(list)
     for manifest in sorted((store.root / "checkpoint").glob(f"*/[0-9]*/{MANIFEST}")):
@@ -57,7 +57,7 @@ def _first(store: Store, run: FoundRun, last: int, ids: Sequence[str]) -> int | 
 
 
 def _one_run(run: FoundRun, part: FoundRun) -> bool:
-    """Whether a part's steps count on from the same beginning as the run's: it is the run, or what that goes on from."""
+    """Whether a part's steps count from the same beginning as the run's: it is the run, or what that goes on from."""
     start = run.config.start
     return part.config.run_fingerprint == run.config.run_fingerprint or (
         start is not None and start.take == "everything"
