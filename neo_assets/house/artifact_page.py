@@ -19,7 +19,7 @@ from neo_assets.scores.gates import verdict_in_words
 
 TEMPLATE, STYLE = Path(__file__).with_name("artifact.html.j2"), Path(__file__).with_name("artifact.css")
 INDEX = Path(__file__).with_name("index.html.j2")
-FIRST = ("factory_report", "comparison")
+FIRST = ("factory_report", "comparison", "paper", "site")
 """Artifacts whose pages people come for."""
 ROWS = 200
 """Rows of a table that the page shows."""
@@ -66,14 +66,19 @@ def artifact_page(artifact: Artifact, whose: Mapping[str, str], ui: str) -> str:
     return render(TEMPLATE, STYLE, values)
 
 
+def first_pages(made: Artifact) -> list[str]:
+    """The pages that an artifact begins with: of a folder of pages the first, which leads to the others."""
+    pages = [file for file in made.manifest.files if file.endswith(".html")]
+    return ["index.html"] if "index.html" in pages else pages
+
+
 def index_page(recipe: Recipe, heads: Mapping[str, Artifact], ui: str) -> str:
     """HTML that loads nothing: pages that people come for, then every artifact of a build by name."""
     first = [name for name in FIRST if name in heads]
     pages = [
         (name, heads[name], page)
         for name in [*first, *(name for name in heads if name not in first)]
-        for page in heads[name].manifest.files
-        if page.endswith(".html")
+        for page in first_pages(heads[name])
     ]
     values = {"recipe": recipe, "pages": pages, "artifacts": sorted(heads.items()), "ui": ui}
     return render(INDEX, STYLE, values)

@@ -24,12 +24,15 @@ from neo_assets.core.errors import NeoError
 from neo_assets.core.place import store_root
 from neo_assets.core.recipe import Recipe, load
 from neo_assets.core.store import MANIFEST, Artifact, Store
-from neo_assets.house.artifact_page import artifact_page, index_page
+from neo_assets.house.artifact_page import artifact_page, first_pages, index_page
 from neo_assets.pages.loopback import HEADERS, NAMED_HERE
 from neo_assets.pages.page import clean
 
 SERVED = (".html", ".svg")
 """Ends of the names of files that are served, besides manifests."""
+WHOLE = "site"
+"""An artifact that is a folder of pages: its scripts are served as well, and what its pages lead to."""
+OF_THE_WHOLE = (".html", ".js", ".json", ".md", ".yml")
 KEY, FINGERPRINT = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)?"), re.compile(r"[0-9a-f]{16,64}")
 """What an artifact may be called in an address: no path leads out of the store."""
 PICTURE_RULES = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -57,18 +60,20 @@ class Pages:
         if made is None:
             return _missing(f"{asked} is not made yet in recipe '{self.recipe.name}', or its files are damaged")
         wanted = request.query_params.get("show", "")
-        pages = [page for page in made.manifest.files if page.endswith(".html")]
-        page = pages[0] if pages and wanted != "artifact" else ""
+        page = next(iter(first_pages(made)), "") if wanted != "artifact" else ""
         return RedirectResponse(f"/{made.key}/{made.fingerprint}/{page}", headers=HEADERS)
 
     def file(self, request: Request) -> Response:
         """A page or picture that a manifest lists, or the manifest itself; without a name, the artifact's page."""
-        key, _, fingerprint = request.path_params["path"].rpartition("/")
-        name = request.path_params.get("file", "")
+        path, name = request.path_params["path"], request.path_params.get("file", "")
+        if name and (below := re.fullmatch(rf"({WHOLE}/[0-9a-f]+)/(.+)", path)):
+            path, name = below[1], f"{below[2]}/{name}"
+        key, _, fingerprint = path.rpartition("/")
         if not name:
             return self._artifact(key, fingerprint)
         made = self._found(key, fingerprint)
-        if made is None or not (name == MANIFEST or (name in made.manifest.files and name.endswith(SERVED))):
+        ends = OF_THE_WHOLE if key == WHOLE else SERVED
+        if made is None or not (name == MANIFEST or (name in made.manifest.files and name.endswith(ends))):
             return _missing(f"{key}/{fingerprint}/{name} is no page of the store")
         more = {"Content-Security-Policy": PICTURE_RULES} if name.endswith(".svg") else {}
         return FileResponse(made.folder / name if name == MANIFEST else made.file(name), headers=HEADERS | more)

@@ -65,6 +65,16 @@ def test_a_report_is_found_by_its_name_and_served_as_it_is(store: Store, client:
     assert client.get(f"/factory_report/{report.fingerprint}/secret.txt").status_code == 404
 
 
+def test_a_folder_of_pages_is_served_with_its_scripts_and_others_are_not(store: Store, client: TestClient) -> None:
+    files = {"a.html": "", "index.html": "<p>start</p>", "documents/list.js": "neo.list({})", "secret.txt": "no page"}
+    site, other = made(store, "site", {}, files), made(store, "factory_report", {}, {"report.html": "", "a.js": "x"})
+    assert client.get("/latest/site").headers["location"] == f"/site/{site.fingerprint}/index.html"
+    assert client.get(f"/site/{site.fingerprint}/documents/list.js").text == "neo.list({})"
+    for path in (f"site/{site.fingerprint}/secret.txt", f"site/{site.fingerprint}/documents/%2e%2e/secret.txt"):
+        assert client.get(f"/{path}").status_code == 404
+    assert client.get(f"/factory_report/{other.fingerprint}/a.js").status_code == 404
+
+
 def test_the_first_page_lists_what_people_come_for_before_all_else(store: Store, client: TestClient) -> None:
     assert "Nothing of this recipe is built yet" in client.get("/").text
     for name, file in (("a_page", "a.html"), ("comparison", "scores.html"), ("factory_report", "report.html")):
