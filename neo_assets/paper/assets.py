@@ -60,7 +60,7 @@ def scored_run(recipe: Recipe) -> str:
     return recipe.released or (plain or list(recipe.runs))[-1]
 
 
-def written_places(recipe: Recipe) -> dict[str, tuple[str, str]]:
+def written_places(recipe: Recipe) -> dict[str, tuple[str, str, str]]:
     """Where the recipe's files say what statements are held against: place to (file and line, reason)."""
     told = {place: recipe.written(place) for place in places(read_statements(), identity(recipe))}
-    return {place: (written.at, written.why) for place, written in told.items()}
+    return {place: (written.at, written.why, written.of) for place, written in told.items()}

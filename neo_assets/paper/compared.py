@@ -145,6 +145,8 @@ def _row(
     place = place_in(statement.recipe, called) if statement.recipe else None
     value = _value(recipe, place) if place else _NOTHING
     if place is None or value is _NOTHING:
+        if statement.needs and _value(recipe, statement.needs) is _NOTHING:
+            return Row(statement, published, NOT_RUN, measured=measured)
         verdict = _without_recipe(statement, measured)
         return Row(statement, published, verdict, ours=statement.here, measured=measured)
     if value is None and statement.value is not None and not written(place).at.partition(":")[0]:

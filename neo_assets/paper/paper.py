@@ -34,8 +34,8 @@ class PaperInput(Section):
     producer: str
     scored_run: str
     recipe_digest: str = Field(description="of the resolved recipe")
-    written: dict[str, tuple[str, str]] = Field(
-        description="place of the recipe: file and line, and reason given there"
+    written: dict[str, tuple[str, str, str]] = Field(
+        description="place of the recipe: file and line, the reason given there, and by which section"
     )
     files_digest: str = Field(description="of templates, style and statements, which are no modules")
 
@@ -116,9 +116,9 @@ def make_paper(
     )
 
 
-def _written(told: Mapping[str, tuple[str, str]], place: str) -> Written:
-    at, why = told.get(place, ("", ""))
-    return Written(at, why=why)
+def _written(told: Mapping[str, tuple[str, str, str]], place: str) -> Written:
+    at, why, of = told.get(place, ("", "", ""))
+    return Written(at, why=why, of=of)
 
 
 def _told(row: Row) -> dict[str, Scalar]:

@@ -53,6 +53,7 @@ class Statement(Section):
     begins: bool = Field(False, description="the recipe's list need only begin so")
     here: str = Field("", description="what is done instead, where no recipe can say it")
     measured: str = ""
+    needs: str = Field("", description="a place that the recipe has to have for `here` to be so")
     line: int = 0
 
     @model_validator(mode="after")
@@ -64,6 +65,7 @@ class Statement(Section):
 
 class Chapter(Section):
     of: str
+    note: str = ""
     statements: list[Statement]
 
 

@@ -63,6 +63,7 @@ def paper_text(
             {
                 "name": name(markdown(chapter)),
                 "of": name(markdown(_capital(chapters[chapter].of))),
+                "note": name(markdown(chapters[chapter].note)),
                 "rows": [_shown(row, lines, at) for row in told],
             }
             for chapter, told in by_chapter.items()
@@ -100,7 +101,8 @@ def verdict_in_words(row: Row) -> str:
         if row.agrees_with:
             told += f", as {row.agrees_with}"
         if row.written.why:
-            told += f"; {row.written.why.removeprefix('ours: ')}"
+            of = f"{row.written.of}: " if row.written.of else ""  # a section's reason is told as that
+            told += f"; {of}{row.written.why.removeprefix('ours: ')}"
         elif row.ours and not row.place:
             told += f"; {row.ours}"
         else:

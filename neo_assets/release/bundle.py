@@ -37,8 +37,8 @@ class ReleaseInput(Section):
     run: str
     redistribute: list[str]
     recipe_text: str
-    written: dict[str, tuple[str, str]] = Field(
-        description="what the paper is held against: place of the recipe to file and line, and the reason given there"
+    written: dict[str, tuple[str, str, str]] = Field(
+        description="by place of the recipe, for the paper: file and line, the reason given there, and by which section"
     )
 
 

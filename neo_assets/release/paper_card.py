@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAPER, STATEMENTS, WRITTEN = "paper/paper.md", f"paper/{FILE.name}", "paper/written.json"
 
 
-def written_text(written: Mapping[str, tuple[str, str]]) -> str:
+def written_text(written: Mapping[str, tuple[str, str, str]]) -> str:
     """``paper/written.json``: by place of the recipe, the file and line that say it, and the reason given there."""
     return json.dumps(written, indent=1, ensure_ascii=False, sort_keys=True)
 
@@ -36,8 +36,8 @@ def paper_card(release: Release) -> dict[str, str]:
     written = json.loads((release.folder / WRITTEN).read_text(encoding="utf-8"))
 
     def said(place: str) -> Written:
-        at, why = written.get(place, ("", ""))
-        return Written(at, why=why)
+        at, why, of = written.get(place, ("", "", ""))
+        return Written(at, why=why, of=of)
 
     recipe = release.recipe
     about = About(

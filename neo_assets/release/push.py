@@ -49,7 +49,8 @@ def push(
     weights = folder / layout.WEIGHTS
     files |= {path.relative_to(weights).as_posix(): path for path in sorted(weights.rglob("*")) if path.is_file()}
     card = (folder / MODEL_CARD).read_text(encoding="utf-8")
-    files["README.md"] = card.replace("](../", f"]({BUNDLE}/").encode()  # its links lead into the bundle
+    files["README.md"] = _at_the_root(card, repository).encode()
+    licence = next((line for line in card.splitlines() if line.startswith("license: ")), "")
     _send(api, repository, files, None, f"Release {folder.name}", log)
     for name, place in revisions.items():
         api.create_branch(repository, branch=name, exist_ok=True)
@@ -58,8 +59,18 @@ def push(
             for path in sorted(place.rglob("*"))
             if path.is_file() and path.name not in ("manifest.json", "verdict.json")
         }
+        if (own := place / "README.md").is_file() and licence:
+            held["README.md"] = own.read_text(encoding="utf-8").replace("---\n", f"---\n{licence}\n", 1).encode()
         _send(api, repository, held, name, f"Checkpoint {name}", log)
     return address
+
+
+def _at_the_root(card: str, repository: str) -> str:
+    """The model card as it is at the root of the repository: its links, and what it says, lead into the bundle."""
+    card = card.replace("](../", f"]({BUNDLE}/").replace(
+        '"text-generation", "weights"', f'"text-generation", "{repository}"'
+    )
+    return card.replace("`README.md` beside this folder", f"`{BUNDLE}/README.md`")
 
 
 def _send(

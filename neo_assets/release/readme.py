@@ -9,8 +9,8 @@ from neo_assets.release.layout import MODEL_SIGNATURE, PUBLIC, SIGNATURE, SUMS
 _TEXT = """# {run}@{step}
 
 The model in `weights/` was trained by the recipe in `recipe/recipe.yaml` on text drawn from {documents:,} documents,
-which `ledger/documents.parquet` lists with address (of a file, its name) and licence. `release.json` says which
-artifacts these are.
+which `ledger/documents.parquet` lists with address (of a file, its name; of one that was withdrawn, none) and licence.
+`release.json` says which artifacts these are.
 
 ## Check it
 

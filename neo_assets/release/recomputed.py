@@ -274,6 +274,11 @@ def not_shown(bundle: Bundle) -> Iterator[Claim]:
     yield Claim(
         "who the owner of the key is, and when it was signed", CLAIMED, "a key proves neither a name nor a time"
     )
+    yield Claim(
+        "the reasons that the paper gives for what is changed",
+        CLAIMED,
+        "paper/written.json has them as the recipe's comments had: their author's words",
+    )
     yield Claim("addresses and titles are those of the documents", CLAIMED, "the texts that would show it are not here")
     yield Claim(
         "the steps were run as the manifests say",

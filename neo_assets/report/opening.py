@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,8 +79,25 @@ def opening(inputs: Mapping[str, Artifact], lines: Sequence[RunLine], funnel: Se
         answers or _written(inputs, lines),
         Ref(comparison.key, comparison.fingerprint) if comparison else None,
         refs(used),
-        "How it answers held-out questions" if answers else "What it writes, untrained and after each phase",
+        "How it answers held-out questions" if answers else _writes(inputs, lines),
     )
+
+
+def _writes(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> str:
+    """What is shown of what it writes: its first checkpoint was not trained yet, where that was evaluated."""
+    first = next((step for line in lines for step in _steps_written(inputs, line)), None)
+    return (
+        "What it writes, untrained and after each phase"
+        if first == 0
+        else "What it writes, at the first and the last checkpoint that was asked, of each phase"
+    )
+
+
+def _steps_written(inputs: Mapping[str, Artifact], line: RunLine) -> list[int]:
+    artifact = inputs.get(f"evaluation/{line.name}")
+    if artifact is None or "samples.json" not in artifact.manifest.files:
+        return []
+    return sorted({int(row["step"]) for row in json.loads(artifact.file("samples.json").read_text(encoding="utf-8"))})
 
 
 def _of(artifact: Artifact | None, name: str) -> Scalar:
@@ -120,8 +138,7 @@ def _card(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[tupl
     trained = [line for line in lines if line.trained and not line.tuned]
     if trained:
         runs = [
-            f"{line.name} {number(real(_of(line.trained, 'steps') or 0))} steps"
-            + (f" from {line.parent}" if line.parent else "")
+            f"{line.name} {number(_steps(line))} steps" + (f" from {line.parent}" if line.parent else "")
             for line in trained
         ]
         card.append(("Training", f"{'; '.join(runs)}; {amount(_tokens(trained))} tokens in all"))
@@ -139,6 +156,12 @@ def _card(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[tupl
         )
         card.append(("Held out", f"{number(documents)} documents, {size(real(_of(held, 'text_bytes') or 0))}"))
     return card
+
+
+def _steps(line: RunLine) -> float:
+    """Of a run; of one that goes on from itself as it was, those before as well, which no other line has."""
+    last = None if line.parent else _of(line.trained, "last_step")
+    return real(last or _of(line.trained, "steps") or 0)
 
 
 def _tokens(trained: Sequence[RunLine]) -> float:
@@ -165,11 +188,15 @@ def _numbers(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> list[N
     elif matrix := inputs.get("matrix"):  # those held out are among them
         out.append(Number(number(real(_of(matrix, "documents") or 0)), "documents kept", f"of {number(pages)} fetched"))
     if trained:
-        steps = sum(real(_of(line.trained, "steps") or 0) for line in trained)
+        steps = sum(
+            real(_of(line.trained, "last_step") or 0) for line in trained
+        )  # with those of what it branches from
         out.append(Number(amount(_tokens(trained)), "tokens trained on", f"{number(steps)} steps"))
     if comparison := inputs.get("comparison"):
-        passed = sum(c.passed for c in comparison.verdict)
-        out.append(Number(f"{passed} of {len(comparison.verdict)}", "gates pass", ""))
+        said = Counter(map(verdict_in_words, comparison.verdict))
+        judged = len(comparison.verdict) - said["nothing"]
+        note = f"{said['nothing']} had nothing to check" if said["nothing"] else ""
+        out.append(Number(f"{said['pass']} of {judged}", "gates pass", note))
     return out[:5]
 
 

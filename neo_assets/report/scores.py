@@ -176,8 +176,8 @@ def scores(inputs: Mapping[str, Artifact], lines: Sequence[RunLine]) -> Part:
     return Part(
         "scores",
         "Scores per checkpoint",
-        "Step 0 is the untrained model. A difference from chance is called one only above two standard errors. Metrics"
-        " beside a task's main one are in scores.json.",
+        "Step 0 of a run that begins with nothing is the untrained model. A difference from chance is called one only"
+        " above two standard errors. Metrics beside a task's main one are in scores.json.",
         blocks,
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -42,7 +43,8 @@ def checkpoint_card(folder: Path, scored: bool) -> str:
             "parameters": Sourced(parameters(folder), "config.json"),
             "difference": Sourced(parity["max_abs_logit_difference"], PARITY),
             "tokens": Sourced(certificate["trained_tokens"], CERTIFICATE),
-            "loss": Sourced(losses[-1], LOSSES) if losses else "none: it was not trained yet",
+            "begun": _begun(certificate),
+            "loss": Sourced(losses[-1], LOSSES) if losses else _no_loss(certificate),
             "precision": Sourced(certificate["precision"], CERTIFICATE),
             "device": Sourced(machine["device"], CERTIFICATE),
             "ranks": Sourced(machine["world_size"], CERTIFICATE),
@@ -52,6 +54,20 @@ def checkpoint_card(folder: Path, scored: bool) -> str:
         },
         CARD,
     )
+
+
+def _begun(certificate: Mapping[str, Any]) -> Sourced | str:
+    """What the run began with."""
+    origin = certificate.get("origin")
+    if not origin:
+        return "nothing: random weights"
+    what = "weights" if origin["take"] == "weights" else "everything (weights, optimizer, place in the data)"
+    return Sourced(f"{what} of checkpoint {origin['checkpoint']}", CERTIFICATE)
+
+
+def _no_loss(certificate: Mapping[str, Any]) -> str:
+    """Why there is none: the first checkpoint of a run holds what that began with."""
+    return "not here: this is what the run began with" if certificate.get("origin") else "none: it was not trained yet"
 
 
 def parameters(folder: Path) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +24,7 @@ from neo_assets.core.store import Row, Store
 from neo_assets.core.terminal import JSON, program, show
 from neo_assets.core.words import counted
 from neo_assets.runs.branch import branch_entry, changed_fields, record_branch, refuse_what_cannot_branch
-from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, step_range
+from neo_assets.runs.found_runs import FoundRun, find_run, lineage, run_and_step, run_and_steps, started, step_range
 from neo_assets.runs.proof import Checked, code_differences, last_proof, prove, verify_checkpoint
 from resources.compute import open_compute
 
@@ -119,6 +119,7 @@ def when(
         raise BadInput(f"no document '{page}' is known in this recipe's build; `neo fate {page}` tells more")
     rows: list[Row] = []
     looked, waited = [], []
+    listed = {one.config.run_fingerprint for one in started(store, recipe)}
     for name in [run] if run else list(recipe.runs):
         try:
             found = find_run(store, recipe, name)
@@ -127,8 +128,10 @@ def when(
                 raise
             continue
         looked.append(name)
-        # Steps that a branch has from its parent are listed there, unless the branch alone is asked about.
-        mine = _when(found, lineage(store, found) if run else [found], ids)
+        # Steps that a branch has from its parent are listed there, unless the branch alone is asked about, or the
+        # parent is no run of the recipe any more.
+        behind = lineage(store, found)
+        mine = _when(found, behind if run else [p for p in behind if p is found or _gone(p, listed)], ids, behind)
         rows += mine
         if not mine and found.holds(ids):
             waited.append(name)
@@ -158,11 +161,16 @@ def conversation_places(store: Store, recipe: Recipe, ids: Sequence[str]) -> dic
     return out
 
 
-def _when(run: FoundRun, parts: list[FoundRun], ids: list[str]) -> list[Row]:
+def _gone(part: FoundRun, listed: Collection[str]) -> bool:
+    return part.config.run_fingerprint not in listed
+
+
+def _when(run: FoundRun, parts: list[FoundRun], ids: list[str], behind: list[FoundRun]) -> list[Row]:
+    """Steps of ``parts`` of ``behind``, a run and what it is a branch of."""
     rows: list[Row] = []
     end = run.config.last_step
-    for part in parts:
-        for row in part.ledger().when(ids, end).to_pylist():
+    for part in behind:
+        for row in part.ledger().when(ids, end).to_pylist() if part in parts and end > part.config.first_step else ():
             where = {name: row[name] for name in ("step", "place", "sequence", "from_token", "to_token")}
             inherited = "" if part is run else part.name
             rows.append({"run": run.name, **where, "doc_id": row["doc_id"], "inherited_from": inherited})

@@ -398,8 +398,15 @@ def _guessing(gate: GuessingGate, runs: Sequence[Judged]) -> Check:
     )
 
 
+def _and_untrained(held: int, looked: int) -> str:
+    """Of how many scores it is also known that they are better than without training."""
+    if held == looked:
+        return " and than without training"
+    return f" and, {held} of {looked}, than without training" if held else " (nothing was asked without training)"
+
+
 def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
-    reasons, unasked, looked = [], [], 0
+    reasons, unasked, looked, held = [], [], 0, 0
     for run in runs:
         for task in gate.tasks:
             row = run.rows.get(task)
@@ -409,6 +416,7 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
             looked += 1
             ahead = (better(row) - better(row | {"value": row["chance"]})) / (_error(row) or math.inf)
             start = (run.untrained or {}).get(task)
+            held += start is not None
             if ahead <= STANDARD_ERRORS:
                 reasons.append(
                     f"{run.name}: {task} {row['value']:.4f} is not better than guessing"
@@ -438,7 +446,7 @@ def _sanity(gate: SanityGate, runs: Sequence[Judged]) -> Check:
         "sane",
         reasons,
         unasked,
-        f"{', '.join(gate.tasks)}: better than guessing and than without training, by {STANDARD_ERRORS:g} standard"
+        f"{', '.join(gate.tasks)}: better than guessing{_and_untrained(held, looked)}, by {STANDARD_ERRORS:g} standard"
         f" errors, at {_named(run.name for run in runs)} (other tasks are not asked for); no task cut short, no text"
         " that repeats itself"
         if looked

@@ -24,8 +24,8 @@ from neo_assets.core.withdrawn import KEY as WITHDRAWN
 from neo_assets.core.withdrawn import SIDES, all_withdrawn
 from neo_assets.quality.pii_masked import masked
 from neo_assets.report.funnel import Fates
-from neo_assets.runs.found_runs import FoundRun
 from neo_assets.site.edits import Edit, edits
+from neo_assets.trace.reads import Reader
 
 POOL, HELD_OUT, OUT = "kept", "held out", "dropped"
 _TOLD = ("doc_id", "url", "title", "lang", "source", "licence")
@@ -83,7 +83,7 @@ def documents(
     made: Mapping[str, Artifact],
     ledger: Fates,
     tombstones: Mapping[Scope, Sequence[Target]],
-    runs: Iterable[FoundRun],
+    readers: Iterable[Reader],
 ) -> Documents:
     """The documents of a build, kept ones first, each with its texts and fates."""
     known, gone = _known(made, tombstones)
@@ -98,7 +98,7 @@ def documents(
         for doc_id in _ids(made.get(side)) & found.keys():
             found[doc_id].fate = fate
     _texts(asked, made, found)
-    _reads(runs, found)
+    _reads(readers, found)
     order = {POOL: 0, HELD_OUT: 1, OUT: 2}
     shown = sorted(found.values(), key=lambda one: (order[one.fate], one.source, one.url, one.doc_id))
     return Documents(shown, len(known) - len(drawn), len(gone) + len(copies))
@@ -158,16 +158,20 @@ def _texts(asked: Asked, made: Mapping[str, Artifact], found: Mapping[str, Shown
                 one.final = clean
 
 
-def _reads(runs: Iterable[FoundRun], found: Mapping[str, Shown]) -> None:
-    """How often, and from which to which step, each run read each document."""
+def _reads(readers: Iterable[Reader], found: Mapping[str, Shown]) -> None:
+    """How often, and from which to which step, each run read each document; what it is a branch of read before it is
+    its own as well.
+    """
     ids = [doc_id for doc_id, one in found.items() if one.fate == POOL]
-    for run in runs:
-        by_document: dict[str, list[int]] = defaultdict(list)
-        table = run.ledger().when(ids)
-        for doc_id, step in zip(table["doc_id"].to_pylist(), table["step"].to_pylist(), strict=True):
-            by_document[doc_id].append(step)
+    for reader in readers:
+        by_document: dict[str, set[int]] = defaultdict(set)
+        for part, last in reader.parts:
+            if last > part.config.first_step:
+                table = part.ledger().when(ids, last)
+                for doc_id, step in zip(table["doc_id"].to_pylist(), table["step"].to_pylist(), strict=True):
+                    by_document[doc_id].add(step)
         for doc_id, steps in by_document.items():
-            found[doc_id].reads.append((run.name, len(set(steps)), min(steps), max(steps)))
+            found[doc_id].reads.append((reader.name, len(steps), min(steps), max(steps)))
 
 
 def changed(one: Shown) -> list[Row]:

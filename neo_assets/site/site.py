@@ -21,6 +21,7 @@ from neo_assets.runs.found_runs import FoundRun
 from neo_assets.site.documents import Asked, documents
 from neo_assets.site.scripts import scripts
 from neo_assets.site.site_pages import FILES, PAGES, Told, lost_links, pages
+from neo_assets.trace.reads import reader_of
 
 
 class SiteInput(Section):
@@ -57,7 +58,8 @@ def make_site(config: SiteInput, inputs: Mapping[str, Artifact], out: Workspace,
     made = {**gathered.artifacts, **inputs}
     deciding = [name for name in gathered.labels if name not in gathered.divides]
     asked = Asked(frozenset(config.licences), config.documents, config.steps, deciding, config.placeholders)
-    told = documents(asked, made, around.ledger, around.tombstones, around.runs)
+    reading = [reader for run in around.runs if (reader := reader_of(around.store, run)) is not None]
+    told = documents(asked, made, around.ledger, around.tombstones, reading)
     size = 0
     for name, text in scripts(told.shown, gathered.labels):
         out.write_text(name, text)

@@ -118,7 +118,7 @@ def passages(found: Traced) -> list[dict[str, object]]:
                     "steps": steps_in_words(document),
                     **{
                         name: getattr(document, name)
-                        for name in ("url", "doc_id", "source", "licence", "lang", "before", "after")
+                        for name in ("url", "doc_id", "source", "licence", "lang", "before", "text", "after")
                     },
                 }
                 for document in passage.documents

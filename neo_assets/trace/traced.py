@@ -42,7 +42,9 @@ class Read:
 
 @dataclass(frozen=True)
 class Document:
-    """A document of the pool that holds a passage, at ``begin`` to ``end`` of the ``bytes`` of its text."""
+    """A document of the pool that holds a passage, at ``begin`` to ``end`` of the ``bytes`` of its text: ``text``, with
+    the punctuation around it as far as it is the same there.
+    """
 
     doc_id: str
     url: str
@@ -54,6 +56,7 @@ class Document:
     begin: int
     end: int
     before: str
+    text: str
     after: str
     shares: float
     """Rarity of all passages told of it, nats."""
@@ -184,8 +187,8 @@ def _with_documents(
         for place in found:
             first.setdefault((place.shard, place.document), place)
         ranked = sorted(first.values(), key=lambda p: (-shares[p.shard, p.document], p.shard, p.document))
-        size = candidate.passage.end - candidate.passage.begin
         text = candidate.asked.text
+        beside = _Beside(text[begin : begin + left], text[begin + left : end - right], text[end - right : end])
         out.append(
             Told(
                 turn=candidate.turn,
@@ -196,7 +199,7 @@ def _with_documents(
                 count=_count(candidate, found),
                 rarity=round(candidate.rarity, 2),
                 documents=[
-                    _document(index, place, size, shares[place.shard, place.document]) for place in ranked[:most]
+                    _document(index, place, beside, shares[place.shard, place.document]) for place in ranked[:most]
                 ],
             )
         )
@@ -230,16 +233,30 @@ def _opens(character: str) -> bool:
     return character in "\"'" or unicodedata.category(character) in ("Ps", "Pi")
 
 
-def _document(index: TraceIndex, place: Place, size: int, shares: float) -> Document:
+@dataclass(frozen=True)
+class _Beside:
+    """A passage, and the punctuation around it that is told with it."""
+
+    left: bytes
+    passage: bytes
+    right: bytes
+
+
+def _document(index: TraceIndex, place: Place, beside: _Beside, shares: float) -> Document:
     shard = index.shards[place.shard]
-    before, after = shard.around(place, size, AROUND, AROUND)
+    size = len(beside.passage)
+    before, after = shard.around(place, size, AROUND + len(beside.left), AROUND + len(beside.right))
+    left = len(beside.left) if beside.left and before.endswith(beside.left) else 0
+    same = beside.right[: alike(beside.right, after)].decode("utf-8", "ignore").rstrip()
+    right = len(same.encode())
     return Document(
         **shard.told(place.document),  # type: ignore[arg-type]  # its strings
         bytes=shard.bytes_of(place.document),
-        begin=place.offset,
-        end=place.offset + size,
-        before=before.decode("utf-8", "ignore"),
-        after=after.decode("utf-8", "ignore"),
+        begin=place.offset - left,
+        end=place.offset + size + right,
+        before=before[: len(before) - left][-AROUND:].decode("utf-8", "ignore"),
+        text=(before[len(before) - left :] + beside.passage + after[:right]).decode("utf-8"),
+        after=after[right : right + AROUND].decode("utf-8", "ignore"),
         shares=round(shares, 2),
     )
 

@@ -79,7 +79,7 @@ def test_the_recipe_of_the_paper_says_what_the_paper_says() -> None:
     here_alone = {"law", "recognition_score"}  # it has no scaling series, and no source of documents
     assert {name for name, row in places.items() if not row.place} == here_alone
     changed = {name for name, row in places.items() if row.verdict == CHANGED}
-    assert changed == {"zero"}, "and says why"
+    assert changed == {"zero", "W11"}, "and says why"
     assert not any(row.unexplained for row in rows.values())
 
 
@@ -100,12 +100,22 @@ def test_a_threshold_that_was_changed_is_told_with_its_reason_or_without(tmp_pat
     assert verdict_in_words(row) == "changed; the recipe does not say why (mine.yaml:3)"
     row = rows_of(recipe_with(tmp_path, "clean: {en: {max_words: 9000}} # paper"))["G8_most"]
     assert row.unexplained, "a comment that says 'paper' of another number is none"
+    for nothing in ("ours", "not ours, the paper's", "a matter of hours"):
+        row = rows_of(recipe_with(tmp_path, f"clean: {{en: {{max_words: 9000}}}} # {nothing}"))["G8_most"]
+        assert row.unexplained, nothing
     row = rows_of(recipe_with(tmp_path, "clean: {en: {max_words: 9000}}  # ours: short pages"))["G8_most"]
     assert verdict_in_words(row) == "changed; short pages (mine.yaml:3)"
     row = rows_of(recipe_with(tmp_path, "clean: {en: {max_words: 10000}}"))["G8_most"]
     assert row.verdict == SAME
     row = rows_of(recipe_with(tmp_path, "clean: {en: {min_chars: 1000}}"))["N3"]
     assert verdict_in_words(row).startswith("changed, as released code where RedPajama's signals are read;")
+
+
+def test_what_is_taken_over_keeps_the_reason_that_its_own_file_gives(tmp_path: Path) -> None:
+    rows = rows_of(recipe_with(tmp_path, "runs: {main: {model: {layers: 5}}}"))
+    assert rows["layers"].unexplained, "this file gives none"
+    assert verdict_in_words(rows["hidden"]).startswith("changed; model: the paper's block, narrow, for a laptop")
+    assert rows["hidden"].written.of == "model" and rows["hidden"].written.at.startswith("_own.yaml:")
 
 
 def test_a_step_that_is_not_taken_is_not_run(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
     for name, text in (
-        ("weights/README.md", "---\nlibrary_name: transformers\n---\n[7](../manifests/a.json) layers"),
+        (
+            "weights/README.md",
+            '---\nlicense: apache-2.0\n---\n[7](../manifests/a.json) layers, pipeline("text-generation", "weights")',
+        ),
         ("weights/config.json", "{}"),
         ("weights/model.safetensors", "weights"),
         ("weights/.eval_results/mmlu.yaml", "- value: 1"),
@@ -51,7 +54,9 @@ def test_the_model_is_at_the_root_and_the_bundle_is_whole(hub: Hub, bundle: Path
     for path in bundle.rglob("*"):
         if path.is_file():
             assert files[f"release/{path.relative_to(bundle).as_posix()}"] == path.read_bytes()
-    assert b"[7](release/manifests/a.json) layers" in files["README.md"], "the card's links lead into the bundle"
+    card = files["README.md"].decode()
+    assert "[7](release/manifests/a.json) layers" in card, "the card's links lead into the bundle"
+    assert f'pipeline("text-generation", "{NAME}")' in card
     assert hub.uploads == 1, "weights that are there twice are sent once"
     assert hub.private[NAME]
     assert hub.tokens == {"Bearer hf_secret"}
@@ -61,12 +66,13 @@ def test_each_checkpoint_is_a_revision_with_its_own_files_alone(hub: Hub, bundle
     export = tmp_path / "export"
     export.mkdir()
     for name in ("config.json", "model.safetensors", "README.md", "manifest.json"):
-        (export / name).write_text(f"{name} of a checkpoint")
+        (export / name).write_text(f"---\nlibrary_name: transformers\n---\n{name} of a checkpoint")
     sent(hub, bundle, {"main-step0000010-tokens40960": export}, public=True)
     there = hub.repositories[NAME]
     assert sorted(there) == ["main", "main-step0000010-tokens40960"] and not hub.private[NAME]
     assert sorted(there["main-step0000010-tokens40960"]) == ["README.md", "config.json", "model.safetensors"]
     assert there["main"]["config.json"] == b"{}"
+    assert there["main-step0000010-tokens40960"]["README.md"].startswith(b"---\nlicense: apache-2.0\nlibrary_name")
 
 
 def test_what_an_earlier_release_had_is_gone_from_the_newest(hub: Hub, bundle: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_page_of_hostile_text_loads_nothing_and_says_that_it_is_no_proof(tmp_p
 
 def test_steps_are_told_in_words() -> None:
     def said(*read: Read) -> list[str]:
-        empty = Document("d", "u", "t", "s", "l", "en", 9, 0, 1, "", "", 1.0, list(read))
+        empty = Document("d", "u", "t", "s", "l", "en", 9, 0, 1, "", "", "", 1.0, list(read))
         return steps_in_words(empty)
 
     assert said() == []

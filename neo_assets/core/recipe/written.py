@@ -1,7 +1,8 @@
 """Where a recipe says something, and why: file and line of a field, and the comment that stands there.
 
-A value that is not the paper's says so in its comment ("ours: small models take more"), on its own line or on that of
-the section it stands in; a section's comment is a reason only where it says "ours", too.
+A value that is not the paper's says so in its comment ("ours: small models take more"), on its own line or on that of a
+section around it in the same file. A comment that only names a source ("paper", "G8"), and the word alone ("ours"), are
+no reasons.
 """
 
 from __future__ import annotations
@@ -13,39 +14,59 @@ from pathlib import Path
 
 import yaml
 
-_OURS = re.compile(r"\bours?\b", re.IGNORECASE)
+_OURS = re.compile(r"(?<!not )\bours\b\W+\w", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Written:
     """``at``: file and line, empty for what no file says; ``comment``: behind it; ``why``: the comment that says why it
-    is not as in the paper, there or at a section around it.
+    is not as in the paper, there or at the section ``of``, empty where it is the field's own.
     """
 
     at: str = ""
     comment: str = ""
     why: str = ""
+    of: str = ""
 
 
 def written_in(lines: Mapping[tuple[str | int, ...], str], files: Mapping[str, Path]) -> dict[str, Written]:
     """Every place of a recipe by its name, ``runs.main.steps``; ``lines`` has file and line of each, ``files`` the
     files.
     """
-    comments = {f"{name}:{n}": text for name, path in files.items() for n, text in _comments(path).items()}
+    said = {f"{name}:{n}": told for name, path in files.items() for n, told in _by_line(path).items()}
     out: dict[str, Written] = {}
-    for place in sorted(lines, key=len):  # sections before what is in them
-        own = comments.get(lines[place], "")
-        around = out.get(".".join(map(str, place[:-1])), Written())
-        # What another file says of the section is said of that file's values.
-        same_file = around.at.partition(":")[0] == lines[place].partition(":")[0]
-        why = own if _OURS.search(own) else around.why if same_file else ""
-        out[".".join(map(str, place))] = Written(lines[place], own, why)
+    for place, at in lines.items():
+        comment, why, of = said.get(at, ("", "", ""))
+        out[".".join(map(str, place))] = Written(at, comment, why, of)
     return out
 
 
-def _comments(path: Path) -> dict[int, str]:
-    """By line: the comment behind what stands on it."""
+def _by_line(path: Path) -> dict[int, tuple[str, str, str]]:
+    """By line of a file: the comment there, the reason that holds there, and the section that gives it."""
     text = path.read_text(encoding="utf-8")
+    comments = _comments(text)
+    found: dict[int, tuple[str, str, str]] = {}
+
+    def walk(node: yaml.Node | None, why: str, of: str) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for child in node.value:
+                walk(child, why, of)
+        if not isinstance(node, yaml.MappingNode):
+            return
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            own = comments.get(line, "")
+            reason, section = (own, "") if _OURS.search(own) else (why, of)
+            # Several fields of one line have one comment, and the line of a section is the section's.
+            found.setdefault(line, (own, reason, section))
+            walk(value, reason, section or str(key.value) if reason else "")
+
+    walk(yaml.compose(text, Loader=yaml.SafeLoader), "", "")
+    return found
+
+
+def _comments(text: str) -> dict[int, str]:
+    """By line: the comment behind what stands on it."""
     end: dict[int, int] = {}
     inside: set[int] = set()
     for token in yaml.scan(text, Loader=yaml.SafeLoader):

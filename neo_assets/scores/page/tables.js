@@ -183,7 +183,7 @@ function passageTold(passage) {
       "details",
       { lang: htmlLang(one.lang), open: i === 0 },
       element("summary", {}, printable(one.title), element("span", { class: "soft" }, ` ${one.source}, ${one.licence}`)),
-      element("p", { class: "around" }, "…", printable(one.before), element("mark", {}, printable(passage.text)), printable(one.after), "…"),
+      element("p", { class: "around" }, "…", printable(one.before), element("mark", {}, printable(one.text)), printable(one.after), "…"),
       element("p", { class: "where" }, /^https?:/.test(one.url) ? element("a", { href: one.url, rel: "noreferrer" }, one.url) : printable(one.url)),
       ...one.steps.map((line) => element("p", { class: "read" }, line)),
     ),

@@ -87,8 +87,8 @@ const neo = (() => {
   // Pairs can stand apart: a run of three characters and more, a phrase and a long word are looked for in the text.
   const certain = (query) => !query.phrases.length && query.runs.every((r) => IS_CJK.test(r) ? [...r].length <= 2 : [...r].length <= LONGEST_WORD);
   function holds(one, query) {
-    const text = normal(`${one.title}\n${one.text || ""}`);
-    return query.phrases.every((p) => text.includes(p)) && query.runs.every((r) => text.includes(r));
+    const text = normal(`${one.title}\n${one.text || ""}`), flat = text.replace(/\s+/g, " ");
+    return query.phrases.every((p) => text.includes(p) || flat.includes(p.replace(/\s+/g, " "))) && query.runs.every((r) => text.includes(r));
   }
   function ranked(numbers, query) {
     const title = (n) => query.text && normal(listed.rows[n][1]).includes(query.text.replace(/["“”]/g, "")) ? 0 : 1;
@@ -190,7 +190,7 @@ const neo = (() => {
     const row = listed.rows[n], item = node("li"), link = node("a", row[1], { href: `#d=${row[0]}`, lang: row[2] });
     item.append(link, fateOf(n), node("span", row[2], { class: "fate" }));
     const says = node("p", undefined, { lang: row[2] });
-    if (one.text === null) says.append(node("span", "its licence does not let its text be shown", { class: "withheld" }));
+    if (one.text === null) says.append(node("span", "its text is not shown: its licence is not among those that are", { class: "withheld" }));
     else says.append(marked(one.text.replace(/\s+/g, " "), asked, false));
     item.append(says);
     return item;
@@ -257,10 +257,10 @@ const neo = (() => {
     }
     if (row[3] === 0 && !one.reads.length) at.append(node("p", "It is in the training pool; no step of these runs came to it."));
     if (row[3] === 1) at.append(node("p", "It is held out: no step was trained on it, and questions may be made of it."));
-    if (one.text === null) { at.append(node("p", "Its licence does not let its text be shown.", { class: "withheld" })); return; }
+    if (one.text === null) { at.append(node("p", "Its text is not shown: its licence is not among those that are.", { class: "withheld" })); return; }
     const query = understood(by("query").value);
     const body = (told, what) => { const div = node("div", undefined, { class: "text", lang: row[2] }); div.append(marked(told, query, true)); at.append(node("h3", what), div); };
-    body(text, row[3] > 1 ? "Its text when it was dropped" : "Its text, as it is trained on");
+    body(text, row[3] > 1 ? "Its text when it was dropped" : row[3] === 1 ? "Its text, as it is held out" : "Its text, as it is trained on");
     if (text !== one.text) { const fold = node("details"), div = node("div", one.text, { class: "text", lang: row[2] }); fold.append(node("summary", "as it was extracted"), div); at.append(fold); }
     window.scrollTo(0, 0);
   }
