@@ -22,6 +22,7 @@ from neo_assets.core.manifest import Manifest, parsed_manifest
 from neo_assets.pages.sourced import FILE as SOURCED
 from neo_assets.pages.sourced import Sourced, compiled, name
 from neo_assets.release import layout
+from neo_assets.release.eu import eu_values
 from neo_assets.release.eval_results import FOLDER as EVAL_RESULTS
 from neo_assets.release.eval_results import eval_results
 from neo_assets.release.paper_card import paper_card, worded_by
@@ -92,6 +93,7 @@ def cards(folder: Path) -> dict[str, str]:
         "certified": certified(release),
         "pool_file": layout.DOCUMENTS,
     }
+    values |= eu_values(release, sources(release), parts(release))
     made = {card: compiled(PAGES / page, values, card) for card, page in TEMPLATES.items()}
     hub = eval_results(headline_scores(release)[0], release.recipe["evaluation"]["benchmarks"])
     return made | hub | paper_card(release) | {DATA_CARD: croissant(release)}

@@ -108,6 +108,8 @@ class Recipe(Section):
                 raise ValueError(
                     f"release.run names run '{run}', which is fine-tuned: releases are of pre-training yet"
                 )
+        for name in sorted(set(self.release.sources if self.release else ()) - set(self.sources)):
+            raise ValueError(f"release.sources names '{name}', which is not in sources ({', '.join(self.sources)})")
         return self
 
     @model_validator(mode="after")
