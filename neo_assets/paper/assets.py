@@ -12,7 +12,7 @@ from neo_assets.core.stage import Claim, Stage
 from neo_assets.core.store import Outcome, Workspace
 from neo_assets.declare import AttendedStage, Making
 from neo_assets.paper.compared import artifacts, places
-from neo_assets.paper.paper import FILES, PaperInput, make_paper
+from neo_assets.paper.paper import FILES, PaperInput, make_paper, scored_run
 from neo_assets.paper.statements import read_statements
 from neo_assets.report.assets import recipe_text
 
@@ -52,12 +52,6 @@ def stages(recipe: Recipe, before: Sequence[Stage[Any]]) -> Iterator[Stage[Any]]
         kinds=["html"],
         claims=[REASONS_GIVEN, SELF_CONTAINED],
     )
-
-
-def scored_run(recipe: Recipe) -> str:
-    """The run whose scores the paper's are held against: the released one, or the last that learns from text."""
-    plain = [run for run in recipe.runs if not recipe.tuned(run)]
-    return recipe.released or (plain or list(recipe.runs))[-1]
 
 
 def written_places(recipe: Recipe) -> dict[str, tuple[str, str, str]]:

@@ -11,9 +11,8 @@ from neo_assets.core.place import store_root
 from neo_assets.core.recipe import identity, load
 from neo_assets.core.store import Artifact, Store
 from neo_assets.core.terminal import JSON, show
-from neo_assets.paper.assets import scored_run
 from neo_assets.paper.compared import VERDICTS, Row, all_rows, artifacts, compared
-from neo_assets.paper.paper import PAGE, Read
+from neo_assets.paper.paper import PAGE, Read, scored_run
 from neo_assets.paper.statements import read_statements
 from neo_assets.paper.text import in_short, verdict_in_words
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from neo_assets.core.fingerprint import digest_json
 from neo_assets.core.manifest import MANIFEST, Manifest
+from neo_assets.core.recipe import Recipe
 from neo_assets.core.recipe.base import Section
 from neo_assets.core.recipe.written import Written
 from neo_assets.core.store import Artifact, Check, Outcome, Scalar, Workspace
@@ -59,6 +60,14 @@ class Read:
         rows = json.loads(artifact.file("scores.json").read_text(encoding="utf-8"))
         value = last_score(rows, task)
         return None if value is None else (value, self._file(artifact, "scores.json"))
+
+
+def scored_run(recipe: Recipe) -> str:
+    """The run whose scores the paper's are held against: the released one, or the last that learns from text; "" of a
+    recipe without runs.
+    """
+    plain = [run for run in recipe.runs if not recipe.tuned(run)]
+    return recipe.released or next(reversed(plain or list(recipe.runs)), "")
 
 
 def last_score(rows: list[dict[str, Scalar]], task: str, step: int | None = None) -> float | None:

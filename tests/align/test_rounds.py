@@ -440,4 +440,7 @@ def test_a_changed_bound_trains_nothing_again(tmp_path: Path) -> None:
     rest = "items: 3, max_tokens: 4, seed: 1"
     first, second = versions(f"max_kl: 1, {rest}", "0"), versions(f"max_kl: 2, {rest}", "0.5")
     changed = {name for name in first if first[name] != second[name]}
-    assert changed - {"factory_report", "release"} == {"round_report/one", "pairs/one"}  # the report shows the recipe
+    assert changed - {"factory_report", "paper", "release", "site"} == {
+        "round_report/one",
+        "pairs/one",
+    }  # the report shows the recipe
