@@ -8,8 +8,9 @@ copy of one; personal data is masked in every text, whichever step a document ca
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -86,9 +87,9 @@ def documents(
     readers: Iterable[Reader],
 ) -> Documents:
     """The documents of a build, kept ones first, each with its texts and fates."""
-    known, gone = _known(made, tombstones)
-    drawn = sorted(known)[: asked.most]
-    found = {doc_id: known[doc_id] for doc_id in drawn}
+    ids, gone = _ids_shown(made, tombstones)
+    drawn = sorted(ids)[: asked.most]
+    found = _of(made, drawn)
     for row in ledger.rows(_VERDICTS, [list(asked.stages), drawn]):
         row["detail"] = masked(str(row["detail"] or ""), asked.placeholders)[0][:SHOWN_DETAIL]
         found[str(row["doc_id"])].decided.append(row)
@@ -101,31 +102,43 @@ def documents(
     _reads(readers, found)
     order = {POOL: 0, HELD_OUT: 1, OUT: 2}
     shown = sorted(found.values(), key=lambda one: (order[one.fate], one.source, one.url, one.doc_id))
-    return Documents(shown, len(known) - len(drawn), len(gone) + len(copies))
+    return Documents(shown, len(ids) - len(drawn), len(gone) + len(copies))
 
 
-def _known(
+def _ids_shown(
     made: Mapping[str, Artifact], tombstones: Mapping[Scope, Sequence[Target]]
-) -> tuple[dict[str, Shown], set[str]]:
-    """Every document that was extracted and not withdrawn, and the ids of those that were."""
+) -> tuple[list[str], set[str]]:
+    """Ids of every document that was extracted and not withdrawn, and of those that were."""
     targets = list(dict.fromkeys(target for told in tombstones.values() for target in told))
     gone: set[str] = set()
     if WITHDRAWN in made:
         gone = {d for side in SIDES for scope in tombstones for d in all_withdrawn(made, side, scope)}
-    known: dict[str, Shown] = {}
+    ids: list[str] = []
+    for path in _extracted(made):
+        table = pq.read_table(here(path), columns=list(_TOLD))
+        named = np.zeros(table.num_rows, np.bool_)
+        for target in targets:
+            named |= target.of_table(table).combine_chunks().to_numpy(zero_copy_only=False)
+        gone |= set(table["doc_id"].filter(pa.array(named)).to_pylist())
+        ids += table["doc_id"].to_pylist()
+    return [doc_id for doc_id in ids if doc_id not in gone], gone
+
+
+def _extracted(made: Mapping[str, Artifact]) -> Iterator[Path]:
     for name, artifact in made.items():
-        if not name.startswith("documents/"):
-            continue
-        for path in artifact.files(PART):
-            table = pq.read_table(here(path), columns=list(_TOLD))
-            named = np.zeros(table.num_rows, np.bool_)
-            for target in targets:
-                named |= target.of_table(table).combine_chunks().to_numpy(zero_copy_only=False)
-            gone |= set(table["doc_id"].filter(pa.array(named)).to_pylist())
-            for row in table.to_pylist():
-                doc_id, url, title, lang, source, licence = (str(row[key] or "") for key in _TOLD)
-                known[doc_id] = Shown(doc_id, url, title, lang, source, licence)
-    return {doc_id: one for doc_id, one in known.items() if doc_id not in gone}, gone
+        if name.startswith("documents/"):
+            yield from artifact.files(PART)
+
+
+def _of(made: Mapping[str, Artifact], drawn: Sequence[str]) -> dict[str, Shown]:
+    """What is told of these documents from the beginning on."""
+    wanted, found = pa.array(drawn, pa.string()), {}
+    for path in _extracted(made):
+        table = pq.read_table(here(path), columns=list(_TOLD))
+        for row in table.filter(pc.is_in(table["doc_id"], value_set=wanted)).to_pylist():
+            doc_id, url, title, lang, source, licence = (str(row[key] or "") for key in _TOLD)
+            found[doc_id] = Shown(doc_id, url, title, lang, source, licence)
+    return found
 
 
 def _ids(artifact: Artifact | None) -> set[str]:
