@@ -98,6 +98,14 @@ def is_web_address(url: str) -> bool:
     return url.startswith(("http://", "https://"))
 
 
+def from_markdown(text: str) -> str:
+    """Markdown with tables as HTML; markup in it is text."""
+    from markdown_it import MarkdownIt
+
+    html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    return html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+
+
 # ------------------------------------------------------------------ what a page loads
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from neo_assets.core.errors import NeoError
 from neo_assets.core.manifest import Manifest
-from neo_assets.core.recipe.steps import FIRST
+from neo_assets.core.recipe.steps import FIRST, SHIPPED
 from neo_assets.core.recipe.written import Written
 from neo_assets.core.scalars import is_number, real
 from neo_assets.core.words import amount, number
@@ -190,7 +190,7 @@ def _value(recipe: Mapping[str, object], place: str) -> object:
     step = FIRST if parts[0] == "clean" else parts[0]
     steps = recipe["steps"]
     assert isinstance(steps, dict)
-    of_a_step = parts[0] != "steps" and len(parts) > 1 and step in _every_step(steps)
+    of_a_step = parts[0] != "steps" and len(parts) > 1 and step in SHIPPED
     if of_a_step and step not in steps.get(parts[1], []):
         return _NOTHING
     if parts[0] == "convert" and not _has_documents(recipe):
@@ -201,10 +201,6 @@ def _value(recipe: Mapping[str, object], place: str) -> object:
             return _NOTHING
         at = at[part]
     return at
-
-
-def _every_step(steps: Mapping[str, Sequence[str]]) -> set[str]:
-    return {FIRST, "exact_dedup", "near_dedup", "line_dedup", "substring_dedup"}.union(*map(set, steps.values()))
 
 
 def _has_documents(recipe: Mapping[str, object]) -> bool:

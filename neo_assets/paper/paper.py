@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from markupsafe import Markup
 from pydantic import Field
@@ -54,12 +54,26 @@ class Read:
         return (artifact.manifest, self._file(artifact, MANIFEST)) if artifact else None
 
     def score(self, task: str) -> tuple[float, str] | None:
+        value = last_score(self._rows, task)
+        return None if value is None else (value, self._file(self._made[self._scored], "scores.json"))
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Scalar]]:
         artifact = self._made.get(self._scored)
         if artifact is None or "scores.json" not in artifact.manifest.files:
-            return None
-        rows = json.loads(artifact.file("scores.json").read_text(encoding="utf-8"))
-        value = last_score(rows, task)
-        return None if value is None else (value, self._file(artifact, "scores.json"))
+            return []
+        rows: list[dict[str, Scalar]] = json.loads(artifact.file("scores.json").read_text(encoding="utf-8"))
+        return rows
+
+
+def written_by(told: Mapping[str, Sequence[str]]) -> Callable[[str], Written]:
+    """What the recipe's files say of a place, from (file and line, reason, section) by place."""
+
+    def said(place: str) -> Written:
+        at, why, of = told.get(place, ("", "", ""))
+        return Written(at, why=why, of=of)
+
+    return said
 
 
 def scored_run(recipe: Recipe) -> str:
@@ -93,7 +107,7 @@ def make_paper(
     """
     evidence = Read(inputs, config.scored_run, lambda made, name: f"../../{made.key}/{made.fingerprint}/{name}")
     chapters = read_statements()
-    by_chapter = compared(chapters, recipe, lambda place: _written(config.written, place), evidence)
+    by_chapter = compared(chapters, recipe, written_by(config.written), evidence)
     about = About(config.name, config.description, config.producer, recipe_text)
     text = paper_text(about, by_chapter, chapters, Places(PAPER, RECIPE, STATEMENTS.name))
     out.write_text(PAPER, text)
@@ -125,11 +139,6 @@ def make_paper(
     )
 
 
-def _written(told: Mapping[str, tuple[str, str, str]], place: str) -> Written:
-    at, why, of = told.get(place, ("", "", ""))
-    return Written(at, why=why, of=of)
-
-
 def _told(row: Row) -> dict[str, Scalar]:
     return {
         "statement": row.statement.id,
@@ -142,20 +151,13 @@ def _told(row: Row) -> dict[str, Scalar]:
 
 def _page(recipe: str, text: str, recipe_text: str) -> str:
     """The paper as a page of its own, the recipe and the statements at its end, for links to lead to."""
-    from markdown_it import MarkdownIt
-
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     letter = {PAPER: "", RECIPE: "r", STATEMENTS.name: "s"}
-    body = _ON_THE_PAGE.sub(lambda m: f'href="#{letter[m[1]]}{m[2] or ""}"', body)
-    body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
-    shown = [("r", "The recipe, resolved", recipe_text), ("s", "The statements", _read(STATEMENTS))]
+    body = _ON_THE_PAGE.sub(lambda m: f'href="#{letter[m[1]]}{m[2] or ""}"', page.from_markdown(text))
+    statements = STATEMENTS.read_text(encoding="utf-8")
+    shown = [("r", "The recipe, resolved", recipe_text), ("s", "The statements", statements)]
     values = {
         "name": recipe,
         "body": Markup(body),
         "texts": [(mark, title, list(enumerate(lines.splitlines(), 1))) for mark, title, lines in shown],
     }
     return page.render(PAGE_TEMPLATE, STYLE, values)
-
-
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8")

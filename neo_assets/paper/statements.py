@@ -4,7 +4,8 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import Section
+from neo_assets.core.recipe.written import LOADER
 
 FILE = Path(__file__).with_name("statements.yaml")
 Value = bool | int | float | str | list[str] | None
@@ -69,6 +71,7 @@ class Chapter(Section):
     statements: list[Statement]
 
 
+@functools.cache
 def read_statements(file: Path = FILE) -> dict[str, Chapter]:
     """The statements by chapter, in the paper's order.
 
@@ -76,16 +79,12 @@ def read_statements(file: Path = FILE) -> dict[str, Chapter]:
         RecipeError: for a file that does not say statements, with what is wrong.
     """
     text = file.read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
-    lines = {
-        key.split("id: ", 1)[1].split(",", 1)[0].strip(): n
-        for n, key in enumerate(text.splitlines(), 1)
-        if "{id: " in key
-    }
+    content = yaml.load(text, Loader=LOADER)
+    lines = _lines_of_statements(yaml.compose(text, Loader=LOADER))
     try:
         for chapter in content.values():
             for statement in chapter["statements"]:
-                statement["line"] = lines[statement["id"]]
+                statement["line"] = next(lines)
         told = TypeAdapter(dict[str, Chapter]).validate_python(content)
     except (AttributeError, KeyError, TypeError, ValidationError) as error:
         raise RecipeError(f"{file.name}: {error}") from None
@@ -93,6 +92,14 @@ def read_statements(file: Path = FILE) -> dict[str, Chapter]:
     if twice := {name for name in ids if ids.count(name) > 1}:
         raise RecipeError(f"{file.name}: told twice: {', '.join(sorted(twice))}")
     return told
+
+
+def _lines_of_statements(root: yaml.Node | None) -> Iterator[int]:
+    """The line that each statement begins on, in their order."""
+    for _, chapter in root.value if isinstance(root, yaml.MappingNode) else ():
+        for key, listed in chapter.value:
+            if key.value == "statements":
+                yield from (node.start_mark.line + 1 for node in listed.value)
 
 
 def roles(recipe: Mapping[str, object]) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ They are a function of the files beside them, so who verifies a release compiles
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,12 @@ class Release:
         self.recipe: dict[str, Any] = yaml.safe_load((folder / layout.RECIPE).read_text(encoding="utf-8"))
         self.documents: pa.Table = pq.read_table(folder / layout.DOCUMENTS)
 
+    @functools.cached_property
+    def scores(self) -> tuple[list[dict[str, Any]], str]:
+        """Scores of the released run as the evaluation wrote them, and their file."""
+        file = f"{layout.SCORES}/{self.told['run']}/scores.json"
+        return json.loads((self.folder / file).read_text(encoding="utf-8")), file
+
     def manifest(self, key: str, fingerprint: str) -> tuple[Manifest, str]:
         file = layout.manifest_file(key, fingerprint)
         return parsed_manifest((self.folder / file).read_bytes(), file), file
@@ -71,7 +78,7 @@ def cards(folder: Path) -> dict[str, str]:
     """Every card by its name in the release. Raises NotTraced for a number without a source."""
     release = Release(folder)
     languages = sorted(set(release.documents.column("lang").to_pylist()))
-    taken = steps(release)
+    taken, of_sources, of_parts, of_streams = steps(release), sources(release), parts(release), streams(release)
     values = {
         "release": typed_fields(release.recipe["release"]),
         "languages": languages,
@@ -79,23 +86,23 @@ def cards(folder: Path) -> dict[str, str]:
         "step": Sourced(release.told["step"], layout.RELEASE),
         "run": name(release.told["run"]),
         "parameters": Sourced(parameters(folder / layout.WEIGHTS), f"{layout.WEIGHTS}/model.safetensors"),
-        "sources": sources(release),
+        "sources": of_sources,
         "domains": domains(release.documents),
         "number_of_domains": Sourced(len(_by_domain(release.documents)), layout.DOCUMENTS),
         "documents": Sourced(release.documents.num_rows, layout.DOCUMENTS),
         "withdrawn": Sourced(sum(release.documents.column("withdrawn").to_pylist()), layout.DOCUMENTS),
         "text": text_amounts(release),
-        "streams": streams(release),
-        "parts": parts(release),
+        "streams": of_streams,
+        "parts": of_parts,
         "scores": scores(release),
         "steps": taken,
         "masked": [row for row in taken if row["step"] == "pii_masked"],
         "certified": certified(release),
         "pool_file": layout.DOCUMENTS,
     }
-    values |= eu_values(release, sources(release), parts(release))
+    values |= eu_values(release, of_sources, of_parts, of_streams)
     made = {card: compiled(PAGES / page, values, card) for card, page in TEMPLATES.items()}
-    hub = eval_results(headline_scores(release)[0], release.recipe["evaluation"]["benchmarks"])
+    hub = eval_results(headline_scores(release), release.recipe["evaluation"]["benchmarks"])
     return made | hub | paper_card(release) | {DATA_CARD: croissant(release)}
 
 
@@ -196,17 +203,15 @@ def parts(release: Release) -> list[dict[str, object]]:
     return rows
 
 
-def headline_scores(release: Release) -> tuple[list[dict[str, Any]], str]:
-    """Headline scores of the released step, as the evaluation wrote them, and their file."""
-    file = f"{layout.SCORES}/{release.told['run']}/scores.json"
-    rows = json.loads((release.folder / file).read_text(encoding="utf-8"))
-    step = release.told["step"]
-    return [r for r in rows if r["step"] == step and r["headline"] and r["main"] and r["attempt"] == 1], file
+def headline_scores(release: Release) -> list[dict[str, Any]]:
+    """Headline scores of the released step."""
+    rows, step = release.scores[0], release.told["step"]
+    return [r for r in rows if r["step"] == step and r["headline"] and r["main"] and r["attempt"] == 1]
 
 
 def scores(release: Release) -> list[dict[str, object]]:
     """The table of scores."""
-    rows, file = headline_scores(release)
+    file = release.scores[1]
     return [
         {
             "task": Sourced(row["task"], file),
@@ -216,7 +221,7 @@ def scores(release: Release) -> list[dict[str, object]]:
             "asked": Sourced(row["n"], file),
             "chance": Sourced(row["chance"], file) if row["chance"] is not None else "–",
         }
-        for row in rows
+        for row in headline_scores(release)
     ]
 
 

@@ -18,6 +18,7 @@ from neo_assets.core.code import COUNTED_PACKAGES, PYTHON, module_file, python_v
 from neo_assets.core.fingerprint import ROOT, digest_file
 from neo_assets.core.manifest import Manifest
 from neo_assets.core.moved import names_today
+from neo_assets.core.same_file import take_over
 from neo_assets.core.store import Workspace
 from neo_assets.release import layout
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, SHOWN, Bundle, Claim
@@ -44,16 +45,10 @@ def write_code(out: Workspace) -> None:
     for package in COUNTED_PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
-                _copy(path, out)
+                take_over(path, out.path / layout.CODE / path.relative_to(ROOT))
     for name in BESIDE:
         if (ROOT / name).is_file():
-            _copy(ROOT / name, out)
-
-
-def _copy(path: Path, out: Workspace) -> None:
-    target = out.path / layout.CODE / path.relative_to(ROOT)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(path.read_bytes())
+            take_over(ROOT / name, out.path / layout.CODE / name)
 
 
 def compared(folder: Path, manifests: Iterable[Manifest]) -> Compared:
@@ -81,7 +76,7 @@ def _told(folder: Path, manifests: Iterable[Manifest]) -> Iterator[tuple[str, st
                 yield f"{made.key} {made.fingerprint[:12]}", python, name, digest, False
     for path in sorted((folder / layout.CERTIFICATES).rglob("certificate.json")):
         told: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        python = told.get("libraries", {}).get(PYTHON, python_version())
+        python = told["versions"][PYTHON]
         for name, digest in told.get("code", {}).items():
             yield f"{told['run']}@{told['step']}", python, name, digest, True
 

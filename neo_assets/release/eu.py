@@ -6,23 +6,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from neo_assets.core.recipe.release import NOT_STATED, SourceStated, Stated
+from neo_assets.core.recipe.release import NOT_STATED, Access, SourceStated, Stated
 from neo_assets.pages.sourced import Sourced, name
 from neo_assets.release import layout
 
 if TYPE_CHECKING:
     from neo_assets.release.cards import Release
 
-ACCESS = ("public", "licensed", "private", "crawled", "users", "synthetic", "other")
 _BANDS = ((1e9, "less than 1 billion tokens"), (1e13, "1 billion to 10 trillion tokens"))
 
 
 def eu_values(
-    release: Release, sources: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
+    release: Release,
+    sources: Sequence[Mapping[str, Any]],
+    parts: Sequence[Mapping[str, Any]],
+    streams: Sequence[Mapping[str, Any]],
 ) -> dict[str, object]:
-    """Values of the summary's template. ``sources``, ``parts``: rows as the other cards have them."""
+    """Values of the summary's template. ``sources``, ``parts``, ``streams``: rows as the other cards have them."""
     told = release.recipe["release"]
     stated = Stated.model_validate(told.get("stated") or {})
     by_source = {n: SourceStated.model_validate(s) for n, s in (told.get("sources") or {}).items()}
@@ -32,13 +34,12 @@ def eu_values(
     trained = sum(part["tokens"].value for part in parts)
     return {
         "stated": {key: Sourced(value, layout.RECIPE) for key, value in stated.model_dump().items()},
-        "by_access": {access: [row for row in rows if row["access"] == access] for access in (*ACCESS, NOT_STATED)},
+        "by_access": {access: [row for row in rows if row["access"] == access] for access in get_args(Access)},
         "crawled": any(row["kind"].value == "crawl" for row in sources),
         "band": name(next((band for most, band in _BANDS if trained < most), "more than 10 trillion tokens")),
-        "shares": _shares(release),
+        "shares": _shares(streams),
         "began": _began(release),
         "has_lists": bool(words or any((lists.get("blocked_urls") or {}).values())),
-        "newest": max((str(row["acquired"].value) for row in sources), default=""),
         "newest_of": max(sources, key=lambda row: str(row["acquired"].value))["acquired"] if sources else None,
     }
 
@@ -49,20 +50,16 @@ def _source(row: Mapping[str, Any], told: SourceStated) -> dict[str, Any]:
     return {**row, **typed, "access": "crawled" if crawled and told.access == NOT_STATED else told.access}
 
 
-def _shares(release: Release) -> list[dict[str, object]]:
-    """By stream that is read now: share of each language, of the tokens."""
-    rows = []
-    for phase, at in sorted(release.told["streams"].items()):
-        if "-" in phase:  # as an earlier part of the training read it
-            continue
-        made, file = release.manifest(*at)
-        total = made.numbers["tokens"]
-        shares = [
-            (key.removeprefix("tokens_"), Sourced(f"{100 * value / total:.1f} %", file))
-            for key, value in made.numbers.items()
-            if key.startswith("tokens_") and isinstance(value, int) and isinstance(total, int) and total
-        ]
-        rows.append({"phase": name(phase), "tokens": Sourced(total, file), "languages": shares})
+def _shares(streams: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """Streams that are read now, with the share of each language of their tokens."""
+    rows: list[dict[str, object]] = []
+    for row in streams:
+        if "-" not in str(row["phase"].value):  # as an earlier part of the training read it
+            total = row["tokens"].value
+            shares = [
+                (lang, Sourced(f"{100 * n.value / total:.1f} %", n.file)) for lang, n in row["languages"] if total
+            ]
+            rows.append({**row, "languages": shares})
     return rows
 
 

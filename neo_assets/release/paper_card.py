@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neo_assets.core.manifest import Manifest
-from neo_assets.core.recipe.written import Written
 from neo_assets.paper.compared import compared
-from neo_assets.paper.paper import last_score
+from neo_assets.paper.paper import last_score, written_by
 from neo_assets.paper.statements import FILE, read_statements
 from neo_assets.paper.text import About, Places, paper_text
 from neo_assets.release import layout
@@ -34,11 +33,6 @@ def paper_card(release: Release) -> dict[str, str]:
     """The paper and its statements, by their names in the release."""
     chapters = read_statements()
     written = json.loads((release.folder / WRITTEN).read_text(encoding="utf-8"))
-
-    def said(place: str) -> Written:
-        at, why, of = written.get(place, ("", "", ""))
-        return Written(at, why=why, of=of)
-
     recipe = release.recipe
     about = About(
         recipe["name"],
@@ -46,7 +40,7 @@ def paper_card(release: Release) -> dict[str, str]:
         recipe["release"]["producer"],
         (release.folder / layout.RECIPE).read_text(encoding="utf-8"),
     )
-    by_chapter = compared(chapters, recipe, said, _Read(release))
+    by_chapter = compared(chapters, recipe, written_by(written), _Read(release))
     text = paper_text(about, by_chapter, chapters, Places(PAPER, layout.RECIPE, STATEMENTS))
     return {PAPER: text, STATEMENTS: FILE.read_text(encoding="utf-8")}
 
@@ -63,10 +57,8 @@ class _Read:
         return self._release.manifest(key, fingerprint) if fingerprint else None
 
     def score(self, task: str) -> tuple[float, str] | None:
-        told = self._release.told
-        file = f"{layout.SCORES}/{told['run']}/scores.json"
-        rows = json.loads((self._release.folder / file).read_text(encoding="utf-8"))
-        value = last_score(rows, task, told["step"])
+        rows, file = self._release.scores
+        value = last_score(rows, task, self._release.told["step"])
         return None if value is None else (value, file)
 
 

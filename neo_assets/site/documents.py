@@ -89,7 +89,7 @@ def documents(
     """The documents of a build, kept ones first, each with its texts and fates."""
     ids, gone = _ids_shown(made, tombstones)
     drawn = sorted(ids)[: asked.most]
-    found = _of(made, drawn)
+    found = _of(made, drawn, asked.placeholders)
     for row in ledger.rows(_VERDICTS, [list(asked.stages), drawn]):
         row["detail"] = masked(str(row["detail"] or ""), asked.placeholders)[0][:SHOWN_DETAIL]
         found[str(row["doc_id"])].decided.append(row)
@@ -130,14 +130,14 @@ def _extracted(made: Mapping[str, Artifact]) -> Iterator[Path]:
             yield from artifact.files(PART)
 
 
-def _of(made: Mapping[str, Artifact], drawn: Sequence[str]) -> dict[str, Shown]:
+def _of(made: Mapping[str, Artifact], drawn: Sequence[str], placeholders: Mapping[str, str]) -> dict[str, Shown]:
     """What is told of these documents from the beginning on."""
     wanted, found = pa.array(drawn, pa.string()), {}
     for path in _extracted(made):
         table = pq.read_table(here(path), columns=list(_TOLD))
         for row in table.filter(pc.is_in(table["doc_id"], value_set=wanted)).to_pylist():
             doc_id, url, title, lang, source, licence = (str(row[key] or "") for key in _TOLD)
-            found[doc_id] = Shown(doc_id, url, title, lang, source, licence)
+            found[doc_id] = Shown(doc_id, url, masked(title, placeholders)[0], lang, source, licence)
     return found
 
 

@@ -196,7 +196,8 @@ _Texts = list[tuple[str, str, Markup]]
 def _paper(made: Mapping[str, Artifact]) -> _Texts:
     if "paper" not in made:
         return []
-    return [("paper", "", _html(made["paper"].file(PAPER).read_text(encoding="utf-8")))]
+    text = made["paper"].file(PAPER).read_text(encoding="utf-8")
+    return [("paper", "", Markup(page.from_markdown(text)))]
 
 
 def _cards(made: Mapping[str, Artifact], out: Workspace) -> _Texts:
@@ -208,7 +209,9 @@ def _cards(made: Mapping[str, Artifact], out: Workspace) -> _Texts:
     for name, title, file in _CARDS:
         text = release.file(file).read_text(encoding="utf-8")
         out.write_text(f"cards/{_name_of(file)}", text)
-        body = _html(_FRONT_MATTER.sub("", text)) if file.endswith(".md") else Markup("<pre>{}</pre>").format(text)
+        body = Markup("<pre>{}</pre>").format(text)
+        if file.endswith(".md"):
+            body = Markup(page.from_markdown(_FRONT_MATTER.sub("", text)))
         texts.append((name, title, body))
     out.write_text(f"cards/{_name_of(DATA_CARD)}", release.file(DATA_CARD).read_text(encoding="utf-8"))
     links = [_name_of(file) for file in (*(file for _, _, file in _CARDS), DATA_CARD)]
@@ -221,13 +224,6 @@ def _cards(made: Mapping[str, Artifact], out: Workspace) -> _Texts:
 
 def _name_of(file: str) -> str:
     return "model_card.md" if file == MODEL_CARD else Path(file).name
-
-
-def _html(text: str) -> Markup:
-    from markdown_it import MarkdownIt
-
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    return Markup(html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>"))
 
 
 def _with_own_links(html: str, folder: Path) -> str:

@@ -43,6 +43,7 @@ class OfRun:
     """
 
     run: str
+    fingerprint: str
     steps: int
     last: int
     first: int | None
@@ -99,7 +100,7 @@ def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
         if pointer := store.head_pointer(recipe.name, f"token_shards/{name}"):
             tokens[name] = _tokens(store.require(*pointer), ids)
     runs = runs_reached(store, recipe, ids)
-    earlier = earlier_runs(store, ids, _held(store, recipe))
+    earlier = earlier_runs(store, ids, {run.fingerprint[:8] for run in runs})
     return Reached(
         crawled=len(named),
         pool=sorted(doc_id for doc_id in ids if doc_id in named),
@@ -113,22 +114,14 @@ def reached(store: Store, recipe: Recipe, target: Target) -> Reached:
         runs=runs,
         releases=_releases(store, ids),
         earlier=earlier,
-        exports=exports_of(store, _checkpoints_with(store, recipe, runs, earlier)),
+        exports=exports_of(store, _checkpoints_with(runs, earlier)),
     )
 
 
-def _held(store: Store, recipe: Recipe) -> set[str]:
-    """Beginnings of the fingerprints of the recipe's runs, as checkpoints are called by them."""
-    return {run.config.run_fingerprint[:8] for run in started(store, recipe)}
-
-
-def _checkpoints_with(
-    store: Store, recipe: Recipe, runs: Sequence[OfRun], earlier: Sequence[Earlier]
-) -> dict[str, set[str]]:
+def _checkpoints_with(runs: Sequence[OfRun], earlier: Sequence[Earlier]) -> dict[str, set[str]]:
     """Names of the checkpoints that have them, by run."""
     found: dict[str, set[str]] = {}
-    now = {run.name: run.config.run_fingerprint for run in started(store, recipe)}
-    told = [(run.run, now[run.run][:8], run.checkpoints) for run in runs]
+    told = [(run.run, run.fingerprint[:8], run.checkpoints) for run in runs]
     told += [(one.run, one.fingerprint, one.checkpoints) for one in earlier if not one.unknown]
     for name, fingerprint, steps in told:
         found.setdefault(name, set()).update(f"{step:07d}-{fingerprint}" for step in steps)
@@ -208,6 +201,7 @@ def _runs(store: Store, recipe: Recipe, ids: Sequence[str]) -> Iterator[OfRun]:
         scored = {row["step"] for row in scores}
         yield OfRun(
             run=name,
+            fingerprint=run.config.run_fingerprint,
             steps=len(steps),
             last=last,
             first=steps[0] if steps else None,

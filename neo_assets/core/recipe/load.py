@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from neo_assets.core.errors import RecipeError
 from neo_assets.core.recipe.base import identity
 from neo_assets.core.recipe.whole import Recipe
-from neo_assets.core.recipe.written import written_in
+from neo_assets.core.recipe.written import WrittenIn
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "identity", "json_schema", "load"]
 
@@ -45,7 +45,6 @@ def load(name: str | None = None) -> Recipe:
             its line.
     """
     path, content, lines = _read(name)
-    files = _files_of(path, lines)
     # Builds and Dagster instances are kept by name: two recipes of one name would overwrite each other's records.
     own = path.stem.replace("-", "_")
     if content.setdefault("name", own) != own:
@@ -57,7 +56,7 @@ def load(name: str | None = None) -> Recipe:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(_explain(error, content, lines, path)) from None
-    return recipe.read_from(written_in(lines, files))
+    return recipe.read_from(WrittenIn(lines, _files_of(path, lines)))
 
 
 def _files_of(path: Path, lines: Mapping[Location, str]) -> dict[str, Path]:

@@ -59,4 +59,7 @@ class Release(Section):
         description="licences, as the sources have them, under which text may be passed on; all else is listed alone",
     )
     stated: Stated = Field(default_factory=lambda: Stated.model_validate({}))
-    sources: Named[SourceStated] = Field(default_factory=dict, description="by source of the recipe")
+    sources: Named[SourceStated] = Field(
+        default_factory=dict,
+        description="by source of the recipe; of others, which a recipe may have inherited, nothing is told",
+    )

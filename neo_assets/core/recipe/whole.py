@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 
 from pydantic import Field, PrivateAttr, model_validator
@@ -33,7 +33,7 @@ from neo_assets.core.recipe.site import Site
 from neo_assets.core.recipe.sources import Source
 from neo_assets.core.recipe.steps import FIRST, SHIPPED, WITHOUT_SETTINGS, check_line, module_of_step, told_in_lines
 from neo_assets.core.recipe.trace import Trace
-from neo_assets.core.recipe.written import Written
+from neo_assets.core.recipe.written import Written, WrittenIn
 from neo_assets.core.trainings import STREAMS, Learning
 
 
@@ -80,16 +80,16 @@ class Recipe(Section):
     release: Release | None = Field(None, description="a bundle that strangers can verify: `neo release`")
     site: Site | None = Field(None, description="pages for readers, in a folder that needs no server: `neo site`")
     compute: Compute
-    _written: dict[str, Written] = PrivateAttr(default_factory=dict)
+    _written: WrittenIn | None = PrivateAttr(None)
 
-    def read_from(self, written: Mapping[str, Written]) -> Recipe:
+    def read_from(self, written: WrittenIn) -> Recipe:
         """This recipe, knowing where its file says what."""
-        self._written = dict(written)
+        self._written = written
         return self
 
     def written(self, place: str) -> Written:
         """Where a field is written, named like ``runs.main.steps``, and why; nothing where no file says it."""
-        return self._written.get(place, Written())
+        return self._written.at(place) if self._written else Written()
 
     @model_validator(mode="before")
     @classmethod
@@ -108,8 +108,6 @@ class Recipe(Section):
                 raise ValueError(
                     f"release.run names run '{run}', which is fine-tuned: releases are of pre-training yet"
                 )
-        for name in sorted(set(self.release.sources if self.release else ()) - set(self.sources)):
-            raise ValueError(f"release.sources names '{name}', which is not in sources ({', '.join(self.sources)})")
         return self
 
     @model_validator(mode="after")
