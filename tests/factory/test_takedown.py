@@ -127,6 +127,10 @@ def test_from_the_request_to_a_model_that_never_read_it(own: tuple[Factory, dict
     run = find_run(store, load(), "main")
     assert run.ledger().when([doc_id]).num_rows == 0 and not run.holds([doc_id])
     assert "read by no step" in factory.neo("verify", "main@last", **environment).stdout
+    # Steps from before it went on from itself are its own, though no run of the recipe has them now.
+    early = next(d for d in before.ledger().saw(1, 5)["doc_id"].to_pylist() if d in pool)
+    steps = {row["step"] for row in json.loads(factory.neo("when", early, "--json", **environment).stdout)}
+    assert steps >= set(before.ledger().when([early], 10)["step"].to_pylist()) and min(steps) <= 5
     again = reached(store, load(), Target.of(pool[doc_id]))
     # The run as it was before still lies in the store, and had it.
     was = next(one for one in again.earlier if before.config.run_fingerprint.startswith(one.fingerprint))

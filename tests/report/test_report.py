@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pyarrow as pa
 import pytest
@@ -20,9 +22,10 @@ from neo_assets.core.store import Artifact, Check, MadeFrom, Outcome, Store, Wor
 from neo_assets.pages.page import loads
 from neo_assets.report.fates import _joined
 from neo_assets.report.funnel import FunnelInput, make_funnel
+from neo_assets.report.opening import _steps
 from neo_assets.report.page import LONG, Bar
 from neo_assets.report.report import ReportInput, write_report
-from neo_assets.report.run_lines import measured, run_lines
+from neo_assets.report.run_lines import RunLine, measured, run_lines
 from neo_assets.report.scores import Score, against_chance, with_white_space_shown
 from resources.ledger import Ledger
 
@@ -590,3 +593,13 @@ def test_a_changed_template_makes_another_page() -> None:
 )
 def test_white_space_of_a_sample_is_told_not_printed(text: str, shown: str) -> None:
     assert with_white_space_shown(text) == shown
+
+
+def test_a_run_that_goes_on_from_itself_counts_the_steps_before_and_a_branch_its_own() -> None:
+    def steps(parent: str, **numbers: int) -> float:
+        trained = SimpleNamespace(manifest=SimpleNamespace(numbers=numbers))
+        return _steps(cast("RunLine", SimpleNamespace(parent=parent, trained=trained)))
+
+    assert steps("", steps=70, last_step=350) == 350
+    assert steps("main", steps=70, last_step=350) == 70
+    assert steps("", steps=70) == 70

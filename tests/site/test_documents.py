@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,6 +14,7 @@ from neo_assets.core.store import Artifact, FileEntry, MadeFrom, Manifest, Row
 from neo_assets.core.tombstones import Target
 from neo_assets.site.documents import HELD_OUT, OUT, POOL, Asked, Documents, documents
 from neo_assets.site.scripts import scripts
+from neo_assets.trace.reads import Reader
 
 FREE, OTHER = "CC0-1.0", "all rights reserved"
 MAIL = "Write to somebody@mail.com about it."
@@ -56,7 +59,7 @@ def verdict(doc_id: str, stage: str, verdict: str, rule: str, twin: str = "", de
     return told | {"value": 3.0, "threshold": 5.0}
 
 
-def shown(tmp_path: Path, *withdrawn: Target, most: int = 99) -> Documents:
+def shown(tmp_path: Path, *withdrawn: Target, most: int = 99, readers: Sequence[Reader] = ()) -> Documents:
     kept, held, short, theirs = (
         document("a1", f"One line.\nOne line.\n{MAIL}"),
         document("a2", "held out text"),
@@ -81,7 +84,7 @@ def shown(tmp_path: Path, *withdrawn: Target, most: int = 99) -> Documents:
     asked = Asked(
         frozenset({FREE}), most, STEPS, ["clean_docs/en", "near_dedup/en", "line_dedup/en"], {"email": "<EMAIL>"}
     )
-    return documents(asked, made, ledger, {"release": withdrawn}, [])
+    return documents(asked, made, ledger, {"release": withdrawn}, readers)
 
 
 def test_each_document_has_its_fate_its_changes_and_no_personal_data(tmp_path: Path) -> None:
@@ -94,6 +97,24 @@ def test_each_document_has_its_fate_its_changes_and_no_personal_data(tmp_path: P
     assert one.edits == [("line_dedup/en", [(0, 10, "")])] and one.final == "One line.\nWrite to <EMAIL> about it."
     text = "".join(script for _, script in scripts(list(told.values()), {}))
     assert "somebody@mail.com" not in text, "nor in what a verdict says"
+
+
+def test_steps_of_what_a_run_is_a_branch_of_are_its_own(tmp_path: Path) -> None:
+    """A part is asked up to where the next begins, and not at all where it has no step of its own."""
+    branch, before, none = part(20, {"a1": [21, 30]}), part(0, {"a1": [3, 3, 25], "a4": [7]}), part(0, {"a1": [1]})
+    reader = Reader("main", [(branch, 40), (before, 20), (none, 0)])
+    told = {one.doc_id: one.reads for one in shown(tmp_path, readers=[reader]).shown}
+    assert told["a1"] == [("main", 3, 3, 30)] and told["a4"] == [("main", 1, 7, 7)] and told["a2"] == []
+
+
+def part(first: int, reads: dict[str, list[int]]) -> Any:
+    """A run that begins after step ``first`` and read these documents in these steps."""
+
+    def when(ids: Sequence[str], last: int) -> pa.Table:
+        rows = [(doc_id, step) for doc_id in ids for step in reads.get(doc_id, []) if step <= last]
+        return pa.table({"doc_id": [doc_id for doc_id, _ in rows], "step": [step for _, step in rows]})
+
+    return SimpleNamespace(config=SimpleNamespace(first_step=first), ledger=lambda: SimpleNamespace(when=when))
 
 
 def test_a_text_is_shown_only_where_its_licence_allows_it(tmp_path: Path) -> None:

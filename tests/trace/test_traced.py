@@ -47,9 +47,29 @@ def test_what_is_told_stands_in_every_document_that_is_named(index: TraceIndex) 
         assert asked[told.begin : told.end] == told.text
         for document in told.documents:
             held = TEXTS[int(document.url.rpartition("d")[2])].encode()
-            assert document.bytes == len(held) and held[document.begin : document.end].decode() in told.text
-            around = document.before.encode() + held[document.begin : document.end] + document.after.encode()
-            assert around in held
+            assert document.bytes == len(held) and held[document.begin : document.end].decode() == document.text
+            assert document.text in told.text and document.before + document.text + document.after in held.decode()
+
+
+def test_each_document_shows_its_own_punctuation(tmp_path: Path) -> None:
+    texts = [
+        "words that are rarer here. More",
+        "others: (words that are rarer here, less",
+        "，“很少见的字词在此处。” 更多",
+        "很少见的字词在此处，更少",
+    ]
+    index = indexed(tmp_path, texts)
+    for asked, own in (
+        ("words that are rarer here.", ["words that are rarer here.", "words that are rarer here"]),
+        ("很少见的字词在此处。", ["很少见的字词在此处。", "很少见的字词在此处"]),
+        ("(words that are rarer here", ["words that are rarer here", "(words that are rarer here"]),
+    ):
+        (told,) = trace(index, [Turn(asked)], ALL).told
+        assert told.count == 2 and sorted(d.text for d in told.documents) == sorted(own)
+        for document in told.documents:
+            held = texts[int(document.url.rpartition("d")[2])]
+            assert held.encode()[document.begin : document.end].decode() == document.text
+            assert held == document.before + document.text + document.after
 
 
 def test_short_common_and_less_rare_passages_are_counted_and_not_told(index: TraceIndex) -> None:
