@@ -118,3 +118,9 @@ def counted_place(path: str) -> str:
     """The place below the root that a file which a module reads is counted under."""
     folder, _, file = path.rpartition("/")
     return f"{counted_name(folder.replace('/', '.')).replace('.', '/')}/{file}"
+
+
+def places_today(counted: str) -> tuple[str, ...]:
+    """The places that a file which a module reads may lie at today, by the one it is counted under."""
+    folder, _, file = counted.rpartition("/")
+    return tuple(f"{name.replace('.', '/')}/{file}" for name in names_today(folder.replace("/", ".")))

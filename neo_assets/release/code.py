@@ -17,7 +17,7 @@ from typing import Any
 from neo_assets.core.code import COUNTED_PACKAGES, PYTHON, module_file, python_version, read_module
 from neo_assets.core.fingerprint import ROOT, digest_file
 from neo_assets.core.manifest import Manifest
-from neo_assets.core.moved import names_today
+from neo_assets.core.moved import names_today, places_today
 from neo_assets.core.same_file import take_over
 from neo_assets.core.store import Workspace
 from neo_assets.release import layout
@@ -59,7 +59,7 @@ def compared(folder: Path, manifests: Iterable[Manifest]) -> Compared:
         if python != python_version():
             elsewhere.add(f"{who} (Python {python})")
             continue
-        there = [digests(today) for today in names_today(name)]
+        there = [digests(today) for today in (places_today if "/" in name else names_today)(name)]
         if any(found is not None and digest in (found[:1] if of_a_job else found) for found in there):
             same += 1
         else:

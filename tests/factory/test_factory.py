@@ -624,6 +624,7 @@ def test_every_claim_of_a_release_is_proven_reproducible_or_only_claimed(
     told = factory.neo("verify-release", str(released), "--json", NEO_STORE=str(tmp_path / "no store"), NEO_RECIPE="")
     claims = json.loads(told.stdout)
     assert told.returncode == 0 and {c["verdict"] for c in claims} == {"proven", "reproducible", "claimed"}
+    assert json.loads((released / "release.json").read_text())["code_differs"] == [], "all of it was made just now"
     proven = " ".join(c["detail"] for c in claims if c["verdict"] == "proven")
     assert "steps main 1 to 20 and decay 1 to 6" in proven
     assert not (tmp_path / "no store").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from neo_assets.core.code import PYTHON, python_version, read_module
+from neo_assets.core.fingerprint import digest_file
 from neo_assets.core.manifest import MadeFrom, Manifest
 from neo_assets.core.store import Workspace
 from neo_assets.release.claims import CLAIMED, PROVEN, REFUTED, Bundle
@@ -48,6 +49,8 @@ def claim(folder: Path, digests: dict[str, str], python: str = "", other: list[s
 def test_what_was_run_is_there_and_another_is_named(folder: Path) -> None:
     mine = {NAME: read_module(NAME, folder / "code").counted, "stage": "neo_assets.dedup.exact_dedup.drop"}
     assert claim(folder, mine) == (PROVEN, "2 digests of modules and files")
+    moved = {"neo_assets/evaluate/page/curves.js": digest_file(folder / "code/neo_assets/scores/page/curves.js")}
+    assert claim(folder, moved) == (PROVEN, "2 digests of modules and files"), "under the name it is counted by"
     verdict, detail = claim(folder, {NAME: "0" * 32})
     assert verdict == REFUTED and f"{NAME} of exact_dedup/en ffffffffffff" in detail
     known = [f"{NAME} of exact_dedup/en ffffffffffff"]
