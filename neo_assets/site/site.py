@@ -68,7 +68,15 @@ def make_site(config: SiteInput, inputs: Mapping[str, Artifact], out: Workspace,
     for artifact in made.values():
         out.write_text(f"manifests/{artifact.key}/{artifact.fingerprint}.json", artifact.manifest.sealed())
     story = Told(
-        config.name, config.description, config.licences, made, gathered, told, around.runs, around.recipe_text
+        name=config.name,
+        description=config.description,
+        licences=config.licences,
+        masked=bool(config.placeholders),
+        made=made,
+        gathered=gathered,
+        documents=told,
+        runs=around.runs,
+        recipe_text=around.recipe_text,
     )
     written = dict(pages(story, out))
     for name, text in written.items():

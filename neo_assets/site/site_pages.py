@@ -60,11 +60,14 @@ _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 @dataclass(frozen=True)
 class Told:
-    """What pages tell of: a build's artifacts, documents, runs, and the recipe as it is resolved."""
+    """What pages tell of: a build's artifacts, documents, runs, and the recipe as it is resolved. ``masked``: whether
+    personal data was looked for.
+    """
 
     name: str
     description: str
     licences: Sequence[str]
+    masked: bool
     made: Mapping[str, Artifact]
     gathered: Gathered
     documents: Documents
@@ -107,6 +110,7 @@ def pages(told: Told, out: Workspace) -> Iterable[tuple[str, str]]:
         ["documents.css"],
         count=len(told.documents.shown),
         not_drawn=told.documents.not_drawn,
+        masked=told.masked,
         withdrawn=told.documents.withdrawn,
         without_text=sum(one.text is None for one in told.documents.shown),
     )

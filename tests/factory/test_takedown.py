@@ -112,6 +112,8 @@ def test_from_the_request_to_a_model_that_never_read_it(own: tuple[Factory, dict
         == 1
     )
 
+    assert "tombstones were recorded or revoked" in factory.neo("site", str(tmp_path / "pages"), **environment).stderr
+
     planned = factory.neo("takedown", "--plan", **environment)
     assert "goes on from step 10" in planned.stdout, planned.stderr
     branches = yaml.safe_load((factory.folder / "mine.branches.yaml").read_text())
